@@ -1,0 +1,137 @@
+//! Time as a value: the system's, or one that a test sets.
+//!
+//! Deadlines are told on the boot clock, which, unlike `Instant`, goes on while the machine is suspended.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// A reading of the boot clock: time since some fixed instant, never going back, suspended time included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// The moment `later` after this one; saturates instead of overflowing.
+    #[must_use]
+    pub fn after(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(later))
+    }
+
+    /// The moment `earlier` before this one; saturates at the clock's zero.
+    #[must_use]
+    pub fn before(self, earlier: Duration) -> Self {
+        Self(self.0.saturating_sub(earlier))
+    }
+
+    /// How long from `earlier` to this moment; zero when `earlier` is not earlier.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Where the time comes from. Clones share the same source.
+#[derive(Clone)]
+pub struct Clock(Source);
+
+#[derive(Clone)]
+enum Source {
+    System,
+    Set(Arc<SetClock>),
+}
+
+impl Clock {
+    /// The system's clocks.
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands still until [`SetClock::advance`] moves it, for tests.
+    pub fn set(clock: Arc<SetClock>) -> Self {
+        Self(Source::Set(clock))
+    }
+
+    /// Now on the boot clock (`CLOCK_BOOTTIME`).
+    pub fn now(&self) -> Moment {
+        match &self.0 {
+            Source::System => {
+                let now = clock_gettime(ClockId::Boottime);
+                Moment(Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0)))
+            }
+            Source::Set(clock) => Moment(Duration::from_millis(clock.boot.load(Ordering::SeqCst))),
+        }
+    }
+
+    /// Now on the wall clock, as seconds since the Unix epoch.
+    pub fn unix(&self) -> Duration {
+        match &self.0 {
+            Source::System => std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap_or(Duration::ZERO),
+            Source::Set(clock) => Duration::from_millis(clock.unix.load(Ordering::SeqCst)),
+        }
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Source::System => "Clock(system)",
+            Source::Set(_) => "Clock(set)",
+        })
+    }
+}
+
+/// The hands of a clock that a test sets, in milliseconds.
+#[derive(Debug)]
+pub struct SetClock {
+    boot: AtomicU64,
+    unix: AtomicU64,
+}
+
+impl SetClock {
+    /// A clock that shows `unix` seconds since the epoch.
+    pub fn at_unix(unix: u64) -> Arc<Self> {
+        Arc::new(Self { boot: AtomicU64::new(1_000_000), unix: AtomicU64::new(unix * 1000) })
+    }
+
+    /// Lets time pass on both clocks.
+    pub fn advance(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.boot.fetch_add(millis, Ordering::SeqCst);
+        self.unix.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock alone, as an operator or NTP does.
+    pub fn jump_unix(&self, unix: u64) {
+        self.unix.store(unix * 1000, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_clock_moves_only_when_told() {
+        let hands = SetClock::at_unix(1_700_000_000);
+        let clock = Clock::set(Arc::clone(&hands));
+        let start = clock.now();
+        assert_eq!(clock.now(), start);
+        hands.advance(Duration::from_secs(5));
+        assert_eq!(clock.now().since(start), Duration::from_secs(5));
+        assert_eq!(clock.unix(), Duration::from_secs(1_700_000_005));
+        hands.jump_unix(1);
+        assert_eq!(clock.now().since(start), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn the_system_clock_goes_forward() {
+        let clock = Clock::system();
+        let start = clock.now();
+        assert!(clock.now() >= start);
+        assert_eq!(start.since(start.after(Duration::from_secs(1))), Duration::ZERO);
+    }
+}

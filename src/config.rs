@@ -1,0 +1,135 @@
+//! Settings: from a lookup function to a [`Config`], or all problems at once.
+
+mod destination;
+mod egress;
+mod listen;
+mod parse;
+mod settings;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use destination::Destination;
+pub use egress::{Egress, ProxyAddress};
+pub use listen::Listen;
+pub use settings::{SETTINGS, Setting};
+
+use crate::report::Problem;
+use crate::secret::Secret;
+
+/// Everything the environment says, parsed. See [`SETTINGS`] for the variables.
+#[derive(Debug)]
+pub struct Config {
+    /// `AZURE_CLIENT_ID`: the application (client) id, the assertion's `iss` and `sub`.
+    pub client_id: String,
+    /// Where the client assertion comes from.
+    pub credential: Credential,
+    /// `https://{authority}/{tenant}/oauth2/v2.0/token`, the URL posted to and the assertion's `aud`.
+    pub token_url: String,
+    /// `AZURE_SCOPE`, or the one that goes with the destination's host.
+    pub scope: String,
+    /// `API_BASE_URL`.
+    pub destination: Destination,
+    /// `REWRITE_LOCATION`.
+    pub rewrite_location: bool,
+    /// `HOST` and `PORT`.
+    pub listen: Listen,
+    /// `PROXY_API_KEY`.
+    pub proxy_api_key: Option<Secret<String>>,
+    /// `ADMIN_PORT`.
+    pub admin_port: Option<u16>,
+    /// `SSL_CERT_FILE`: a PEM bundle used instead of the built-in roots.
+    pub ca_file: Option<PathBuf>,
+    /// `HTTPS_PROXY` and `NO_PROXY`.
+    pub egress: Egress,
+    /// `LOG_LEVEL`.
+    pub log_level: LogLevel,
+    /// `LOG_FORMAT`.
+    pub log_format: LogFormat,
+    /// `MAX_CONNECTIONS`.
+    pub max_connections: usize,
+    /// `CONNECT_TIMEOUT`: to resolve, connect and finish the TLS handshake.
+    pub connect_timeout: Duration,
+    /// `READ_IDLE_TIMEOUT`: the longest silence accepted from the destination.
+    pub read_idle_timeout: Duration,
+    /// `SHUTDOWN_GRACE`: how long in-flight requests may go on after SIGTERM.
+    pub shutdown_grace: Duration,
+    /// What is allowed but deserves a word at start, for example both credentials being configured.
+    pub notes: Vec<Problem>,
+}
+
+/// Where the client assertion comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A PEM file with certificate and private key; we sign the assertion.
+    Certificate {
+        /// `AZURE_CERTIFICATE_PATH` or `AZURE_CLIENT_CERTIFICATE_PATH`.
+        path: PathBuf,
+        /// `AZURE_ASSERTION_ALGORITHM`.
+        algorithm: Algorithm,
+        /// `AZURE_CLIENT_SEND_CERTIFICATE_CHAIN`: add `x5c`.
+        send_chain: bool,
+    },
+    /// `AZURE_FEDERATED_TOKEN_FILE`: the file's content is the assertion (workload identity).
+    FederatedTokenFile {
+        /// The file, read again for every token request.
+        path: PathBuf,
+    },
+}
+
+/// How the assertion is signed (RFC 7518 section 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// RSASSA-PSS with SHA-256 and salt length 32, sent with `x5t#S256`.
+    Ps256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256, sent with the SHA-1 `x5t`.
+    Rs256,
+}
+
+/// How much is logged; each level includes the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Something does not work.
+    Error,
+    /// It works, but somebody should look.
+    Warn,
+    /// The life of the program and its requests.
+    Info,
+    /// Decisions and header names.
+    Debug,
+}
+
+impl LogLevel {
+    /// The level as the log and `LOG_LEVEL` spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line, for collectors.
+    Json,
+}
+
+impl Config {
+    /// Parses every setting before it returns, so that one run shows every mistake.
+    ///
+    /// `lookup` gives the value of an environment variable; an empty value means unset.
+    ///
+    /// # Errors
+    ///
+    /// All problems found, each naming the variable, what is wrong and what to do; never a secret's value. The one
+    /// about absent required settings begins with `Missing required Azure AD configuration`.
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        parse::config(lookup)
+    }
+}

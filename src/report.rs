@@ -1,0 +1,54 @@
+//! What went wrong, told to a person: the fact, then hints on separate lines.
+
+use std::fmt;
+
+/// A fault that a person can do something about: what failed, naming the operand (variable, file, host), and
+/// hints that say what to do. Neither part ever holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What failed, one sentence without a full stop.
+    pub message: String,
+    /// What to do about it, one line each.
+    pub hints: Vec<String>,
+}
+
+impl Problem {
+    /// A problem without hints yet.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hints: Vec::new() }
+    }
+
+    /// Adds one line that says what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+/// The message, then each hint on a line of its own.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        for hint in &self.hints {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_stand_on_their_own_lines() {
+        let problem = Problem::new("PORT is not a number").hint("use 1 to 65535").hint("or 0 for a free one");
+        assert_eq!(
+            problem.to_string(),
+            "PORT is not a number\n  hint: use 1 to 65535\n  hint: or 0 for a free one"
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! The access token: fetched, kept fresh in the background, published.
