@@ -17,7 +17,7 @@ mod stop;
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, StatusCode, Version};
 
@@ -67,6 +67,14 @@ pub trait Exchange {
     /// `UnexpectedEof` when the client left in the middle, `InvalidData` when its framing is wrong, `TimedOut` when
     /// it paused too long.
     fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Invites a client that waits for `100 Continue` to send its body (RFC 9110 section 10.1.1), and says until
+    /// when its next bytes are waited for.
+    ///
+    /// # Errors
+    ///
+    /// The client's connection broke.
+    fn expect_body(&mut self) -> io::Result<Option<Instant>>;
 
     /// Body bytes are at hand, so that the next read does not wait.
     fn body_at_hand(&self) -> bool;

@@ -43,6 +43,11 @@ impl Ready {
         self.0.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
     }
 
+    /// The connection is over in both directions, or broken.
+    pub fn is_over(self) -> bool {
+        self.0.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
+    }
+
     /// Both wishes.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {

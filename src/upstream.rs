@@ -16,4 +16,4 @@ mod wire;
 pub use agent::Upstream;
 pub use call::{Call, Scope};
 pub use fault::Fault;
-pub use wire::{Received, Wire};
+pub use wire::{Ahead, Received, Wire};

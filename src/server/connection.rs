@@ -1,6 +1,6 @@
 //! One connection, from its first byte to its last.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -219,11 +219,16 @@ impl Serving<'_> {
 
 impl Exchange for Serving<'_> {
     fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.expect_body()?;
+        self.body.read(self.input, buffer, Instant::now() + self.limits.body_idle)
+    }
+
+    fn expect_body(&mut self) -> io::Result<Option<Instant>> {
         if std::mem::take(&mut self.awaits_continue) && self.input.bytes().is_empty() && !self.answer.started() {
             let mut interim: &TcpStream = self.input.stream();
-            io::Write::write_all(&mut interim, b"HTTP/1.1 100 Continue\r\n\r\n")?;
+            interim.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
-        self.body.read(self.input, buffer, Instant::now() + self.limits.body_idle)
+        Ok(Some(Instant::now() + self.limits.body_idle))
     }
 
     fn body_at_hand(&self) -> bool {
