@@ -2,9 +2,14 @@
 
 mod destination;
 mod egress;
+mod entra;
+mod env;
 mod listen;
+mod no_proxy;
 mod parse;
 mod settings;
+mod url;
+mod value;
 
 use std::path::PathBuf;
 use std::time::Duration;
