@@ -8,6 +8,8 @@ mod listen;
 mod no_proxy;
 mod parse;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod url;
 mod value;
 

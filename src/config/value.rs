@@ -64,7 +64,7 @@ pub(super) fn port(value: &str) -> Parsed<u16> {
             .hint("Kubernetes sets it for a Service of that name (`admin` gives ADMIN_PORT)")
             .hint("set it in the container's own env, or `enableServiceLinks: false` in the pod")
     } else {
-        problem.hint("use 8080, for example; 0 takes a free port and logs it")
+        problem.hint("write a number such as 8080; 0 takes a free port and logs it")
     })
 }
 
