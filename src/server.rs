@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Method, StatusCode, Version};
 
 pub use listener::{Listener, Running};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, send_whole};
 pub use stop::Stop;
 
 /// A request's head.

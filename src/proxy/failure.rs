@@ -125,7 +125,7 @@ pub(super) fn no_token(unavailable: &Unavailable) -> Refusal {
         StatusCode::SERVICE_UNAVAILABLE,
         "authentication_error",
         &unavailable.code.map_or_else(|| "token_unavailable".to_owned(), |code| format!("AADSTS{code}")),
-        format!("auth-proxy has no access token: {}", unavailable.summary),
+        format!("auth-proxy cannot sign in to Entra ID: {unavailable}"),
     );
     let mut detail = |name, value: Option<&str>| {
         if let Some(value) = value {
@@ -135,7 +135,7 @@ pub(super) fn no_token(unavailable: &Unavailable) -> Refusal {
     detail("remedy", unavailable.remedy.as_deref());
     detail("trace_id", unavailable.trace_id.as_deref());
     detail("correlation_id", unavailable.correlation_id.as_deref());
-    refusal.retry_after = Some(unavailable.retry_after.as_secs().max(1));
+    refusal.retry_after = Some(unavailable.retry_after.as_secs());
     if unavailable.permanent {
         refusal.should_retry = Some(false);
     }

@@ -1,13 +1,17 @@
 //! The request target on its way to the destination: base path in front, credentials out of the query, and no way
 //! to another origin.
 
-use http::Uri;
+use http::header::{HOST, HeaderName, LOCATION};
 use http::uri::{Parts, PathAndQuery};
+use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::config::Destination;
 
 /// Query parameters that carry a credential (ENTRA: `api-key` of realtime clients, APIM's `subscription-key`).
 pub const CREDENTIAL_PARAMETERS: [&str; 3] = ["api-key", "authorization", "subscription-key"];
+
+/// Where Azure says that a long-running operation can be asked about.
+const OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
 
 /// The destination's URI for a request target in origin form. Built from parts, never from a string: no target can
 /// move the authority. None when the target has characters that no URI may have.
@@ -34,6 +38,36 @@ pub fn credentials(target: &str) -> impl Iterator<Item = Vec<u8>> {
         let value = parameter.split_once('=').map_or("", |(_, value)| value);
         percent_decode(value)
     })
+}
+
+/// Where the caller reached us, from its `Host`.
+pub fn own_origin(headers: &HeaderMap) -> Option<String> {
+    let host = headers.get(HOST)?.to_str().ok().filter(|host| !host.is_empty())?;
+    Some(format!("http://{host}"))
+}
+
+/// Turns `Location` and `Operation-Location` that point at the destination's own origin and base path into the
+/// caller's view of them; everything else stays as it is.
+pub fn rewrite_locations(headers: &mut HeaderMap, destination: &Destination, own_origin: Option<&str>) {
+    for name in [LOCATION, OPERATION_LOCATION] {
+        let rewritten = headers.get(&name).and_then(|value| rewritten(value.to_str().ok()?, destination, own_origin?));
+        if let Some(value) = rewritten.and_then(|location| HeaderValue::try_from(location).ok()) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+fn rewritten(location: &str, destination: &Destination, own_origin: &str) -> Option<String> {
+    let uri: Uri = location.parse().ok()?;
+    let port = |uri: &Uri| uri.port_u16().or(if uri.scheme_str()? == "https" { Some(443) } else { Some(80) });
+    let same_origin = uri.scheme() == Some(&destination.scheme)
+        && uri.host()?.eq_ignore_ascii_case(destination.authority.host())
+        && port(&uri) == Some(destination.port());
+    let rest = uri.path_and_query()?.as_str().strip_prefix(&destination.base_path)?;
+    let below_base = rest.is_empty() || rest.starts_with(['/', '?']);
+    // A fragment is not part of the parsed URI.
+    let fragment = location.find('#').map_or("", |i| &location[i..]);
+    (same_origin && below_base).then(|| format!("{own_origin}{rest}{fragment}"))
 }
 
 /// Everything but the credential parameters stays byte for byte.
@@ -128,6 +162,25 @@ mod tests {
         }
         for target in ["@evil.test/x", ".evil", ":81", "*", "", "http://evil.test/", "/a#b", "/a b", "?x"] {
             assert_eq!(join(&destination(""), target), None, "{target}");
+        }
+    }
+
+    #[test]
+    fn locations_at_the_destination_become_ours() {
+        for (location, expected) in [
+            ("https://name.openai.azure.com/openai/x?y#z", "http://me:1/x?y#z"),
+            ("https://NAME.openai.azure.com:443/openai/x", "http://me:1/x"),
+            ("https://name.openai.azure.com/openai", "http://me:1"),
+            ("https://name.openai.azure.com/openaix", "https://name.openai.azure.com/openaix"),
+            ("https://name.openai.azure.com/other", "https://name.openai.azure.com/other"),
+            ("http://name.openai.azure.com/openai/x", "http://name.openai.azure.com/openai/x"),
+            ("https://evil.test/openai/x", "https://evil.test/openai/x"),
+            ("/openai/x", "/openai/x"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(OPERATION_LOCATION, HeaderValue::from_static(location));
+            rewrite_locations(&mut headers, &destination("/openai"), Some("http://me:1"));
+            assert_eq!(headers[OPERATION_LOCATION], expected, "{location}");
         }
     }
 

@@ -62,10 +62,16 @@ impl Refusal {
         Value::Object(root).to_string().into_bytes()
     }
 
-    /// The header fields.
-    pub fn headers(&self) -> HeaderMap {
+    /// The header fields of a JSON body.
+    pub fn json_headers() -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers
+    }
+
+    /// The header fields.
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = Self::json_headers();
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -82,7 +88,7 @@ impl Refusal {
 }
 
 /// Gives a whole small answer at once.
-pub(super) fn send_whole(exchange: &mut dyn Exchange, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
+pub fn send_whole(exchange: &mut dyn Exchange, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
     exchange.start(status, headers, Length::Known(body.len() as u64));
     if exchange.write(body).is_ok() {
         let _ = exchange.finish();

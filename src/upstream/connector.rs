@@ -52,7 +52,7 @@ impl Connector for Dialler {
 
 impl Dialler {
     fn wire(&self, host: &str, port: u16, tls: bool, deadline: Instant) -> Result<Wire, Fault> {
-        let proxy = if tls { self.config.egress.proxy_for(host) } else { None };
+        let proxy = if tls { self.config.egress.proxy_for(host, port) } else { None };
         let mut socket = match proxy {
             None => dial::dial(&self.names, host, port, deadline)?,
             Some(proxy) => {
