@@ -67,3 +67,53 @@ fn token(content: &Zeroizing<Vec<u8>>) -> Result<Secret<String>, &'static str> {
         Err(_) => Err("does not hold a JWT"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::identity::pems;
+
+    #[test]
+    fn the_file_is_the_assertion_and_read_every_time() {
+        let directory = pems::scratch("federated");
+        let path = directory.join("token");
+        fs::write(&path, "eyJh.eyJi.c2ln\n").unwrap();
+        let mut source = FederatedTokenFile::open(&path).unwrap();
+        assert_eq!(source.assertion().unwrap().expose(), "eyJh.eyJi.c2ln");
+        assert!(!source.changed());
+        fs::write(&path, "eyJh.eyJi.bmV3LXNpZ25hdHVyZQ").unwrap();
+        assert!(source.changed());
+        assert_eq!(source.assertion().unwrap().expose(), "eyJh.eyJi.bmV3LXNpZ25hdHVyZQ");
+        fs::remove_file(&path).unwrap();
+        assert!(source.changed());
+        assert!(source.assertion().unwrap_err().message.ends_with("token does not exist"));
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_jwt_is_refused_and_not_shown() {
+        let directory = pems::scratch("no jwt");
+        let path = directory.join("token");
+        let too_big = "a".repeat(64 * 1024 + 1);
+        for (content, fact) in [
+            ("", "is empty"),
+            (" \n", "is empty"),
+            ("s3cr3t", "does not hold a JWT"),
+            ("s3cr3t.b", "does not hold a JWT"),
+            ("s3cr3t..c", "does not hold a JWT"),
+            ("s3cr3t.b.c.d", "does not hold a JWT"),
+            ("s3cr3t.b.c\ns3cr3t.b.c", "does not hold a JWT"),
+            ("s3cr3t.b=.c", "does not hold a JWT"),
+            ("\u{feff}s3cr3t.b.c", "does not hold a JWT"),
+            (&too_big, "is larger than 64 KiB"),
+        ] {
+            fs::write(&path, content).unwrap();
+            let problem = FederatedTokenFile::open(&path).err().unwrap();
+            assert_eq!(problem.message, format!("federated token file {} {fact}", path.display()));
+            assert!(!problem.hints.is_empty() && !problem.to_string().contains("s3cr3t"), "{problem}");
+        }
+        fs::remove_dir_all(directory).unwrap();
+    }
+}

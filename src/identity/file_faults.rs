@@ -213,4 +213,47 @@ mod tests {
         assert_eq!(problem.hints.len(), 1);
         assert!(problem.hints[0].contains("SELinux"), "{problem}");
     }
+
+    /// The child's part of the next test: loads the file as another user.
+    #[test]
+    fn unreadable_child() {
+        if let Some(path) = std::env::var_os("AUTH_PROXY_TEST_UNREADABLE") {
+            println!("{}", crate::identity::load(Path::new(&path), 0).unwrap_err());
+        }
+    }
+
+    /// Root reads everything: as root, this test runs itself again as somebody else.
+    #[test]
+    fn a_private_file_of_another_user_is_explained() {
+        use std::os::unix::fs::PermissionsExt as _;
+        use std::os::unix::process::CommandExt as _;
+
+        let directory = crate::identity::pems::scratch("unreadable");
+        let inner = directory.join("certs");
+        fs::create_dir(&inner).unwrap();
+        let path = inner.join("id.pem");
+        fs::write(&path, "secret").unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let told = || {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+            child.args(["--exact", "identity::file_faults::tests::unreadable_child", "--nocapture"]);
+            child.env("AUTH_PROXY_TEST_UNREADABLE", &path);
+            if rustix::process::geteuid().is_root() {
+                child.uid(65534).gid(65534);
+            }
+            // A build directory that only root may enter ends the test here.
+            child.output().ok().map(|out| String::from_utf8(out.stdout).unwrap())
+        };
+        mode(&directory, 0o755);
+        mode(&inner, 0o755);
+        mode(&path, 0o000);
+        let Some(file) = told() else { return };
+        let owner = rustix::process::geteuid().as_raw();
+        assert!(file.contains(&format!("it has mode 0000 and owner uid {owner}, we are uid ")), "{file}");
+        mode(&inner, 0o600);
+        let directory_closed = told().unwrap();
+        assert!(directory_closed.contains("certs has mode 0600 and owner uid"), "{directory_closed}");
+        mode(&inner, 0o700);
+        fs::remove_dir_all(directory).unwrap();
+    }
 }
