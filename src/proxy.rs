@@ -3,9 +3,9 @@
 mod caller;
 mod failure;
 mod forward;
-mod headers;
+pub mod headers;
 mod relay;
-mod target;
+pub mod target;
 mod tunnel;
 mod upload;
 

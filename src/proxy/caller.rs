@@ -13,7 +13,7 @@ use crate::server::{Head, Refusal};
 /// # Errors
 ///
 /// 401 as OpenAI words it.
-pub fn check(key: &str, head: &Head) -> Result<(), Refusal> {
+pub(super) fn check(key: &str, head: &Head) -> Result<(), Refusal> {
     // Digests of equal length are compared, every byte of each: the time tells nothing about the key.
     let wanted = Sha256::digest(key.as_bytes());
     let mut found = false;
@@ -70,7 +70,10 @@ mod tests {
     fn status(target: &str, fields: &[(&str, &str)]) -> u16 {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
-            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
         }
         let (method, version) = (Method::GET, Version::HTTP_11);
         let head = Head { method, target: target.into(), version, headers, length: Length::Empty };

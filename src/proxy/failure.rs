@@ -82,8 +82,12 @@ fn from_fault(fault: &Fault) -> Failure {
         Fault::EgressProxy { .. } => {
             gateway("upstream_egress_proxy", "the egress proxy does not let the connection through")
         }
-        Fault::Tls { .. } => gateway("upstream_tls", "the destination's TLS certificate or handshake is refused"),
-        Fault::Truncated(_) => gateway("upstream_closed", "the destination broke the connection without an answer"),
+        Fault::Tls { .. } => {
+            gateway("upstream_tls", "the destination's TLS certificate or handshake is refused")
+        }
+        Fault::Truncated(_) => {
+            gateway("upstream_closed", "the destination broke the connection without an answer")
+        }
     }
 }
 

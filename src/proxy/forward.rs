@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, AUTHORIZATION};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use ureq::{Body, SendBody};
 
@@ -57,9 +57,11 @@ impl Proxy {
         let websocket = headers::asks_for_websocket(&head);
         if websocket && exchange.client().is_none() {
             let message = "this build's HTTP server (tiny_http) cannot carry WebSockets";
-            return Err(Refusal::request(StatusCode::NOT_IMPLEMENTED, "websocket_not_supported", message).into());
+            return Err(
+                Refusal::request(StatusCode::NOT_IMPLEMENTED, "websocket_not_supported", message).into()
+            );
         }
-        let mut request = Outgoing::new(&self.config, head, websocket)?;
+        let request = Outgoing::new(&self.config, head, websocket)?;
         let mut token = self.tokens.obtain(TOKEN_WAIT).map_err(|u| failure::no_token(&u))?;
         let mut kept = Kept::new(request.length);
         let (mut retried, mut replayed) = (false, false);
@@ -78,9 +80,16 @@ impl Proxy {
                     retried = true;
                 }
                 Ok(response) => {
-                    if response.status() == StatusCode::UNAUTHORIZED && self.tokens.reject(&token) && !replayed {
+                    if response.status() == StatusCode::UNAUTHORIZED
+                        && self.tokens.reject(&token)
+                        && !replayed
+                    {
                         replayed = true;
-                        let newer = if kept.is_whole() { self.tokens.newer_than(&token, NEWER_TOKEN_WAIT) } else { None };
+                        let newer = if kept.is_whole() {
+                            self.tokens.newer_than(&token, NEWER_TOKEN_WAIT)
+                        } else {
+                            None
+                        };
                         if let Some(newer) = newer {
                             token = newer;
                             continue;
@@ -103,7 +112,11 @@ impl Proxy {
     ) -> Result<Outcome, Failure> {
         let (mut parts, body) = response.into_parts();
         if self.config.rewrite_location {
-            target::rewrite_locations(&mut parts.headers, &self.config.destination, request.own_origin.as_deref());
+            target::rewrite_locations(
+                &mut parts.headers,
+                &self.config.destination,
+                request.own_origin.as_deref(),
+            );
         }
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             drop(body);
@@ -133,7 +146,14 @@ impl Service for Proxy {
                 let hint = hint.unwrap_or_default();
                 log::warn(
                     "request failed",
-                    &[("method", &method), ("path", &path), ("status", &refusal.status.as_u16()), ("kind", &kind), ("cause", &cause), ("hint", &hint)],
+                    &[
+                        ("method", &method),
+                        ("path", &path),
+                        ("status", &refusal.status.as_u16()),
+                        ("kind", &kind),
+                        ("cause", &cause),
+                        ("hint", &hint),
+                    ],
                 );
                 refusal.send(exchange);
                 Outcome::Own(refusal.status)
@@ -183,12 +203,21 @@ impl Outgoing {
         upload: &mut Upload<'_>,
         fresh_connection: bool,
     ) -> Result<Response<Body>, ureq::Error> {
+        match self.length {
+            Length::Empty | Length::Known(0) => self.run(upstream, token, SendBody::none(), fresh_connection),
+            _ => self.run(upstream, token, SendBody::from_reader(upload), fresh_connection),
+        }
+    }
+
+    fn run(
+        &self,
+        upstream: &Upstream,
+        token: &Token,
+        body: SendBody<'_>,
+        fresh_connection: bool,
+    ) -> Result<Response<Body>, ureq::Error> {
         let mut headers = self.headers.clone();
         headers.insert(AUTHORIZATION, token.bearer().clone());
-        let body = match self.length {
-            Length::Empty | Length::Known(0) => SendBody::none(),
-            _ => SendBody::from_reader(upload),
-        };
         let mut request = http::Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();

@@ -74,11 +74,12 @@ pub(super) fn relay(
 
     let mut relayed = Relayed { bytes: 0, cut: None };
     // Otherwise the head leaves together with the first bytes of the body.
-    if length != Length::Empty && !call.more_at_hand() {
-        if let Err(error) = exchange.flush() {
-            relayed.cut = Some(Cut::Client(error));
-            return relayed;
-        }
+    if length != Length::Empty
+        && !call.more_at_hand()
+        && let Err(error) = exchange.flush()
+    {
+        relayed.cut = Some(Cut::Client(error));
+        return relayed;
     }
     relayed.cut = match length {
         Length::Empty => None,

@@ -50,7 +50,8 @@ pub fn own_origin(headers: &HeaderMap) -> Option<String> {
 /// caller's view of them; everything else stays as it is.
 pub fn rewrite_locations(headers: &mut HeaderMap, destination: &Destination, own_origin: Option<&str>) {
     for name in [LOCATION, OPERATION_LOCATION] {
-        let rewritten = headers.get(&name).and_then(|value| rewritten(value.to_str().ok()?, destination, own_origin?));
+        let rewritten =
+            headers.get(&name).and_then(|value| rewritten(value.to_str().ok()?, destination, own_origin?));
         if let Some(value) = rewritten.and_then(|location| HeaderValue::try_from(location).ok()) {
             headers.insert(name, value);
         }
@@ -155,7 +156,9 @@ mod tests {
 
     #[test]
     fn no_target_leaves_the_origin() {
-        for target in ["//evil.test/x", "/@evil.test/x", "/:81/x", "/.evil", "/\\evil.test", "/http://evil.test/"] {
+        for target in
+            ["//evil.test/x", "/@evil.test/x", "/:81/x", "/.evil", "/\\evil.test", "/http://evil.test/"]
+        {
             let uri = join(&destination(""), target).unwrap();
             assert_eq!(uri.authority().unwrap(), "name.openai.azure.com", "{target}");
             assert_eq!(uri.path_and_query().unwrap().as_str(), target);

@@ -63,7 +63,12 @@ impl Body {
     /// # Errors
     ///
     /// `UnexpectedEof`, `InvalidData`, `TimedOut`, or the socket's; then it is broken for good.
-    pub(super) fn read(&mut self, input: &mut Input, into: &mut [u8], deadline: Instant) -> io::Result<usize> {
+    pub(super) fn read(
+        &mut self,
+        input: &mut Input,
+        into: &mut [u8],
+        deadline: Instant,
+    ) -> io::Result<usize> {
         let read = self.step(input, into, deadline);
         if read.is_err() {
             self.state = State::Broken;

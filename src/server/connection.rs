@@ -50,7 +50,10 @@ pub(super) fn serve(stream: TcpStream, _peer: SocketAddr, context: &Context<'_>)
             answer: Answer::new(&head, close, context.limits.write_stall),
             awaits_continue: head.version == Version::HTTP_11
                 && head.length != Length::Empty
-                && head.headers.get(EXPECT).is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue")),
+                && head
+                    .headers
+                    .get(EXPECT)
+                    .is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue")),
             input: &mut input,
             limits: context.limits,
             stop: context.stop,
@@ -102,7 +105,8 @@ fn next_head(input: &mut Input, context: &Context<'_>) -> Option<Result<Head, Re
 fn wait_for_request(stream: &TcpStream, context: &Context<'_>) -> Option<()> {
     let start = Instant::now();
     loop {
-        let patience = if (context.crowded)() { context.limits.keep_alive / 15 } else { context.limits.keep_alive };
+        let patience =
+            if (context.crowded)() { context.limits.keep_alive / 15 } else { context.limits.keep_alive };
         // A crowd may come while we wait.
         let deadline = (start + patience).min(Instant::now() + context.limits.keep_alive / 15);
         let wanted = [(stream.as_fd(), Ready::READ), (context.stop.as_fd(), Ready::READ)];
@@ -224,7 +228,10 @@ impl Exchange for Serving<'_> {
     }
 
     fn expect_body(&mut self) -> io::Result<Option<Instant>> {
-        if std::mem::take(&mut self.awaits_continue) && self.input.bytes().is_empty() && !self.answer.started() {
+        if std::mem::take(&mut self.awaits_continue)
+            && self.input.bytes().is_empty()
+            && !self.answer.started()
+        {
             let mut interim: &TcpStream = self.input.stream();
             interim.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
@@ -245,7 +252,8 @@ impl Exchange for Serving<'_> {
 
     fn start(&mut self, status: StatusCode, headers: &HeaderMap, length: Length) {
         // Whether the rest of the body is worth reading to keep the connection is decided now: the head says so.
-        let unread = self.body.left().is_none_or(|left| left > DRAIN_BYTES || self.awaits_continue && left > 0);
+        let unread =
+            self.body.left().is_none_or(|left| left > DRAIN_BYTES || self.awaits_continue && left > 0);
         if unread || self.stop.said() {
             self.answer.close_after();
         }

@@ -102,7 +102,8 @@ fn origin_form(target: &str, host: &[u8]) -> Result<String, Refusal> {
     if target.starts_with('/') {
         return Ok(target.to_owned());
     }
-    let scheme_end = target.find("://").filter(|&i| matches!(&*target[..i].to_ascii_lowercase(), "http" | "https"));
+    let scheme_end =
+        target.find("://").filter(|&i| matches!(&*target[..i].to_ascii_lowercase(), "http" | "https"));
     let Some(i) = scheme_end else {
         return Err(bad("the request target is not a path"));
     };

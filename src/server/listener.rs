@@ -59,7 +59,8 @@ impl Listener {
     /// No thread can be started.
     pub fn serve(self, service: Arc<dyn Service>, limits: Limits, stop: Arc<Stop>) -> io::Result<Running> {
         let pool = Pool::new("connection");
-        let acceptor = Acceptor { listener: self.0, service, limits: Arc::new(limits), stop, pool: pool.clone() };
+        let acceptor =
+            Acceptor { listener: self.0, service, limits: Arc::new(limits), stop, pool: pool.clone() };
         let thread = std::thread::Builder::new().name("accept".into()).stack_size(256 * 1024);
         let thread = thread.spawn(move || acceptor.run())?;
         Ok(Running { thread: Some(thread), pool })
@@ -166,8 +167,12 @@ fn is_passing(error: &io::Error) -> bool {
 
 /// 503 without reading the request: one write into an empty socket buffer.
 fn refuse(mut stream: TcpStream, why: &str) {
-    let mut refusal =
-        Refusal::new(http::StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", format!("auth-proxy is overloaded: {why}"));
+    let mut refusal = Refusal::new(
+        http::StatusCode::SERVICE_UNAVAILABLE,
+        "server_error",
+        "overloaded",
+        format!("auth-proxy is overloaded: {why}"),
+    );
     refusal.retry_after = Some(1);
     let body = refusal.body();
     let mut answer = b"HTTP/1.1 503 Service Unavailable\r\n".to_vec();
@@ -177,7 +182,8 @@ fn refuse(mut stream: TcpStream, why: &str) {
         answer.extend_from_slice(value.as_bytes());
         answer.extend_from_slice(b"\r\n");
     }
-    answer.extend_from_slice(format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes());
+    answer
+        .extend_from_slice(format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes());
     answer.extend_from_slice(&body);
     let _ = stream.write_all(&answer);
     let _ = stream.shutdown(std::net::Shutdown::Write);

@@ -36,12 +36,7 @@ struct State {
 
 impl Pool {
     pub(super) fn new(name: &'static str) -> Self {
-        Self(Arc::new(Shared {
-            name,
-            state: Mutex::default(),
-            work: Condvar::new(),
-            rest: Condvar::new(),
-        }))
+        Self(Arc::new(Shared { name, state: Mutex::default(), work: Condvar::new(), rest: Condvar::new() }))
     }
 
     /// Jobs running or waiting for a thread.

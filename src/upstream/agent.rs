@@ -37,17 +37,10 @@ impl Upstream {
         let tls = roots::client_config(config.ca_file.as_deref())?;
         let names = Names::default();
         let agent = |read_idle| {
-            let dialler = Dialler {
-                tls: Arc::clone(&tls),
-                names: names.clone(),
-                config: Arc::clone(config),
-            };
+            let dialler = Dialler { tls: Arc::clone(&tls), names: names.clone(), config: Arc::clone(config) };
             Agent::with_parts(settings(read_idle), dialler, NoResolver)
         };
-        Ok(Self {
-            destination: agent(config.read_idle_timeout),
-            entra: agent(Duration::from_secs(30)),
-        })
+        Ok(Self { destination: agent(config.read_idle_timeout), entra: agent(Duration::from_secs(30)) })
     }
 }
 

@@ -2,7 +2,6 @@
 //! nothing through, so it travels in a thread-local: one thread serves one request at a time.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -152,9 +151,4 @@ impl Call {
     pub fn nothing_sent(&self) -> bool {
         !self.sent.get()
     }
-}
-
-/// The error that a body reader hands to ureq when the application's side failed.
-pub(crate) fn request_body_error(error: io::Error) -> io::Error {
-    super::Fault::RequestBody(error).into()
 }

@@ -107,9 +107,15 @@ fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
         return None;
     };
     Some(match certificate {
-        C::UnknownIssuer => "the certificate's authority is not trusted: set SSL_CERT_FILE to the CA bundle (private CA or inspecting proxy)",
-        C::Expired | C::ExpiredContext { .. } => "the server's certificate has expired, or this machine's clock is ahead",
-        C::NotValidYet | C::NotValidYetContext { .. } => "this machine's clock is behind, or the server's certificate starts later",
+        C::UnknownIssuer => {
+            "the certificate's authority is not trusted: set SSL_CERT_FILE to the CA bundle (private CA or inspecting proxy)"
+        }
+        C::Expired | C::ExpiredContext { .. } => {
+            "the server's certificate has expired, or this machine's clock is ahead"
+        }
+        C::NotValidYet | C::NotValidYetContext { .. } => {
+            "this machine's clock is behind, or the server's certificate starts later"
+        }
         C::NotValidForName | C::NotValidForNameContext { .. } => {
             "the certificate is for another name: check the host in API_BASE_URL or AZURE_AUTHORITY_HOST"
         }

@@ -199,9 +199,11 @@ fn wait(
     let found = match call.and_then(Call::client) {
         None => sys::wait([(socket.as_fd(), wanted)], deadline).map(|[socket]| socket),
         Some(client) => sys::wait([(socket.as_fd(), wanted), (client.as_fd(), Ready::HANGUP)], deadline)
-            .and_then(|[socket, client]| {
-                if client.hung_up() { Err(Fault::ClientGone.into()) } else { Ok(socket) }
-            }),
+            .and_then(
+                |[socket, client]| {
+                    if client.hung_up() { Err(Fault::ClientGone.into()) } else { Ok(socket) }
+                },
+            ),
     }?;
     if found.any() { Ok(found) } else { Err(ureq::Error::Timeout(timeout.reason)) }
 }

@@ -19,7 +19,8 @@ pub(super) fn connect(
     port: u16,
     deadline: Instant,
 ) -> Result<(), Fault> {
-    let refused = |cause: String| Fault::EgressProxy { proxy: format!("{}:{}", proxy.host, proxy.port), cause };
+    let refused =
+        |cause: String| Fault::EgressProxy { proxy: format!("{}:{}", proxy.host, proxy.port), cause };
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let mut request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
     if let Some(authorization) = &proxy.authorization {
