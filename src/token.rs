@@ -1,1 +1,34 @@
 //! The access token: fetched, kept fresh in the background, published.
+//!
+//! ```text
+//! refresher --assertion--> entra --POST--> Entra ID
+//!     |  <-- Grant | TokenError --  answer, error (remedies)
+//!     '-- Token + next attempt --> store <-- usable / obtain / reject -- proxy
+//! ```
+//!
+//! One writer, the refresher; `schedule` decides when it acts and is pure.
+
+mod answer;
+mod bearer;
+mod error;
+mod form;
+mod http_date;
+mod random;
+mod remedies;
+mod schedule;
+
+pub use bearer::{Grant, Token};
+pub use error::{Class, TokenError};
+pub use remedies::{REMEDIES, Remedy};
+
+use crate::secret::Secret;
+
+/// The token endpoint (RFC 6749 section 3.2), or a script in its place.
+pub trait Endpoint: Send {
+    /// One token request with this assertion (RFC 7523 section 2.2); never repeated inside.
+    ///
+    /// # Errors
+    ///
+    /// No token came: refused, unreachable, or the answer was of no use.
+    fn request(&mut self, assertion: &Secret<String>) -> Result<Grant, TokenError>;
+}
