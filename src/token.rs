@@ -16,10 +16,14 @@ mod http_date;
 mod random;
 mod remedies;
 mod schedule;
+mod status;
+mod store;
 
 pub use bearer::{Grant, Token};
 pub use error::{Class, TokenError};
 pub use remedies::{REMEDIES, Remedy};
+pub use status::{RefresherState, Status, Unavailable};
+pub use store::TokenStore;
 
 use crate::secret::Secret;
 
