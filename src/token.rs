@@ -10,17 +10,23 @@
 
 mod answer;
 mod bearer;
+mod entra;
 mod error;
 mod form;
 mod http_date;
 mod random;
+mod refresher;
 mod remedies;
 mod schedule;
 mod status;
 mod store;
+#[cfg(test)]
+mod test_kit;
 
 pub use bearer::{Grant, Token};
+pub use entra::Entra;
 pub use error::{Class, TokenError};
+pub use refresher::Refresher;
 pub use remedies::{REMEDIES, Remedy};
 pub use status::{RefresherState, Status, Unavailable};
 pub use store::TokenStore;
