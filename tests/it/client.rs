@@ -158,6 +158,11 @@ impl Client {
         self
     }
 
+    /// What was read beyond the last answer; after a 101 it belongs to the new protocol.
+    pub fn take_inbox(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.inbox)
+    }
+
     pub fn get(&mut self, target: &str) -> Response {
         self.request("GET", target, &[], b"")
     }

@@ -20,9 +20,10 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Kind, Script};
+use super::answer::{Answer, Kind};
 use super::exchange::Exchange;
 use super::record::{Log, Request, latin1};
+use super::script::Script;
 use super::server::Server;
 use super::tokens::{self, Tokens};
 

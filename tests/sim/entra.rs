@@ -1,5 +1,7 @@
 //! The fake Entra ID: one token endpoint that believes nothing.
 
+mod grant;
+
 use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -9,19 +11,14 @@ use rustls::ServerConfig;
 use serde_json::{Value, json};
 
 use super::aadsts::Refusal;
-use super::answer::{Answer, Kind, Script};
-use super::assertion::{self, Expected};
+use super::answer::{Answer, Kind};
 use super::certs::Registered;
 use super::clock;
 use super::exchange::Exchange;
-use super::form;
 use super::record::{Log, Request};
+use super::script::Script;
 use super::server::Server;
 use super::tokens::{self, Issued, Tokens};
-
-/// The resources that exist in this cloud.
-const RESOURCES: [&str; 3] =
-    ["https://cognitiveservices.azure.com", "https://cognitiveservices.azure.us", "https://ai.azure.com"];
 
 /// A running fake of Entra ID.
 pub struct Entra {
@@ -148,6 +145,13 @@ impl Entra {
         self.state(|state| (state.clock_offset, state.skew) = (offset, skew));
     }
 
+    /// A good token without a request, for tests that talk to Azure directly.
+    pub fn issue(&self) -> String {
+        let (client, life) =
+            self.state(|state| (state.client_id.clone(), Duration::from_secs(state.lifetime)));
+        self.shared.tokens.issue(None, "https://cognitiveservices.azure.com/.default", &client, life)
+    }
+
     /// An outage begins: the port refuses.
     pub fn stop(&self) {
         self.server.stop();
@@ -183,82 +187,11 @@ impl Shared {
         if let Kind::Aadsts(code) = kind {
             return self.refuse(exchange, &Refusal::typical(code));
         }
-        match self.judge(exchange, &body) {
+        let verdict = grant::judge(exchange, &body, self.scheme, &mut self.state.lock().unwrap());
+        match verdict {
             Ok(scope) => self.issue(exchange, kind, &scope),
             Err(refusal) => self.refuse(exchange, &refusal),
         }
-    }
-
-    /// Returns the scope of a good request.
-    fn judge(&self, exchange: &Exchange<'_>, body: &[u8]) -> Result<String, Refusal> {
-        let mut state = self.state.lock().unwrap();
-        let head = &exchange.head;
-        let invalid = |text: String| Err(Refusal::new(9_002_313, format!("Invalid request. {text}")));
-        if head.method != "POST" {
-            return invalid(format!("Method {}.", head.method));
-        }
-        let target = super::record::latin1(&head.target);
-        if target != format!("/{}/oauth2/v2.0/token", state.tenant) {
-            return Err(Refusal::new(90002, format!("Tenant not found: {target}")));
-        }
-        let media_type = head.value("content-type");
-        let plain = media_type.split(';').next().unwrap_or_default().trim();
-        if !plain.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            return invalid(format!("Content-Type {media_type:?}."));
-        }
-        let fields = form::pairs(body);
-        let field = |name: &str| -> Result<&str, Refusal> {
-            let values: Vec<&str> =
-                fields.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
-            match values[..] {
-                [value] => Ok(value),
-                [] => Err(Refusal::new(
-                    900_144,
-                    format!("The request body must contain the following parameter: '{name}'."),
-                )),
-                _ => Err(Refusal::new(9_002_313, format!("Invalid request. '{name}' came more than once."))),
-            }
-        };
-        let known = ["grant_type", "client_assertion_type", "client_id", "scope", "client_assertion"];
-        if let Some((name, _)) = fields.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-            return invalid(format!("Unexpected parameter {name:?}."));
-        }
-        if field("grant_type")? != "client_credentials" {
-            return Err(Refusal::new(70003, "The app requested an unsupported grant type."));
-        }
-        if field("client_assertion_type")? != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
-            return Err(Refusal::new(50027, "client_assertion_type is not jwt-bearer."));
-        }
-        if field("client_id")? != state.client_id {
-            return Err(Refusal::typical(700_016));
-        }
-        let scope = field("scope")?.to_owned();
-        let Some(resource) = scope.strip_suffix("/.default") else { return Err(Refusal::typical(1_002_012)) };
-        if !RESOURCES.contains(&resource) {
-            return Err(Refusal::new(
-                500_011,
-                format!("The resource principal named {resource} was not found in the tenant."),
-            ));
-        }
-        let assertion = field("client_assertion")?;
-        if state.federated.as_deref() == Some(assertion) {
-            return Ok(scope);
-        }
-        let audience = format!("{}://{}{target}", self.scheme, head.value("host"));
-        let accepted = assertion::verify(
-            assertion,
-            &Expected {
-                client_id: &state.client_id,
-                audience: &audience,
-                now: clock::unix() + state.clock_offset,
-                skew: state.skew,
-                certificates: &state.certificates,
-            },
-        )?;
-        if !state.seen.insert(accepted.jti) {
-            return Err(Refusal::new(50027, "JWT token is invalid or malformed. (jti was used before)"));
-        }
-        Ok(scope)
     }
 
     fn issue(&self, exchange: &mut Exchange<'_>, kind: Kind, scope: &str) -> io::Result<()> {

@@ -11,6 +11,7 @@ use super::conn::Conn;
 use super::head::{self, Framing, Head};
 use super::record::{BodyEnd, KEEP_BODY, Log, Request};
 use super::server::Handler;
+use super::status;
 
 /// A request whose answer is due.
 pub struct Exchange<'a> {
@@ -252,7 +253,7 @@ impl Exchange<'_> {
 
     fn head_bytes(&mut self, status: u16, headers: &[(&str, &str)]) -> Vec<u8> {
         self.log.update(self.id, |request| request.status = Some(status));
-        let mut text = format!("HTTP/1.1 {status} {}\r\n", reason(status));
+        let mut text = format!("HTTP/1.1 {status} {}\r\n", status::reason(status));
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -271,31 +272,4 @@ impl Exchange<'_> {
 /// In lower case.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn reason(status: u16) -> &'static str {
-    match status {
-        101 => "Switching Protocols",
-        200 => "OK",
-        201 => "Created",
-        202 => "Accepted",
-        204 => "No Content",
-        301 => "Moved Permanently",
-        302 => "Found",
-        304 => "Not Modified",
-        307 => "Temporary Redirect",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        413 => "Content Too Large",
-        426 => "Upgrade Required",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        _ => "Other",
-    }
 }

@@ -30,7 +30,9 @@ mod form;
 mod head;
 mod patience;
 mod record;
+mod script;
 mod server;
+mod status;
 mod tokens;
 
 use std::path::{Path, PathBuf};
@@ -45,7 +47,7 @@ pub use self::azure::Azure;
 pub use self::certs::{client_pem, openssl};
 pub use self::entra::Entra;
 pub use self::patience::{eventually, patience, wait_for};
-pub use self::record::{BodyEnd, Log, Request, latin1};
+pub use self::record::{BodyEnd, Log, OnRequest, Request, latin1};
 pub use self::tokens::Issued;
 
 /// How a simulator is set up; `Options::default()` is what most tests want.
@@ -70,7 +72,7 @@ pub struct Options {
     /// Where the certificates go; a temporary folder, removed at the end, when absent.
     pub dir: Option<PathBuf>,
     /// Called with every request to Azure, as soon as its head is complete.
-    pub on_azure_request: Option<Arc<dyn Fn(&Request) + Send + Sync>>,
+    pub on_azure_request: Option<OnRequest>,
 }
 
 impl Default for Options {

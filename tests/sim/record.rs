@@ -112,7 +112,8 @@ pub fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|&byte| char::from(byte)).collect()
 }
 
-type OnRequest = Arc<dyn Fn(&Request) + Send + Sync>;
+/// Told about every request as soon as its head is complete.
+pub type OnRequest = Arc<dyn Fn(&Request) + Send + Sync>;
 
 /// The records of one server.
 #[derive(Default)]

@@ -41,7 +41,7 @@ impl<'a, 'b> WebSocket<'a, 'b> {
         }
         let offered = head.values("sec-websocket-protocol").join(",");
         let offered: Vec<&str> = offered.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-        let chosen = offered.iter().find(|name| **name == "realtime").or(offered.first());
+        let chosen = offered.iter().find(|name| **name == "realtime").or_else(|| offered.first());
         let accept = accept_key(&key);
         let usual = usual_headers();
         let mut headers = vec![
@@ -62,7 +62,7 @@ impl<'a, 'b> WebSocket<'a, 'b> {
         loop {
             let Some((last, opcode, payload)) = self.frame()? else { return Ok(Message::Closed) };
             match opcode {
-                0 | 1 | 2 => {
+                0..=2 => {
                     if (opcode == 0) == kind.is_none() {
                         return Err(protocol("a continuation out of place"));
                     }
