@@ -12,7 +12,8 @@ use ring::digest;
 pub struct Material {
     /// The authority that signed the server's certificate.
     pub ca: String,
-    /// Certificate and key of both servers, for localhost, 127.0.0.1 and ::1.
+    /// Certificate and key of both servers, for localhost, 127.0.0.1, ::1 and *.sim.test, which only an egress proxy
+    /// resolves.
     pub server: String,
     /// Key and certificate with which the proxy signs in.
     pub client: String,
@@ -114,7 +115,7 @@ fn authority_and_server(dir: &Path) -> (String, String) {
     let request = "[req]\ndistinguished_name=name\nx509_extensions=ca\nprompt=no\n[name]\nCN=auth-proxy simulator\n\
         [ca]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\n";
     let leaf = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n\
-        extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\n";
+        extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost,DNS:*.sim.test,IP:127.0.0.1,IP:::1\n";
     std::fs::write(file("request.cnf"), request).unwrap();
     std::fs::write(file("leaf.ext"), leaf).unwrap();
 
