@@ -59,7 +59,7 @@ pub fn material() -> &'static Material {
     })
 }
 
-/// A new RSA key with a self-signed certificate for 30 days, as one PEM text: key first.
+/// A new RSA key with a self-signed certificate for a year, as one PEM text: key first.
 pub fn client_pem(common_name: &str) -> String {
     let dir = super::temp_dir("auth-proxy-sim-client");
     let (key, certificate) = (dir.join("key.pem"), dir.join("certificate.pem"));
@@ -71,7 +71,7 @@ pub fn client_pem(common_name: &str) -> String {
             "rsa:2048",
             "-nodes",
             "-days",
-            "30",
+            "365",
             "-sha256",
             "-subj",
             &format!("/CN={common_name}"),
