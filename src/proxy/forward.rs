@@ -71,7 +71,8 @@ impl Proxy {
             let mut upload = Upload::new(exchange, Rc::clone(call), &mut kept, request.length);
             match request.send(&self.upstream, &token, &mut upload, retried) {
                 Err(error) => {
-                    let again = call.stale_connection()
+                    let again = failure::is_disconnect(&error)
+                        && call.stale_connection()
                         && (call.nothing_sent() || request.is_idempotent())
                         && kept.can_resume();
                     if retried || !again {
@@ -160,6 +161,14 @@ impl Service for Proxy {
             }
         };
         log_access(&method, &path, &outcome, started.elapsed());
+    }
+
+    fn turn_away(&self, head: Head, exchange: &mut dyn Exchange) {
+        if head.path() == health::PATH {
+            health::answer(&self.tokens, exchange);
+        } else {
+            Refusal::overloaded().send(exchange);
+        }
     }
 }
 
