@@ -11,4 +11,7 @@ mod sim;
 
 mod client;
 mod fixture;
+mod hostile;
+mod limits;
 mod simulator;
+mod stopping;
