@@ -21,8 +21,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SIMULATOR = Path(os.environ.get("AUTH_PROXY_SIM", ROOT / "target/debug/examples/sim"))
 PROXY = Path(os.environ.get("AUTH_PROXY_BIN", ROOT / "target/x86_64-unknown-linux-musl/release/auth-proxy"))
-# Slow machines multiply every wait by this.
-PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
+# Slow machines multiply every wait: the Rust tests' variable, whose default is ten seconds.
+PATIENCE = float(os.environ.get("TEST_PATIENCE_MS", "10000")) / 10_000
+# Between the events of the simulator's streams.
+PAUSE_MS = 60
 
 # The SDKs read these too; the machine's own settings must not decide what is tested.
 for name in list(os.environ):
@@ -40,7 +42,8 @@ class Process:
         self._child = subprocess.Popen(
             [str(part) for part in command],
             env=environment,
-            stdin=subprocess.DEVNULL,
+            # Closes with this process, whatever ends it; the simulator takes that as a sign.
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -80,16 +83,17 @@ class Process:
                 self._child.kill()
         self._child.wait()
         self._reader.join(5)
+        self._child.stdin.close()
 
 
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory):
     directory = tmp_path_factory.mktemp("sim")
     file = directory / "env"
-    process = Process([SIMULATOR, "--dir", directory, "--env-file", file], plain_environment())
+    command = [SIMULATOR, "--dir", directory, "--env-file", file, "--pause-ms", str(PAUSE_MS)]
+    process = Process(command, plain_environment())
     try:
-        process.ready = json.loads(process.wait_for(r"^\{.*ready.*\}$")[0])
-        process.directory = directory
+        process.wait_for(r'^\{.*"ready":\s*true')
         process.settings = read_env_file(file)
         yield process
     finally:
@@ -158,7 +162,8 @@ class Azure:
     def token(self):
         """What the proxy sends as Authorization, told by the only one who may know."""
         answer = self.through_the_proxy("GET", "/openai/v1/sim/echo")
-        return dict(json.loads(answer.body)["headers"])["authorization"]
+        [token] = [value for name, value in json.loads(answer.body)["headers"] if name.lower() == "authorization"]
+        return token
 
     def directly(self, method, target, body=None):
         context = ssl.create_default_context(cafile=self._authorities)
@@ -200,4 +205,4 @@ def assert_incremental(moments):
     """Pieces that were sent with pauses came with pauses: what is collected on the way comes in one heap."""
     assert len(moments) >= 5, moments
     gaps = sorted(later - earlier for earlier, later in zip(moments, moments[1:]))
-    assert gaps[len(gaps) // 2] > 0.01, f"the gaps between the pieces: {gaps}"
+    assert gaps[len(gaps) // 2] > PAUSE_MS / 1000 / 2, f"the gaps between the pieces: {gaps}"
