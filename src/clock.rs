@@ -67,9 +67,9 @@ impl Clock {
     /// Now on the wall clock, as seconds since the Unix epoch.
     pub fn unix(&self) -> Duration {
         match &self.0 {
-            Source::System => std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .unwrap_or(Duration::ZERO),
+            Source::System => {
+                std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO)
+            }
             Source::Set(clock) => Duration::from_millis(clock.unix.load(Ordering::SeqCst)),
         }
     }

@@ -1,0 +1,117 @@
+//! The simulator alone: a fake Entra ID and a fake Azure OpenAI on loopback, to try auth-proxy without a cloud.
+//!
+//! Prints one line of JSON when it is ready and runs until standard input ends, or SIGTERM or Ctrl-C.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a tool for developers")]
+
+#[path = "../tests/sim/mod.rs"]
+mod sim;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sim::{Options, Request, Sim, latin1};
+
+const HELP: &str = "\
+usage: cargo run --example sim -- [options]
+
+  --dir DIR            put ca.pem and certificate.pem there, and leave them (default: a temporary folder)
+  --env-file FILE      write the environment for auth-proxy there, as KEY=VALUE lines
+  --log                print each request as Azure received it, tokens shortened
+  --pause-ms N         between the events of a stream (default 0)
+  --token-lifetime N   seconds (default 3600)
+  --entra-port N       (default: a free one)
+  --azure-port N       (default: a free one)
+  --stay               run until a signal, even when standard input ends
+";
+
+fn main() -> ExitCode {
+    let command = match parse(std::env::args().skip(1)) {
+        Ok(command) => command,
+        Err(problem) => {
+            eprint!("sim: {problem}\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, stop.clone()).unwrap();
+    }
+    let sim = Sim::start(command.options);
+    if let Some(file) = command.env_file {
+        let lines: String = sim.env().iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        std::fs::write(&file, lines)
+            .unwrap_or_else(|error| panic!("cannot write {}: {error}", file.display()));
+    }
+    let ready = serde_json::json!({
+        "ready": true, "entra_port": sim.entra.server.port(), "azure_port": sim.azure.server.port(),
+        "azure_url": sim.azure_url(), "token_url": sim.token_url(), "dir": sim.dir,
+    });
+    println!("{ready}");
+    let _ = std::io::stdout().flush();
+    if !command.stay {
+        let stop = stop.clone();
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            stop.store(true, Ordering::SeqCst);
+        });
+    }
+    while !stop.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    ExitCode::SUCCESS
+}
+
+struct Command {
+    options: Options,
+    env_file: Option<PathBuf>,
+    stay: bool,
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String> {
+    let mut command = Command { options: Options::default(), env_file: None, stay: false };
+    while let Some(name) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
+        let number =
+            |text: String| text.parse::<u64>().map_err(|_| format!("{name}: {text:?} is not a number"));
+        let port = |text: String| text.parse::<u16>().map_err(|_| format!("{name}: {text:?} is not a port"));
+        match name.as_str() {
+            "--dir" => command.options.dir = Some(PathBuf::from(value()?)),
+            "--env-file" => command.env_file = Some(PathBuf::from(value()?)),
+            "--log" => command.options.on_azure_request = Some(Arc::new(print)),
+            "--pause-ms" => command.options.pause = Duration::from_millis(number(value()?)?),
+            "--token-lifetime" => command.options.token_lifetime = number(value()?)?,
+            "--entra-port" => command.options.entra_port = port(value()?)?,
+            "--azure-port" => command.options.azure_port = port(value()?)?,
+            "--stay" => command.stay = true,
+            _ => return Err(format!("unknown option {name}")),
+        }
+    }
+    Ok(command)
+}
+
+/// The request as Azure received it.
+fn print(request: &Request) {
+    let mut text = format!("azure received  {} {}\n", request.method, request.target());
+    for (name, value) in &request.headers {
+        text.push_str(&format!("                {name}: {}\n", shortened(name, &latin1(value))));
+    }
+    // One call, so that requests that come together do not mix their lines.
+    print!("{text}");
+    let _ = std::io::stdout().flush();
+}
+
+/// Credentials keep their scheme and twelve characters.
+fn shortened(name: &str, value: &str) -> String {
+    let secret =
+        ["authorization", "api-key", "x-api-key", "ocp-apim-subscription-key", "proxy-authorization"];
+    if !secret.contains(&name.to_ascii_lowercase().as_str()) {
+        return value.to_owned();
+    }
+    let (scheme, credential) = value.split_once(' ').map_or(("", value), |(scheme, rest)| (scheme, rest));
+    let start: String = credential.chars().take(12).collect();
+    format!("{scheme} {start}…").trim_start().to_owned()
+}

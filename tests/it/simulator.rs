@@ -1,0 +1,5 @@
+//! The simulator checks others, so it is checked first.
+
+mod assertions;
+mod endpoints;
+mod sockets;

@@ -1,0 +1,59 @@
+//! The Responses API: whole, or as its named events.
+
+use std::io;
+
+use serde_json::{Value, json};
+
+use super::sse::Events;
+use super::{Call, ok, unix};
+use crate::sim::exchange::Exchange;
+use crate::sim::tokens;
+
+const WORDS: [&str; 4] = ["Hello", " from", " the", " simulator."];
+
+pub(super) fn responses(exchange: &mut Exchange<'_>, call: &Call<'_>) -> io::Result<()> {
+    let (id, item_id) = (format!("resp_{}", tokens::uuid()), format!("msg_{}", tokens::uuid()));
+    let part = |text: &str| json!({"type": "output_text", "text": text, "annotations": []});
+    let item = |status: &str, content: Value| json!({"id": item_id, "type": "message", "status": status, "role": "assistant", "content": content});
+    let done = item("completed", json!([part(&WORDS.concat())]));
+    let response = |status: &str, output: Value, usage: Value| {
+        json!({"id": id, "object": "response", "created_at": unix(), "status": status, "model": call.model,
+            "output": output, "usage": usage, "error": null, "incomplete_details": null, "instructions": null,
+            "metadata": {}, "parallel_tool_calls": true, "temperature": 1.0, "tool_choice": "auto", "tools": [],
+            "top_p": 1.0})
+    };
+    let usage = json!({"input_tokens": 9, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 4,
+        "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 13});
+    let complete = response("completed", json!([done]), usage);
+    if call.json["stream"] != true {
+        return ok(exchange, &complete);
+    }
+
+    let mut events = Events::start(exchange, call.pause)?;
+    let mut number = 0;
+    let mut send = |name: &str, mut value: Value| {
+        value["type"] = json!(name);
+        value["sequence_number"] = json!(number);
+        number += 1;
+        events.named(name, &value)
+    };
+    let at = |mut value: Value| {
+        value["item_id"] = json!(item_id);
+        value["output_index"] = json!(0);
+        value["content_index"] = json!(0);
+        value
+    };
+    let begun = response("in_progress", json!([]), Value::Null);
+    send("response.created", json!({"response": begun}))?;
+    send("response.in_progress", json!({"response": begun}))?;
+    send("response.output_item.added", json!({"output_index": 0, "item": item("in_progress", json!([]))}))?;
+    send("response.content_part.added", at(json!({"part": part("")})))?;
+    for word in WORDS {
+        send("response.output_text.delta", at(json!({"delta": word, "logprobs": []})))?;
+    }
+    send("response.output_text.done", at(json!({"text": WORDS.concat(), "logprobs": []})))?;
+    send("response.content_part.done", at(json!({"part": part(&WORDS.concat())})))?;
+    send("response.output_item.done", json!({"output_index": 0, "item": done}))?;
+    send("response.completed", json!({"response": complete}))?;
+    events.finish()
+}

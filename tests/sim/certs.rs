@@ -1,0 +1,157 @@
+//! Throw-away keys and certificates. The openssl command makes them, so that nothing here shares code with what it
+//! tests. Most are made once per process: a 2048-bit RSA key takes a while.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use ring::digest;
+
+/// What every simulator of this process shares.
+pub struct Material {
+    /// The authority that signed the server's certificate.
+    pub ca: String,
+    /// Certificate and key of both servers, for localhost, 127.0.0.1 and ::1.
+    pub server: String,
+    /// Key and certificate with which the proxy signs in.
+    pub client: String,
+    /// The client's certificate, as Entra ID knows it.
+    pub registered: Registered,
+}
+
+/// A certificate uploaded to the application in Entra ID.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    pub der: Vec<u8>,
+    pub sha1: Vec<u8>,
+    pub sha256: Vec<u8>,
+    /// PKCS#1 `RSAPublicKey`, which is what ring verifies with.
+    pub public_key: Vec<u8>,
+}
+
+impl Registered {
+    /// Reads the first certificate of a PEM text.
+    pub fn from_pem(pem: &str) -> Self {
+        let der = openssl(&["x509", "-outform", "DER"], pem.as_bytes());
+        let spki = openssl(&["x509", "-pubkey", "-noout"], pem.as_bytes());
+        let public_key = openssl(&["rsa", "-pubin", "-RSAPublicKey_out", "-outform", "DER"], &spki);
+        Self {
+            sha1: digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &der).as_ref().to_vec(),
+            sha256: digest::digest(&digest::SHA256, &der).as_ref().to_vec(),
+            der,
+            public_key,
+        }
+    }
+}
+
+/// The shared material, made at the first call.
+pub fn material() -> &'static Material {
+    static MATERIAL: OnceLock<Material> = OnceLock::new();
+    MATERIAL.get_or_init(|| {
+        let dir = super::temp_dir("auth-proxy-sim-keys");
+        let (ca, server) = authority_and_server(&dir);
+        let _ = std::fs::remove_dir_all(&dir);
+        let client = client_pem("auth-proxy test");
+        let registered = Registered::from_pem(&client);
+        Material { ca, server, client, registered }
+    })
+}
+
+/// A new RSA key with a self-signed certificate for 30 days, as one PEM text: key first.
+pub fn client_pem(common_name: &str) -> String {
+    let dir = super::temp_dir("auth-proxy-sim-client");
+    let (key, certificate) = (dir.join("key.pem"), dir.join("certificate.pem"));
+    openssl(
+        &[
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "30",
+            "-sha256",
+            "-subj",
+            &format!("/CN={common_name}"),
+            "-keyout",
+            text(&key),
+            "-out",
+            text(&certificate),
+        ],
+        b"",
+    );
+    let pem = read(&key) + &read(&certificate);
+    let _ = std::fs::remove_dir_all(&dir);
+    pem
+}
+
+/// Runs the openssl command and returns its standard output; any failure ends the test with its words.
+pub fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    let mut child = Command::new("openssl")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the simulator needs the `openssl` command on PATH");
+    // A command that does not read its input may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success(),
+        "openssl {} failed:\n{}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
+
+fn authority_and_server(dir: &Path) -> (String, String) {
+    let file = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-sha256"];
+    // Everything is named in files: flags that add extensions differ between versions of the command.
+    let request = "[req]\ndistinguished_name=name\nx509_extensions=ca\nprompt=no\n[name]\nCN=auth-proxy simulator\n\
+        [ca]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\n";
+    let leaf = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n\
+        extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\n";
+    std::fs::write(file("request.cnf"), request).unwrap();
+    std::fs::write(file("leaf.ext"), leaf).unwrap();
+
+    let (config, ca, ca_key) = (file("request.cnf"), file("ca.pem"), file("ca.key"));
+    let (csr, key, extensions) = (file("server.csr"), file("server.key"), file("leaf.ext"));
+    let authority = ["req", "-x509", "-days", "30", "-config", &config, "-keyout", &ca_key, "-out", &ca];
+    openssl(&[&authority[..], &new_key[..]].concat(), b"");
+    let server = ["req", "-new", "-config", &config, "-subj", "/CN=localhost", "-keyout", &key, "-out", &csr];
+    openssl(&[&server[..], &new_key[..]].concat(), b"");
+    let certificate = openssl(
+        &[
+            "x509",
+            "-req",
+            "-days",
+            "30",
+            "-sha256",
+            "-in",
+            &csr,
+            "-CA",
+            &ca,
+            "-CAkey",
+            &ca_key,
+            "-set_serial",
+            "2",
+            "-extfile",
+            &extensions,
+        ],
+        b"",
+    );
+    let server = String::from_utf8(certificate).unwrap() + &read(Path::new(&key));
+    (read(Path::new(&ca)), server)
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

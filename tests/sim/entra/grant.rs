@@ -1,0 +1,88 @@
+//! Judges a token request: endpoint, form, and then the assertion.
+
+use super::State;
+use crate::sim::aadsts::Refusal;
+use crate::sim::assertion::{self, Expected};
+use crate::sim::clock;
+use crate::sim::exchange::Exchange;
+use crate::sim::form;
+use crate::sim::record::latin1;
+
+/// The resources that exist in this cloud.
+const RESOURCES: [&str; 3] =
+    ["https://cognitiveservices.azure.com", "https://cognitiveservices.azure.us", "https://ai.azure.com"];
+
+/// Returns the scope of a good request.
+pub(super) fn judge(
+    exchange: &Exchange<'_>,
+    body: &[u8],
+    scheme: &str,
+    state: &mut State,
+) -> Result<String, Refusal> {
+    let head = &exchange.head;
+    let invalid = |text: String| Err(Refusal::new(9_002_313, format!("Invalid request. {text}")));
+    if head.method != "POST" {
+        return invalid(format!("Method {}.", head.method));
+    }
+    let target = latin1(&head.target);
+    if target != format!("/{}/oauth2/v2.0/token", state.tenant) {
+        return Err(Refusal::new(90002, format!("Tenant not found: {target}")));
+    }
+    let media_type = head.value("content-type");
+    let plain = media_type.split(';').next().unwrap_or_default().trim();
+    if !plain.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return invalid(format!("Content-Type {media_type:?}."));
+    }
+    let fields = form::pairs(body);
+    let field = |name: &str| -> Result<&str, Refusal> {
+        let values: Vec<&str> = fields.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
+        match values[..] {
+            [value] => Ok(value),
+            [] => Err(Refusal::new(
+                900_144,
+                format!("The request body must contain the following parameter: '{name}'."),
+            )),
+            _ => Err(Refusal::new(9_002_313, format!("Invalid request. '{name}' came more than once."))),
+        }
+    };
+    let known = ["grant_type", "client_assertion_type", "client_id", "scope", "client_assertion"];
+    if let Some((name, _)) = fields.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+        return invalid(format!("Unexpected parameter {name:?}."));
+    }
+    if field("grant_type")? != "client_credentials" {
+        return Err(Refusal::new(70003, "The app requested an unsupported grant type."));
+    }
+    if field("client_assertion_type")? != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
+        return Err(Refusal::new(50027, "client_assertion_type is not jwt-bearer."));
+    }
+    if field("client_id")? != state.client_id {
+        return Err(Refusal::typical(700_016));
+    }
+    let scope = field("scope")?.to_owned();
+    let Some(resource) = scope.strip_suffix("/.default") else { return Err(Refusal::typical(1_002_012)) };
+    if !RESOURCES.contains(&resource) {
+        return Err(Refusal::new(
+            500_011,
+            format!("The resource principal named {resource} was not found in the tenant."),
+        ));
+    }
+    let assertion = field("client_assertion")?;
+    if state.federated.as_deref() == Some(assertion) {
+        return Ok(scope);
+    }
+    let audience = format!("{}://{}{target}", scheme, head.value("host"));
+    let accepted = assertion::verify(
+        assertion,
+        &Expected {
+            client_id: &state.client_id,
+            audience: &audience,
+            now: clock::unix() + state.clock_offset,
+            skew: state.skew,
+            certificates: &state.certificates,
+        },
+    )?;
+    if !state.seen.insert(accepted.jti) {
+        return Err(Refusal::new(50027, "JWT token is invalid or malformed. (jti was used before)"));
+    }
+    Ok(scope)
+}

@@ -1,0 +1,30 @@
+//! Waiting for a condition instead of for a time.
+
+use std::time::{Duration, Instant};
+
+/// How long a test waits for something that must happen: `TEST_PATIENCE_MS`, or ten seconds.
+pub fn patience() -> Duration {
+    let given = std::env::var("TEST_PATIENCE_MS").ok().and_then(|text| text.parse().ok());
+    Duration::from_millis(given.unwrap_or(10_000))
+}
+
+/// Asks again and again until there is an answer; `None` when patience ends.
+pub fn eventually<T>(mut find: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + patience();
+    loop {
+        if let Some(found) = find() {
+            return Some(found);
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// Waits until this is true; panics with these words when patience ends.
+#[track_caller]
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let happened = eventually(|| condition().then_some(()));
+    assert!(happened.is_some(), "waited {:?} in vain for: {what}", patience());
+}

@@ -1,0 +1,156 @@
+//! A blocking server: one thread accepts, one thread per connection answers request after request.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+
+use super::conn::Conn;
+use super::exchange::{self, Exchange};
+use super::record::Log;
+
+/// Answers one request; an error ends the connection.
+pub type Handler = dyn Fn(&mut Exchange<'_>) -> io::Result<()> + Send + Sync;
+
+/// A listening server. Dropping it closes the port and every connection.
+pub struct Server {
+    inner: Arc<Inner>,
+    accepting: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Inner {
+    address: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+    handler: Arc<Handler>,
+    log: Arc<Log>,
+    stopping: AtomicBool,
+    mute: AtomicBool,
+    accepted: AtomicU64,
+    /// Weak, because a socket is closed by its last handle.
+    connections: Mutex<Vec<Weak<TcpStream>>>,
+}
+
+impl Server {
+    /// Listens on this loopback port, 0 for a free one.
+    pub fn start(port: u16, tls: Option<Arc<ServerConfig>>, log: Arc<Log>, handler: Arc<Handler>) -> Self {
+        let listener =
+            listen(SocketAddr::from(([127, 0, 0, 1], port))).expect("a loopback port to listen on");
+        let inner = Arc::new(Inner {
+            address: listener.local_addr().unwrap(),
+            tls,
+            handler,
+            log,
+            stopping: AtomicBool::new(false),
+            mute: AtomicBool::new(false),
+            accepted: AtomicU64::new(0),
+            connections: Mutex::new(Vec::new()),
+        });
+        let accepting = Mutex::new(Some(accept_in_background(&inner, listener)));
+        Self { inner, accepting }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.inner.address.port()
+    }
+
+    pub fn scheme(&self) -> &'static str {
+        if self.inner.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// An outage: the port refuses, every connection is closed.
+    pub fn stop(&self) {
+        let Some(accepting) = self.accepting.lock().unwrap().take() else { return };
+        self.inner.stopping.store(true, Ordering::SeqCst);
+        // Wakes the thread that waits in accept.
+        let _ = TcpStream::connect_timeout(&self.inner.address, Duration::from_secs(1));
+        let _ = accepting.join();
+        self.close_connections();
+    }
+
+    /// Ends an outage: listens again on the same port.
+    pub fn restart(&self) {
+        let mut accepting = self.accepting.lock().unwrap();
+        if accepting.is_none() {
+            let listener = listen(self.inner.address).expect("the same port again");
+            self.inner.stopping.store(false, Ordering::SeqCst);
+            *accepting = Some(accept_in_background(&self.inner, listener));
+        }
+    }
+
+    /// While true, new connections are accepted and never get a byte: not even a TLS handshake.
+    pub fn mute(&self, mute: bool) {
+        self.inner.mute.store(mute, Ordering::SeqCst);
+    }
+
+    /// Closes every connection, busy or idle, and goes on listening.
+    pub fn close_connections(&self) {
+        for tcp in self.inner.connections.lock().unwrap().drain(..).filter_map(|tcp| tcp.upgrade()) {
+            let _ = tcp.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// How many connections were accepted since the start.
+    pub fn accepted(&self) -> u64 {
+        self.inner.accepted.load(Ordering::SeqCst)
+    }
+
+    /// How many connections are open now.
+    pub fn open(&self) -> usize {
+        self.inner.connections.lock().unwrap().iter().filter(|tcp| tcp.strong_count() > 0).count()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    // std listens with a backlog of 128, less than a load test opens at once.
+    socket2::SockRef::from(&listener).listen(4096)?;
+    Ok(listener)
+}
+
+fn accept_in_background(inner: &Arc<Inner>, listener: TcpListener) -> JoinHandle<()> {
+    let inner = inner.clone();
+    std::thread::spawn(move || {
+        for tcp in listener.incoming() {
+            if inner.stopping.load(Ordering::SeqCst) {
+                return;
+            }
+            match tcp {
+                Ok(tcp) => connection_in_background(&inner, tcp),
+                // Out of descriptors, most likely: some will be free again.
+                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    })
+}
+
+fn connection_in_background(inner: &Arc<Inner>, tcp: TcpStream) {
+    let id = inner.accepted.fetch_add(1, Ordering::SeqCst) + 1;
+    let tcp = Arc::new(tcp);
+    let mut connections = inner.connections.lock().unwrap();
+    connections.retain(|tcp| tcp.strong_count() > 0);
+    connections.push(Arc::downgrade(&tcp));
+    drop(connections);
+    let inner = inner.clone();
+    let thread = std::thread::Builder::new().stack_size(512 * 1024);
+    // When no thread can be had, the connection is closed, as an overloaded server would.
+    let _ = thread.spawn(move || {
+        let mut conn = Conn::new(tcp, inner.tls.as_ref());
+        if inner.mute.load(Ordering::SeqCst) {
+            let mut raw = [0; 1024];
+            let tcp = conn.silence();
+            while matches!(io::Read::read(&mut &*tcp, &mut raw), Ok(1..)) {}
+            return;
+        }
+        exchange::serve(&mut conn, id, &inner.log, &*inner.handler);
+    });
+}
