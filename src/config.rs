@@ -2,9 +2,16 @@
 
 mod destination;
 mod egress;
+mod entra;
+mod env;
 mod listen;
+mod no_proxy;
 mod parse;
 mod settings;
+#[cfg(test)]
+mod tests;
+mod url;
+mod value;
 
 use std::path::PathBuf;
 use std::time::Duration;

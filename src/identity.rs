@@ -1,4 +1,28 @@
 //! Who we are: the certificate with its private key, and the signed assertion that proves it. Knows no HTTP.
+//!
+//! ```text
+//! file ──> pem ──> keypair (certificate + key) ──> assertion
+//!            every fault on the way: faults        source, federated: read again, keep what works
+//! ```
+
+mod assertion;
+mod certificate;
+mod faults;
+mod federated;
+mod file;
+mod file_faults;
+mod keypair;
+mod pem;
+mod source;
+
+#[cfg(test)]
+#[path = "../tests/data/pems.rs"]
+mod pems;
+
+pub use certificate::Certificate;
+pub use federated::FederatedTokenFile;
+pub use keypair::{KeyPair, load};
+pub use source::{CertificateSource, CurrentCertificate};
 
 use crate::report::Problem;
 use crate::secret::Secret;

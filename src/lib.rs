@@ -19,6 +19,7 @@
 //! - One thread serves one connection from its first byte to its last.
 
 pub mod app;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;

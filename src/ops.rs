@@ -1,1 +1,3 @@
-//! TODO
+//! What operators ask for: is it healthy, how is it doing, stop.
+
+pub mod health;

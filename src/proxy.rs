@@ -1,1 +1,12 @@
-//! TODO
+//! From a request without a credential to the destination's answer.
+
+mod caller;
+mod failure;
+mod forward;
+pub mod headers;
+mod relay;
+pub mod target;
+mod tunnel;
+mod upload;
+
+pub use forward::Proxy;

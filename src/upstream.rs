@@ -1,1 +1,19 @@
-//! TODO
+//! The way to Entra ID and to the destination: one TLS configuration, cached names, our own TCP transport under
+//! ureq. Everything that ureq would do by itself (redirects, decompression, proxies, headers) is off.
+
+mod agent;
+mod buffers;
+mod call;
+mod connector;
+mod dial;
+mod fault;
+mod resolver;
+mod roots;
+mod transport;
+mod tunnel_proxy;
+mod wire;
+
+pub use agent::Upstream;
+pub use call::{Call, Scope};
+pub use fault::Fault;
+pub use wire::{Ahead, Received, Wire};

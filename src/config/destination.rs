@@ -2,6 +2,17 @@
 
 use http::uri::{Authority, Scheme};
 
+use super::url::{self, Url};
+use super::value::Parsed;
+use crate::report::Problem;
+
+/// Longer base paths are a mistake, and would leave no room for the request's own.
+const LONGEST_PATH: usize = 1024;
+
+/// Where a region answers for all its resources (public, US, China).
+const REGIONAL: [&str; 3] =
+    [".api.cognitive.microsoft.com", ".api.cognitive.microsoft.us", ".api.cognitive.azure.cn"];
+
 /// The destination's origin and base path, parsed from `API_BASE_URL`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
@@ -11,4 +22,131 @@ pub struct Destination {
     pub authority: Authority,
     /// The path in front of every request's path: empty, or `/` and at least one segment, without a trailing slash.
     pub base_path: String,
+}
+
+impl Destination {
+    /// The host, lower case, an IPv6 address without brackets.
+    pub fn host(&self) -> &str {
+        let host = self.authority.host();
+        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+    }
+
+    /// The port, the scheme's default included.
+    pub fn port(&self) -> u16 {
+        self.authority.port_u16().unwrap_or_else(|| if self.is_tls() { 443 } else { 80 })
+    }
+
+    /// Whether the connection is https.
+    pub fn is_tls(&self) -> bool {
+        self.scheme == Scheme::HTTPS
+    }
+
+    /// Scheme, host and port as RFC 6454 section 6.2 writes them: `https://name.openai.azure.com`.
+    pub fn origin(&self) -> String {
+        format!("{}://{}", self.scheme, self.authority)
+    }
+
+    /// Whether the host is this machine: `localhost`, `127.0.0.0/8` or `::1`.
+    pub fn is_loopback(&self) -> bool {
+        url::is_loopback(self.host())
+    }
+
+    pub(super) fn parse(value: &str, allow_insecure: bool) -> Parsed<Self> {
+        let url = Url::split(value);
+        let refuse = |what: &str| Problem::new(format!("{what}: {}", url::show(value)));
+        if url.userinfo.is_some() {
+            return Err(Problem::new("has a user name or password in front of an `@`")
+                .hint("remove it: the access token is the only credential that is sent"));
+        }
+        if url.has_query {
+            return Err(Problem::new("has a query")
+                .hint("remove it from the `?` on: clients send api-version themselves, and no key is needed")
+                .hint("of the portal's Target URI only the start is wanted: https://NAME.openai.azure.com"));
+        }
+        if url.has_fragment {
+            return Err(Problem::new("has a fragment").hint("remove the `#` and what follows it"));
+        }
+        let (scheme, default_port) = match url.scheme.as_deref() {
+            Some("https") => (Scheme::HTTPS, 443),
+            Some("http") => (Scheme::HTTP, 80),
+            Some(_) => return Err(refuse("has a scheme other than https").hint("begin it with https://")),
+            None => return Err(without_scheme(value, &url)),
+        };
+        let (host, port) = url::host_and_port(url.host)
+            .map_err(|what| refuse(what).hint("write it like https://NAME.openai.azure.com"))?;
+        if scheme == Scheme::HTTP && !allow_insecure && !url::is_loopback(&host) {
+            return Err(refuse("uses http beyond loopback, so the token would cross the network in clear")
+                .hint("use https, or set ALLOW_INSECURE_UPSTREAM=true if the network in between is yours"));
+        }
+        let base_path = base_path(url.path).map_err(|what| {
+            refuse(what).hint("the path is put in front of every request's path; often none is needed")
+        })?;
+        let authority = url::authority(&host, port.filter(|port| *port != default_port))
+            .parse()
+            .map_err(|_| refuse("has a host that no URL can hold"))?;
+        Ok(Self { scheme, authority, base_path })
+    }
+
+    /// What is allowed, but will surprise.
+    pub(super) fn notes(&self) -> Vec<Problem> {
+        let mut notes = Vec::new();
+        if !self.is_tls() && !self.is_loopback() {
+            notes.push(
+                Problem::new(format!(
+                    "API_BASE_URL is http: the access token crosses the network in clear to {}",
+                    self.origin()
+                ))
+                .hint("use https unless every machine in between is yours"),
+            );
+        }
+        if REGIONAL.iter().any(|domain| url::is_below(self.host(), domain)) {
+            notes.push(
+                Problem::new(format!(
+                    "API_BASE_URL is a regional endpoint, which takes keys but no tokens: {}",
+                    self.host()
+                ))
+                .hint("use the resource's custom subdomain: https://NAME.openai.azure.com"),
+            );
+        }
+        notes
+    }
+}
+
+/// The commonest mistake: the portal shows host names too.
+fn without_scheme(value: &str, url: &Url<'_>) -> Problem {
+    let problem = Problem::new(format!("does not begin with https://: {}", url::show(value)));
+    if url.userinfo.is_none() && url::host_and_port(url.host).is_ok() {
+        problem.hint(format!("did you mean {}", url::show(&format!("https://{value}"))))
+    } else {
+        problem.hint("write the whole endpoint: https://NAME.openai.azure.com")
+    }
+}
+
+/// The path without trailing slashes. Stricter than RFC 3986 section 3.3: what another reader might normalise away
+/// (dot segments, also escaped; empty segments) is refused, so that the path is what it looks like.
+fn base_path(path: &str) -> Result<String, &'static str> {
+    let path = path.trim_end_matches('/');
+    if path.is_empty() {
+        return Ok(String::new());
+    }
+    if path.len() > LONGEST_PATH {
+        return Err("has a path of more than 1024 characters");
+    }
+    let mut rest = path.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = match (first, after) {
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
+            (b'%', _) => return Err("has a `%` without two hexadecimal digits in its path"),
+            (b, _) if b.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(b) => after,
+            _ => return Err("has characters in its path that must be percent-encoded"),
+        };
+    }
+    for segment in path.split('/').skip(1) {
+        match segment.to_ascii_lowercase().replace("%2e", ".").as_str() {
+            "" => return Err("has an empty segment (`//`) in its path"),
+            "." | ".." => return Err("has a `.` or `..` segment in its path"),
+            _ => {}
+        }
+    }
+    Ok(path.to_owned())
 }

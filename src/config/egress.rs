@@ -1,8 +1,20 @@
 //! `HTTPS_PROXY` and `NO_PROXY`: the way out of a closed network.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::env::Env;
+use super::no_proxy::Entry;
+use super::url::{self, Url};
+use super::value::Parsed;
+use crate::report::Problem;
 use crate::secret::Secret;
 
-/// Which connections go through an HTTP proxy with CONNECT.
+/// The port of a proxy URL without one: that of its scheme. (curl would take 1080.)
+const DEFAULT_PORT: u16 = 80;
+
+/// Which connections go through an HTTP proxy with CONNECT (RFC 9110 section 9.3.6).
 #[derive(Debug, Default)]
 pub struct Egress {
     /// The proxy, from `HTTPS_PROXY`; none means every connection is direct.
@@ -18,13 +30,122 @@ pub struct ProxyAddress {
     pub host: String,
     /// Port.
     pub port: u16,
-    /// The value of `Proxy-Authorization`, when the URL carries userinfo: `Basic` and the encoded credentials.
+    /// The value of `Proxy-Authorization`, when the URL carries userinfo: `Basic` and the encoded credentials
+    /// (RFC 7617).
     pub authorization: Option<Secret<String>>,
 }
 
 impl Egress {
-    /// The proxy for a TLS connection to `host`, or none when it is reached directly.
-    pub fn proxy_for(&self, _host: &str) -> Option<&ProxyAddress> {
-        self.proxy.as_ref()
+    /// The proxy for a TLS connection to `host` (an IPv6 address with or without brackets), or none when it is
+    /// reached directly: without a proxy, for this machine, and for what `NO_PROXY` names. Names are not resolved,
+    /// so an address in `NO_PROXY` matches only an address.
+    pub fn proxy_for(&self, host: &str, port: u16) -> Option<&ProxyAddress> {
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let direct = url::is_loopback(host)
+            || self
+                .no_proxy
+                .iter()
+                .filter_map(|entry| Entry::parse(entry))
+                .any(|entry| entry.matches(host, port));
+        self.proxy.as_ref().filter(|_| !direct)
     }
+
+    /// Reads both variables in either case; upper case wins, as it is the one in the table.
+    pub(super) fn read(env: &mut Env<'_>) -> Self {
+        let proxy = either(env, "HTTPS_PROXY", "https_proxy").and_then(|(name, value)| {
+            let value = Secret::new(value);
+            env.parse(name, value.expose().trim(), ProxyAddress::parse)
+        });
+        let mut no_proxy = Vec::new();
+        if let Some((name, value)) = either(env, "NO_PROXY", "no_proxy") {
+            let entries =
+                value.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty());
+            for entry in entries {
+                if Entry::parse(entry).is_some() {
+                    no_proxy.push(entry.to_ascii_lowercase());
+                } else if proxy.is_some() {
+                    // One variable serves many programs, each with its own dialect: no reason not to start.
+                    env.note(
+                        Problem::new(format!(
+                            "{name} has an entry that is not understood and ignored: {}",
+                            url::show_part(&value, entry)
+                        ))
+                        .hint("entries are hosts, domains, host:port, addresses, networks (10.0.0.0/8) or *"),
+                    );
+                }
+            }
+        }
+        Self { proxy, no_proxy }
+    }
+}
+
+fn either(env: &Env<'_>, upper: &'static str, lower: &'static str) -> Option<(&'static str, String)> {
+    env.raw(upper).map(|value| (upper, value)).or_else(|| env.raw(lower).map(|value| (lower, value)))
+}
+
+impl ProxyAddress {
+    /// `[http://][user:password@]host[:port]`. Nothing of the value is ever shown: a password with an unescaped
+    /// delimiter can turn up in any part of it.
+    fn parse(value: &str) -> Parsed<Self> {
+        let url = Url::split(value);
+        match url.scheme.as_deref() {
+            None | Some("http") => {}
+            Some("https") => {
+                return Err(Problem::new("is an https:// proxy; only http:// proxies are supported")
+                    .hint("most proxies speak http too; what passes through is encrypted either way"));
+            }
+            Some(scheme) => {
+                let kind = if scheme.starts_with("socks") { "a SOCKS proxy" } else { "not an http:// URL" };
+                return Err(Problem::new(format!("is {kind}; only http:// proxies (CONNECT) are supported"))
+                    .hint("write http://host:port; many proxies speak both"));
+            }
+        }
+        if !matches!(url.path, "" | "/") || url.has_query || url.has_fragment {
+            return Err(Problem::new("has more than a host and a port")
+                .hint("write http://user:password@host:port")
+                .hint("percent-encode `/`, `?`, `#` and `@` in user name and password: %2F, %3F, %23, %40"));
+        }
+        let (host, port) = url::host_and_port(url.host).map_err(|what| {
+            Problem::new(what).hint("write http://host:port or http://user:password@host:port")
+        })?;
+        let authorization = url.userinfo.filter(|userinfo| !userinfo.is_empty()).map(basic).transpose()?;
+        Ok(Self { host, port: port.unwrap_or(DEFAULT_PORT), authorization })
+    }
+}
+
+/// Percent-decoded userinfo as `Basic` credentials.
+fn basic(userinfo: &str) -> Parsed<Secret<String>> {
+    let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+    let user = Zeroizing::new(percent_decoded(user));
+    let password = Zeroizing::new(percent_decoded(password));
+    if user.contains(&b':') {
+        return Err(Problem::new("has a user name with a colon, which Basic authentication cannot carry")
+            .hint("the first `:` ends the user name; ask for a user name without one"));
+    }
+    if user.iter().chain(password.iter()).any(u8::is_ascii_control) {
+        return Err(Problem::new("has control characters in its user name or password")
+            .hint("look for %00 to %1F, such as the line break %0A of a copied secret"));
+    }
+    let pair = Zeroizing::new([user.as_slice(), b":", password.as_slice()].concat());
+    let encoded = Zeroizing::new(STANDARD.encode(pair.as_slice()));
+    Ok(Secret::new(format!("Basic {}", encoded.as_str())))
+}
+
+/// Decodes `%XX`; a `%` without two hexadecimal digits stays, as in curl, where the value probably worked.
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if let (b'%', [high, low, after @ ..]) = (first, rest)
+            && let (Some(high), Some(low)) = (digit(*high), digit(*low))
+        {
+            decoded.push(high * 16 + low);
+            rest = after;
+        } else {
+            decoded.push(*first);
+        }
+    }
+    decoded
 }

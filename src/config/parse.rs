@@ -1,8 +1,131 @@
-//! The parsers, and the order in which problems are told.
+//! From the environment to a [`Config`], in the order in which problems are told.
 
-use super::Config;
+use std::time::Duration;
+
+use super::entra::{self, Authority};
+use super::env::Env;
+use super::listen::admin_port;
+use super::value::{self, Parsed};
+use super::{Config, Destination, Egress, Listen, LogFormat, LogLevel};
 use crate::report::Problem;
+use crate::secret::Secret;
 
-pub(super) fn config(_lookup: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<Problem>> {
-    Err(vec![Problem::new("settings are not read yet")])
+/// Shorter keys can be guessed, given time.
+const SHORT_KEY: usize = 16;
+
+pub(super) fn config(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<Problem>> {
+    let mut env = Env::new(lookup);
+
+    let client_id = env.required(
+        "AZURE_CLIENT_ID",
+        "the Application (client) ID: Entra admin center, App registrations, your app, Overview",
+        entra::client_id,
+    );
+    let tenant = env.required(
+        "AZURE_TENANT_ID",
+        "the Directory (tenant) ID on the same page, or a domain such as contoso.onmicrosoft.com",
+        entra::tenant,
+    );
+    let credential = entra::credential(&mut env);
+    let authority = env.or("AZURE_AUTHORITY_HOST", Authority::default(), Authority::parse);
+    let scope = env.optional("AZURE_SCOPE", entra::scope);
+
+    let allow_insecure = env.flag("ALLOW_INSECURE_UPSTREAM");
+    let destination = env.required(
+        "API_BASE_URL",
+        "the resource's endpoint, https://NAME.openai.azure.com: Azure portal, Keys and Endpoint",
+        |value| Destination::parse(value, allow_insecure),
+    );
+    let rewrite_location = env.flag("REWRITE_LOCATION");
+
+    let listen = Listen::read(&mut env);
+    let admin_port = admin_port(&mut env, &listen);
+    let proxy_api_key = proxy_api_key(&mut env);
+    let ca_file = env.optional("SSL_CERT_FILE", value::path);
+    let egress = Egress::read(&mut env);
+
+    let log_level = env.or("LOG_LEVEL", LogLevel::Info, value::log_level);
+    let log_format = env.or("LOG_FORMAT", LogFormat::Text, value::log_format);
+    let max_connections = env.or("MAX_CONNECTIONS", 1024, |value| {
+        let number = value::number(value, 1..=65_536)?;
+        usize::try_from(number).map_err(|_| Problem::new("does not fit into this machine's numbers"))
+    });
+    let connect_timeout = env.or("CONNECT_TIMEOUT", Duration::from_secs(10), value::timeout);
+    let read_idle_timeout = env.or("READ_IDLE_TIMEOUT", Duration::from_secs(600), value::timeout);
+    let shutdown_grace = env.or("SHUTDOWN_GRACE", Duration::from_secs(25), value::grace);
+
+    if let Some(destination) = &destination {
+        together(&mut env, &authority, destination, &listen);
+    }
+    if let Some(note) = tenant.as_deref().and_then(entra::tenant_note) {
+        env.note(note);
+    }
+
+    // What is absent here has left a problem behind, so the error is never empty.
+    let notes = env.finish()?;
+    let (Some(client_id), Some(tenant), Some(credential), Some(destination)) =
+        (client_id, tenant, credential, destination)
+    else {
+        return Err(vec![Problem::new("Missing required Azure AD configuration")]);
+    };
+    Ok(Config {
+        client_id,
+        credential,
+        token_url: authority.token_url(&tenant),
+        scope: scope.unwrap_or_else(|| entra::default_scope(&destination).to_owned()),
+        destination,
+        rewrite_location,
+        listen,
+        proxy_api_key,
+        admin_port,
+        ca_file,
+        egress,
+        log_level,
+        log_format,
+        max_connections,
+        connect_timeout,
+        read_idle_timeout,
+        shutdown_grace,
+        notes,
+    })
+}
+
+/// What is wrong or odd about settings that are right one by one.
+fn together(env: &mut Env<'_>, authority: &Authority, destination: &Destination, listen: &Listen) {
+    if listen.is_reached_by(destination) {
+        env.problem(
+            Problem::new(format!("API_BASE_URL leads back to HOST and PORT: {}", destination.origin()))
+                .hint("it is the destination, https://NAME.openai.azure.com; or choose another PORT"),
+        );
+    }
+    for note in destination.notes().into_iter().chain(authority.note(destination)) {
+        env.note(note);
+    }
+}
+
+/// `PROXY_API_KEY`. Never shown, not even in part.
+fn proxy_api_key(env: &mut Env<'_>) -> Option<Secret<String>> {
+    let key = env.secret("PROXY_API_KEY")?;
+    env.parse("PROXY_API_KEY", key.expose(), visible)?;
+    let length = key.expose().len();
+    if length < SHORT_KEY {
+        env.note(
+            Problem::new(format!("PROXY_API_KEY is short: {length} characters"))
+                .hint("use 32 random ones: openssl rand -hex 16"),
+        );
+    }
+    Some(key)
+}
+
+/// What every client can send in a header and no intermediary trims (RFC 9110 section 5.5).
+fn visible(value: &str) -> Parsed<()> {
+    if value.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(());
+    }
+    let problem = Problem::new("has characters other than visible ASCII (letters, digits, punctuation)");
+    Err(if value.ends_with(['\n', '\r']) {
+        problem.hint("it ends in a line break: make the secret with `printf %s`, not with `echo`")
+    } else {
+        problem.hint("spaces, control characters and letters beyond ASCII do not survive in a header")
+    })
 }

@@ -11,5 +11,67 @@ pub struct Setting {
     pub meaning: &'static str,
 }
 
-/// Every variable that the program reads.
-pub const SETTINGS: &[Setting] = &[];
+const fn setting(name: &'static str, default: &'static str, meaning: &'static str) -> Setting {
+    Setting { name, default, meaning }
+}
+
+/// Every variable that the program reads. An empty value means unset.
+pub const SETTINGS: &[Setting] = &[
+    setting("AZURE_CLIENT_ID", "required", "application (client) ID of the app registration, a GUID"),
+    setting("AZURE_TENANT_ID", "required", "directory (tenant) ID, a GUID or a domain"),
+    setting(
+        "AZURE_CERTIFICATE_PATH",
+        "required",
+        "PEM file: certificate (chain) and private key, in any order",
+    ),
+    setting("AZURE_CLIENT_CERTIFICATE_PATH", "unset", "another name for AZURE_CERTIFICATE_PATH"),
+    setting(
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "unset",
+        "workload identity: the assertion when there is no certificate",
+    ),
+    setting(
+        "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN",
+        "false",
+        "send the certificate chain (x5c) with the assertion",
+    ),
+    setting(
+        "AZURE_ASSERTION_ALGORITHM",
+        "PS256",
+        "PS256, or RS256 with the SHA-1 thumbprint for older authorities",
+    ),
+    setting(
+        "AZURE_AUTHORITY_HOST",
+        "login.microsoftonline.com",
+        "where to sign in: sovereign and private clouds",
+    ),
+    setting(
+        "AZURE_SCOPE",
+        "by destination",
+        "what the token is for, such as https://cognitiveservices.azure.com/.default",
+    ),
+    setting(
+        "API_BASE_URL",
+        "required",
+        "the destination, such as https://NAME.openai.azure.com; may have a path",
+    ),
+    setting(
+        "ALLOW_INSECURE_UPSTREAM",
+        "false",
+        "allow http beyond loopback: the token crosses the network in clear",
+    ),
+    setting("REWRITE_LOCATION", "false", "Location and Operation-Location lead back through the proxy"),
+    setting("HOST", "0.0.0.0", "where to listen: IPv4, IPv6 or a name"),
+    setting("PORT", "8080", "where to listen; 0 takes a free port and logs it"),
+    setting("ADMIN_PORT", "unset", "a second port for /livez, /readyz, /startupz and /metrics"),
+    setting("PROXY_API_KEY", "unset", "a key that callers must present; 16 characters or more"),
+    setting("SSL_CERT_FILE", "unset", "PEM bundle of roots instead of the built-in Mozilla ones"),
+    setting("HTTPS_PROXY", "unset", "way out: http://[user:password@]host[:port], port 80 unless given"),
+    setting("NO_PROXY", "unset", "reached without it: hosts, domains, addresses, networks, or *"),
+    setting("LOG_LEVEL", "info", "error, warn, info or debug"),
+    setting("LOG_FORMAT", "text", "text, or json for collectors"),
+    setting("MAX_CONNECTIONS", "1024", "connections served at a time, 1 to 65536; above it: 503"),
+    setting("CONNECT_TIMEOUT", "10s", "to resolve, connect and finish the TLS handshake"),
+    setting("READ_IDLE_TIMEOUT", "600s", "the longest silence accepted from the destination"),
+    setting("SHUTDOWN_GRACE", "25s", "how long requests in flight may go on after SIGTERM"),
+];

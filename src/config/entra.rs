@@ -1,0 +1,213 @@
+//! `AZURE_*`: who signs in, with what, where, and for which resource.
+
+use std::path::Path;
+
+use super::env::Env;
+use super::url::{self, Url};
+use super::value::{self, Parsed, show};
+use super::{Algorithm, Credential, Destination};
+use crate::report::Problem;
+
+const PUBLIC_AUTHORITY: &str = "login.microsoftonline.com";
+
+/// `AZURE_CLIENT_ID`. A value that is no GUID is not shown: people paste the client secret here.
+pub(super) fn client_id(value: &str) -> Parsed<String> {
+    if is_guid(value) {
+        return Ok(value.to_owned());
+    }
+    let length = value.chars().count();
+    let problem = Problem::new(format!(
+        "is not a GUID (8-4-4-4-12 hexadecimal digits, 36 characters with hyphens); this value has {length}"
+    ));
+    Err(if value.contains(['$', '<', '{', '}']) {
+        problem.hint("it looks like a placeholder that nothing has filled in, or a GUID in braces")
+    } else {
+        problem.hint(
+            "copy the Application (client) ID of the app registration, not its name, secret or secret ID",
+        )
+    })
+}
+
+/// `AZURE_TENANT_ID`: a GUID or a domain name. Becomes a path segment of the token URL.
+pub(super) fn tenant(value: &str) -> Parsed<String> {
+    if ["common", "organizations", "consumers"].iter().any(|name| name.eq_ignore_ascii_case(value)) {
+        return Err(Problem::new(format!(
+            "is {}, which is for people who sign in; a program signs in to one tenant",
+            show(value)
+        ))
+        .hint("use the Directory (tenant) ID of the app registration"));
+    }
+    let letters = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
+    // Empty parts would allow `..`, which changes the path.
+    if !letters || value.len() > 253 || value.split('.').any(str::is_empty) {
+        return Err(Problem::new(format!("is neither a GUID nor a domain name: {}", show(value)))
+            .hint("use the Directory (tenant) ID, or a domain such as contoso.onmicrosoft.com"));
+    }
+    Ok(value.to_owned())
+}
+
+/// What may be right about a tenant but rarely is.
+pub(super) fn tenant_note(tenant: &str) -> Option<Problem> {
+    let usual = is_guid(tenant) || tenant.contains('.');
+    (!usual).then(|| {
+        Problem::new(format!("AZURE_TENANT_ID is neither a GUID nor a domain with a dot: {}", show(tenant)))
+            .hint("if the sign-in says AADSTS90002, use the Directory (tenant) ID")
+    })
+}
+
+/// The certificate under either name, else the federated token file.
+pub(super) fn credential(env: &mut Env<'_>) -> Option<Credential> {
+    let preferred = env.optional("AZURE_CERTIFICATE_PATH", value::path);
+    let alias = env.optional("AZURE_CLIENT_CERTIFICATE_PATH", value::path);
+    let federated = env.optional("AZURE_FEDERATED_TOKEN_FILE", value::path);
+    let send_chain = env.flag("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN");
+    let algorithm = env.or("AZURE_ASSERTION_ALGORITHM", Algorithm::Ps256, value::algorithm);
+    if let (Some(one), Some(other)) = (&preferred, &alias)
+        && one != other
+    {
+        env.problem(
+            Problem::new(format!(
+                "AZURE_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PATH name different files: {} and {}",
+                show(&one.to_string_lossy()),
+                show(&other.to_string_lossy())
+            ))
+            .hint("they mean the same: set one of them"),
+        );
+    }
+    match (preferred.or(alias), federated) {
+        (Some(path), federated) => {
+            if federated.is_some() {
+                env.note(which_credential(&path));
+            }
+            Some(Credential::Certificate { path, algorithm, send_chain })
+        }
+        (None, Some(path)) => Some(Credential::FederatedTokenFile { path }),
+        (None, None) => {
+            env.missing(
+                "AZURE_CERTIFICATE_PATH",
+                "a PEM file with the certificate (uploaded under App registrations, your app, Certificates & \
+                 secrets) and its private key; for workload identity set AZURE_FEDERATED_TOKEN_FILE instead",
+            );
+            None
+        }
+    }
+}
+
+fn which_credential(path: &Path) -> Problem {
+    Problem::new(format!(
+        "AZURE_FEDERATED_TOKEN_FILE is set as well as a certificate; the certificate is used: {}",
+        show(&path.to_string_lossy())
+    ))
+    .hint("unset AZURE_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PATH to use workload identity")
+}
+
+/// Where to sign in, from `AZURE_AUTHORITY_HOST`.
+pub(super) struct Authority {
+    scheme: &'static str,
+    host: String,
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self { scheme: "https", host: PUBLIC_AUTHORITY.to_owned() }
+    }
+}
+
+impl Authority {
+    /// A host, a host and port, or an https URL without a path (Azure SDKs take both; AKS adds a slash).
+    pub(super) fn parse(value: &str) -> Parsed<Self> {
+        let url = Url::split(value);
+        let refuse = |what: &str| Problem::new(format!("{what}: {}", url::show(value)));
+        if url.userinfo.is_some() {
+            return Err(Problem::new("has a user name in front of an `@`")
+                .hint("remove it: the certificate signs in"));
+        }
+        if url.has_query || url.has_fragment {
+            return Err(
+                Problem::new("has a query or a fragment").hint("remove the `?` or `#` and what follows it")
+            );
+        }
+        if !url.path.trim_end_matches('/').is_empty() {
+            return Err(refuse("has a path").hint("give only the host; the tenant goes into AZURE_TENANT_ID"));
+        }
+        let (host, port) = url::host_and_port(url.host)
+            .map_err(|what| refuse(what).hint(format!("write a host name such as {PUBLIC_AUTHORITY}")))?;
+        let (scheme, default_port) = match url.scheme.as_deref() {
+            None | Some("https") => ("https", 443),
+            Some("http") if url::is_loopback(&host) => ("http", 80),
+            Some("http") => {
+                return Err(
+                    refuse("uses http beyond loopback, where anybody could read the token").hint("use https")
+                );
+            }
+            Some(_) => {
+                return Err(refuse("has a scheme other than https").hint("use https, or leave it away"));
+            }
+        };
+        let host = url::authority(&host, port.filter(|port| *port != default_port));
+        Ok(Self { scheme, host })
+    }
+
+    /// The v2.0 token endpoint, which is also the assertion's audience.
+    pub(super) fn token_url(&self, tenant: &str) -> String {
+        format!("{}://{}/{tenant}/oauth2/v2.0/token", self.scheme, self.host)
+    }
+
+    /// A destination in one cloud and a sign-in at another fit together only in a laboratory.
+    pub(super) fn note(&self, destination: &Destination) -> Option<Problem> {
+        let sovereign = match destination.host() {
+            host if url::is_below(host, ".azure.us") => "login.microsoftonline.us",
+            host if url::is_below(host, ".azure.cn") => "login.partner.microsoftonline.cn",
+            _ => return None,
+        };
+        (self.host == PUBLIC_AUTHORITY).then(|| {
+            Problem::new(format!(
+                "API_BASE_URL is in a sovereign cloud, AZURE_AUTHORITY_HOST is the public {PUBLIC_AUTHORITY}"
+            ))
+            .hint(format!("usually AZURE_AUTHORITY_HOST={sovereign} goes with it"))
+        })
+    }
+}
+
+/// `AZURE_SCOPE`: one resource and `/.default`, the only form that client credentials take.
+pub(super) fn scope(value: &str) -> Parsed<String> {
+    if value.contains(char::is_whitespace) {
+        return Err(Problem::new(format!("holds more than one scope: {}", show(value)))
+            .hint("a token is for one resource: give one scope that ends in /.default"));
+    }
+    if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:/".contains(&b)) {
+        return Err(Problem::new(format!("has characters that no scope has: {}", show(value)))
+            .hint("write it like https://cognitiveservices.azure.com/.default"));
+    }
+    match value.strip_suffix("/.default") {
+        Some(resource) if !resource.is_empty() => Ok(value.to_owned()),
+        Some(_) => Err(Problem::new(format!("has no resource in front of /.default: {}", show(value)))
+            .hint("write it like https://cognitiveservices.azure.com/.default")),
+        None => Err(Problem::new(format!("does not end in /.default: {}", show(value)))
+            .hint(format!("did you mean {}", show(&format!("{}/.default", value.trim_end_matches('/')))))),
+    }
+}
+
+/// The scope that goes with a destination: by cloud, and for Foundry projects by path.
+pub(super) fn default_scope(destination: &Destination) -> &'static str {
+    let host = destination.host();
+    let path = destination.base_path.to_ascii_lowercase();
+    if url::is_below(host, ".services.ai.azure.com") && path.starts_with("/api/projects/") {
+        "https://ai.azure.com/.default"
+    } else if url::is_below(host, ".azure.us") {
+        "https://cognitiveservices.azure.us/.default"
+    } else if url::is_below(host, ".azure.cn") {
+        "https://cognitiveservices.azure.cn/.default"
+    } else {
+        "https://cognitiveservices.azure.com/.default"
+    }
+}
+
+/// 8-4-4-4-12 hexadecimal digits (RFC 9562 section 4).
+fn is_guid(value: &str) -> bool {
+    value.len() == 36
+        && value.bytes().enumerate().all(|(at, b)| match at {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => b.is_ascii_hexdigit(),
+        })
+}

@@ -1,0 +1,119 @@
+//! Reads variables and collects what is wrong with them, so that one run tells everything.
+
+use super::value::{self, Parsed};
+use crate::report::Problem;
+use crate::secret::Secret;
+
+/// The environment being read.
+///
+/// Parsers return predicates (`is not a number`); the variable's name is put in front here, so that no message
+/// can forget it.
+pub(super) struct Env<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    missing: Vec<(&'static str, String)>,
+    problems: Vec<Problem>,
+    notes: Vec<Problem>,
+}
+
+impl<'a> Env<'a> {
+    pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { lookup, missing: Vec::new(), problems: Vec::new(), notes: Vec::new() }
+    }
+
+    /// The value as it stands, or none when it is unset, empty or blank.
+    pub(super) fn raw(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|value| !value.trim().is_empty())
+    }
+
+    /// A secret: not trimmed, because white space could be part of it.
+    pub(super) fn secret(&mut self, name: &str) -> Option<Secret<String>> {
+        let value = (self.lookup)(name).filter(|value| !value.is_empty())?;
+        let value = Secret::new(value);
+        if value.expose().trim().is_empty() {
+            self.note(Problem::new(format!("{name} holds nothing but white space and counts as unset")));
+            return None;
+        }
+        Some(value)
+    }
+
+    /// The trimmed value, parsed; none when it is unset or bad.
+    pub(super) fn optional<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
+        let raw = self.raw(name)?;
+        self.parse(name, raw.trim(), parse)
+    }
+
+    /// The trimmed value, parsed; the default when it is unset or bad.
+    pub(super) fn or<T>(&mut self, name: &str, default: T, parse: impl FnOnce(&str) -> Parsed<T>) -> T {
+        self.optional(name, parse).unwrap_or(default)
+    }
+
+    /// A switch that is off unless it is turned on.
+    pub(super) fn flag(&mut self, name: &str) -> bool {
+        self.or(name, false, value::flag)
+    }
+
+    /// The trimmed value, parsed; when it is unset, `hint` says where to find it.
+    pub(super) fn required<T>(
+        &mut self,
+        name: &'static str,
+        hint: &str,
+        parse: impl FnOnce(&str) -> Parsed<T>,
+    ) -> Option<T> {
+        if self.raw(name).is_none() {
+            self.missing(name, hint);
+        }
+        self.optional(name, parse)
+    }
+
+    /// Reports a required variable as absent.
+    pub(super) fn missing(&mut self, name: &'static str, hint: &str) {
+        // Half of these come from a secret or a compose file that exists but has nothing in it.
+        let empty = if (self.lookup)(name).is_some() { " (set, but empty)" } else { "" };
+        self.missing.push((name, format!("{name}{empty}: {hint}")));
+    }
+
+    /// Applies a parser to a value that was read by other means.
+    pub(super) fn parse<T>(
+        &mut self,
+        name: &str,
+        value: &str,
+        parse: impl FnOnce(&str) -> Parsed<T>,
+    ) -> Option<T> {
+        match parse(value) {
+            Ok(parsed) => Some(parsed),
+            Err(mut problem) => {
+                problem.message = format!("{name} {}", problem.message);
+                if value.len() > 1 && ['"', '\''].iter().any(|q| value.starts_with(*q) && value.ends_with(*q))
+                {
+                    problem = problem.hint(
+                        "the quotes are part of the value: `docker --env-file` keeps them, remove them",
+                    );
+                }
+                self.problems.push(problem);
+                None
+            }
+        }
+    }
+
+    /// Adds a problem that names its variables itself.
+    pub(super) fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// Adds a remark that does not stop the start.
+    pub(super) fn note(&mut self, note: Problem) {
+        self.notes.push(note);
+    }
+
+    /// The notes, or all problems: first what is missing, then what is wrong, in the order of reading.
+    pub(super) fn finish(self) -> Result<Vec<Problem>, Vec<Problem>> {
+        let mut problems = self.problems;
+        if !self.missing.is_empty() {
+            let names: Vec<_> = self.missing.iter().map(|(name, _)| *name).collect();
+            let message = format!("Missing required Azure AD configuration: {}", names.join(", "));
+            let hints = self.missing.into_iter().map(|(_, hint)| hint).collect();
+            problems.insert(0, Problem { message, hints });
+        }
+        if problems.is_empty() { Ok(self.notes) } else { Err(problems) }
+    }
+}

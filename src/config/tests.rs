@@ -1,0 +1,54 @@
+//! What the environment may say, as tables: each row is a sentence.
+
+mod destination;
+mod egress;
+mod entra;
+mod hostile;
+mod whole;
+
+use std::collections::HashMap;
+
+use super::Config;
+use crate::report::Problem;
+
+/// The least that starts.
+const BASE: [(&str, &str); 4] = [
+    ("AZURE_CLIENT_ID", "11111111-2222-3333-4444-555555555555"),
+    ("AZURE_TENANT_ID", "contoso.onmicrosoft.com"),
+    ("AZURE_CERTIFICATE_PATH", "cert.pem"),
+    ("API_BASE_URL", "https://name.openai.azure.com"),
+];
+
+/// The base with these variables on top; an empty value takes one away.
+fn read(changes: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+    let variables: HashMap<_, _> = BASE.iter().chain(changes).copied().collect();
+    Config::from_lookup(&|name| variables.get(name).map(|value| (*value).to_owned()))
+}
+
+/// A configuration that must be right.
+fn good(changes: &[(&str, &str)]) -> Config {
+    read(changes).unwrap_or_else(|problems| panic!("{changes:?}: {problems:#?}"))
+}
+
+/// The only problem of a configuration that must be wrong, as it is printed.
+fn bad(changes: &[(&str, &str)]) -> String {
+    let problems = read(changes).expect_err(&format!("{changes:?} is accepted"));
+    assert_eq!(problems.len(), 1, "{changes:?}: {problems:#?}");
+    problems[0].to_string()
+}
+
+/// The notes of a configuration that must be right, as they are printed.
+fn notes(changes: &[(&str, &str)]) -> String {
+    good(changes).notes.iter().map(|note| format!("{note}\n")).collect()
+}
+
+/// Each row: a sentence, the value, and what the message says (message and hints together).
+fn refused(variable: &str, rows: &[(&str, &str, &str)]) {
+    for (sentence, value, expected) in rows {
+        let told = bad(&[(variable, value)]);
+        assert!(told.starts_with(&format!("{variable} ")), "{sentence}: {told}");
+        assert!(told.contains(expected), "{sentence}: {told}");
+        assert!(told.contains("hint: "), "{sentence}: no way out: {told}");
+        assert!(!told.contains("hunter2"), "{sentence}: a secret is told: {told}");
+    }
+}

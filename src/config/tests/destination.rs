@@ -1,0 +1,151 @@
+//! `API_BASE_URL`.
+
+use super::{bad, good, notes, read, refused};
+
+#[test]
+fn good_destinations() {
+    // value, origin, host, port, TLS, base path
+    let rows = [
+        (
+            "https://name.openai.azure.com",
+            "https://name.openai.azure.com",
+            "name.openai.azure.com",
+            443,
+            true,
+            "",
+        ),
+        (
+            "HTTPS://Name.OpenAI.azure.com:443/",
+            "https://name.openai.azure.com",
+            "name.openai.azure.com",
+            443,
+            true,
+            "",
+        ),
+        (
+            "https://h.example:8443/openai/v1///",
+            "https://h.example:8443",
+            "h.example",
+            8443,
+            true,
+            "/openai/v1",
+        ),
+        ("https://h.example:80/A%20b/c@d", "https://h.example:80", "h.example", 80, true, "/A%20b/c@d"),
+        ("http://localhost:80", "http://localhost", "localhost", 80, false, ""),
+        ("http://localhost:443/x", "http://localhost:443", "localhost", 443, false, "/x"),
+        ("http://127.1.2.3:9000", "http://127.1.2.3:9000", "127.1.2.3", 9000, false, ""),
+        ("http://[0:0::1]:9000/x/", "http://[::1]:9000", "::1", 9000, false, "/x"),
+        ("https://[2001:DB8::5]", "https://[2001:db8::5]", "2001:db8::5", 443, true, ""),
+        ("https://my_service/a..b/.c", "https://my_service", "my_service", 443, true, "/a..b/.c"),
+    ];
+    for (value, origin, host, port, tls, path) in rows {
+        let destination = good(&[("API_BASE_URL", value)]).destination;
+        assert_eq!(destination.origin(), origin, "{value}");
+        assert_eq!(destination.host(), host, "{value}");
+        assert_eq!(destination.port(), port, "{value}");
+        assert_eq!(destination.is_tls(), tls, "{value}");
+        assert_eq!(destination.base_path, path, "{value}");
+    }
+}
+
+#[test]
+fn bad_destinations() {
+    refused(
+        "API_BASE_URL",
+        &[
+            ("no scheme", "name.openai.azure.com", "did you mean `https://name.openai.azure.com`"),
+            ("no scheme but a port", "name.example:8443/x", "did you mean `https://name.example:8443/x`"),
+            ("half a scheme", "https:/name.example", "does not begin with https://: `https:/name.example`"),
+            ("no scheme but a key", "user:hunter2@name.example", "in front of an `@`"),
+            ("another scheme", "wss://name.example", "has a scheme other than https"),
+            ("http on the network", "http://name.example", "ALLOW_INSECURE_UPSTREAM=true"),
+            ("a name that begins like loopback", "http://localhost.example", "uses http beyond loopback"),
+            ("an address that begins like loopback", "http://127.0.0.1.example", "uses http beyond loopback"),
+            ("a user", "https://user:hunter2@name.example", "has a user name or password"),
+            ("an empty user", "https://@name.example", "has a user name or password"),
+            ("a query", "https://name.example/?api-key=hunter2", "clients send api-version themselves"),
+            ("an empty query", "https://name.example?", "has a query"),
+            ("a fragment", "https://name.example#hunter2", "has a fragment"),
+            ("a password with a slash", "https://user:hunter2/x@name.example", "not shown"),
+            ("no host", "https:///openai", "has no host"),
+            ("port 0", "https://name.example:0", "has a port that is not a number from 1 to 65535"),
+            ("a port too high", "https://name.example:65536", "has a port"),
+            ("an empty port", "https://name.example:", "has a port"),
+            ("a signed port", "https://name.example:+443", "has a port"),
+            ("a space", "https://name .example", "characters other than letters"),
+            ("a backslash", "https://name.example\\x", "characters other than letters"),
+            ("a name beyond ASCII", "https://n\u{e4}me.example", "xn-- form"),
+            ("an empty label", "https://name..example", "empty or too long part"),
+            ("a number for an address", "http://2130706433", "looks like an IPv4 address"),
+            ("a short address", "http://127.1", "looks like an IPv4 address"),
+            ("no brackets", "https://2001:db8::5", "IPv6 address without the brackets"),
+            ("an open bracket", "https://[::1", "has a `[` without its `]`"),
+            ("a zone", "https://[fe80::1%25eth0]", "zones are not supported"),
+            ("something behind the bracket", "https://[::1]x", "more than a port"),
+            ("a dot segment", "https://name.example/a/../b", "has a `.` or `..` segment"),
+            ("an escaped dot segment", "https://name.example/%2E%2e/b", "has a `.` or `..` segment"),
+            ("a dot at the end", "https://name.example/a/./", "has a `.` or `..` segment"),
+            ("an empty segment", "https://name.example//a", "has an empty segment"),
+            ("a bad escape", "https://name.example/%zz", "without two hexadecimal digits"),
+            ("a cut escape", "https://name.example/a%2", "without two hexadecimal digits"),
+            ("a placeholder", "https://name.example/{deployment}", "must be percent-encoded"),
+            (
+                "a control character, escaped",
+                "https://name.example/a\u{1b}[2J",
+                "`https://name.example/a\\u{1b}[2J`",
+            ),
+            ("quotes", "'https://name.example'", "the quotes are part of the value"),
+        ],
+    );
+}
+
+#[test]
+fn long_values_are_cut() {
+    let told = bad(&[("API_BASE_URL", &format!("https://name.example/{}", "a".repeat(3000)))]);
+    assert!(told.contains("more than 1024 characters"), "{told}");
+    assert!(told.len() < 400, "{told}");
+    assert!(read(&[("API_BASE_URL", &format!("https://{}.example", "a".repeat(64)))]).is_err());
+}
+
+#[test]
+fn http_beyond_loopback_must_be_allowed() {
+    let changes = [("API_BASE_URL", "http://gateway.internal"), ("ALLOW_INSECURE_UPSTREAM", "True")];
+    assert_eq!(good(&changes).destination.origin(), "http://gateway.internal");
+    assert!(notes(&changes).contains("in clear to http://gateway.internal"));
+    assert_eq!(notes(&[("API_BASE_URL", "http://localhost:9")]), "");
+}
+
+#[test]
+fn a_regional_endpoint_is_noted() {
+    let told = notes(&[("API_BASE_URL", "https://westeurope.api.cognitive.microsoft.com/")]);
+    assert!(told.contains("custom subdomain") && told.contains("API_BASE_URL"), "{told}");
+    assert_eq!(notes(&[("API_BASE_URL", "https://name.cognitiveservices.azure.com")]), "");
+}
+
+#[test]
+fn a_destination_that_leads_back_is_refused() {
+    let loops = [
+        ("http://localhost:8080", "0.0.0.0"),
+        ("http://127.0.0.1:8080/x", "127.0.0.1"),
+        ("https://[::1]:8080", "::"),
+        ("http://127.0.0.1:8080", "::"),
+    ];
+    for (url, host) in loops {
+        let told = bad(&[("API_BASE_URL", url), ("HOST", host)]);
+        assert!(told.contains("API_BASE_URL leads back to HOST and PORT: "), "{told}");
+    }
+    for (url, host) in [("http://[::1]:8080", "0.0.0.0"), ("http://127.0.0.1:8080", "10.0.0.1")] {
+        good(&[("API_BASE_URL", url), ("HOST", host)]);
+    }
+    good(&[("API_BASE_URL", "http://localhost:8080"), ("PORT", "0")]);
+}
+
+#[test]
+fn what_is_loopback() {
+    for host in ["localhost", "LOCALHOST.", "127.255.0.1", "[::1]", "[::ffff:127.0.0.1]"] {
+        assert!(good(&[("API_BASE_URL", &format!("https://{host}"))]).destination.is_loopback(), "{host}");
+    }
+    for host in ["128.0.0.1", "localhost.example", "[::2]", "0.0.0.0"] {
+        assert!(!good(&[("API_BASE_URL", &format!("https://{host}"))]).destination.is_loopback(), "{host}");
+    }
+}

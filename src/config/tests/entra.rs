@@ -1,0 +1,178 @@
+//! `AZURE_*`.
+
+use std::path::PathBuf;
+
+use super::super::{Algorithm, Credential};
+use super::{bad, good, notes, refused};
+
+#[test]
+fn bad_client_ids() {
+    refused(
+        "AZURE_CLIENT_ID",
+        &[
+            ("a name", "my-app", "this value has 6"),
+            ("a client secret, which is not repeated", "abc8Q~hunter2", "not its name, secret or secret ID"),
+            ("an unfilled template", "${CLIENT_ID}", "placeholder"),
+            ("a GUID in braces", "{11111111-2222-3333-4444-555555555555}", "in braces"),
+            (
+                "a GUID in quotes",
+                "\"11111111-2222-3333-4444-555555555555\"",
+                "the quotes are part of the value",
+            ),
+            ("a letter beyond f", "11111111-2222-3333-4444-55555555555g", "is not a GUID"),
+            ("36 bytes cut within a character", "1111111é-222-3333-4444-555555555555", "is not a GUID"),
+        ],
+    );
+    let upper = "ABCDEF00-2222-3333-4444-555555555555";
+    assert_eq!(good(&[("AZURE_CLIENT_ID", &format!(" {upper}\n"))]).client_id, upper);
+}
+
+#[test]
+fn bad_tenants() {
+    refused(
+        "AZURE_TENANT_ID",
+        &[
+            ("the tenant of people", "common", "for people who sign in"),
+            ("in any case", "Organizations", "signs in to one tenant"),
+            ("private accounts", "consumers", "Directory (tenant) ID"),
+            ("a path", "a/b", "is neither a GUID nor a domain name: `a/b`"),
+            ("dot segments", "..", "is neither"),
+            ("an empty label", "contoso..com", "is neither"),
+            ("a query", "contoso.com?x", "is neither"),
+            ("a line break, escaped", "a\nb", "`a\\nb`"),
+        ],
+    );
+    assert!(notes(&[("AZURE_TENANT_ID", "contoso")]).contains("AADSTS90002"));
+}
+
+#[test]
+fn the_token_url_is_made_of_authority_and_tenant() {
+    let rows = [
+        ("", "https://login.microsoftonline.com"),
+        ("login.microsoftonline.us", "https://login.microsoftonline.us"),
+        (" https://login.microsoftonline.com/ ", "https://login.microsoftonline.com"),
+        ("HTTPS://Login.MicrosoftOnline.com:443", "https://login.microsoftonline.com"),
+        ("entra.internal:8443", "https://entra.internal:8443"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("http://127.9.9.9:80/", "http://127.9.9.9"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("[::1]:8080", "https://[::1]:8080"),
+    ];
+    for (value, expected) in rows {
+        let url = good(&[("AZURE_AUTHORITY_HOST", value)]).token_url;
+        assert_eq!(url, format!("{expected}/contoso.onmicrosoft.com/oauth2/v2.0/token"), "{value}");
+    }
+}
+
+#[test]
+fn bad_authorities() {
+    refused(
+        "AZURE_AUTHORITY_HOST",
+        &[
+            ("http on the network", "http://login.microsoftonline.com", "uses http beyond loopback"),
+            (
+                "the tenant in the path",
+                "https://login.microsoftonline.com/contoso.com",
+                "goes into AZURE_TENANT_ID",
+            ),
+            ("a query", "https://login.microsoftonline.com?p=hunter2", "has a query"),
+            ("a user", "https://user:hunter2@login.microsoftonline.com", "has a user name"),
+            ("another scheme", "ftp://login.microsoftonline.com", "scheme other than https"),
+            ("no host", "https://", "has no host"),
+            ("a port that is none", "login.example:https", "has a port that is not a number"),
+            ("a space", "login example", "characters other than"),
+        ],
+    );
+}
+
+#[test]
+fn scopes_follow_the_destination() {
+    let rows = [
+        ("https://name.openai.azure.com", "https://cognitiveservices.azure.com/.default"),
+        ("https://name.openai.azure.us", "https://cognitiveservices.azure.us/.default"),
+        ("https://NAME.OPENAI.AZURE.US.", "https://cognitiveservices.azure.us/.default"),
+        ("https://name.openai.azure.cn/openai/v1", "https://cognitiveservices.azure.cn/.default"),
+        ("https://name.services.ai.azure.com", "https://cognitiveservices.azure.com/.default"),
+        ("https://name.services.ai.azure.com/api/projects/p/", "https://ai.azure.com/.default"),
+        ("https://gateway.example/api/projects/p", "https://cognitiveservices.azure.com/.default"),
+        ("https://azure.us.example", "https://cognitiveservices.azure.com/.default"),
+    ];
+    for (url, scope) in rows {
+        assert_eq!(good(&[("API_BASE_URL", url)]).scope, scope, "{url}");
+    }
+    let own = "api://11111111-2222-3333-4444-555555555555/.default";
+    assert_eq!(good(&[("AZURE_SCOPE", own), ("API_BASE_URL", "https://n.azure.us")]).scope, own);
+}
+
+#[test]
+fn bad_scopes() {
+    refused(
+        "AZURE_SCOPE",
+        &[
+            ("two resources", "https://a/.default https://b/.default", "more than one scope"),
+            ("the resource alone", "https://ai.azure.com/", "did you mean `https://ai.azure.com/.default`"),
+            ("a delegated permission", "User.Read", "does not end in /.default"),
+            ("no resource", "/.default", "has no resource"),
+            ("a character no scope has", "https://a/?b/.default", "has characters that no scope has"),
+        ],
+    );
+}
+
+#[test]
+fn a_certificate_has_two_names() {
+    let certificate = |name: &str| Credential::Certificate {
+        path: PathBuf::from(name),
+        algorithm: Algorithm::Ps256,
+        send_chain: false,
+    };
+    let alias = "AZURE_CLIENT_CERTIFICATE_PATH";
+    assert_eq!(good(&[("AZURE_CERTIFICATE_PATH", ""), (alias, "b.pem")]).credential, certificate("b.pem"));
+    assert_eq!(good(&[(alias, " cert.pem ")]).credential, certificate("cert.pem"));
+    let told = bad(&[(alias, "b.pem")]);
+    assert!(
+        told.contains("AZURE_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PATH name different files"),
+        "{told}"
+    );
+    assert!(told.contains("`cert.pem` and `b.pem`"), "{told}");
+}
+
+#[test]
+fn the_certificate_wins_over_the_federated_token() {
+    let file = ("AZURE_FEDERATED_TOKEN_FILE", "token");
+    assert!(matches!(good(&[file]).credential, Credential::Certificate { .. }));
+    assert!(notes(&[file]).contains("the certificate is used: `cert.pem`"));
+    let config = good(&[file, ("AZURE_CERTIFICATE_PATH", "")]);
+    assert_eq!(config.credential, Credential::FederatedTokenFile { path: PathBuf::from("token") });
+    assert_eq!(config.notes, []);
+}
+
+#[test]
+fn how_the_assertion_is_signed() {
+    let rows = [("", Algorithm::Ps256), ("ps256", Algorithm::Ps256), ("RS256", Algorithm::Rs256)];
+    for (value, expected) in rows {
+        let credential = good(&[("AZURE_ASSERTION_ALGORITHM", value)]).credential;
+        assert!(
+            matches!(credential, Credential::Certificate { algorithm, .. } if algorithm == expected),
+            "{value}"
+        );
+    }
+    for (value, expected) in [("", false), ("1", true), ("TRUE", true), ("0", false), ("False", false)] {
+        let credential = good(&[("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", value)]).credential;
+        assert!(
+            matches!(credential, Credential::Certificate { send_chain, .. } if send_chain == expected),
+            "{value}"
+        );
+    }
+    refused(
+        "AZURE_ASSERTION_ALGORITHM",
+        &[("no such algorithm", "ES256", "is not a supported algorithm: `ES256`")],
+    );
+    refused("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", &[("a word", "yes", "is neither true nor false: `yes`")]);
+}
+
+#[test]
+fn a_sovereign_destination_wants_its_own_authority() {
+    let url = ("API_BASE_URL", "https://name.openai.azure.us");
+    assert!(notes(&[url]).contains("AZURE_AUTHORITY_HOST=login.microsoftonline.us"));
+    assert_eq!(notes(&[url, ("AZURE_AUTHORITY_HOST", "login.microsoftonline.us")]), "");
+}

@@ -1,0 +1,238 @@
+//! The whole table: defaults, what is missing, simple values, and everything at once.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::super::{Config, LogFormat, LogLevel, SETTINGS};
+use super::{BASE, bad, good, notes, read, refused};
+
+#[test]
+fn without_settings_one_problem_names_all_that_is_missing() {
+    for value in [None, Some(""), Some(" \t\n")] {
+        let problems = Config::from_lookup(&|_| value.map(str::to_owned)).expect_err("nothing is set");
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        assert_eq!(
+            problems[0].message,
+            "Missing required Azure AD configuration: \
+             AZURE_CLIENT_ID, AZURE_TENANT_ID, AZURE_CERTIFICATE_PATH, API_BASE_URL"
+        );
+        assert_eq!(problems[0].hints.len(), 4);
+        assert_eq!(problems[0].hints[0].contains("(set, but empty)"), value.is_some());
+    }
+    let told = bad(&[("AZURE_CLIENT_ID", ""), ("API_BASE_URL", " ")]);
+    assert!(
+        told.starts_with("Missing required Azure AD configuration: AZURE_CLIENT_ID, API_BASE_URL\n"),
+        "{told}"
+    );
+    assert!(told.contains("hint: API_BASE_URL (set, but empty): the resource's endpoint"), "{told}");
+}
+
+#[test]
+fn one_run_tells_every_problem() {
+    let changes: Vec<_> = SETTINGS
+        .iter()
+        .map(|setting| (setting.name, if setting.name == "AZURE_TENANT_ID" { "" } else { "\u{7f}" }))
+        .collect();
+    let problems = read(&changes).expect_err("everything is wrong");
+    assert!(problems[0].message.starts_with("Missing required Azure AD configuration: AZURE_TENANT_ID"));
+    // Every path is a good path until it is opened.
+    let files = [
+        "AZURE_CERTIFICATE_PATH",
+        "AZURE_CLIENT_CERTIFICATE_PATH",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "SSL_CERT_FILE",
+    ];
+    for setting in
+        SETTINGS.iter().filter(|setting| !files.contains(&setting.name) && setting.name != "NO_PROXY")
+    {
+        assert!(
+            problems.iter().any(|problem| problem.message.contains(setting.name)),
+            "{}: {problems:#?}",
+            setting.name
+        );
+    }
+}
+
+#[test]
+fn the_table_holds_exactly_what_is_asked_for() {
+    let table: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
+    assert_eq!(table.len(), SETTINGS.len(), "a variable stands twice");
+    for value in [None, Some("x")] {
+        let asked = RefCell::new(BTreeSet::new());
+        let _ = Config::from_lookup(&|name| {
+            asked.borrow_mut().insert(name.to_owned());
+            value.map(str::to_owned)
+        });
+        let mut asked = asked.into_inner();
+        for lower in ["https_proxy", "no_proxy"] {
+            asked.remove(lower);
+        }
+        assert_eq!(asked, table);
+    }
+}
+
+#[test]
+fn the_defaults_in_the_table_are_the_defaults() {
+    let unset = format!("{:?}", good(&[]));
+    for setting in SETTINGS.iter().filter(|s| !["required", "unset", "by destination"].contains(&s.default)) {
+        assert_eq!(format!("{:?}", good(&[(setting.name, setting.default)])), unset, "{}", setting.name);
+    }
+    for setting in SETTINGS.iter().filter(|s| s.default == "required") {
+        assert!(BASE.iter().any(|(name, _)| *name == setting.name), "{}", setting.name);
+    }
+    let config = good(&[]);
+    assert_eq!((config.listen.host.as_str(), config.listen.port), ("0.0.0.0", 8080));
+    assert_eq!((config.max_connections, config.admin_port), (1024, None));
+    assert_eq!((config.log_level, config.log_format), (LogLevel::Info, LogFormat::Text));
+    assert_eq!(config.notes, []);
+}
+
+#[test]
+fn where_to_listen() {
+    let rows = [
+        ("127.0.0.1", "127.0.0.1"),
+        ("::", "::"),
+        ("[::1]", "::1"),
+        ("FE80::1%eth0", "fe80::1%eth0"),
+        ("Localhost", "localhost"),
+    ];
+    for (value, host) in rows {
+        assert_eq!(good(&[("HOST", value)]).listen.host, host);
+    }
+    refused(
+        "HOST",
+        &[
+            ("a port", "127.0.0.1:8080", "the port goes into PORT"),
+            ("a URL", "http://localhost", "give only the host"),
+            ("a star", "*", "use 0.0.0.0 for every IPv4 address"),
+            ("a space", "local host", "is neither an IP address nor a host name"),
+            ("a bad address", "256.0.0.1", "is neither an IP address nor a host name"),
+            ("an empty zone", "fe80::1%", "is neither an IP address nor a host name"),
+        ],
+    );
+    assert_eq!(good(&[("PORT", "65535")]).listen.port, 65535);
+    assert_eq!(good(&[("PORT", "0")]).listen.port, 0);
+    refused(
+        "PORT",
+        &[
+            ("too high", "65536", "is not a port number from 0 to 65535: `65536`"),
+            ("negative", "-1", "is not a port number"),
+            ("a sign", "+80", "is not a port number"),
+            ("a list", "80,81", "0 takes a free port"),
+            ("a service link", "tcp://10.0.0.1:80", "enableServiceLinks: false"),
+            ("digits of another script", "\u{664}\u{664}", "\\u{664}"),
+        ],
+    );
+}
+
+#[test]
+fn the_admin_port_is_another_one() {
+    assert_eq!(good(&[("ADMIN_PORT", "9090")]).admin_port, Some(9090));
+    assert_eq!(good(&[("ADMIN_PORT", "0"), ("PORT", "0")]).admin_port, Some(0));
+    refused(
+        "ADMIN_PORT",
+        &[
+            ("the same", "8080", "is the same as PORT: 8080"),
+            ("a service link", "tcp://10.0.0.1:80", "a Service of that name"),
+        ],
+    );
+}
+
+#[test]
+fn the_api_key_is_never_told() {
+    let key = |value| good(&[("PROXY_API_KEY", value)]).proxy_api_key.map(|secret| secret.expose().clone());
+    assert_eq!(key("0123456789abcdef").as_deref(), Some("0123456789abcdef"));
+    assert_eq!(key(""), None);
+    assert_eq!(key("  "), None);
+    assert!(notes(&[("PROXY_API_KEY", "\n")]).contains("PROXY_API_KEY holds nothing but white space"));
+    let told = notes(&[("PROXY_API_KEY", "hunter2")]);
+    assert!(told.starts_with("PROXY_API_KEY is short: 7 characters") && !told.contains("hunter2"), "{told}");
+    refused(
+        "PROXY_API_KEY",
+        &[
+            ("a line break from echo", "hunter2hunter2hunter2\n", "`printf %s`, not with `echo`"),
+            ("a space, which is not trimmed", " hunter2hunter2hunter2", "other than visible ASCII"),
+            ("a control character", "hunter2\u{1}hunter2hunter2", "other than visible ASCII"),
+            ("beyond ASCII", "hunter2hunter2h\u{fc}nter", "other than visible ASCII"),
+        ],
+    );
+}
+
+#[test]
+fn switches() {
+    for (value, expected) in
+        [("", false), ("true", true), ("TRUE", true), ("1", true), ("0", false), ("False", false)]
+    {
+        assert_eq!(good(&[("REWRITE_LOCATION", value)]).rewrite_location, expected, "{value}");
+    }
+    refused("REWRITE_LOCATION", &[("a word", "on", "is neither true nor false: `on`")]);
+    refused("ALLOW_INSECURE_UPSTREAM", &[("a number", "2", "use true or false")]);
+}
+
+#[test]
+fn logging() {
+    for (value, expected) in
+        [("ERROR", LogLevel::Error), ("Warning", LogLevel::Warn), (" debug ", LogLevel::Debug)]
+    {
+        assert_eq!(good(&[("LOG_LEVEL", value)]).log_level, expected, "{value}");
+    }
+    assert_eq!(good(&[("LOG_FORMAT", "JSON")]).log_format, LogFormat::Json);
+    refused(
+        "LOG_LEVEL",
+        &[
+            ("more than there is", "trace", "debug is the most there is"),
+            ("another word", "verbose", "use error, warn, info or debug"),
+        ],
+    );
+    refused("LOG_FORMAT", &[("another word", "logfmt", "use text (for people) or json")]);
+}
+
+#[test]
+fn numbers() {
+    assert_eq!(good(&[("MAX_CONNECTIONS", "65536")]).max_connections, 65_536);
+    refused(
+        "MAX_CONNECTIONS",
+        &[
+            ("none at all", "0", "is not a whole number from 1 to 65536: `0`"),
+            ("too many", "65537", "from 1 to 65536"),
+            ("more than fits", "99999999999999999999", "from 1 to 65536"),
+            ("a fraction", "1.5", "from 1 to 65536"),
+        ],
+    );
+}
+
+#[test]
+fn lengths_of_time() {
+    let rows = [
+        ("10s", Duration::from_secs(10)),
+        ("10", Duration::from_secs(10)),
+        ("500ms", Duration::from_millis(500)),
+        ("2M", Duration::from_secs(120)),
+        ("24h", Duration::from_secs(86_400)),
+    ];
+    for (value, expected) in rows {
+        assert_eq!(good(&[("CONNECT_TIMEOUT", value)]).connect_timeout, expected, "{value}");
+        assert_eq!(good(&[("READ_IDLE_TIMEOUT", value)]).read_idle_timeout, expected, "{value}");
+        assert_eq!(good(&[("SHUTDOWN_GRACE", value)]).shutdown_grace, expected, "{value}");
+    }
+    assert_eq!(good(&[("SHUTDOWN_GRACE", "0")]).shutdown_grace, Duration::ZERO);
+    for variable in ["CONNECT_TIMEOUT", "READ_IDLE_TIMEOUT"] {
+        refused(
+            variable,
+            &[("zero", "0ms", "is zero"), ("a unit alone", "ms", "is not a length of time: `ms`")],
+        );
+    }
+    refused(
+        "SHUTDOWN_GRACE",
+        &[
+            ("a day", "25h", "is longer than 24h"),
+            ("more than fits", "99999999999999999999h", "is longer than 24h"),
+            ("milliseconds without their unit", "600000", "write 500ms for milliseconds"),
+            ("an unknown unit", "1d", "write 500ms, 10s, 2m or 1h"),
+            ("a fraction", "1.5s", "is not a length of time"),
+            ("a negative one", "-1s", "is not a length of time"),
+            ("two of them", "1m30s", "is not a length of time"),
+        ],
+    );
+}

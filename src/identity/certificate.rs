@@ -1,0 +1,149 @@
+//! A certificate's public facts: whose it is, how long it holds, and the names that Entra ID knows it by.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+use x509_cert::der::Decode as _;
+
+/// A certificate with the rest of its chain. Nothing in it is secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The subject's distinguished name (RFC 4514).
+    pub subject: String,
+    /// The issuer's distinguished name (RFC 4514).
+    pub issuer: String,
+    /// Valid from, in seconds since the Unix epoch (RFC 5280 section 4.1.2.5).
+    pub not_before_unix: u64,
+    /// Valid until, in seconds since the Unix epoch (RFC 5280 section 4.1.2.5).
+    pub not_after_unix: u64,
+    /// SHA-1 of the DER bytes: the thumbprint that the portal shows.
+    pub sha1: [u8; 20],
+    /// SHA-256 of the DER bytes.
+    pub sha256: [u8; 32],
+    /// The size of the RSA key.
+    pub key_bits: usize,
+    /// The DER bytes: this certificate, then the others of the file in their order.
+    pub chain: Vec<Vec<u8>>,
+}
+
+impl Certificate {
+    /// The SHA-1 thumbprint as the Entra portal shows it: hexadecimal, upper case.
+    pub fn sha1_hex(&self) -> String {
+        hex(&self.sha1)
+    }
+
+    /// The SHA-256 thumbprint: hexadecimal, upper case.
+    pub fn sha256_hex(&self) -> String {
+        hex(&self.sha256)
+    }
+
+    /// `x5t` (RFC 7515 section 4.1.7): the SHA-1 thumbprint, base64url without padding.
+    pub fn x5t(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.sha1)
+    }
+
+    /// `x5t#S256` (RFC 7515 section 4.1.8): the SHA-256 thumbprint, base64url without padding.
+    pub fn x5t_s256(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.sha256)
+    }
+
+    /// The seconds that are left at `now_unix`; zero once it has expired.
+    pub fn seconds_left(&self, now_unix: u64) -> u64 {
+        self.not_after_unix.saturating_sub(now_unix)
+    }
+}
+
+/// One certificate of the file, parsed as far as it takes to choose among them.
+pub(super) struct Parsed {
+    inner: x509_cert::Certificate,
+    der: Vec<u8>,
+}
+
+impl Parsed {
+    /// None when the bytes are not one X.509 certificate.
+    pub(super) fn from_der(der: Vec<u8>) -> Option<Self> {
+        let inner = x509_cert::Certificate::from_der(&der).ok()?;
+        Some(Self { inner, der })
+    }
+
+    /// The public key's bits: for RSA, an `RSAPublicKey` in DER (RFC 8017 appendix A.1.1), which has one encoding
+    /// per key and so can be compared as bytes.
+    pub(super) fn public_key(&self) -> &[u8] {
+        self.inner.tbs_certificate().subject_public_key_info().subject_public_key.raw_bytes()
+    }
+
+    pub(super) fn subject(&self) -> String {
+        name(self.inner.tbs_certificate().subject())
+    }
+
+    pub(super) fn not_before(&self) -> u64 {
+        self.inner.tbs_certificate().validity().not_before.to_unix_duration().as_secs()
+    }
+
+    pub(super) fn not_after(&self) -> u64 {
+        self.inner.tbs_certificate().validity().not_after.to_unix_duration().as_secs()
+    }
+
+    pub(super) fn is_valid_at(&self, unix: u64) -> bool {
+        (self.not_before()..=self.not_after()).contains(&unix)
+    }
+
+    pub(super) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// Makes it the leaf of a chain.
+    pub(super) fn into_leaf(self, key_bits: usize, others: impl Iterator<Item = Vec<u8>>) -> Certificate {
+        Certificate {
+            subject: self.subject(),
+            issuer: name(self.inner.tbs_certificate().issuer()),
+            not_before_unix: self.not_before(),
+            not_after_unix: self.not_after(),
+            sha1: Sha1::digest(&self.der).into(),
+            sha256: Sha256::digest(&self.der).into(),
+            key_bits,
+            chain: std::iter::once(self.der).chain(others).collect(),
+        }
+    }
+}
+
+fn name(name: &x509_cert::name::Name) -> String {
+    let text = name.to_string();
+    if text.is_empty() { "(no subject)".to_owned() } else { text }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vector of an older edition of Microsoft's page on certificate credentials.
+    #[test]
+    fn the_documented_thumbprint_comes_out() {
+        let mut sha1 = [0; 20];
+        for (byte, pair) in
+            sha1.iter_mut().zip("84E05C1D98BCE3A5421D225B140B36E86A3D5534".as_bytes().chunks(2))
+        {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        }
+        let certificate = Certificate {
+            subject: String::new(),
+            issuer: String::new(),
+            not_before_unix: 0,
+            not_after_unix: 100,
+            sha1,
+            sha256: [0xff; 32],
+            key_bits: 2048,
+            chain: Vec::new(),
+        };
+        assert_eq!(certificate.x5t(), "hOBcHZi846VCHSJbFAs26Go9VTQ");
+        assert_eq!(certificate.sha1_hex(), "84E05C1D98BCE3A5421D225B140B36E86A3D5534");
+        assert_eq!(certificate.sha256_hex(), "FF".repeat(32));
+        assert_eq!(certificate.x5t_s256(), "_".repeat(42) + "8");
+        assert_eq!((certificate.seconds_left(40), certificate.seconds_left(101)), (60, 0));
+    }
+}

@@ -1,0 +1,198 @@
+//! Everything that can be wrong with the content of a certificate file: what is said, and what to do about it.
+//!
+//! Nothing here ever holds a byte of a private key: faults carry labels, line numbers, dates and public names.
+
+use std::path::Path;
+
+use super::file::quoted;
+use crate::log::rfc3339;
+use crate::report::Problem;
+
+/// The smallest key Entra ID takes (AADSTS50032 is its answer to a smaller one).
+pub(super) const MIN_BITS: usize = 2048;
+/// The largest key the rsa crate takes; a signature with it already needs a good fraction of a second.
+pub(super) const MAX_BITS: usize = 8192;
+
+/// A fault, before the file's name is put to it.
+#[derive(Debug)]
+pub(super) enum Fault {
+    BadBase64 { label: String, line: usize },
+    BadCertificate { line: usize },
+    BadKey { line: usize },
+    Encrypted { line: usize, traditional: bool },
+    Expired { subject: String, not_after: u64, now: u64 },
+    LineBreaks { line: usize, escaped: bool },
+    Mismatch { subjects: Vec<String> },
+    NoBegin { label: String, line: usize },
+    NoBlock(Looks),
+    NoCertificate(Found),
+    NoEnd { label: String, line: usize },
+    NoKey(Found),
+    NotRsa { kind: String },
+    NotYetValid { subject: String, not_before: u64, now: u64 },
+    TooLarge { bits: usize },
+    TwoKeys { first: usize, second: usize },
+    Weak { bits: usize },
+}
+
+/// What a file without PEM blocks seems to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Looks {
+    Base64OfDer,
+    Base64OfPem,
+    DerCertificate,
+    DerKey,
+    Empty,
+    JavaKeyStore,
+    Pfx,
+    Unknown,
+    Utf16,
+}
+
+/// What stands in the file instead of what is missing.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Found {
+    Nothing,
+    PublicKey,
+    Request,
+    TrustedCertificate,
+}
+
+impl Fault {
+    /// The fault as told to a person who has the file `path`.
+    pub(super) fn at(self, path: &Path) -> Problem {
+        let name = path.display();
+        let (file, out) = (quoted(path), quoted(&path.with_extension("new.pem")));
+        let say = |text: String| Problem::new(format!("certificate file {name} {text}"));
+        match self {
+            Self::BadBase64 { label, line } => {
+                say(format!("has a damaged {label} block: the base64 that begins on line {line} cannot be decoded"))
+                    .hint("copy the file again from where it was made; an editor or a template may have changed it")
+            }
+            Self::BadCertificate { line } => {
+                say(format!("has a CERTIFICATE block on line {line} that is not an X.509 certificate"))
+                    .hint(format!("see what is in it: openssl x509 -in {file} -noout -text"))
+            }
+            Self::BadKey { line } => {
+                say(format!("has a private key on line {line} that is not a sound RSA key"))
+                    .hint(format!("check it: openssl pkey -in {file} -check -noout"))
+            }
+            Self::Encrypted { line, traditional } => {
+                let (kind, tool) =
+                    if traditional { ("DEK-Info", "openssl rsa") } else { ("PKCS#8", "openssl pkey") };
+                say(format!("has an encrypted private key ({kind}) on line {line}; there is no setting for a passphrase"))
+                    .hint(format!("decrypt it: {tool} -in {file} -out {out} && openssl x509 -in {file} >> {out}"))
+                    .hint("keep the result readable for this program alone, for example in a Kubernetes secret")
+            }
+            Self::Expired { subject, not_after, now } => {
+                say(format!("has an expired certificate: {subject} was valid until {}", rfc3339(not_after)))
+                    .hint("renew the certificate and upload it to the app registration under Certificates & secrets")
+                    .hint(clock(now))
+            }
+            Self::LineBreaks { line, escaped: true } => {
+                say(format!("has the characters \\n where line breaks should be, on line {line}"))
+                    .hint(format!("put the line breaks back: printf '%b' \"$(cat {file})\" > {out}"))
+            }
+            Self::LineBreaks { line, escaped: false } => {
+                say(format!("has lost its line breaks: a BEGIN or END line has more on it, on line {line}")).hint(
+                    "write it with its line breaks: quote the shell variable (\"$PEM\"), use a block scalar (|) in YAML",
+                )
+            }
+            Self::Mismatch { subjects } => {
+                say(format!("has a private key that belongs to none of its certificates: {}", subjects.join("; ")))
+                    .hint("put the key there that the certificate was requested with")
+                    .hint(format!(
+                        "compare the public keys: openssl pkey -in {file} -pubout; openssl x509 -in {file} -noout -pubkey"
+                    ))
+            }
+            Self::NoBegin { label, line } => say(format!("has END {label} on line {line} without its BEGIN line"))
+                .hint("copy the file again from where it was made, its first line included"),
+            Self::NoBlock(looks) => not_pem(looks, path, &file, &out),
+            Self::NoCertificate(found) => {
+                let problem = say("has a private key but no certificate".to_owned());
+                match found {
+                    Found::Request => problem.hint("it has a certificate request: put the issued certificate there"),
+                    Found::TrustedCertificate => {
+                        problem.hint(format!("TRUSTED CERTIFICATE is OpenSSL's own form: openssl x509 -in {file}"))
+                    }
+                    Found::Nothing | Found::PublicKey => both(problem),
+                }
+            }
+            Self::NoEnd { label, line } => {
+                say(format!("is cut off: the {label} block that begins on line {line} has no END line"))
+                    .hint("copy the file again, its last line included; replace it in one step (mv, not >)")
+            }
+            Self::NoKey(found) => {
+                let problem = say("has no private key".to_owned());
+                match found {
+                    Found::PublicKey => both(problem.hint("it has a public key, which cannot sign")),
+                    _ => both(problem),
+                }
+            }
+            Self::NotRsa { kind } => say(format!("has a private key of kind {kind}; Entra ID takes RSA keys only"))
+                .hint("request a certificate with an RSA key of 2048 bits or more")
+                .hint("for a test: openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=auth-proxy \
+                       -keyout key.pem -out cert.pem"),
+            Self::NotYetValid { subject, not_before, now } => {
+                say(format!("has a certificate from the future: {subject} is valid from {}", rfc3339(not_before)))
+                    .hint(clock(now))
+            }
+            Self::TooLarge { bits } => say(format!("has an RSA key of {bits} bits; at most {MAX_BITS} are supported"))
+                .hint("2048 to 4096 bits are usual"),
+            Self::TwoKeys { first, second } => {
+                say(format!("has more than one private key: on line {first} and on line {second}"))
+                    .hint("leave only the key that belongs to the certificate registered with the application")
+            }
+            Self::Weak { bits } => {
+                say(format!("has an RSA key of {bits} bits; Entra ID wants {MIN_BITS} or more (AADSTS50032)"))
+                    .hint("request a certificate with an RSA key of 2048 bits or more")
+            }
+        }
+    }
+}
+
+/// Key and certificate often come in two files; how to make one of them.
+fn both(problem: Problem) -> Problem {
+    problem
+        .hint("one file must hold both: cat tls.crt tls.key > identity.pem")
+        .hint("cert-manager: additionalOutputFormats CombinedPEM puts both into tls-combined.pem")
+}
+
+fn clock(now: u64) -> String {
+    format!("this machine's clock says {}; if that is wrong, set it (NTP)", rfc3339(now))
+}
+
+fn not_pem(looks: Looks, path: &Path, file: &str, out: &str) -> Problem {
+    let name = path.display();
+    let pem = |kind: &str| Problem::new(format!("certificate file {name} is {kind}, not PEM"));
+    match looks {
+        Looks::Base64OfDer => pem("base64 without BEGIN and END lines")
+            .hint(format!(
+                "if it is a secret of Azure Key Vault: base64 -d {file} > {out}.pfx && \
+                 openssl pkcs12 -in {out}.pfx -out {out} -nodes"
+            )),
+        Looks::Base64OfPem => pem("PEM in base64 once more")
+            .hint(format!("decode it: base64 -d {file} > {out}"))
+            .hint("Kubernetes: put the file into stringData, or encode it once only under data"),
+        Looks::DerCertificate => pem("a certificate in DER form, without a private key").hint(format!(
+            "convert it: openssl x509 -inform DER -in {file} -out {out}, and append the private key to {out}"
+        )),
+        Looks::DerKey => pem("a private key in DER form, without a certificate").hint(format!(
+            "convert it: openssl pkey -inform DER -in {file} -out {out}, and append the certificate to {out}"
+        )),
+        Looks::Empty => Problem::new(format!("certificate file {name} is empty"))
+            .hint("it should hold a certificate and its private key, both in PEM form"),
+        Looks::JavaKeyStore => pem("a Java key store").hint(format!(
+            "convert it: keytool -importkeystore -srckeystore {file} -destkeystore {out}.pfx -deststoretype PKCS12 \
+             && openssl pkcs12 -in {out}.pfx -out {out} -nodes"
+        )),
+        Looks::Pfx => {
+            pem("PKCS#12 (PFX)").hint(format!("convert it: openssl pkcs12 -in {file} -out {out} -nodes"))
+        }
+        Looks::Unknown => Problem::new(format!("certificate file {name} has no PEM block in it"))
+            .hint("it should hold a -----BEGIN CERTIFICATE----- and a -----BEGIN PRIVATE KEY----- block"),
+        Looks::Utf16 => pem("UTF-16 text, as PowerShell's > writes it")
+            .hint(format!("convert it: iconv -f UTF-16 -t UTF-8 {file} > {out}"))
+            .hint("in PowerShell: Set-Content -Encoding ascii"),
+    }
+}

@@ -1,0 +1,119 @@
+//! Workload identity: somebody else (kubelet, mostly) signs an assertion and keeps it fresh in a file.
+
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::AssertionSource;
+use super::file::Watched;
+use crate::report::Problem;
+use crate::secret::Secret;
+
+const WHAT: &str = "federated token file";
+/// Service account tokens are below 2 KB; request lines and headers elsewhere end at 64.
+const LIMIT: u64 = 64 * 1024;
+
+/// A file whose content is the assertion (`AZURE_FEDERATED_TOKEN_FILE`).
+///
+/// Nothing is kept from one read to the next: these tokens live for an hour, and Entra ID says more about an expired
+/// one than we could.
+pub struct FederatedTokenFile {
+    file: Watched,
+}
+
+impl FederatedTokenFile {
+    /// Reads the file once, to find a fault at start.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or does not hold a JWT.
+    pub fn open(path: &Path) -> Result<Self, Problem> {
+        let mut source = Self { file: Watched::new(WHAT, path, LIMIT) };
+        source.assertion()?;
+        Ok(source)
+    }
+}
+
+impl AssertionSource for FederatedTokenFile {
+    fn assertion(&mut self) -> Result<Secret<String>, Problem> {
+        let content = self.file.read()?;
+        token(&content).map_err(|fault| {
+            let problem = Problem::new(format!("{WHAT} {} {fault}", self.file.path().display()));
+            problem.hint(
+                "it should hold one JWT and nothing else; the azure-workload-identity webhook mounts it",
+            )
+        })
+    }
+
+    fn changed(&mut self) -> bool {
+        self.file.changed()
+    }
+}
+
+/// A JWT in compact serialisation: three parts of base64url (RFC 7515 section 7.1). Entra ID judges the rest.
+fn token(content: &Zeroizing<Vec<u8>>) -> Result<Secret<String>, &'static str> {
+    let token = content.trim_ascii();
+    if token.is_empty() {
+        return Err("is empty");
+    }
+    let is_base64url =
+        |part: &[u8]| part.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    let parts: Vec<&[u8]> = token.split(|&byte| byte == b'.').collect();
+    if parts.len() != 3 || parts.iter().any(|part| part.is_empty() || !is_base64url(part)) {
+        return Err("does not hold a JWT");
+    }
+    match std::str::from_utf8(token) {
+        Ok(token) => Ok(Secret::new(token.to_owned())),
+        Err(_) => Err("does not hold a JWT"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::identity::pems;
+
+    #[test]
+    fn the_file_is_the_assertion_and_read_every_time() {
+        let directory = pems::scratch("federated");
+        let path = directory.join("token");
+        fs::write(&path, "eyJh.eyJi.c2ln\n").unwrap();
+        let mut source = FederatedTokenFile::open(&path).unwrap();
+        assert_eq!(source.assertion().unwrap().expose(), "eyJh.eyJi.c2ln");
+        assert!(!source.changed());
+        fs::write(&path, "eyJh.eyJi.bmV3LXNpZ25hdHVyZQ").unwrap();
+        assert!(source.changed());
+        assert_eq!(source.assertion().unwrap().expose(), "eyJh.eyJi.bmV3LXNpZ25hdHVyZQ");
+        fs::remove_file(&path).unwrap();
+        assert!(source.changed());
+        assert!(source.assertion().unwrap_err().message.ends_with("token does not exist"));
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_jwt_is_refused_and_not_shown() {
+        let directory = pems::scratch("no jwt");
+        let path = directory.join("token");
+        let too_big = "a".repeat(64 * 1024 + 1);
+        for (content, fact) in [
+            ("", "is empty"),
+            (" \n", "is empty"),
+            ("s3cr3t", "does not hold a JWT"),
+            ("s3cr3t.b", "does not hold a JWT"),
+            ("s3cr3t..c", "does not hold a JWT"),
+            ("s3cr3t.b.c.d", "does not hold a JWT"),
+            ("s3cr3t.b.c\ns3cr3t.b.c", "does not hold a JWT"),
+            ("s3cr3t.b=.c", "does not hold a JWT"),
+            ("\u{feff}s3cr3t.b.c", "does not hold a JWT"),
+            (&too_big, "is larger than 64 KiB"),
+        ] {
+            fs::write(&path, content).unwrap();
+            let problem = FederatedTokenFile::open(&path).err().unwrap();
+            assert_eq!(problem.message, format!("federated token file {} {fact}", path.display()));
+            assert!(!problem.hints.is_empty() && !problem.to_string().contains("s3cr3t"), "{problem}");
+        }
+        fs::remove_dir_all(directory).unwrap();
+    }
+}

@@ -1,0 +1,139 @@
+//! The certificate and the private key that belong together, found in one file.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rsa::PrivateKey;
+use rsa::pkcs1::{DecodeRsaPrivateKey as _, EncodeRsaPublicKey as _, RsaPrivateKeyRef};
+use rsa::pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
+use x509_cert::der::Decode as _;
+
+use super::certificate::{Certificate, Parsed};
+use super::faults::{Fault, MAX_BITS, MIN_BITS};
+use super::file;
+use super::pem::{self, Der, Key};
+use crate::report::Problem;
+
+/// What the file is called when there is something to say about it.
+pub(super) const WHAT: &str = "certificate file";
+/// A key with a chain of four certificates is 10 KB.
+pub(super) const LIMIT: u64 = 1024 * 1024;
+/// How far this machine's clock may be behind the one that issued the certificate.
+const SKEW: u64 = 5 * 60;
+
+/// A certificate and its private key. The key cannot be copied or printed, and is wiped when dropped.
+pub struct KeyPair {
+    /// The public half.
+    pub certificate: Arc<Certificate>,
+    pub(super) key: PrivateKey,
+}
+
+impl fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyPair({}, key hidden)", self.certificate.sha1_hex())
+    }
+}
+
+/// Loads a PEM file that holds one RSA private key and its certificate, in any order, with or without the rest of
+/// the chain. `now_unix` is the time at which the certificate must be valid. The second part of the result is what
+/// deserves a word although it works.
+///
+/// # Errors
+///
+/// The one fault that keeps the file from being used, with its remedy.
+pub fn load(path: &Path, now_unix: u64) -> Result<(KeyPair, Vec<Problem>), Problem> {
+    from_pem(&file::read(WHAT, path, LIMIT)?, path, now_unix)
+}
+
+/// The same from the file's bytes; `path` is for the messages.
+pub(super) fn from_pem(bytes: &[u8], path: &Path, now: u64) -> Result<(KeyPair, Vec<Problem>), Problem> {
+    match parse(bytes, now) {
+        Ok((pair, notes)) => Ok((pair, notes.into_iter().map(|note| note.at(path)).collect())),
+        Err(fault) => Err(fault.at(path)),
+    }
+}
+
+fn parse(bytes: &[u8], now: u64) -> Result<(KeyPair, Vec<Fault>), Fault> {
+    let contents = pem::contents(bytes)?;
+    let (key, key_bits) = private_key(&contents.key)?;
+    let public =
+        key.as_public_key().to_pkcs1_der().map_err(|_| Fault::BadKey { line: contents.key.line() })?;
+
+    let mut notes = Vec::new();
+    let mut parsed = Vec::new();
+    for Der { line, bytes } in contents.certificates {
+        match Parsed::from_der(bytes) {
+            Some(certificate) => parsed.push(certificate),
+            None => notes.push(Fault::BadCertificate { line }),
+        }
+    }
+    let (ours, mut others): (Vec<_>, Vec<_>) =
+        parsed.into_iter().partition(|certificate| certificate.public_key() == public.as_bytes());
+    // Renewed for the same key, the file may hold old and new: one that is valid, and of those the one that stays so
+    // for longest. The ones passed over are no part of the chain.
+    let rank = |one: &Parsed| (one.is_valid_at(now), one.is_valid_at(now + SKEW), one.not_after());
+    let Some(leaf) = ours.into_iter().max_by_key(rank) else {
+        // Without a match, a certificate that cannot be read is the better explanation.
+        return Err(notes
+            .pop()
+            .unwrap_or_else(|| Fault::Mismatch { subjects: others.iter().map(Parsed::subject).collect() }));
+    };
+    if leaf.not_after() < now {
+        return Err(Fault::Expired { subject: leaf.subject(), not_after: leaf.not_after(), now });
+    }
+    if leaf.not_before() > now {
+        let fault = Fault::NotYetValid { subject: leaf.subject(), not_before: leaf.not_before(), now };
+        if leaf.not_before() > now + SKEW {
+            return Err(fault);
+        }
+        notes.push(fault);
+    }
+    others.dedup_by(|one, before| one.der() == before.der());
+    let chain = others.into_iter().map(|other| other.der().to_vec());
+    let certificate = Arc::new(leaf.into_leaf(key_bits, chain));
+    Ok((KeyPair { certificate, key }, notes))
+}
+
+/// The RSA key and its size, which is looked at first: checking an absurdly large key takes minutes.
+fn private_key(key: &Key) -> Result<(PrivateKey, usize), Fault> {
+    let broken = || Fault::BadKey { line: key.line() };
+    let pkcs1 = match key {
+        Key::Pkcs1 { der, .. } => der.as_slice(),
+        Key::Pkcs8 { der, .. } => {
+            let info = PrivateKeyInfoRef::from_der(der).map_err(|_| broken())?;
+            if info.algorithm.oid != rsa::pkcs1::ALGORITHM_OID {
+                return Err(Fault::NotRsa { kind: kind(info.algorithm.oid) });
+            }
+            info.private_key.as_bytes()
+        }
+    };
+    let parts = RsaPrivateKeyRef::from_der(pkcs1).map_err(|_| broken())?;
+    let bits = bits(parts.modulus.as_bytes());
+    match bits {
+        ..MIN_BITS => Err(Fault::Weak { bits }),
+        MIN_BITS..=MAX_BITS => Ok((PrivateKey::from_pkcs1_der(pkcs1).map_err(|_| broken())?, bits)),
+        _ => Err(Fault::TooLarge { bits }),
+    }
+}
+
+/// How many bits a number has that is written without leading zero bytes, as DER does.
+fn bits(number: &[u8]) -> usize {
+    let unused = number.first().map_or(0, |first| first.leading_zeros() as usize);
+    number.len() * 8 - unused
+}
+
+/// The kind of key that an algorithm identifier means (RFC 5480, RFC 8410, RFC 8017, RFC 3279).
+fn kind(algorithm: ObjectIdentifier) -> String {
+    match algorithm.to_string().as_str() {
+        "1.2.840.10045.2.1" => "EC".to_owned(),
+        "1.2.840.10040.4.1" => "DSA".to_owned(),
+        "1.2.840.113549.1.1.10" => "RSASSA-PSS".to_owned(),
+        "1.3.101.112" => "Ed25519".to_owned(),
+        "1.3.101.113" => "Ed448".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,321 @@
+//! Every file of `tests/data/make.sh`: what is made of it, or what is said about it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::*;
+use crate::identity::pems::{self, pem};
+
+/// 2027-01-15: all the valid certificates are valid then.
+const NOW: u64 = 1_800_000_000;
+/// 2048-01-01, from when on the one of `future.pem` is valid.
+const FUTURE: u64 = 2_461_449_600;
+
+fn loaded(name: &str) -> KeyPair {
+    match load(&pem(name), NOW) {
+        Ok((pair, notes)) => {
+            assert!(notes.is_empty(), "{name}: {notes:?}");
+            pair
+        }
+        Err(problem) => panic!("{name}: {problem}"),
+    }
+}
+
+fn refused(name: &str) -> Problem {
+    load(&pem(name), NOW).expect_err(name)
+}
+
+/// A certificate of make.sh in DER form, decoded by openssl.
+fn der(name: &str) -> Vec<u8> {
+    let out =
+        Command::new("openssl").args(["x509", "-outform", "DER", "-in"]).arg(pem(name)).output().unwrap();
+    assert!(out.status.success());
+    out.stdout
+}
+
+#[test]
+fn every_good_form_gives_the_same_pair() {
+    let leaf = der("leaf.crt");
+    for name in [
+        "key-first.pem",
+        "cert-first.pem",
+        "pkcs1.pem",
+        "bom.pem",
+        "bom-twice.pem",
+        "crlf.pem",
+        "indented.pem",
+        "joined.pem",
+        "bag-attributes.pem",
+        "chain-ca-first.pem",
+        "renewed.pem",
+    ] {
+        assert_eq!(loaded(name).certificate.chain[0], leaf, "{name}");
+    }
+}
+
+#[test]
+fn line_ends_of_every_system_are_read() {
+    let unix = fs::read(pem("cert-first.pem")).unwrap();
+    let old_mac: Vec<u8> = unix.iter().map(|&byte| if byte == b'\n' { b'\r' } else { byte }).collect();
+    assert!(from_pem(&old_mac, Path::new("x"), NOW).is_ok());
+}
+
+#[test]
+fn the_certificate_is_described_as_openssl_does() {
+    let certificate = loaded("key-first.pem").certificate;
+    assert_eq!(certificate.subject, "CN=auth-proxy test");
+    assert_eq!(certificate.issuer, "CN=auth-proxy test CA");
+    assert_eq!(certificate.not_before_unix, 1_704_067_200, "2024-01-01T00:00:00Z");
+    assert_eq!(certificate.not_after_unix, 2_524_607_999, "2049-12-31T23:59:59Z");
+    assert_eq!(certificate.key_bits, 2048);
+    for (digest, ours) in [("-sha1", certificate.sha1_hex()), ("-sha256", certificate.sha256_hex())] {
+        let out = Command::new("openssl")
+            .args(["x509", "-noout", "-fingerprint", digest, "-in"])
+            .arg(pem("leaf.crt"))
+            .output()
+            .unwrap();
+        let theirs = String::from_utf8(out.stdout).unwrap();
+        assert_eq!(theirs.trim().rsplit('=').next().unwrap().replace(':', ""), ours);
+    }
+}
+
+#[test]
+fn a_year_beyond_2050_is_understood() {
+    assert_eq!(loaded("leaf-2060.pem").certificate.not_after_unix, 2_840_140_800, "2060-01-01T00:00:00Z");
+}
+
+#[test]
+fn the_chain_is_leaf_first_then_file_order() {
+    assert_eq!(loaded("chain-ca-first.pem").certificate.chain, [der("leaf.crt"), der("ca.crt")]);
+    assert_eq!(loaded("bag-attributes.pem").certificate.chain, [der("leaf.crt"), der("ca.crt")]);
+    // The expired certificate of the same key is no part of it.
+    assert_eq!(loaded("renewed.pem").certificate.chain, [der("leaf.crt"), der("ca.crt")]);
+}
+
+#[test]
+fn a_stray_broken_certificate_is_noted_and_left_out() {
+    let (pair, notes) = load(&pem("bad-extra-certificate.pem"), NOW).unwrap();
+    assert_eq!(pair.certificate.chain, [der("leaf.crt")]);
+    assert_eq!(notes.len(), 1);
+    assert!(notes[0].message.contains("is not an X.509 certificate"), "{}", notes[0]);
+}
+
+/// File; what its message says behind the file's name; what one of its hints has in it.
+const FAULTS: &[(&str, &str, &str)] = &[
+    ("empty.pem", "is empty", "PEM form"),
+    ("blank.pem", "is empty", "PEM form"),
+    ("garbage.pem", "has no PEM block in it", "BEGIN CERTIFICATE"),
+    ("pfx.pfx", "is PKCS#12 (PFX), not PEM", "openssl pkcs12 -in "),
+    ("pfx-named.pem", "is PKCS#12 (PFX), not PEM", " -nodes"),
+    ("pfx-base64.pem", "is base64 without BEGIN and END lines, not PEM", "base64 -d "),
+    ("pem-base64.pem", "is PEM in base64 once more, not PEM", "stringData"),
+    (
+        "certificate.der",
+        "is a certificate in DER form, without a private key, not PEM",
+        "openssl x509 -inform DER",
+    ),
+    ("key.der", "is a private key in DER form, without a certificate, not PEM", "openssl pkey -inform DER"),
+    ("utf16.pem", "is UTF-16 text, as PowerShell's > writes it, not PEM", "iconv -f UTF-16"),
+    ("escaped.pem", "has the characters \\n where line breaks should be, on line 1", "printf '%b'"),
+    (
+        "one-line.pem",
+        "has lost its line breaks: a BEGIN or END line has more on it, on line 1",
+        "block scalar",
+    ),
+    ("truncated.pem", "is cut off: the PRIVATE KEY block that begins on line 18 has no END line", "mv"),
+    ("no-end.pem", "is cut off: the CERTIFICATE block that begins on line 1 has no END line", "last line"),
+    ("no-begin.pem", "has END CERTIFICATE on line 16 without its BEGIN line", "first line"),
+    (
+        "bad-base64.pem",
+        "has a damaged CERTIFICATE block: the base64 that begins on line 1 cannot be decoded",
+        "copy the file again",
+    ),
+    (
+        "bad-certificate.pem",
+        "has a CERTIFICATE block on line 29 that is not an X.509 certificate",
+        "openssl x509",
+    ),
+    ("bad-key.pem", "has a private key on line 1 that is not a sound RSA key", "openssl pkey -in"),
+    ("no-key.pem", "has no private key", "cat tls.crt tls.key"),
+    ("public-key.pem", "has no private key", "public key, which cannot sign"),
+    ("two-keys.pem", "has more than one private key: on line 1 and on line 29", "leave only the key"),
+    ("no-cert.pem", "has a private key but no certificate", "CombinedPEM"),
+    ("request.pem", "has a private key but no certificate", "certificate request"),
+    (
+        "mismatch.pem",
+        "has a private key that belongs to none of its certificates: CN=auth-proxy other; CN=auth-proxy test CA",
+        "openssl pkey -in",
+    ),
+    ("ec.pem", "has a private key of kind EC; Entra ID takes RSA keys only", "rsa:2048"),
+    ("ec-sec1.pem", "has a private key of kind EC; Entra ID takes RSA keys only", "RSA key of 2048 bits"),
+    (
+        "ed25519.pem",
+        "has a private key of kind Ed25519; Entra ID takes RSA keys only",
+        "RSA key of 2048 bits",
+    ),
+    ("pss.pem", "has a private key of kind RSASSA-PSS; Entra ID takes RSA keys only", "RSA key of 2048 bits"),
+    (
+        "weak.pem",
+        "has an RSA key of 1024 bits; Entra ID wants 2048 or more (AADSTS50032)",
+        "2048 bits or more",
+    ),
+    ("huge.pem", "has an RSA key of 16384 bits; at most 8192 are supported", "2048 to 4096"),
+    (
+        "encrypted.pem",
+        "has an encrypted private key (PKCS#8) on line 18; there is no setting for a passphrase",
+        "openssl pkey -in ",
+    ),
+    (
+        "dek-info.pem",
+        "has an encrypted private key (DEK-Info) on line 18; there is no setting for a passphrase",
+        "openssl rsa -in ",
+    ),
+    (
+        "expired.pem",
+        "has an expired certificate: CN=auth-proxy expired was valid until 2021-01-01T00:00:00Z",
+        "this machine's clock says 2027-01-15T08:00:00Z",
+    ),
+    (
+        "future.pem",
+        "has a certificate from the future: CN=auth-proxy future is valid from 2048-01-01T00:00:00Z",
+        "NTP",
+    ),
+];
+
+#[test]
+fn every_fault_has_its_message_and_remedy() {
+    for (name, message, hint) in FAULTS {
+        let problem = refused(name);
+        assert_eq!(problem.message, format!("certificate file {} {message}", pem(name).display()));
+        assert!(problem.hints.iter().any(|line| line.contains(hint)), "{problem}\n  lacks: {hint}");
+    }
+}
+
+#[test]
+fn no_message_shows_any_of_the_key() {
+    let keys =
+        ["leaf.key", "other.key", "weak.key", "ec.key", "ed25519.key"].map(|key| fs::read(pem(key)).unwrap());
+    for (name, ..) in FAULTS {
+        let told = format!("{:?}", refused(name));
+        for line in keys.iter().flat_map(|key| key.split(|&byte| byte == b'\n')) {
+            let piece = String::from_utf8_lossy(&line[..line.len().min(12)]);
+            assert!(piece.len() < 12 || piece.starts_with("-----") || !told.contains(&*piece), "{told}");
+        }
+    }
+    let pair = format!("{:?}", loaded("key-first.pem"));
+    assert!(pair.len() < 80 && pair.ends_with("key hidden)"), "{pair}");
+}
+
+#[test]
+fn a_file_cut_at_any_byte_is_a_fault_or_whole() {
+    let whole = fs::read(pem("cert-first.pem")).unwrap();
+    for length in (0..whole.len() - 1).step_by(7) {
+        let cut = from_pem(&whole[..length], Path::new("cut.pem"), NOW);
+        assert!(cut.is_err_and(|problem| !problem.hints.is_empty()), "{length} bytes");
+    }
+}
+
+#[test]
+fn within_five_minutes_the_future_is_a_skewed_clock() {
+    let path = pem("future.pem");
+    let (_, notes) = load(&path, FUTURE).unwrap();
+    assert!(notes.is_empty(), "{notes:?}");
+    let (_, notes) = load(&path, FUTURE - 300).unwrap();
+    assert!(notes[0].message.contains("from the future"), "{notes:?}");
+    assert!(load(&path, FUTURE - 301).is_err());
+}
+
+#[test]
+fn the_last_second_of_validity_counts() {
+    assert!(load(&pem("expired.pem"), 1_609_459_200).is_ok());
+    assert!(load(&pem("expired.pem"), 1_609_459_201).is_err());
+}
+
+/// The commands in the hints are run as they stand, in a directory whose name needs quoting; only the passphrase,
+/// which openssl would ask for, is put in.
+#[test]
+fn the_printed_remedies_work() {
+    let directory = pems::scratch("it's a remedy");
+    for (name, hint) in [
+        ("pfx-named.pem", "convert it: "),
+        ("encrypted.pem", "decrypt it: "),
+        ("dek-info.pem", "decrypt it: "),
+        ("pem-base64.pem", "decode it: "),
+        ("pfx-base64.pem", "if it is a secret of Azure Key Vault: "),
+        ("escaped.pem", "put the line breaks back: "),
+        ("utf16.pem", "convert it: "),
+    ] {
+        let file = directory.join(name);
+        fs::copy(pem(name), &file).unwrap();
+        let problem = load(&file, NOW).expect_err(name);
+        let hint = problem.hints.iter().find_map(|line| line.strip_prefix(hint));
+        let command = ["pkcs12", "pkey", "rsa"].iter().fold(hint.expect(name).to_owned(), |command, tool| {
+            command.replace(&format!("openssl {tool} "), &format!("openssl {tool} -passin pass:secret "))
+        });
+        let out = Command::new("sh").arg("-c").arg(&command).output().unwrap();
+        assert!(out.status.success(), "{command}\n{}", String::from_utf8_lossy(&out.stderr));
+        let remedied: PathBuf = file.with_extension("new.pem");
+        let (pair, _) = load(&remedied, NOW).unwrap_or_else(|problem| panic!("{command}\n{problem}"));
+        assert_eq!(pair.certificate.chain[0], der("leaf.crt"), "{command}");
+        fs::remove_file(remedied).unwrap();
+    }
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_path_that_leads_nowhere_says_why() {
+    let directory = pems::scratch("nowhere");
+    let gone = directory.join("gone/deeper/id.pem");
+    let problem = load(&gone, NOW).unwrap_err();
+    assert_eq!(problem.message, format!("certificate file {} does not exist", gone.display()));
+    assert!(
+        problem.hints[0].starts_with(&format!("not even {} exists", directory.join("gone").display())),
+        "{problem}"
+    );
+
+    let problem = load(&directory.join("id.pem"), NOW).unwrap_err();
+    assert!(problem.hints[0].starts_with("check the path"), "{problem}");
+    let problem = load(Path::new("no-such.pem"), NOW).unwrap_err();
+    assert!(problem.hints[1].contains("a relative path starts from /"), "{problem}");
+
+    let link = directory.join("link.pem");
+    std::os::unix::fs::symlink("..data/id.pem", &link).unwrap();
+    let problem = load(&link, NOW).unwrap_err();
+    assert!(
+        problem.message.ends_with("is a symbolic link to ..data/id.pem, which does not exist"),
+        "{problem}"
+    );
+    assert!(!problem.hints.is_empty());
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn what_is_no_file_is_not_read() {
+    let directory = pems::scratch("no file");
+    let problem = load(&directory, NOW).unwrap_err();
+    assert_eq!(problem.message, format!("certificate file {} is a directory", directory.display()));
+    assert!(problem.hints[0].contains("docker makes an empty directory"), "{problem}");
+    fs::write(directory.join("tls.pem"), "").unwrap();
+    let problem = load(&directory, NOW).unwrap_err();
+    assert!(
+        problem.hints[0].ends_with("no file/tls.pem") || problem.hints[0].contains("tls.pem"),
+        "{problem}"
+    );
+
+    // Would wait for a writer for ever if it were opened.
+    let pipe = directory.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let problem = load(&pipe, NOW).unwrap_err();
+    assert!(problem.message.ends_with("is not a regular file"), "{problem}");
+    assert!(!problem.hints.is_empty());
+
+    let big = directory.join("big.pem");
+    fs::write(&big, vec![b'\n'; 1024 * 1024 + 1]).unwrap();
+    let problem = load(&big, NOW).unwrap_err();
+    assert!(problem.message.ends_with("is larger than 1024 KiB"), "{problem}");
+    assert!(!problem.hints.is_empty());
+    fs::write(&big, vec![b'\n'; 1024 * 1024]).unwrap();
+    assert!(load(&big, NOW).unwrap_err().message.ends_with("is empty"));
+    fs::remove_dir_all(directory).unwrap();
+}

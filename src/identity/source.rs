@@ -1,0 +1,206 @@
+//! The certificate in use: read again before every assertion, replaced when the new one is good, kept when not.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::assertion::{self, Terms};
+use super::file::Watched;
+use super::keypair::{self, LIMIT, WHAT};
+use super::{AssertionSource, Certificate, KeyPair};
+use crate::clock::Clock;
+use crate::config::Algorithm;
+use crate::log::{self, rfc3339};
+use crate::report::Problem;
+use crate::secret::Secret;
+
+const DAY: u64 = 24 * 60 * 60;
+/// How many days before its expiry a certificate is warned about, each once.
+const REMINDERS: [u64; 3] = [30, 7, 1];
+/// More than this many different faults in a row, and they are told again: the memory of them must end somewhere.
+const REMEMBERED: usize = 32;
+
+/// Signs assertions with the certificate in a PEM file, which may be replaced at any time.
+///
+/// A file that is missing, half written or wrong leaves the certificate before it in use. That one goes on being used
+/// even when it has expired, because the clock that says so is only ours: Entra ID's answer decides, and it is told
+/// to the operator with its remedy.
+pub struct CertificateSource {
+    file: Watched,
+    terms: Terms,
+    clock: Clock,
+    pair: KeyPair,
+    current: CurrentCertificate,
+    /// What was warned about since the file was last good.
+    told: Vec<String>,
+    /// The last of [`REMINDERS`] given for the certificate in use.
+    reminded: Option<u64>,
+}
+
+impl CertificateSource {
+    /// Loads the certificate. `client_id` is the assertion's issuer and subject, `token_url` its audience.
+    ///
+    /// # Errors
+    ///
+    /// At start every fault is an error: there is nothing yet that could be kept.
+    pub fn open(
+        path: &Path,
+        algorithm: Algorithm,
+        send_chain: bool,
+        client_id: &str,
+        token_url: &str,
+        clock: Clock,
+    ) -> Result<Self, Problem> {
+        let mut file = Watched::new(WHAT, path, LIMIT);
+        let (pair, notes) = keypair::from_pem(&file.read()?, path, clock.unix().as_secs())?;
+        let current = CurrentCertificate(Arc::new(Mutex::new(Arc::clone(&pair.certificate))));
+        let terms =
+            Terms { algorithm, send_chain, client_id: client_id.to_owned(), audience: token_url.to_owned() };
+        let mut source = Self { file, terms, clock, pair, current, told: Vec::new(), reminded: None };
+        let mut notices = source.new_notes(notes);
+        notices.extend(source.reminder());
+        notices.iter().for_each(Notice::log);
+        Ok(source)
+    }
+
+    /// The certificate in use.
+    pub fn certificate(&self) -> &Certificate {
+        &self.pair.certificate
+    }
+
+    /// A handle on the certificate in use, for other threads.
+    pub fn current(&self) -> CurrentCertificate {
+        self.current.clone()
+    }
+
+    /// Reads the file again and says what is worth a line in the log.
+    fn refresh(&mut self) -> Vec<Notice> {
+        let now = self.clock.unix().as_secs();
+        let read = self.file.read();
+        let mut notices = match read.and_then(|bytes| keypair::from_pem(&bytes, self.file.path(), now)) {
+            Ok((pair, notes)) => {
+                let renewed = pair.certificate.sha256 != self.pair.certificate.sha256;
+                // Also when the leaf is the same: the rest of its chain may not be.
+                self.current.publish(&pair.certificate);
+                self.pair = pair;
+                if renewed {
+                    self.reminded = None;
+                }
+                // A note that still stands was told; everything else may be told again when it comes back.
+                self.told.retain(|told| notes.iter().any(|note| note.message == *told));
+                let renewed = renewed.then(|| Notice::Renewed(Arc::clone(&self.pair.certificate)));
+                renewed.into_iter().chain(self.new_notes(notes)).collect()
+            }
+            Err(problem) if self.is_new(&problem) => {
+                vec![Notice::Kept(problem, Arc::clone(&self.pair.certificate))]
+            }
+            Err(_) => Vec::new(),
+        };
+        notices.extend(self.reminder());
+        notices
+    }
+
+    fn new_notes(&mut self, notes: Vec<Problem>) -> Vec<Notice> {
+        notes.into_iter().filter(|note| self.is_new(note)).map(Notice::Note).collect()
+    }
+
+    /// Whether this was not said since the file was last good. Hints are left out: they may name the time.
+    fn is_new(&mut self, problem: &Problem) -> bool {
+        if self.told.contains(&problem.message) {
+            return false;
+        }
+        if self.told.len() == REMEMBERED {
+            self.told.clear();
+        }
+        self.told.push(problem.message.clone());
+        true
+    }
+
+    /// The reminder that is due, if it was not given yet.
+    fn reminder(&mut self) -> Option<Notice> {
+        let left = self.pair.certificate.seconds_left(self.clock.unix().as_secs());
+        let due = REMINDERS.into_iter().filter(|days| left <= days * DAY).min()?;
+        // Expired: the file itself is at fault now, and that was told.
+        if left == 0 || self.reminded.is_some_and(|given| given <= due) {
+            return None;
+        }
+        self.reminded = Some(due);
+        Some(Notice::Expires { days: due, certificate: Arc::clone(&self.pair.certificate) })
+    }
+}
+
+impl AssertionSource for CertificateSource {
+    fn assertion(&mut self) -> Result<Secret<String>, Problem> {
+        self.refresh().iter().for_each(Notice::log);
+        assertion::sign(&self.pair, &self.terms, self.clock.unix().as_secs())
+    }
+
+    fn changed(&mut self) -> bool {
+        self.file.changed()
+    }
+}
+
+/// Which certificate is in use, for whoever wants to show it: the log, `check`, the metrics.
+#[derive(Debug, Clone)]
+pub struct CurrentCertificate(Arc<Mutex<Arc<Certificate>>>);
+
+impl CurrentCertificate {
+    /// The certificate that the next assertion will be signed for.
+    pub fn certificate(&self) -> Arc<Certificate> {
+        // Only ever a pointer is stored under the lock: a panic cannot leave it half done.
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn publish(&self, certificate: &Arc<Certificate>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(certificate);
+    }
+}
+
+/// Something that the log should say.
+#[derive(Debug)]
+enum Notice {
+    /// The certificate in use ends within so many days.
+    Expires { days: u64, certificate: Arc<Certificate> },
+    /// The file is no good; this certificate stays in use.
+    Kept(Problem, Arc<Certificate>),
+    /// The file is good, but.
+    Note(Problem),
+    /// This certificate is in use from now on.
+    Renewed(Arc<Certificate>),
+}
+
+impl Notice {
+    fn log(&self) {
+        match self {
+            Self::Expires { days, certificate } => log::warn(
+                "the certificate expires soon; renew it",
+                &[
+                    ("within_days", days),
+                    ("subject", &certificate.subject),
+                    ("thumbprint", &certificate.sha1_hex()),
+                    ("expires", &rfc3339(certificate.not_after_unix)),
+                ],
+            ),
+            Self::Kept(problem, certificate) => log::warn(
+                &problem.message,
+                &[
+                    ("hint", &problem.hints.join("; ")),
+                    ("still_in_use", &certificate.sha1_hex()),
+                    ("expires", &rfc3339(certificate.not_after_unix)),
+                ],
+            ),
+            Self::Note(problem) => log::warn(&problem.message, &[("hint", &problem.hints.join("; "))]),
+            Self::Renewed(certificate) => log::info(
+                "new certificate taken into use",
+                &[
+                    ("subject", &certificate.subject),
+                    ("thumbprint", &certificate.sha1_hex()),
+                    ("sha256", &certificate.sha256_hex()),
+                    ("expires", &rfc3339(certificate.not_after_unix)),
+                ],
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,347 @@
+//! Rotation: what is used, what is said, and when a change is noticed.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::*;
+use crate::clock::SetClock;
+use crate::identity::pems::{self, pem};
+
+/// 2027-01-15.
+const NOW: u64 = 1_800_000_000;
+/// Where `leaf.crt` and `other.crt` end: 2049-12-31T23:59:59Z.
+const END: u64 = 2_524_607_999;
+
+/// A source on a file of its own.
+struct Fixture {
+    directory: PathBuf,
+    file: PathBuf,
+    hands: Arc<SetClock>,
+    source: CertificateSource,
+}
+
+impl Fixture {
+    fn with(name: &str, prepare: impl FnOnce(&Path) -> PathBuf) -> Self {
+        let directory = pems::scratch(name);
+        let file = prepare(&directory);
+        let hands = SetClock::at_unix(NOW);
+        let source = open(&file, &hands).unwrap();
+        Self { directory, file, hands, source }
+    }
+
+    /// On a plain file with the content of `key-first.pem`.
+    fn new(name: &str) -> Self {
+        Self::with(name, |directory| {
+            let file = directory.join("id.pem");
+            fs::write(&file, content("key-first.pem")).unwrap();
+            file
+        })
+    }
+
+    fn move_over(&self, name: &str) {
+        let draft = self.directory.join("draft");
+        fs::write(&draft, content(name)).unwrap();
+        fs::rename(&draft, &self.file).unwrap();
+    }
+
+    /// Takes the change in and says which certificate is in use then.
+    fn after_refresh(&mut self) -> (String, Vec<String>) {
+        let notices = self.source.refresh().iter().map(told).collect();
+        let current = self.source.current().certificate();
+        assert_eq!(*current, *self.source.certificate(), "the handle shows what is in use");
+        (current.subject.clone(), notices)
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn open(file: &Path, hands: &Arc<SetClock>) -> Result<CertificateSource, Problem> {
+    let clock = Clock::set(Arc::clone(hands));
+    CertificateSource::open(file, Algorithm::Ps256, false, "client", "https://login.example/token", clock)
+}
+
+fn content(name: &str) -> Vec<u8> {
+    fs::read(pem(name)).unwrap()
+}
+
+/// A notice in a word, and what it is about.
+fn told(notice: &Notice) -> String {
+    notice.log();
+    match notice {
+        Notice::Expires { days, .. } => format!("expires {days}"),
+        Notice::Kept(problem, _) => {
+            assert!(!problem.hints.is_empty(), "{problem}");
+            let fact = problem.message.split_once(".pem ").expect("the file is named").1;
+            format!("kept: {fact}")
+        }
+        Notice::Note(problem) => format!("note: {}", problem.message),
+        Notice::Renewed(certificate) => format!("renewed: {}", certificate.subject),
+    }
+}
+
+fn renewed() -> (String, Vec<String>) {
+    ("CN=auth-proxy other".to_owned(), vec!["renewed: CN=auth-proxy other".to_owned()])
+}
+
+fn kept(fact: &str) -> (String, Vec<String>) {
+    ("CN=auth-proxy test".to_owned(), vec![format!("kept: {fact}")])
+}
+
+fn kept_silently() -> (String, Vec<String>) {
+    ("CN=auth-proxy test".to_owned(), Vec::new())
+}
+
+/// The thumbprint in the header of the next assertion.
+fn thumbprint(source: &mut CertificateSource) -> String {
+    let assertion = source.assertion().unwrap();
+    let header = assertion.expose().split('.').next().unwrap();
+    let header: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+    header["x5t#S256"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn at_start_every_fault_is_an_error() {
+    let hands = SetClock::at_unix(NOW);
+    for name in ["expired.pem", "future.pem", "mismatch.pem", "truncated.pem", "encrypted.pem"] {
+        assert!(open(&pem(name), &hands).is_err(), "{name}");
+    }
+    assert!(open(Path::new("/nowhere/id.pem"), &hands).is_err());
+}
+
+#[test]
+fn an_unchanged_file_is_quiet() {
+    let mut fixture = Fixture::new("unchanged");
+    assert!(!fixture.source.changed());
+    let before = thumbprint(&mut fixture.source);
+    assert_eq!(fixture.after_refresh(), kept_silently());
+    assert_eq!(thumbprint(&mut fixture.source), before);
+    assert!(!fixture.source.changed());
+}
+
+#[test]
+fn kubelets_symlink_swap_is_followed() {
+    let mut fixture = Fixture::with("symlink", |directory| {
+        for (version, name) in [("..1", "key-first.pem"), ("..2", "other.pem")] {
+            fs::create_dir(directory.join(version)).unwrap();
+            fs::write(directory.join(version).join("id.pem"), content(name)).unwrap();
+        }
+        symlink("..1", directory.join("..data")).unwrap();
+        symlink("..data/id.pem", directory.join("id.pem")).unwrap();
+        directory.join("id.pem")
+    });
+    assert!(!fixture.source.changed());
+    let before = thumbprint(&mut fixture.source);
+    let swap = fixture.directory.join("..data_tmp");
+    symlink("..2", &swap).unwrap();
+    fs::rename(&swap, fixture.directory.join("..data")).unwrap();
+    fs::remove_dir_all(fixture.directory.join("..1")).unwrap();
+    assert!(fixture.source.changed());
+    assert_eq!(fixture.after_refresh(), renewed());
+    assert_ne!(thumbprint(&mut fixture.source), before);
+    assert!(!fixture.source.changed());
+}
+
+#[test]
+fn a_file_moved_over_the_old_one_is_taken() {
+    let mut fixture = Fixture::new("rename");
+    fixture.move_over("other.pem");
+    assert!(fixture.source.changed());
+    assert_eq!(fixture.after_refresh(), renewed());
+    assert!(!fixture.source.changed());
+}
+
+#[test]
+fn a_write_in_place_is_taken() {
+    let mut fixture = Fixture::new("in place");
+    fs::write(&fixture.file, content("other.pem")).unwrap();
+    assert!(wait_for_change(&mut fixture.source));
+    assert_eq!(fixture.after_refresh(), renewed());
+}
+
+#[test]
+fn half_a_file_is_not_taken_and_its_completion_is_noticed() {
+    let mut fixture = Fixture::new("half");
+    let new = content("other.pem");
+    // Cut inside the key, behind the key, inside the certificate.
+    for (length, fact) in [
+        (0, "is empty"),
+        (900, "is cut off: the PRIVATE KEY block that begins on line 1 has no END line"),
+        (1704, "has a private key but no certificate"),
+        (2000, "is cut off: the CERTIFICATE block that begins on line 29 has no END line"),
+    ] {
+        fs::write(&fixture.file, &new[..length]).unwrap();
+        assert!(wait_for_change(&mut fixture.source));
+        assert_eq!(fixture.after_refresh(), kept(fact));
+        assert!(!fixture.source.changed(), "nothing new since");
+        assert_eq!(fixture.after_refresh(), kept_silently(), "told once");
+    }
+    fs::write(&fixture.file, &new).unwrap();
+    assert!(wait_for_change(&mut fixture.source));
+    assert_eq!(fixture.after_refresh(), renewed());
+}
+
+/// The worst case: same size, same inode, and a clock that did not tick between reading and writing.
+#[test]
+fn a_write_within_the_same_tick_is_noticed_too() {
+    let mut fixture = Fixture::new("tick");
+    for _ in 0..20 {
+        let mut broken = content("key-first.pem");
+        broken[100] = b'!';
+        fs::write(&fixture.file, &broken).unwrap();
+        fixture.after_refresh();
+        fs::write(&fixture.file, content("key-first.pem")).unwrap();
+        if !fixture.source.changed() {
+            break;
+        }
+    }
+    assert!(wait_for_change(&mut fixture.source));
+    assert_eq!(fixture.after_refresh(), kept_silently());
+}
+
+#[test]
+fn a_young_file_that_stays_as_it_is_does_not_count_as_changed() {
+    let mut fixture = Fixture::new("young");
+    assert_eq!(fixture.after_refresh(), kept_silently());
+    let deadline = Instant::now() + Duration::from_millis(1500);
+    while Instant::now() < deadline {
+        assert!(!fixture.source.changed());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn key_and_certificate_may_change_one_after_the_other() {
+    let mut fixture = Fixture::new("apart");
+    let join = |parts: [&str; 2]| parts.map(content).concat();
+    fs::write(&fixture.file, join(["other.key", "leaf.crt"])).unwrap();
+    assert_eq!(
+        fixture.after_refresh(),
+        kept("has a private key that belongs to none of its certificates: CN=auth-proxy test")
+    );
+    assert_eq!(fixture.after_refresh(), kept_silently());
+    fs::write(&fixture.file, join(["other.key", "other.crt"])).unwrap();
+    assert_eq!(fixture.after_refresh(), renewed());
+}
+
+#[test]
+fn a_file_that_goes_away_and_comes_back_is_noticed() {
+    let mut fixture = Fixture::new("away");
+    let aside = fixture.directory.join("aside");
+    fs::rename(&fixture.file, &aside).unwrap();
+    assert!(fixture.source.changed());
+    assert_eq!(fixture.after_refresh(), kept("does not exist"));
+    assert!(!fixture.source.changed());
+    fs::rename(&aside, &fixture.file).unwrap();
+    assert!(fixture.source.changed());
+    assert_eq!(fixture.after_refresh(), kept_silently());
+}
+
+#[test]
+fn a_fault_is_told_once_and_again_after_a_good_file() {
+    let mut fixture = Fixture::new("once");
+    let no_key = "has no private key";
+    let expired = "has an expired certificate: CN=auth-proxy expired was valid until 2021-01-01T00:00:00Z";
+    fixture.move_over("no-key.pem");
+    assert_eq!(fixture.after_refresh(), kept(no_key));
+    fixture.move_over("expired.pem");
+    assert_eq!(fixture.after_refresh(), kept(expired));
+    fixture.move_over("no-key.pem");
+    assert_eq!(fixture.after_refresh(), kept_silently());
+    // The hint with the time in it makes it no other fault.
+    fixture.hands.advance(Duration::from_secs(60));
+    fixture.move_over("expired.pem");
+    assert_eq!(fixture.after_refresh(), kept_silently());
+    fixture.move_over("key-first.pem");
+    assert_eq!(fixture.after_refresh(), kept_silently());
+    fixture.move_over("no-key.pem");
+    assert_eq!(fixture.after_refresh(), kept(no_key));
+}
+
+#[test]
+fn expiry_is_announced_three_times_and_once_each() {
+    let mut fixture = Fixture::new("expiry");
+    let mut announced = Vec::new();
+    for (left, reminder) in [
+        (31 * DAY, None),
+        (30 * DAY, Some("expires 30")),
+        (29 * DAY, None),
+        (7 * DAY, Some("expires 7")),
+        (2 * DAY, None),
+        (DAY, Some("expires 1")),
+        (60, None),
+    ] {
+        fixture.hands.jump_unix(END - left);
+        let (_, notices) = fixture.after_refresh();
+        assert_eq!(notices, Vec::from_iter(reminder), "{left} seconds before the end");
+        announced.extend(notices);
+    }
+    assert_eq!(announced.len(), 3);
+    // The next certificate ends at the same time, and has its own reminders.
+    fixture.move_over("other.pem");
+    let (_, notices) = fixture.after_refresh();
+    assert_eq!(notices, ["renewed: CN=auth-proxy other", "expires 1"]);
+}
+
+#[test]
+fn starting_late_announces_only_the_nearest_threshold() {
+    let mut fixture = Fixture::new("late");
+    fixture.hands.jump_unix(END - 5 * DAY);
+    fixture.source = open(&fixture.file, &fixture.hands).unwrap();
+    assert_eq!(fixture.source.reminded, Some(7));
+    assert_eq!(fixture.after_refresh(), kept_silently());
+}
+
+#[test]
+fn an_expired_certificate_goes_on_signing_until_a_new_one_comes() {
+    let mut fixture = Fixture::new("expired");
+    let before = thumbprint(&mut fixture.source);
+    fixture.hands.jump_unix(END + 1);
+    assert_eq!(
+        fixture.after_refresh(),
+        kept("has an expired certificate: CN=auth-proxy test was valid until 2049-12-31T23:59:59Z")
+    );
+    assert_eq!(thumbprint(&mut fixture.source), before);
+    assert_eq!(fixture.after_refresh(), kept_silently());
+    fixture.move_over("leaf-2060.pem");
+    assert!(fixture.source.changed());
+    let (_, notices) = fixture.after_refresh();
+    assert_eq!(notices, ["renewed: CN=auth-proxy test"]);
+    assert_ne!(thumbprint(&mut fixture.source), before);
+}
+
+#[test]
+fn a_certificate_from_the_near_future_is_noted_once() {
+    let directory = pems::scratch("future");
+    let file = directory.join("id.pem");
+    fs::copy(pem("future.pem"), &file).unwrap();
+    // Four minutes before 2048-01-01.
+    let hands = SetClock::at_unix(2_461_449_600 - 240);
+    let mut source = open(&file, &hands).unwrap();
+    assert_eq!(source.told.len(), 1, "told at start");
+    assert!(source.refresh().is_empty());
+    hands.advance(Duration::from_secs(300));
+    assert!(source.refresh().is_empty());
+    assert!(source.told.is_empty(), "forgotten when it is over");
+    fs::remove_dir_all(directory).unwrap();
+}
+
+/// Right after a write within one tick of the clock, the change may show only when the tick is over.
+fn wait_for_change(source: &mut CertificateSource) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        if source.changed() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
+}

@@ -1,0 +1,48 @@
+//! `GET /health`: whether a request would be served now.
+
+use http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value};
+
+use crate::server::{Exchange, Refusal, send_whole};
+use crate::token::{TokenStore, Unavailable};
+
+/// Where it is asked.
+pub const PATH: &str = "/health";
+
+/// 200 `{"status":"ok"}` exactly when there is a usable token and we are not stopping; else 503 and why. Load does
+/// not change it, and the destination is not asked: a busy sidecar must not be restarted.
+pub fn answer(tokens: &TokenStore, exchange: &mut dyn Exchange) {
+    let status = tokens.status();
+    let mut headers = Refusal::json_headers();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    match status.unavailable {
+        None if status.ready() => {
+            send_whole(exchange, StatusCode::OK, &headers, br#"{"status":"ok"}"#);
+        }
+        unavailable => unhealthy(unavailable, headers, exchange),
+    }
+}
+
+fn unhealthy(unavailable: Option<Unavailable>, mut headers: HeaderMap, exchange: &mut dyn Exchange) {
+    let mut body = Map::new();
+    body.insert("status".into(), "unavailable".into());
+    let reason = unavailable.as_ref().map_or_else(|| "the proxy is stopping".to_owned(), ToString::to_string);
+    body.insert("reason".into(), reason.into());
+    if let Some(unavailable) = unavailable {
+        let texts = [
+            ("code", unavailable.code.map(|code| format!("AADSTS{code}"))),
+            ("remedy", unavailable.remedy),
+            ("trace_id", unavailable.trace_id),
+            ("correlation_id", unavailable.correlation_id),
+        ];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                body.insert(name.into(), text.into());
+            }
+        }
+        headers.insert(RETRY_AFTER, HeaderValue::from(unavailable.retry_after.as_secs()));
+    }
+    let body = Value::Object(body).to_string();
+    send_whole(exchange, StatusCode::SERVICE_UNAVAILABLE, &headers, body.as_bytes());
+}

@@ -1,0 +1,104 @@
+//! `PROXY_API_KEY`: who may call.
+
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use http::{HeaderMap, StatusCode};
+use sha2::{Digest, Sha256};
+
+use super::headers::{CREDENTIALS, KEY_SUBPROTOCOL};
+use super::target;
+use crate::server::{Head, Refusal};
+
+/// Whether the caller presents the key in any place where a client of Azure or OpenAI puts one.
+///
+/// # Errors
+///
+/// 401 as OpenAI words it.
+pub(super) fn check(key: &str, head: &Head) -> Result<(), Refusal> {
+    // Digests of equal length are compared, every byte of each: the time tells nothing about the key.
+    let wanted = Sha256::digest(key.as_bytes());
+    let mut found = false;
+    let mut presented_any = false;
+    for presented in presented(&head.headers, &head.target) {
+        presented_any = true;
+        let digest = Sha256::digest(&presented);
+        let difference = digest.iter().zip(&wanted).fold(0, |difference, (a, b)| difference | (a ^ b));
+        found |= difference == 0;
+    }
+    if found {
+        return Ok(());
+    }
+    let message = if presented_any {
+        "the API key presented to auth-proxy is not the one that PROXY_API_KEY asks for"
+    } else {
+        "auth-proxy asks for an API key (PROXY_API_KEY): send it as api-key or as a bearer token"
+    };
+    let mut refusal = Refusal::request(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
+    refusal.should_retry = Some(false);
+    Err(refusal)
+}
+
+fn presented(headers: &HeaderMap, target: &str) -> Vec<Vec<u8>> {
+    let mut presented = Vec::new();
+    for name in &CREDENTIALS {
+        for value in headers.get_all(name) {
+            let value = value.as_bytes();
+            let bearer = value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
+            let value = if name == AUTHORIZATION && bearer { &value[7..] } else { value };
+            presented.push(value.trim_ascii().to_vec());
+        }
+    }
+    for value in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
+        for protocol in value.as_bytes().split(|b| *b == b',') {
+            if let Some(key) = protocol.trim_ascii().strip_prefix(KEY_SUBPROTOCOL.as_bytes()) {
+                presented.push(key.to_vec());
+            }
+        }
+    }
+    for value in target::credentials(target) {
+        presented.push(value.strip_prefix(b"Bearer ").map(<[u8]>::to_vec).unwrap_or(value));
+    }
+    presented
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue, Method, Version};
+
+    use super::*;
+    use crate::server::Length;
+
+    fn status(target: &str, fields: &[(&str, &str)]) -> u16 {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        let (method, version) = (Method::GET, Version::HTTP_11);
+        let head = Head { method, target: target.into(), version, headers, length: Length::Empty };
+        check("the-key", &head).map_or_else(|refusal| refusal.status.as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn the_key_is_accepted_in_every_place_and_nothing_else_is() {
+        for (expected, target, fields) in [
+            (200, "/", &[("api-key", "the-key")][..]),
+            (200, "/", &[("authorization", "Bearer the-key")]),
+            (200, "/", &[("authorization", "bearer the-key")]),
+            (200, "/", &[("x-api-key", "the-key")]),
+            (200, "/", &[("ocp-apim-subscription-key", "the-key")]),
+            (200, "/", &[("api-key", "wrong"), ("authorization", "Bearer the-key")]),
+            (200, "/", &[("sec-websocket-protocol", "realtime, openai-insecure-api-key.the-key")]),
+            (200, "/?api-key=the%2Dkey", &[]),
+            (200, "/?Authorization=Bearer%20the-key", &[]),
+            (401, "/", &[]),
+            (401, "/", &[("api-key", "")]),
+            (401, "/", &[("api-key", "the-key2")]),
+            (401, "/", &[("api-key", "the-ke")]),
+            (401, "/?key=the-key", &[("x-key", "the-key")]),
+        ] {
+            assert_eq!(status(target, fields), expected, "{target} {fields:?}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The destination's answer on its way to the client: each read is written at once, nothing is collected, and an
+//! answer that was cut short never looks complete.
+
+use std::io::{self, Read};
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::response::Parts;
+use http::{Method, StatusCode, Version};
+
+use super::headers;
+use crate::server::{Exchange, Length};
+use crate::upstream::Call;
+
+/// One read, one write: a TLS record.
+const STEP: usize = 16 * 1024;
+
+/// How an answer went.
+#[derive(Debug)]
+pub(super) struct Relayed {
+    /// Bytes of the body that the client was sent.
+    pub(super) bytes: u64,
+    /// What cut it short, and on which side.
+    pub(super) cut: Option<Cut>,
+}
+
+/// Where an answer was cut short.
+#[derive(Debug)]
+pub(super) enum Cut {
+    /// The destination ended or broke the connection in the middle.
+    Destination(io::Error),
+    /// The client did.
+    Client(io::Error),
+}
+
+/// The framing of an answer (RFC 9112 section 6.3), as ureq reads it. None for one that must not be trusted: an
+/// encoding that is not chunked alone, or any in HTTP/1.0.
+pub(super) fn length(method: &Method, parts: &Parts) -> Option<Length> {
+    let mut encodings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    let chunked = match (encodings.next(), encodings.next()) {
+        (None, _) => false,
+        (Some(encoding), None) if parts.version == Version::HTTP_11 => {
+            if !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                return None;
+            }
+            true
+        }
+        _ => return None,
+    };
+    let bodiless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if bodiless || method == Method::HEAD || parts.status.is_informational() {
+        return Some(Length::Empty);
+    }
+    if chunked {
+        return Some(Length::Unknown);
+    }
+    let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    Some(declared.map_or(Length::Unknown, Length::Known))
+}
+
+/// Sends the answer on.
+pub(super) fn relay(
+    mut parts: Parts,
+    mut body: impl Read,
+    length: Length,
+    call: &Call,
+    exchange: &mut dyn Exchange,
+) -> Relayed {
+    let chunked = parts.headers.contains_key(TRANSFER_ENCODING);
+    headers::strip_response(&mut parts.headers);
+    if length != Length::Empty || parts.status == StatusCode::NO_CONTENT {
+        parts.headers.remove(CONTENT_LENGTH);
+    }
+    exchange.start(parts.status, &parts.headers, length);
+
+    let mut relayed = Relayed { bytes: 0, cut: None };
+    // Otherwise the head leaves together with the first bytes of the body.
+    if length != Length::Empty
+        && !call.more_at_hand()
+        && let Err(error) = exchange.flush()
+    {
+        relayed.cut = Some(Cut::Client(error));
+        return relayed;
+    }
+    relayed.cut = match length {
+        Length::Empty => None,
+        _ => copy(&mut body, exchange, &mut relayed.bytes).err(),
+    };
+    if relayed.cut.is_none() && chunked && call.ended() {
+        // ureq takes "0 CRLF" and the end of the connection for a whole chunked body.
+        relayed.cut = Some(Cut::Destination(io::ErrorKind::UnexpectedEof.into()));
+    }
+    if relayed.cut.is_none() {
+        relayed.cut = exchange.finish().err().map(Cut::Client);
+    }
+    relayed
+}
+
+fn copy(body: &mut impl Read, exchange: &mut dyn Exchange, bytes: &mut u64) -> Result<(), Cut> {
+    let mut buffer = [0; STEP];
+    loop {
+        let n = body.read(&mut buffer).map_err(Cut::Destination)?;
+        if n == 0 {
+            return Ok(());
+        }
+        exchange.write(&buffer[..n]).map_err(Cut::Client)?;
+        *bytes += n as u64;
+    }
+}

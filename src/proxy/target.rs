@@ -1,0 +1,206 @@
+//! The request target on its way to the destination: base path in front, credentials out of the query, and no way
+//! to another origin.
+
+use http::header::{HOST, HeaderName, LOCATION};
+use http::uri::{Parts, PathAndQuery};
+use http::{HeaderMap, HeaderValue, Uri};
+
+use crate::config::Destination;
+
+/// Query parameters that carry a credential (ENTRA: `api-key` of realtime clients, APIM's `subscription-key`).
+pub const CREDENTIAL_PARAMETERS: [&str; 3] = ["api-key", "authorization", "subscription-key"];
+
+/// Where Azure says that a long-running operation can be asked about.
+const OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
+
+/// The destination's URI for a request target in origin form. Built from parts, never from a string: no target can
+/// move the authority. None when the target has characters that no URI may have.
+pub fn join(destination: &Destination, target: &str) -> Option<Uri> {
+    // A fragment would be cut off silently.
+    if !target.starts_with('/') || target.contains('#') {
+        return None;
+    }
+    let mut path_and_query = String::with_capacity(destination.base_path.len() + target.len());
+    path_and_query.push_str(&destination.base_path);
+    push_without_credentials(&mut path_and_query, target);
+
+    let mut parts = Parts::default();
+    parts.scheme = Some(destination.scheme.clone());
+    parts.authority = Some(destination.authority.clone());
+    parts.path_and_query = Some(PathAndQuery::try_from(path_and_query).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// The values of credential parameters in a target's query, percent-decoded.
+pub fn credentials(target: &str) -> impl Iterator<Item = Vec<u8>> {
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    query.split('&').filter(|p| is_credential(p)).map(|parameter| {
+        let value = parameter.split_once('=').map_or("", |(_, value)| value);
+        percent_decode(value)
+    })
+}
+
+/// Where the caller reached us, from its `Host`.
+pub fn own_origin(headers: &HeaderMap) -> Option<String> {
+    let host = headers.get(HOST)?.to_str().ok().filter(|host| !host.is_empty())?;
+    Some(format!("http://{host}"))
+}
+
+/// Turns `Location` and `Operation-Location` that point at the destination's own origin and base path into the
+/// caller's view of them; everything else stays as it is.
+pub fn rewrite_locations(headers: &mut HeaderMap, destination: &Destination, own_origin: Option<&str>) {
+    for name in [LOCATION, OPERATION_LOCATION] {
+        let rewritten =
+            headers.get(&name).and_then(|value| rewritten(value.to_str().ok()?, destination, own_origin?));
+        if let Some(value) = rewritten.and_then(|location| HeaderValue::try_from(location).ok()) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+fn rewritten(location: &str, destination: &Destination, own_origin: &str) -> Option<String> {
+    let uri: Uri = location.parse().ok()?;
+    let port = |uri: &Uri| uri.port_u16().or(if uri.scheme_str()? == "https" { Some(443) } else { Some(80) });
+    let same_origin = uri.scheme() == Some(&destination.scheme)
+        && uri.host()?.eq_ignore_ascii_case(destination.authority.host())
+        && port(&uri) == Some(destination.port());
+    let rest = uri.path_and_query()?.as_str().strip_prefix(&destination.base_path)?;
+    let below_base = rest.is_empty() || rest.starts_with(['/', '?']);
+    // A fragment is not part of the parsed URI.
+    let fragment = location.find('#').map_or("", |i| &location[i..]);
+    (same_origin && below_base).then(|| format!("{own_origin}{rest}{fragment}"))
+}
+
+/// Everything but the credential parameters stays byte for byte.
+fn push_without_credentials(out: &mut String, target: &str) {
+    let Some((path, query)) = target.split_once('?') else {
+        return out.push_str(target);
+    };
+    if !query.split('&').any(is_credential) {
+        return out.push_str(target);
+    }
+    out.push_str(path);
+    let mut separator = '?';
+    for parameter in query.split('&').filter(|parameter| !is_credential(parameter)) {
+        out.push(separator);
+        out.push_str(parameter);
+        separator = '&';
+    }
+}
+
+/// Names are compared as a server would read them: percent-decoded, in any case.
+fn is_credential(parameter: &str) -> bool {
+    let name = parameter.split('=').next().unwrap_or_default();
+    let longest = CREDENTIAL_PARAMETERS.iter().map(|p| p.len()).max().unwrap_or_default();
+    // Every byte may be written as three.
+    if name.len() > longest * 3 {
+        return false;
+    }
+    let name = percent_decode(name);
+    CREDENTIAL_PARAMETERS.iter().any(|credential| name.eq_ignore_ascii_case(credential.as_bytes()))
+}
+
+fn percent_decode(text: &str) -> Vec<u8> {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        let mut ahead = bytes.clone();
+        let digits = (byte == b'%').then(|| (ahead.next(), ahead.next()));
+        match digits {
+            Some((Some(high), Some(low))) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                decoded.push(hex(high) << 4 | hex(low));
+                bytes = ahead;
+            }
+            _ => decoded.push(byte),
+        }
+    }
+    decoded
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::uri::{Authority, Scheme};
+
+    use super::*;
+
+    fn destination(base_path: &str) -> Destination {
+        Destination {
+            scheme: Scheme::HTTPS,
+            authority: Authority::from_static("name.openai.azure.com"),
+            base_path: base_path.into(),
+        }
+    }
+
+    #[test]
+    fn the_base_path_goes_in_front() {
+        for (base, target, expected) in [
+            ("", "/", "/"),
+            ("", "/openai/v1/models", "/openai/v1/models"),
+            ("/openai", "/v1/models?x=1", "/openai/v1/models?x=1"),
+            ("/openai", "/?x", "/openai/?x"),
+            ("", "/a//b/../c/%2F%zz?q=a%20b&&=&x", "/a//b/../c/%2F%zz?q=a%20b&&=&x"),
+            ("", "/caf\u{e9}?\u{e9}", "/caf\u{e9}?\u{e9}"),
+        ] {
+            let uri = join(&destination(base), target).unwrap();
+            assert_eq!(uri.path_and_query().unwrap().as_str(), expected);
+            assert_eq!(uri.authority().unwrap(), "name.openai.azure.com");
+        }
+    }
+
+    #[test]
+    fn no_target_leaves_the_origin() {
+        for target in
+            ["//evil.test/x", "/@evil.test/x", "/:81/x", "/.evil", "/\\evil.test", "/http://evil.test/"]
+        {
+            let uri = join(&destination(""), target).unwrap();
+            assert_eq!(uri.authority().unwrap(), "name.openai.azure.com", "{target}");
+            assert_eq!(uri.path_and_query().unwrap().as_str(), target);
+        }
+        for target in ["@evil.test/x", ".evil", ":81", "*", "", "http://evil.test/", "/a#b", "/a b", "?x"] {
+            assert_eq!(join(&destination(""), target), None, "{target}");
+        }
+    }
+
+    #[test]
+    fn locations_at_the_destination_become_ours() {
+        for (location, expected) in [
+            ("https://name.openai.azure.com/openai/x?y#z", "http://me:1/x?y#z"),
+            ("https://NAME.openai.azure.com:443/openai/x", "http://me:1/x"),
+            ("https://name.openai.azure.com/openai", "http://me:1"),
+            ("https://name.openai.azure.com/openaix", "https://name.openai.azure.com/openaix"),
+            ("https://name.openai.azure.com/other", "https://name.openai.azure.com/other"),
+            ("http://name.openai.azure.com/openai/x", "http://name.openai.azure.com/openai/x"),
+            ("https://evil.test/openai/x", "https://evil.test/openai/x"),
+            ("/openai/x", "/openai/x"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(OPERATION_LOCATION, HeaderValue::from_static(location));
+            rewrite_locations(&mut headers, &destination("/openai"), Some("http://me:1"));
+            assert_eq!(headers[OPERATION_LOCATION], expected, "{location}");
+        }
+    }
+
+    #[test]
+    fn credentials_leave_the_query_and_the_rest_stays() {
+        for (target, expected) in [
+            ("/r?api-key=K", "/r"),
+            ("/r?api-key=K&model=m", "/r?model=m"),
+            ("/r?a=%41&API-KEY=K&b=&&c", "/r?a=%41&b=&&c"),
+            ("/r?%61pi%2Dkey=K&x=1", "/r?x=1"),
+            ("/r?Authorization=Bearer%20K", "/r"),
+            ("/r?subscription-key=K&api-key", "/r"),
+            ("/r?x-api-key=1&api-key2=2", "/r?x-api-key=1&api-key2=2"),
+        ] {
+            let uri = join(&destination(""), target).unwrap();
+            assert_eq!(uri.path_and_query().unwrap().as_str(), expected, "{target}");
+        }
+        assert_eq!(credentials("/r?a=1&api-key=%4B%").collect::<Vec<_>>(), [b"K%".to_vec()]);
+    }
+}

@@ -1,0 +1,278 @@
+//! Request bodies: exactly so many bytes, or chunks, read strictly (RFC 9112 sections 6 and 7).
+
+use std::io;
+use std::time::Instant;
+
+use super::Length;
+use super::input::Input;
+
+/// A chunk-size line: the size, and an extension that nobody reads.
+const MAX_CHUNK_LINE: usize = 1024;
+
+/// Where in its body a request is.
+#[derive(Debug)]
+pub(super) struct Body {
+    state: State,
+    /// Bytes that trailers and chunk extensions may still take.
+    overhead: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// So many bytes are left.
+    Counted(u64),
+    /// In front of a chunk-size line.
+    ChunkSize,
+    /// So many bytes of a chunk are left.
+    Chunk(u64),
+    /// In front of the line end behind a chunk.
+    ChunkEnd,
+    /// In front of a trailer field or the empty line that ends the body.
+    Trailers,
+    Done,
+    /// The client left or broke the rules.
+    Broken,
+}
+
+impl Body {
+    pub(super) fn new(length: Length, overhead: usize) -> Self {
+        let state = match length {
+            Length::Empty | Length::Known(0) => State::Done,
+            Length::Known(n) => State::Counted(n),
+            Length::Unknown => State::ChunkSize,
+        };
+        Self { state, overhead }
+    }
+
+    /// The whole body was read.
+    pub(super) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// The most bytes still to come, where that is known.
+    pub(super) fn left(&self) -> Option<u64> {
+        match self.state {
+            State::Done => Some(0),
+            State::Counted(n) => Some(n),
+            _ => None,
+        }
+    }
+
+    /// Reads some of the body; 0 at its end.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof`, `InvalidData`, `TimedOut`, or the socket's; then it is broken for good.
+    pub(super) fn read(
+        &mut self,
+        input: &mut Input,
+        into: &mut [u8],
+        deadline: Instant,
+    ) -> io::Result<usize> {
+        let read = self.step(input, into, deadline);
+        if read.is_err() {
+            self.state = State::Broken;
+        }
+        read
+    }
+
+    fn step(&mut self, input: &mut Input, into: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        if into.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match self.state {
+                State::Done => return Ok(0),
+                State::Broken => return Err(io::ErrorKind::UnexpectedEof.into()),
+                State::Counted(left) => {
+                    let n = take(input, into, left, deadline)?;
+                    self.state = if n == left { State::Done } else { State::Counted(left - n) };
+                    return Ok(to_usize(n));
+                }
+                State::Chunk(left) => {
+                    let n = take(input, into, left, deadline)?;
+                    self.state = if n == left { State::ChunkEnd } else { State::Chunk(left - n) };
+                    return Ok(to_usize(n));
+                }
+                State::ChunkSize => {
+                    let line = self.line(input, MAX_CHUNK_LINE, deadline)?;
+                    let (size, extension) = chunk_size(&line)?;
+                    self.spend(extension)?;
+                    self.state = if size == 0 { State::Trailers } else { State::Chunk(size) };
+                }
+                State::ChunkEnd => {
+                    if !self.line(input, 2, deadline)?.is_empty() {
+                        return Err(invalid("a chunk is longer than its size"));
+                    }
+                    self.state = State::ChunkSize;
+                }
+                State::Trailers => {
+                    let line = self.line(input, self.overhead, deadline)?;
+                    if line.is_empty() {
+                        self.state = State::Done;
+                    } else {
+                        trailer(&line)?;
+                        self.spend(line.len() + 2)?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn spend(&mut self, bytes: usize) -> io::Result<()> {
+        self.overhead = self.overhead.checked_sub(bytes).ok_or_else(|| invalid("too many trailers"))?;
+        Ok(())
+    }
+
+    /// One line without its CR LF.
+    fn line(&self, input: &mut Input, max: usize, deadline: Instant) -> io::Result<Vec<u8>> {
+        let mut seen = 0;
+        loop {
+            let bytes = input.bytes();
+            if let Some(i) = bytes[seen..].iter().position(|b| *b == b'\n').map(|i| seen + i) {
+                let line = match bytes[..i].strip_suffix(b"\r") {
+                    Some(line) if !line.contains(&b'\r') => line.to_vec(),
+                    _ => return Err(invalid("bare CR or LF in a chunked body")),
+                };
+                if line.len() > max {
+                    return Err(invalid("a line of a chunked body is too long"));
+                }
+                input.consume(i + 1);
+                return Ok(line);
+            }
+            seen = bytes.len();
+            if seen > max + 1 {
+                return Err(invalid("a line of a chunked body is too long"));
+            }
+            if input.fill(deadline)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+}
+
+/// Reads at most `left` bytes and at least one.
+fn take(input: &mut Input, into: &mut [u8], left: u64, deadline: Instant) -> io::Result<u64> {
+    let most = into.len().min(to_usize(left));
+    let n = if input.bytes().is_empty() {
+        input.read_direct(&mut into[..most], deadline)?
+    } else {
+        let n = input.bytes().len().min(most);
+        into[..n].copy_from_slice(&input.bytes()[..n]);
+        input.consume(n);
+        n
+    };
+    if n == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(n as u64) }
+}
+
+/// `chunk-size [ chunk-ext ]`: the size, and how many bytes the extension takes.
+fn chunk_size(line: &[u8]) -> io::Result<(u64, usize)> {
+    let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
+    let (digits, extension) = line.split_at(digits);
+    if digits.is_empty() || digits.len() > 16 {
+        return Err(invalid("a chunk size is not a number"));
+    }
+    // White space is allowed in front of the semicolon, and nowhere else (section 7.1.1).
+    let bare = extension.trim_ascii_start();
+    let well_formed = extension.is_empty() || bare.starts_with(b";");
+    if !well_formed || extension.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
+        return Err(invalid("a chunk extension is malformed"));
+    }
+    let size = digits.iter().fold(0, |size, digit| size << 4 | u64::from(hex(*digit)));
+    Ok((size, extension.len()))
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
+    }
+}
+
+/// Trailers are read and dropped; a line that is none shows a client that counts otherwise than we do.
+fn trailer(line: &[u8]) -> io::Result<()> {
+    let name = line.split(|b| *b == b':').next().unwrap_or_default();
+    let well_formed = name.len() < line.len() && http::HeaderName::from_bytes(name).is_ok();
+    if well_formed { Ok(()) } else { Err(invalid("a trailer is malformed")) }
+}
+
+fn to_usize(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Reads a body sent as `sent` to its end; gives it, and what is left behind it.
+    fn read(length: Length, sent: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_nonblocking(true).unwrap();
+        client.write_all(sent).unwrap();
+        drop(client);
+        let mut input = Input::new(Arc::new(server));
+        let mut body = Body::new(length, 64);
+        let (mut all, mut buffer) = (Vec::new(), [0; 3]);
+        loop {
+            match body.read(&mut input, &mut buffer, Instant::now() + Duration::from_secs(5))? {
+                0 => return Ok((all, input.take())),
+                n => all.extend_from_slice(&buffer[..n]),
+            }
+        }
+    }
+
+    #[test]
+    fn bodies_end_where_they_should() {
+        let chunked = |sent: &str| read(Length::Unknown, sent.as_bytes()).unwrap().0;
+        assert_eq!(read(Length::Empty, b"").unwrap().0, b"");
+        assert_eq!(read(Length::Known(4), b"abcdNEXT").unwrap(), (b"abcd".to_vec(), b"".to_vec()));
+        assert_eq!(chunked("4\r\nabcd\r\n0\r\n\r\n"), b"abcd");
+        assert_eq!(chunked("4;a=b\r\nabcd\r\n2 ; q=\"x\"\r\nef\r\n00\r\nT: 1\r\nU:\r\n\r\n"), b"abcdef");
+        let (body, rest) = read(Length::Unknown, b"1\r\na\r\n0\r\n\r\nGET").unwrap();
+        assert_eq!((body.as_slice(), rest.as_slice()), (b"a".as_slice(), b"GET".as_slice()));
+    }
+
+    #[test]
+    fn bodies_cut_short_are_errors() {
+        let kind = |length, sent: &[u8]| read(length, sent).unwrap_err().kind();
+        assert_eq!(kind(Length::Known(4), b"abc"), io::ErrorKind::UnexpectedEof);
+        for sent in ["", "4", "4\r\nab", "4\r\nabcd", "4\r\nabcd\r\n", "0\r\n", "0\r\nT: 1\r\n"] {
+            assert_eq!(kind(Length::Unknown, sent.as_bytes()), io::ErrorKind::UnexpectedEof, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn sloppy_chunks_are_errors() {
+        let long = format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(2000));
+        let endless = "0".repeat(5000);
+        for sent in [
+            "+4\r\nabcd\r\n0\r\n\r\n",
+            "0x4\r\nabcd\r\n0\r\n\r\n",
+            " 4\r\nabcd\r\n0\r\n\r\n",
+            "4 \r\nabcd\r\n0\r\n\r\n",
+            "4\nabcd\r\n0\r\n\r\n",
+            "4\r\nabcde\r\n0\r\n\r\n",
+            "4\r\nabcd\n0\r\n\r\n",
+            "\r\n",
+            "10000000000000000\r\n",
+            "0\r\nno colon\r\n\r\n",
+            "0\r\nT : 1\r\n\r\n",
+            &long,
+            &endless,
+        ] {
+            let error = read(Length::Unknown, sent.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{sent:.40?}");
+        }
+    }
+}

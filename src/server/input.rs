@@ -1,0 +1,93 @@
+//! What a client sends: a buffer in front of its socket, read with deadlines.
+
+use std::io::{self, Read};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::sys::{self, Ready};
+
+/// Enough for most heads, and one read of a body.
+const STEP: usize = 16 * 1024;
+
+/// Bytes received and not yet used, in front of a non-blocking socket.
+#[derive(Debug)]
+pub(super) struct Input {
+    stream: Arc<TcpStream>,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Input {
+    pub(super) fn new(stream: Arc<TcpStream>) -> Self {
+        Self { stream, buffer: Vec::new(), start: 0, end: 0 }
+    }
+
+    pub(super) fn stream(&self) -> &Arc<TcpStream> {
+        &self.stream
+    }
+
+    /// Bytes at hand.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Drops the first `amount` bytes at hand.
+    pub(super) fn consume(&mut self, amount: usize) {
+        self.start += amount;
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Reads more bytes behind those at hand; 0 when the client has ended its side.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` when `deadline` passed first, else the socket's.
+    pub(super) fn fill(&mut self, deadline: Instant) -> io::Result<usize> {
+        if self.start > 0 && self.buffer.len() - self.end < STEP / 2 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.buffer.len() < self.end + STEP / 2 {
+            self.buffer.resize(self.end + STEP, 0);
+        }
+        let n = read(&self.stream, &mut self.buffer[self.end..], deadline)?;
+        self.end += n;
+        Ok(n)
+    }
+
+    /// Reads straight into `into`, past the buffer, which must be empty.
+    pub(super) fn read_direct(&mut self, into: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        debug_assert!(self.bytes().is_empty(), "bytes at hand come first");
+        read(&self.stream, into, deadline)
+    }
+
+    /// Takes all bytes at hand.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        let bytes = self.bytes().to_vec();
+        self.consume(bytes.len());
+        bytes
+    }
+
+    /// Frees the buffer while the connection is idle.
+    pub(super) fn release(&mut self) {
+        if self.start == self.end {
+            self.buffer = Vec::new();
+        }
+    }
+}
+
+fn read(mut stream: &TcpStream, into: &mut [u8], deadline: Instant) -> io::Result<usize> {
+    loop {
+        match stream.read(into) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                sys::wait_one(stream, Ready::READ, Some(deadline))?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The listening socket, and the thread that accepts.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::connection::{self, Context};
+use super::pool::Pool;
+use super::refusal::Refusal;
+use super::stop::Stop;
+use super::{Limits, Service};
+use crate::log;
+use crate::sys::{self, Ready};
+
+/// std's 128 is short for a burst; the kernel caps it at net.core.somaxconn.
+const BACKLOG: i32 = 1024;
+/// After an accept that failed for lack of something, so that it is not tried in a spin.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// A bound listener, which refuses nobody yet: clients wait in its backlog.
+#[derive(Debug)]
+pub struct Listener(TcpListener);
+
+impl Listener {
+    /// Binds to the first address that allows it.
+    ///
+    /// # Errors
+    ///
+    /// The last address's error.
+    pub fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in addresses {
+            match bind(*address) {
+                Ok(listener) => return Ok(Self(listener)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// The address bound, its port real even where 0 was asked for.
+    ///
+    /// # Errors
+    ///
+    /// The socket's.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// Starts to serve, on threads of its own.
+    ///
+    /// # Errors
+    ///
+    /// No thread can be started.
+    pub fn serve(self, service: Arc<dyn Service>, limits: Limits, stop: Arc<Stop>) -> io::Result<Running> {
+        let pool = Pool::new("connection");
+        let acceptor =
+            Acceptor { listener: self.0, service, limits: Arc::new(limits), stop, pool: pool.clone() };
+        let thread = std::thread::Builder::new().name("accept".into()).stack_size(256 * 1024);
+        let thread = thread.spawn(move || acceptor.run())?;
+        Ok(Running { thread: Some(thread), pool })
+    }
+}
+
+/// A server at work.
+pub struct Running {
+    thread: Option<JoinHandle<()>>,
+    pool: Pool,
+}
+
+impl Running {
+    /// Connections open.
+    pub fn connections(&self) -> usize {
+        self.pool.busy()
+    }
+
+    /// Connections that ended in a panic.
+    pub fn panics(&self) -> u64 {
+        self.pool.panics()
+    }
+
+    /// After [`Stop::say`]: waits until the listener is closed and every connection has ended; false when the
+    /// deadline passed first.
+    pub fn drain(&mut self, deadline: Instant) -> bool {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        self.pool.wait_idle(deadline)
+    }
+}
+
+struct Acceptor {
+    listener: TcpListener,
+    service: Arc<dyn Service>,
+    limits: Arc<Limits>,
+    stop: Arc<Stop>,
+    pool: Pool,
+}
+
+impl Acceptor {
+    fn run(self) {
+        while !self.stop.said() {
+            let wanted = [(self.listener.as_fd(), Ready::READ), (self.stop.as_fd(), Ready::READ)];
+            let _ = sys::wait(wanted, None);
+            match self.listener.accept() {
+                Ok((stream, peer)) => self.admit(stream, peer),
+                Err(error) if is_passing(&error) => {}
+                Err(error) => {
+                    log::warn("cannot accept connections", &[("cause", &error)]);
+                    std::thread::sleep(BACK_OFF);
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        if prepare(&stream).is_err() {
+            return;
+        }
+        if self.pool.busy() >= self.limits.connections {
+            refuse(stream, "too many connections");
+            return;
+        }
+        let (service, limits) = (Arc::clone(&self.service), Arc::clone(&self.limits));
+        let (stop, pool) = (Arc::clone(&self.stop), self.pool.clone());
+        let job = move || {
+            let crowded = || pool.busy() > limits.connections - limits.connections / 4;
+            let context = Context { service: &*service, limits: &limits, stop: &stop, crowded: &crowded };
+            connection::serve(stream, peer, &context);
+        };
+        if let Err(error) = self.pool.run(Box::new(job)) {
+            log::warn("cannot start a thread for a connection", &[("cause", &error)]);
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_keepalive(true)
+}
+
+/// The peer left before it was accepted, or nobody is there: the next accept may well succeed.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+/// 503 without reading the request: one write into an empty socket buffer.
+fn refuse(mut stream: TcpStream, why: &str) {
+    let mut refusal = Refusal::new(
+        http::StatusCode::SERVICE_UNAVAILABLE,
+        "server_error",
+        "overloaded",
+        format!("auth-proxy is overloaded: {why}"),
+    );
+    refusal.retry_after = Some(1);
+    let body = refusal.body();
+    let mut answer = b"HTTP/1.1 503 Service Unavailable\r\n".to_vec();
+    for (name, value) in &refusal.headers() {
+        answer.extend_from_slice(name.as_str().as_bytes());
+        answer.extend_from_slice(b": ");
+        answer.extend_from_slice(value.as_bytes());
+        answer.extend_from_slice(b"\r\n");
+    }
+    answer
+        .extend_from_slice(format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes());
+    answer.extend_from_slice(&body);
+    let _ = stream.write_all(&answer);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+}

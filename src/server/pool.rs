@@ -1,0 +1,160 @@
+//! Threads that serve connections, one each: started when needed, ended when idle.
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Deep enough for a TLS handshake with a long certificate chain, in a debug build, too.
+const STACK: usize = 512 * 1024;
+/// An idle thread ends after this.
+const IDLE: Duration = Duration::from_secs(8);
+
+/// A piece of work: one connection.
+pub(super) type Job = Box<dyn FnOnce() + Send>;
+
+/// An elastic pool. Clones share it.
+#[derive(Clone)]
+pub(super) struct Pool(Arc<Shared>);
+
+struct Shared {
+    name: &'static str,
+    state: Mutex<State>,
+    work: Condvar,
+    rest: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Job>,
+    idle: usize,
+    /// Jobs taken or waiting.
+    busy: usize,
+    panics: u64,
+}
+
+impl Pool {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self(Arc::new(Shared { name, state: Mutex::default(), work: Condvar::new(), rest: Condvar::new() }))
+    }
+
+    /// Jobs running or waiting for a thread.
+    pub(super) fn busy(&self) -> usize {
+        self.lock().busy
+    }
+
+    /// Jobs that ended in a panic.
+    pub(super) fn panics(&self) -> u64 {
+        self.lock().panics
+    }
+
+    /// Runs a job on an idle thread, or on a new one.
+    ///
+    /// # Errors
+    ///
+    /// No thread can be started and none is idle; the job is dropped.
+    pub(super) fn run(&self, job: Job) -> io::Result<()> {
+        let mut state = self.lock();
+        state.busy += 1;
+        if state.idle > state.waiting.len() {
+            state.waiting.push_back(job);
+            self.0.work.notify_one();
+            return Ok(());
+        }
+        drop(state);
+        let pool = self.clone();
+        let thread = std::thread::Builder::new().name(self.0.name.into()).stack_size(STACK);
+        thread.spawn(move || pool.work(job)).map(drop).inspect_err(|_| self.done())
+    }
+
+    /// Waits until no job is left; false when the deadline passed first.
+    pub(super) fn wait_idle(&self, deadline: Instant) -> bool {
+        let mut state = self.lock();
+        while state.busy > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.0.rest.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    fn work(&self, first: Job) {
+        let mut next = Some(first);
+        while let Some(job) = next {
+            // One connection's panic is that connection's end, and nobody else's.
+            if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                self.lock().panics += 1;
+            }
+            self.done();
+            next = self.next();
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut state = self.lock();
+        state.idle += 1;
+        let deadline = Instant::now() + IDLE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let job = state.waiting.pop_front();
+            if job.is_some() || left.is_zero() {
+                state.idle -= 1;
+                return job;
+            }
+            state = self.0.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn done(&self) {
+        let mut state = self.lock();
+        state.busy -= 1;
+        if state.busy == 0 {
+            self.0.rest.notify_all();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_one_job_only() {
+        let pool = Pool::new("test");
+        pool.run(Box::new(|| panic!("expected in this test"))).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        pool.run(Box::new(move || sender.send(7).unwrap())).unwrap();
+        assert_eq!(receiver.recv().unwrap(), 7);
+        assert!(pool.wait_idle(Instant::now() + Duration::from_secs(10)));
+        assert_eq!(pool.panics(), 1);
+    }
+
+    #[test]
+    fn jobs_that_block_do_not_hold_up_others() {
+        let pool = Pool::new("test");
+        let (release, blocked) = mpsc::channel::<()>();
+        let blocked = Arc::new(Mutex::new(blocked));
+        let (sender, receiver) = mpsc::channel();
+        for i in 0..20 {
+            let (sender, blocked) = (sender.clone(), Arc::clone(&blocked));
+            pool.run(Box::new(move || {
+                sender.send(i).unwrap();
+                let _ = blocked.lock().map(|b| b.recv());
+            }))
+            .unwrap();
+        }
+        assert_eq!(receiver.iter().take(20).count(), 20);
+        assert_eq!(pool.busy(), 20);
+        drop(release);
+        assert!(pool.wait_idle(Instant::now() + Duration::from_secs(10)));
+    }
+}

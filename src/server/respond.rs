@@ -1,0 +1,184 @@
+//! Answers: the head, the framing, and writes that leave at once.
+
+use std::io::{self, IoSlice, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, Method, StatusCode, Version};
+
+use super::{Head, Length};
+use crate::sys::{self, Ready};
+
+/// The answer to one request.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The head and chunk framing that wait for the next write.
+    out: Vec<u8>,
+    framing: Framing,
+    /// The connection ends after this answer.
+    close: bool,
+    version: Version,
+    /// The client does not expect a body: its request was HEAD.
+    head_only: bool,
+    /// How long the client may read nothing.
+    stall: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    NotStarted,
+    /// So many bytes may still be written.
+    Counted(u64),
+    Chunked,
+    UntilClose,
+    /// Nothing more may be written.
+    Finished,
+}
+
+impl Answer {
+    pub(super) fn new(head: &Head, close: bool, stall: Duration) -> Self {
+        Self {
+            out: Vec::with_capacity(1024),
+            framing: Framing::NotStarted,
+            close,
+            version: head.version,
+            head_only: head.method == Method::HEAD,
+            stall,
+        }
+    }
+
+    /// An answer to a request whose head could not be understood: the last one.
+    pub(super) fn last(stall: Duration) -> Self {
+        Self {
+            out: Vec::with_capacity(512),
+            framing: Framing::NotStarted,
+            close: true,
+            version: Version::HTTP_11,
+            head_only: false,
+            stall,
+        }
+    }
+
+    pub(super) fn started(&self) -> bool {
+        self.framing != Framing::NotStarted
+    }
+
+    /// The whole answer was sent.
+    pub(super) fn is_finished(&self) -> bool {
+        self.framing == Framing::Finished
+    }
+
+    /// The end of the answer is the end of the connection, so that a cut looks like the end.
+    pub(super) fn ends_with_connection(&self) -> bool {
+        self.framing == Framing::UntilClose
+    }
+
+    pub(super) fn closes(&self) -> bool {
+        self.close
+    }
+
+    /// The connection shall end after this answer. Only before it has started.
+    pub(super) fn close_after(&mut self) {
+        self.close = true;
+    }
+
+    pub(super) fn start(&mut self, status: StatusCode, headers: &HeaderMap, length: Length) {
+        let switching = status == StatusCode::SWITCHING_PROTOCOLS;
+        self.framing = match length {
+            Length::Empty => Framing::Counted(0),
+            Length::Known(n) => Framing::Counted(if self.head_only { 0 } else { n }),
+            Length::Unknown if self.head_only => Framing::Counted(0),
+            Length::Unknown if self.version == Version::HTTP_10 => {
+                self.close = true;
+                Framing::UntilClose
+            }
+            Length::Unknown => Framing::Chunked,
+        };
+        let out = &mut self.out;
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend_from_slice(status.as_str().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+        out.extend_from_slice(b"\r\n");
+        for (name, value) in headers {
+            field(out, name.as_str(), value.as_bytes());
+        }
+        if let Length::Known(n) = length {
+            field(out, "content-length", n.to_string().as_bytes());
+        }
+        if self.framing == Framing::Chunked {
+            field(out, "transfer-encoding", b"chunked");
+        }
+        if switching {
+            self.close = true;
+        } else if self.close {
+            field(out, "connection", b"close");
+        } else if self.version == Version::HTTP_10 {
+            field(out, "connection", b"keep-alive");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    pub(super) fn write(&mut self, stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        match &mut self.framing {
+            Framing::Chunked => {
+                let _ = write!(self.out, "{:x}\r\n", bytes.len());
+                return self.send(stream, bytes, b"\r\n");
+            }
+            // A body for a request that takes none.
+            Framing::Counted(_) if self.head_only => return Ok(()),
+            Framing::Counted(left) => {
+                let n = bytes.len() as u64;
+                *left = left.checked_sub(n).ok_or(io::ErrorKind::InvalidData)?;
+            }
+            Framing::UntilClose => {}
+            Framing::NotStarted | Framing::Finished => return Err(io::ErrorKind::InvalidInput.into()),
+        }
+        self.send(stream, bytes, b"")
+    }
+
+    pub(super) fn flush(&mut self, stream: &TcpStream) -> io::Result<()> {
+        self.send(stream, b"", b"")
+    }
+
+    pub(super) fn finish(&mut self, stream: &TcpStream) -> io::Result<()> {
+        match self.framing {
+            Framing::Counted(0) | Framing::UntilClose => {}
+            Framing::Chunked => self.out.extend_from_slice(b"0\r\n\r\n"),
+            // Bytes are missing: this cannot be finished.
+            _ => return Err(io::ErrorKind::InvalidInput.into()),
+        }
+        self.flush(stream)?;
+        self.framing = Framing::Finished;
+        Ok(())
+    }
+
+    /// Writes what waits, then `bytes`, then `tail`, in one go where the socket takes it.
+    fn send(&mut self, mut stream: &TcpStream, bytes: &[u8], tail: &[u8]) -> io::Result<()> {
+        let mut slices = [IoSlice::new(&self.out), IoSlice::new(bytes), IoSlice::new(tail)];
+        let mut left = &mut slices[..];
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match stream.write_vectored(left) {
+                Ok(n) => IoSlice::advance_slices(&mut left, n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    sys::wait_one(stream, Ready::WRITE, Some(Instant::now() + self.stall))?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.out.clear();
+        Ok(())
+    }
+}
+
+fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,64 @@
+//! The two ureq agents: one for the destination, one for Entra ID, over the same dialler.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::Agent;
+
+use super::connector::{Dialler, NoResolver};
+use super::resolver::Names;
+use super::roots;
+use crate::config::Config;
+use crate::report::Problem;
+
+/// Above this, ureq's walk over its idle connections, twice per request, costs more than a new handshake saves.
+const MAX_IDLE: usize = 64;
+/// Well under the four minutes after which Azure's load balancer drops idle connections silently.
+const MAX_IDLE_AGE: Duration = Duration::from_secs(60);
+/// The longest response head accepted.
+const MAX_RESPONSE_HEAD: usize = 64 * 1024;
+
+/// The way out.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// For the destination: connections pooled, no overall deadline.
+    pub destination: Agent,
+    /// For Entra ID.
+    pub entra: Agent,
+}
+
+impl Upstream {
+    /// Builds TLS configuration and agents.
+    ///
+    /// # Errors
+    ///
+    /// `SSL_CERT_FILE` is unusable.
+    pub fn new(config: &Arc<Config>) -> Result<Self, Problem> {
+        let tls = roots::client_config(config.ca_file.as_deref())?;
+        let names = Names::default();
+        let agent = |read_idle| {
+            let dialler = Dialler { tls: Arc::clone(&tls), names: names.clone(), config: Arc::clone(config) };
+            Agent::with_parts(settings(read_idle), dialler, NoResolver)
+        };
+        Ok(Self { destination: agent(config.read_idle_timeout), entra: agent(Duration::from_secs(30)) })
+    }
+}
+
+/// Everything that ureq would do by itself, off.
+fn settings(read_idle: Duration) -> ureq::config::Config {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .allow_non_standard_methods(true)
+        .proxy(None)
+        .user_agent("")
+        .accept("")
+        .accept_encoding("")
+        .max_response_header_size(MAX_RESPONSE_HEAD)
+        .max_idle_connections(MAX_IDLE)
+        .max_idle_connections_per_host(MAX_IDLE)
+        .max_idle_age(MAX_IDLE_AGE)
+        .timeout_per_read(Some(read_idle))
+        .timeout_per_write(Some(read_idle))
+        .build()
+}

@@ -1,0 +1,117 @@
+//! The buffers that ureq reads from and writes into. They grow to what a message needs, within its limits, and
+//! are given back when the connection rests in the pool.
+
+use ureq::unversioned::transport::Buffers;
+
+use super::Call;
+
+/// What one read or write moves at most: one TLS record.
+const STEP: usize = 16 * 1024;
+
+/// Input and output of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Elastic {
+    input: Vec<u8>,
+    /// Consumed bytes of `input`.
+    start: usize,
+    /// Filled bytes of `input`.
+    end: usize,
+    output: Vec<u8>,
+    /// Bytes of `output` that wait for the next write.
+    held: usize,
+    /// The last use consumed something, so that what is left may be enough for the next.
+    progress: bool,
+}
+
+impl Elastic {
+    /// Keeps the first `amount` bytes back for the next write.
+    pub(super) fn hold(&mut self, amount: usize) {
+        self.held += amount;
+    }
+
+    /// The bytes to write: what was held and `amount` more.
+    pub(super) fn outgoing(&mut self, amount: usize) -> &[u8] {
+        let total = self.held + amount;
+        self.held = 0;
+        &self.output[..total]
+    }
+
+    /// Bytes are waiting for the next write.
+    pub(super) fn holds(&self) -> bool {
+        self.held > 0
+    }
+
+    /// Room for a read, grown while a message head does not fit.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.start > 0 && self.input.len() - self.end < STEP / 2 {
+            self.input.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.input.len() < self.end + STEP / 2 {
+            self.input.resize(self.end + STEP, 0);
+        }
+        &mut self.input[self.end..]
+    }
+
+    /// Gives output room for `amount` bytes behind those held.
+    fn reserve(&mut self, amount: usize) {
+        if self.output.len() < self.held + amount {
+            self.output.resize(self.held + amount, 0);
+        }
+    }
+
+    /// Takes what was received and not consumed.
+    pub(super) fn take_rest(&mut self) -> Vec<u8> {
+        let rest = self.input[self.start..self.end].to_vec();
+        (self.start, self.end) = (0, 0);
+        rest
+    }
+
+    /// Frees memory while the connection is idle.
+    pub(super) fn release(&mut self) {
+        if self.start == self.end && self.held == 0 {
+            *self = Self { progress: self.progress, ..Self::default() };
+        }
+    }
+}
+
+impl Buffers for Elastic {
+    fn output(&mut self) -> &mut [u8] {
+        // ureq asks for this when it writes a head; a header line that does not fit is an error there.
+        let head = Call::current().map_or(0, |call| call.head_size());
+        self.reserve(head.max(STEP));
+        &mut self.output[self.held..]
+    }
+
+    fn input(&self) -> &[u8] {
+        &self.input[self.start..self.end]
+    }
+
+    fn input_append_buf(&mut self) -> &mut [u8] {
+        self.room()
+    }
+
+    fn input_appended(&mut self, amount: usize) {
+        self.end += amount;
+    }
+
+    fn input_consume(&mut self, amount: usize) {
+        self.progress = amount > 0;
+        self.start += amount;
+        if let Some(call) = Call::current() {
+            call.note_more(self.start < self.end);
+        }
+    }
+
+    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
+        self.reserve(STEP);
+        self.room();
+        (&mut self.input[self.end..], &mut self.output[self.held..])
+    }
+
+    fn can_use_input(&self) -> bool {
+        self.start < self.end && self.progress
+    }
+}

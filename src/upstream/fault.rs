@@ -1,0 +1,155 @@
+//! Why a connection to Entra ID or to the destination failed. Names hosts and addresses, never what was sent.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// A fault on the way to a host, in the order in which they can happen.
+#[derive(Debug)]
+pub enum Fault {
+    /// The name could not be resolved.
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        cause: String,
+    },
+    /// No address accepted a connection.
+    Connect {
+        /// Host and port.
+        host: String,
+        /// What the last address tried said.
+        cause: io::Error,
+    },
+    /// Connection or handshake took longer than `CONNECT_TIMEOUT`.
+    ConnectTimeout {
+        /// Host and port.
+        host: String,
+        /// The limit that passed.
+        after: Duration,
+    },
+    /// The egress proxy refused or garbled CONNECT.
+    EgressProxy {
+        /// The proxy's host and port.
+        proxy: String,
+        /// What it answered.
+        cause: String,
+    },
+    /// The TLS handshake failed.
+    Tls {
+        /// The host whose certificate was checked.
+        host: String,
+        /// What rustls said.
+        cause: rustls::Error,
+    },
+    /// The peer ended the connection in the middle of a message: no TLS close_notify, or a reset.
+    Truncated(io::Error),
+    /// The application went away while its answer was pending.
+    ClientGone,
+    /// The application's request body could not be read to its end.
+    RequestBody(io::Error),
+}
+
+impl Fault {
+    /// The kind, as metrics and logs spell it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Resolve { .. } => "dns",
+            Self::Connect { .. } => "connect",
+            Self::ConnectTimeout { .. } => "connect_timeout",
+            Self::EgressProxy { .. } => "egress_proxy",
+            Self::Tls { .. } => "tls",
+            Self::Truncated(_) => "truncated",
+            Self::ClientGone => "client_gone",
+            Self::RequestBody(_) => "request_body",
+        }
+    }
+
+    /// Finds the fault inside an error of ureq's, however it was wrapped.
+    pub fn inside(error: &ureq::Error) -> Option<&Self> {
+        match error {
+            ureq::Error::Other(inner) => inner.downcast_ref(),
+            ureq::Error::Io(io) => Self::inside_io(io),
+            _ => None,
+        }
+    }
+
+    /// The same, in an error of a body reader.
+    pub fn inside_io(error: &io::Error) -> Option<&Self> {
+        let inner = error.get_ref()?;
+        if let Some(fault) = inner.downcast_ref::<Self>() {
+            return Some(fault);
+        }
+        inner.downcast_ref::<ureq::Error>().and_then(Self::inside)
+    }
+
+    /// What to do about it, where there is something to do.
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Resolve { host, .. } => {
+                format!("check the spelling of {host}, and DNS inside this container or host")
+            }
+            Self::Connect { .. } | Self::ConnectTimeout { .. } => {
+                "check firewall and network policy; behind an egress proxy set HTTPS_PROXY".into()
+            }
+            Self::EgressProxy { .. } => "check HTTPS_PROXY, and that the proxy allows this host".into(),
+            Self::Tls { cause, .. } => tls_hint(cause)?.into(),
+            Self::Truncated(_) | Self::ClientGone | Self::RequestBody(_) => return None,
+        };
+        Some(text)
+    }
+}
+
+/// What to do about a refused certificate, by kind.
+fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
+    use rustls::CertificateError as C;
+    let rustls::Error::InvalidCertificate(certificate) = error else {
+        return None;
+    };
+    Some(match certificate {
+        C::UnknownIssuer => {
+            "the certificate's authority is not trusted: set SSL_CERT_FILE to the CA bundle (private CA or inspecting proxy)"
+        }
+        C::Expired | C::ExpiredContext { .. } => {
+            "the server's certificate has expired, or this machine's clock is ahead"
+        }
+        C::NotValidYet | C::NotValidYetContext { .. } => {
+            "this machine's clock is behind, or the server's certificate starts later"
+        }
+        C::NotValidForName | C::NotValidForNameContext { .. } => {
+            "the certificate is for another name: check the host in API_BASE_URL or AZURE_AUTHORITY_HOST"
+        }
+        _ => return None,
+    })
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve { host, cause } => write!(f, "cannot resolve {host}: {cause}"),
+            Self::Connect { host, cause } => write!(f, "cannot connect to {host}: {cause}"),
+            Self::ConnectTimeout { host, after } => {
+                write!(f, "no connection to {host} within {} ms", after.as_millis())
+            }
+            Self::EgressProxy { proxy, cause } => write!(f, "egress proxy {proxy}: {cause}"),
+            Self::Tls { host, cause } => write!(f, "TLS handshake with {host} failed: {cause}"),
+            Self::Truncated(cause) => write!(f, "the connection ended in the middle of a message: {cause}"),
+            Self::ClientGone => f.write_str("the application went away"),
+            Self::RequestBody(cause) => write!(f, "the request body ended early: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl From<Fault> for ureq::Error {
+    fn from(fault: Fault) -> Self {
+        Self::Other(Box::new(fault))
+    }
+}
+
+impl From<Fault> for io::Error {
+    fn from(fault: Fault) -> Self {
+        Self::other(fault)
+    }
+}

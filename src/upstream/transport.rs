@@ -1,0 +1,223 @@
+//! ureq's view of a connection: its buffers, "send this", "wait for input", "is it still open".
+//!
+//! What ureq's own transport does not do and this one does: it watches the application's connection while it
+//! waits, so that nobody pays for an answer that nobody reads; it tells an end of stream from a broken one; it
+//! notices an answer that comes before the request body is sent; it needs no system call to put a connection
+//! back, and one to take it out again.
+
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
+
+use super::buffers::Elastic;
+use super::call::Call;
+use super::fault::Fault;
+use super::wire::{Ahead, Received, Wire};
+use crate::sys::{self, Ready};
+
+/// A connection in ureq's hands.
+#[derive(Debug)]
+pub(super) struct Connection {
+    wire: Arc<Mutex<Wire>>,
+    buffers: Elastic,
+    tls: bool,
+    /// When it is too old to be used again, so that a busy connection follows DNS, too.
+    retires: Instant,
+    /// It must not be used again.
+    spent: bool,
+    /// It rests in the pool.
+    resting: bool,
+}
+
+impl Connection {
+    pub(super) fn new(wire: Wire, tls: bool, retires: Instant) -> Self {
+        if let Some(call) = Call::current() {
+            call.connected();
+        }
+        let wire = Arc::new(Mutex::new(wire));
+        Self { wire, buffers: Elastic::default(), tls, retires, spent: false, resting: false }
+    }
+
+    /// Writes what was held and `amount` bytes more.
+    fn write(&mut self, amount: usize, call: Option<&Call>, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        let deadline = deadline(timeout);
+        let mut wire = lock(&self.wire);
+        let mut bytes = self.buffers.outgoing(amount);
+        let mut listening = true;
+        loop {
+            match send(&mut wire, &mut bytes) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                // The destination may have answered before it closed: reading tells.
+                Err(_) => {
+                    self.spent = true;
+                    if let Some(call) = call {
+                        call.note_answered_early();
+                    }
+                    return Ok(());
+                }
+            }
+            if let Some(call) = call {
+                call.note_sent();
+            }
+            let wanted = if listening { Ready::READ_WRITE } else { Ready::WRITE };
+            let found = wait(&wire, wanted, call, deadline, timeout)?;
+            if listening && found.readable() {
+                match wire.listen_ahead() {
+                    Ahead::Silent => {}
+                    Ahead::Fine => listening = false,
+                    Ahead::Final => {
+                        self.spent = true;
+                        if let Some(call) = call {
+                            call.note_answered_early();
+                        }
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Transport for Connection {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.resting = false;
+        let call = Call::current();
+        if let Some(call) = &call {
+            call.uses(&self.wire);
+            if call.answered_early() {
+                self.spent = true;
+                self.buffers.outgoing(0);
+                return Ok(());
+            }
+            if call.take_hold() {
+                self.buffers.hold(amount);
+                return Ok(());
+            }
+        }
+        self.write(amount, call.as_deref(), timeout)?;
+        match call {
+            Some(call) if !self.spent => call.note_sent(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let call = Call::current();
+        if self.buffers.holds() {
+            self.write(0, call.as_deref(), timeout)?;
+        }
+        let deadline = deadline(timeout);
+        let mut wire = lock(&self.wire);
+        let room = self.buffers.room();
+        let mut received = wire.buffered(room);
+        loop {
+            match received {
+                Ok(Received::Bytes(n)) => {
+                    self.buffers.input_appended(n);
+                    if let Some(call) = &call {
+                        call.note_received();
+                    }
+                    return Ok(true);
+                }
+                Ok(Received::End) => {
+                    self.spent = true;
+                    if let Some(call) = &call {
+                        call.note_ended();
+                    }
+                    return Ok(false);
+                }
+                Ok(Received::Nothing) => {}
+                Err(error) => {
+                    self.spent = true;
+                    return Err(Fault::Truncated(error).into());
+                }
+            }
+            wait(&wire, Ready::READ, call.as_deref(), deadline, timeout)?;
+            received = wire.receive(self.buffers.room());
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        if self.spent || Instant::now() >= self.retires {
+            return false;
+        }
+        if !self.resting {
+            self.resting = true;
+            self.buffers.release();
+            return true;
+        }
+        let mut wire = lock(&self.wire);
+        wire.is_quiet()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.tls
+    }
+}
+
+impl Drop for Connection {
+    /// After a 101 ureq drops the connection, but the tunnel goes on with it: what came behind the head stays
+    /// with the wire.
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.wire) > 1 {
+            lock(&self.wire).put_back(self.buffers.take_rest());
+        }
+    }
+}
+
+/// Sends as much as it can; true when everything has left.
+fn send(wire: &mut Wire, bytes: &mut &[u8]) -> std::io::Result<bool> {
+    while !bytes.is_empty() {
+        match wire.send(bytes)? {
+            0 => {
+                wire.flush()?;
+                return Ok(false);
+            }
+            n => *bytes = &bytes[n..],
+        }
+    }
+    wire.flush()
+}
+
+/// Waits for the socket, and for the application to hang up, which ends the call.
+fn wait(
+    wire: &Wire,
+    wanted: Ready,
+    call: Option<&Call>,
+    deadline: Option<Instant>,
+    timeout: NextTimeout,
+) -> Result<Ready, ureq::Error> {
+    let socket = wire.socket();
+    let found = match call.and_then(Call::client) {
+        None => sys::wait([(socket.as_fd(), wanted)], deadline).map(|[socket]| socket),
+        Some(client) => sys::wait([(socket.as_fd(), wanted), (client.as_fd(), Ready::HANGUP)], deadline)
+            .and_then(
+                |[socket, client]| {
+                    if client.hung_up() { Err(Fault::ClientGone.into()) } else { Ok(socket) }
+                },
+            ),
+    }?;
+    if found.any() { Ok(found) } else { Err(ureq::Error::Timeout(timeout.reason)) }
+}
+
+/// When the time that ureq allows is over.
+fn deadline(timeout: NextTimeout) -> Option<Instant> {
+    let after = timeout.for_read().after;
+    if after.is_not_happening() {
+        return None;
+    }
+    let after: Duration = *after;
+    Instant::now().checked_add(after)
+}
+
+fn lock(wire: &Mutex<Wire>) -> MutexGuard<'_, Wire> {
+    wire.lock().unwrap_or_else(PoisonError::into_inner)
+}

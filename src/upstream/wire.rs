@@ -1,0 +1,199 @@
+//! One connection to Entra ID or the destination: a non-blocking socket, with TLS or without. It never waits;
+//! whoever uses it waits for the socket and for whatever else matters to them.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+
+use rustls::ClientConnection;
+
+/// The most that is read ahead while a request body is still being sent.
+const AHEAD: usize = 16 * 1024;
+
+/// A connection.
+#[derive(Debug)]
+pub struct Wire {
+    socket: TcpStream,
+    tls: Option<Box<ClientConnection>>,
+    /// Received ahead of being asked for: the start of an early answer, or what followed a 101.
+    ahead: Vec<u8>,
+}
+
+/// What a receive found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Received {
+    /// This many bytes.
+    Bytes(usize),
+    /// The peer's proper end of stream: FIN, after close_notify where there is TLS.
+    End,
+    /// Nothing yet; wait until the socket is readable.
+    Nothing,
+}
+
+impl Wire {
+    /// A connection over a socket that is already non-blocking, its handshake done.
+    pub(super) fn new(socket: TcpStream, tls: Option<Box<ClientConnection>>) -> Self {
+        Self { socket, tls, ahead: Vec::new() }
+    }
+
+    /// The socket, to wait for.
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Puts bytes back in front of what comes next.
+    pub(super) fn put_back(&mut self, bytes: Vec<u8>) {
+        self.ahead.splice(0..0, bytes);
+    }
+
+    /// Bytes that are here already, without a system call.
+    pub fn buffered(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+        if !self.ahead.is_empty() {
+            let n = self.ahead.len().min(buffer.len());
+            buffer[..n].copy_from_slice(&self.ahead[..n]);
+            self.ahead.drain(..n);
+            return Ok(Received::Bytes(n));
+        }
+        let Some(tls) = &mut self.tls else {
+            return Ok(Received::Nothing);
+        };
+        match tls.reader().read(buffer) {
+            Ok(0) => Ok(Received::End),
+            Ok(n) => Ok(Received::Bytes(n)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Bytes that are here or in the socket.
+    ///
+    /// # Errors
+    ///
+    /// The socket's, TLS alerts and protocol errors, and `UnexpectedEof` for an end without close_notify.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+        loop {
+            match self.buffered(buffer)? {
+                Received::Nothing => {}
+                found => return Ok(found),
+            }
+            let Some(tls) = &mut self.tls else {
+                return match self.socket.read(buffer) {
+                    Ok(0) => Ok(Received::End),
+                    Ok(n) => Ok(Received::Bytes(n)),
+                    Err(error) => nothing_if_blocked(error),
+                };
+            };
+            match tls.read_tls(&mut self.socket) {
+                Ok(_) => {
+                    if let Err(error) = tls.process_new_packets() {
+                        // The peer learns why from the alert that this sends.
+                        let _ = tls.write_tls(&mut self.socket);
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                    }
+                }
+                Err(error) => return nothing_if_blocked(error),
+            }
+        }
+    }
+
+    /// Gives bytes to the connection and says how many it took; 0 when it can take none before the socket is
+    /// writable. What it took may still be on its way: see [`Wire::flush`].
+    ///
+    /// # Errors
+    ///
+    /// The socket's.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else {
+            return match self.socket.write(bytes) {
+                Ok(n) => Ok(n),
+                Err(error) => zero_if_blocked(error),
+            };
+        };
+        let taken = tls.writer().write(bytes)?;
+        self.flush()?;
+        Ok(taken)
+    }
+
+    /// Pushes out what was taken; true when all of it has left.
+    ///
+    /// # Errors
+    ///
+    /// The socket's.
+    pub fn flush(&mut self) -> io::Result<bool> {
+        let Some(tls) = &mut self.tls else {
+            return Ok(true);
+        };
+        while tls.wants_write() {
+            match tls.write_tls(&mut self.socket) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Ends our side: close_notify, then FIN. The other direction stays open.
+    pub fn end(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            let _ = self.flush();
+        }
+        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// While a request body is being sent: reads what the destination says meanwhile, and tells what it means.
+    pub fn listen_ahead(&mut self) -> Ahead {
+        let mut buffer = [0; 2048];
+        while self.ahead.len() < AHEAD {
+            let already = std::mem::take(&mut self.ahead);
+            let received = self.receive(&mut buffer);
+            self.ahead = already;
+            match received {
+                Ok(Received::Bytes(n)) => self.ahead.extend_from_slice(&buffer[..n]),
+                Ok(Received::Nothing) => break,
+                // The answer, or its absence, will be found when it is asked for.
+                Ok(Received::End) | Err(_) => return Ahead::Final,
+            }
+        }
+        match self.ahead.get(..10) {
+            None if self.ahead.is_empty() => Ahead::Silent,
+            None => Ahead::Silent,
+            // 1xx is no answer, and with 2xx the destination may well want the rest of the body.
+            Some(start) if matches!(start[9], b'1' | b'2') => Ahead::Fine,
+            Some(_) => Ahead::Final,
+        }
+    }
+
+    /// An idle connection that has nothing to say: what pooled connections must be. TLS session tickets are
+    /// taken in and do not count.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        matches!(self.receive(&mut byte), Ok(Received::Nothing))
+    }
+}
+
+/// What the destination said while the request body was still being sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    /// Nothing that means anything yet.
+    Silent,
+    /// It started to answer, and the answer does not refuse the request: go on sending.
+    Fine,
+    /// It refused the request or closed: nobody will read the rest.
+    Final,
+}
+
+fn nothing_if_blocked(error: io::Error) -> io::Result<Received> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Received::Nothing),
+        _ => Err(error),
+    }
+}
+
+fn zero_if_blocked(error: io::Error) -> io::Result<usize> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(0),
+        _ => Err(error),
+    }
+}

@@ -1,0 +1,173 @@
+#!/bin/sh
+# Makes every certificate file that the tests read: tests/data/make.sh OUTDIR
+#
+# Writes nothing outside OUTDIR and needs only a POSIX shell and the openssl command line, 1.1.1 or later.
+# Keys are new in every run; names and dates are fixed, so that a test can say what it expects:
+#   leaf*, chain, ...  CN=auth-proxy test        2024-01-01 .. 2049-12-31 (one exception: leaf-2060)
+#   ca                 CN=auth-proxy test CA     2020-01-01 .. 2049-12-31
+#   expired            CN=auth-proxy expired     2020-01-01 .. 2021-01-01
+#   future             CN=auth-proxy future      2048-01-01 .. 2049-01-01
+# The passphrase of the encrypted ones is "secret".
+set -eu
+
+[ $# -eq 1 ] || { echo "usage: $0 OUTDIR" >&2; exit 64; }
+mkdir -p "$1"
+cd "$1"
+umask 077
+: > make.log
+# One quiet place for openssl's chatter, shown only when something fails.
+trap 'status=$?; [ $status -eq 0 ] || cat make.log >&2; rm -rf work; exit $status' EXIT
+rm -rf work
+mkdir work
+
+cat > work/ca.cnf <<'CNF'
+[ca]
+default_ca = this
+[this]
+dir = work
+database = work/index.txt
+serial = work/serial
+new_certs_dir = work
+default_md = sha256
+policy = any
+unique_subject = no
+[any]
+commonName = supplied
+[authority]
+basicConstraints = critical,CA:true
+keyUsage = critical,keyCertSign
+[req]
+distinguished_name = name
+prompt = no
+[name]
+commonName = unused
+CNF
+: > work/index.txt
+echo 1000 > work/serial
+
+rsa() { openssl genpkey -algorithm RSA -pkeyopt "rsa_keygen_bits:$2" -out "$1" 2>>make.log; }
+
+# issue NAME CN NOT_BEFORE NOT_AFTER: a certificate for NAME.key, signed by the CA. `openssl ca` is the one command
+# that takes both dates in every version.
+issue() {
+    openssl req -new -config work/ca.cnf -key "$1.key" -subj "/CN=$2" -out work/request.csr 2>>make.log
+    openssl ca -config work/ca.cnf -batch -notext -cert ca.crt -keyfile ca.key \
+        -startdate "$3" -enddate "$4" -in work/request.csr -out "$1.crt" 2>>make.log
+}
+
+# --- keys and certificates, apart
+
+rsa ca.key 2048
+openssl req -new -config work/ca.cnf -key ca.key -subj "/CN=auth-proxy test CA" -out work/ca.csr 2>>make.log
+openssl ca -config work/ca.cnf -batch -notext -selfsign -extensions authority -keyfile ca.key \
+    -startdate 20200101000000Z -enddate 20491231235959Z -in work/ca.csr -out ca.crt 2>>make.log
+
+rsa leaf.key 2048
+issue leaf "auth-proxy test" 20240101000000Z 20491231235959Z
+openssl pkey -in leaf.key -pubout -out leaf.pub 2>>make.log
+# PKCS#1, as ring reads it.
+openssl rsa -pubin -in leaf.pub -RSAPublicKey_out -outform DER -out leaf.pub.der 2>>make.log
+
+# The same key again: an older certificate, as left behind by a renewal, and one that needs a GeneralizedTime.
+cp leaf.key old.key
+issue old "auth-proxy test" 20240101000000Z 20250101000000Z
+cp leaf.key leaf-2060.key
+issue leaf-2060 "auth-proxy test" 20240101000000Z 20600101000000Z
+
+rsa other.key 2048
+issue other "auth-proxy other" 20240101000000Z 20491231235959Z
+cp other.key expired.key
+issue expired "auth-proxy expired" 20200101000000Z 20210101000000Z
+cp other.key future.key
+issue future "auth-proxy future" 20480101000000Z 20490101000000Z
+rsa weak.key 1024
+issue weak "auth-proxy weak" 20240101000000Z 20491231235959Z
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out ec.key 2>>make.log
+issue ec "auth-proxy ec" 20240101000000Z 20491231235959Z
+openssl genpkey -algorithm ED25519 -out ed25519.key 2>>make.log
+issue ed25519 "auth-proxy ed25519" 20240101000000Z 20491231235959Z
+
+# --- files that work
+
+cat leaf.key leaf.crt > key-first.pem
+cat leaf.crt leaf.key > cert-first.pem
+openssl pkey -in leaf.key -traditional -out work/pkcs1.key 2>>make.log
+cat leaf.crt work/pkcs1.key > pkcs1.pem
+cat leaf.key ca.crt leaf.crt > chain-ca-first.pem
+cat leaf.key old.crt leaf.crt ca.crt > renewed.pem
+cat leaf.key leaf-2060.crt > leaf-2060.pem
+cat other.key other.crt > other.pem
+{ printf '\357\273\277'; cat cert-first.pem; } > bom.pem
+{ printf '\357\273\277'; cat leaf.crt; printf '\357\273\277'; cat leaf.key; } > bom-twice.pem
+awk '{ printf "%s\r\n", $0 }' cert-first.pem > crlf.pem
+awk '{ printf "    %s\n", $0 }' cert-first.pem > indented.pem
+# Two files joined by cat, the first without a newline at its end.
+{ printf '%s' "$(cat leaf.crt)"; cat leaf.key; } > joined.pem
+openssl pkcs12 -export -inkey leaf.key -in leaf.crt -certfile ca.crt -name "auth proxy" \
+    -out pfx.pfx -passout pass:secret 2>>make.log
+openssl pkcs12 -in pfx.pfx -passin pass:secret -nodes -out bag-attributes.pem 2>>make.log
+
+# --- files that do not work
+
+cp pfx.pfx pfx-named.pem
+openssl x509 -in leaf.crt -outform DER -out certificate.der 2>>make.log
+openssl pkey -in leaf.key -outform DER -out key.der 2>>make.log
+openssl base64 -in pfx.pfx -out pfx-base64.pem
+openssl base64 -in cert-first.pem -out pem-base64.pem
+cat ec.key ec.crt > ec.pem
+{ openssl ecparam -name prime256v1 -genkey 2>>make.log; cat ec.crt; } > ec-sec1.pem
+cat ed25519.key ed25519.crt > ed25519.pem
+cat weak.key weak.crt > weak.pem
+openssl genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 -out pss.key 2>>make.log
+cat pss.key leaf.crt > pss.pem
+openssl pkcs8 -topk8 -in leaf.key -passout pass:secret -out work/encrypted.key 2>>make.log
+cat leaf.crt work/encrypted.key > encrypted.pem
+openssl pkey -in leaf.key -traditional -aes256 -passout pass:secret -out work/dek-info.key 2>>make.log
+cat leaf.crt work/dek-info.key > dek-info.pem
+cat leaf.key other.key leaf.crt > two-keys.pem
+cat leaf.crt ca.crt > no-key.pem
+cat leaf.crt leaf.pub > public-key.pem
+cp leaf.key no-cert.pem
+cat leaf.key work/ca.csr > request.pem
+cat leaf.key other.crt ca.crt > mismatch.pem
+cat expired.key expired.crt > expired.pem
+cat future.key future.crt > future.pem
+: > empty.pem
+printf '\n  \n' > blank.pem
+echo "This is not the file you are looking for." > garbage.pem
+# The end is missing: in the middle of a line of the second block, and right behind the first one's body.
+head -c "$(($(wc -c < cert-first.pem) - 200))" cert-first.pem > truncated.pem
+{ sed '/END/d' leaf.crt; cat leaf.key; } > no-end.pem
+sed '1d' cert-first.pem > no-begin.pem
+awk 'NR == 3 { sub(/^..../, "!!!!") } { print }' cert-first.pem > bad-base64.pem
+{ cat leaf.key; echo "-----BEGIN CERTIFICATE-----"; echo "bm90IGEgY2VydGlmaWNhdGU="; echo "-----END CERTIFICATE-----"; } \
+    > bad-certificate.pem
+{ echo "-----BEGIN PRIVATE KEY-----"; echo "bm90IGEga2V5"; echo "-----END PRIVATE KEY-----"; cat leaf.crt; } > bad-key.pem
+{ cat cert-first.pem; echo "-----BEGIN CERTIFICATE-----"; echo "bm90IGEgY2VydGlmaWNhdGU="; echo "-----END CERTIFICATE-----"; } \
+    > bad-extra-certificate.pem
+# As a JSON secret or an environment variable carries it: backslash and n, or blanks, for every line break.
+awk '{ printf "%s\\n", $0 }' cert-first.pem > escaped.pem
+awk '{ printf "%s ", $0 }' cert-first.pem > one-line.pem
+# As PowerShell's `>` writes it.
+{
+    printf '\377\376'
+    od -An -v -to1 cert-first.pem | tr -s ' ' '\n' | while read -r octal; do [ -z "$octal" ] || printf "\\$octal\\000"; done
+} > utf16.pem
+
+# A key of 16384 bits takes minutes to make; this one only has the shape.
+big=$(printf '%4094s' '' | tr ' ' 'f')
+cat > work/huge.cnf <<CNF
+asn1 = SEQUENCE:key
+[key]
+version = INTEGER:0
+n = INTEGER:0xC${big}f
+e = INTEGER:65537
+d = INTEGER:0x5${big}f
+p = INTEGER:3
+q = INTEGER:3
+dp = INTEGER:3
+dq = INTEGER:3
+qi = INTEGER:3
+CNF
+openssl asn1parse -genconf work/huge.cnf -noout -out work/huge.der >>make.log 2>&1
+{ echo "-----BEGIN RSA PRIVATE KEY-----"; openssl base64 -in work/huge.der; echo "-----END RSA PRIVATE KEY-----"; cat leaf.crt; } > huge.pem
