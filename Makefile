@@ -25,7 +25,7 @@ build: rust-target ## Build the static release binary (TARGET=x86_64-unknown-lin
 	@ls -l $(BINARY)
 
 .PHONY: run
-run: ## See it work on this machine; with AZURE_CLIENT_ID set: run it against Azure
+run: build ## See it work on this machine; with AZURE_CLIENT_ID set: run it against Azure
 	@tests/demo.sh
 
 .PHONY: test
@@ -54,6 +54,7 @@ it: ## Integration tests, with every server
 .PHONY: clients
 clients: build ## The real SDKs against the running binary
 	for server in $(SERVERS); do tests/clients/run.sh "$$server"; done
+	tests/demo.sh --once
 
 .PHONY: audit
 audit: target/tools/bin/cargo-deny ## Advisories, licences, sources and banned crates (builds cargo-deny once)
