@@ -3,7 +3,7 @@
 # the simulator. `--once` ends after the demonstration instead of waiting for Ctrl-C.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-binary=${AUTH_PROXY_BIN:-target/${TARGET:-x86_64-unknown-linux-musl}/release/auth-proxy}
+binary=target/${TARGET:-x86_64-unknown-linux-musl}/release/auth-proxy
 once=${1-}
 
 if [[ $once != --once && -n ${AZURE_CLIENT_ID-}${AZURE_TENANT_ID-}${API_BASE_URL-} ]]; then

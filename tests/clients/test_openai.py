@@ -107,7 +107,7 @@ def test_the_content_filter_is_passed_on(kind, proxy, azure):
 def test_a_server_error_is_retried_by_the_sdk_alone(kind, proxy):
     sdk = client(kind, proxy).with_options(max_retries=1)
     sent = []
-    sdk._client.event_hooks["request"].append(lambda request: sent.append(request.headers["x-stainless-retry-count"]))
+    sdk._client.event_hooks["request"].append(lambda request: sent.append(request.url))
     with pytest.raises(openai.InternalServerError):
         sdk.chat.completions.create(model="error-500", messages=MESSAGES)
     assert len(sent) == 2
