@@ -8,7 +8,7 @@ SHELL := bash
 CARGO ?= cargo
 # Where the release binary runs: static, so on any Linux of that processor.
 TARGET ?= x86_64-unknown-linux-musl
-# The servers that are linted and tested: ours (`default`, no feature) and the one behind the feature of its name.
+# The servers that are linted and tested: ours (`default`, which is no feature) and the one behind the feature of its name.
 SERVERS ?= default tiny_http
 # cargo-deny is built on demand, so its version is a choice of ours.
 CARGO_DENY_VERSION ?= 0.20.2
@@ -41,7 +41,7 @@ fmt-check:
 
 .PHONY: lint
 lint: ## Clippy, warnings are errors
-	for server in $(SERVERS); do $(CARGO) clippy --locked --all-targets --features "$$server" -- -D warnings; done
+	for server in $(SERVERS); do $(CARGO) clippy --locked --all-targets --features "$${server#default}" -- -D warnings; done
 
 .PHONY: unit
 unit: ## Unit tests
@@ -49,7 +49,7 @@ unit: ## Unit tests
 
 .PHONY: it
 it: ## Integration tests, with every server
-	for server in $(SERVERS); do $(CARGO) test --locked --features "$$server" --test '*'; done
+	for server in $(SERVERS); do $(CARGO) test --locked --features "$${server#default}" --test '*'; done
 
 .PHONY: clients
 clients: build ## The real SDKs against the running binary
