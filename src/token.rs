@@ -1,1 +1,44 @@
 //! The access token: fetched, kept fresh in the background, published.
+//!
+//! ```text
+//! refresher --assertion--> entra --POST--> Entra ID
+//!     |  <-- Grant | TokenError --  answer, error (remedies)
+//!     '-- Token + next attempt --> store <-- usable / obtain / reject -- proxy
+//! ```
+//!
+//! One writer, the refresher; `schedule` decides when it acts and is pure.
+
+mod answer;
+mod bearer;
+mod entra;
+mod error;
+mod form;
+mod http_date;
+mod random;
+mod refresher;
+mod remedies;
+mod schedule;
+mod status;
+mod store;
+#[cfg(test)]
+mod test_kit;
+
+pub use bearer::{Grant, Token};
+pub use entra::Entra;
+pub use error::{Class, TokenError};
+pub use refresher::Refresher;
+pub use remedies::{REMEDIES, Remedy};
+pub use status::{RefresherState, Status, Unavailable};
+pub use store::TokenStore;
+
+use crate::secret::Secret;
+
+/// The token endpoint (RFC 6749 section 3.2), or a script in its place.
+pub trait Endpoint: Send {
+    /// One token request with this assertion (RFC 7523 section 2.2); never repeated inside.
+    ///
+    /// # Errors
+    ///
+    /// No token came: refused, unreachable, or the answer was of no use.
+    fn request(&mut self, assertion: &Secret<String>) -> Result<Grant, TokenError>;
+}

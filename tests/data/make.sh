@@ -95,6 +95,8 @@ openssl pkey -in leaf.key -traditional -out work/pkcs1.key 2>>make.log
 cat leaf.crt work/pkcs1.key > pkcs1.pem
 cat leaf.key ca.crt leaf.crt > chain-ca-first.pem
 cat leaf.key old.crt leaf.crt ca.crt > renewed.pem
+cat leaf.key leaf.crt old.crt ca.crt > renewed-first.pem
+cat leaf.key leaf.crt ca.crt ca.crt leaf.crt > doubled.pem
 cat leaf.key leaf-2060.crt > leaf-2060.pem
 cat other.key other.crt > other.pem
 { printf '\357\273\277'; cat cert-first.pem; } > bom.pem

@@ -36,9 +36,12 @@ impl Raw {
 
     /// TLS to localhost, trusting the authorities of this PEM text alone.
     pub fn connect_tls(port: u16, ca: &str) -> Self {
-        let Self::Plain(tcp) = Self::connect(SocketAddr::from(([127, 0, 0, 1], port))) else {
-            unreachable!()
-        };
+        Self::connect(SocketAddr::from(([127, 0, 0, 1], port))).into_tls("localhost", ca)
+    }
+
+    /// Starts TLS on a plain connection, towards this name.
+    pub fn into_tls(self, name: &str, ca: &str) -> Self {
+        let Self::Plain(tcp) = self else { panic!("TLS within TLS") };
         let mut roots = RootCertStore::empty();
         let authorities: Vec<CertificateDer<'_>> =
             rustls_pemfile::certs(&mut ca.as_bytes()).collect::<Result<_, _>>().unwrap();
@@ -47,7 +50,7 @@ impl Raw {
         let builder =
             ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let config = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
-        let tls = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
+        let tls = ClientConnection::new(config, ServerName::try_from(name.to_owned()).unwrap()).unwrap();
         Self::Tls(Box::new(StreamOwned::new(tls, tcp)))
     }
 

@@ -5,14 +5,19 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use crate::client::{Client, Response};
 use crate::sim::{Sim, eventually, wait_for};
 
+type Lines = Arc<Mutex<Vec<String>>>;
+
 /// A running auth-proxy.
 pub struct Proxy {
     child: Child,
-    lines: Arc<Mutex<Vec<String>>>,
+    lines: Lines,
+    /// Ends with the program's standard error.
+    reader: Option<JoinHandle<()>>,
     address: SocketAddr,
 }
 
@@ -36,7 +41,7 @@ impl Proxy {
 
     /// Starts it with this environment and nothing else, and waits until it listens.
     pub fn spawn(environment: impl IntoIterator<Item = (String, String)>) -> Self {
-        let (mut child, lines) = run(environment);
+        let (mut child, lines, reader) = run(environment);
         let address = eventually(|| {
             if let Some(address) = lines.lock().unwrap().iter().find_map(|line| listening_address(line)) {
                 return Some(Ok(address));
@@ -44,12 +49,13 @@ impl Proxy {
             child.try_wait().unwrap().map(Err)
         });
         let problem = match address {
-            Some(Ok(address)) => return Self { child, lines, address },
+            Some(Ok(address)) => return Self { child, lines, reader: Some(reader), address },
             Some(Err(status)) => format!("it ended with {status}"),
             None => "it did not say that it listens".into(),
         };
         let _ = child.kill();
         let _ = child.wait();
+        let _ = reader.join();
         panic!("auth-proxy did not start: {problem}\n{}", lines.lock().unwrap().join("\n"));
     }
 
@@ -103,10 +109,11 @@ impl Proxy {
         assert!(status.success(), "kill -{name} failed");
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until it has ended by itself. The log is complete then.
     pub fn wait_exit(&mut self) -> ExitStatus {
-        let status = eventually(|| self.child.try_wait().unwrap());
-        status.expect("auth-proxy did not end")
+        let status = eventually(|| self.child.try_wait().unwrap()).expect("auth-proxy did not end");
+        self.reader.take().map(JoinHandle::join);
+        status
     }
 
     pub fn is_running(&mut self) -> bool {
@@ -181,17 +188,17 @@ fn command(environment: impl IntoIterator<Item = (String, String)>) -> Command {
     command
 }
 
-fn run(environment: impl IntoIterator<Item = (String, String)>) -> (Child, Arc<Mutex<Vec<String>>>) {
+fn run(environment: impl IntoIterator<Item = (String, String)>) -> (Child, Lines, JoinHandle<()>) {
     let mut child = command(environment).stdout(Stdio::null()).spawn().unwrap();
     let stderr = BufReader::new(child.stderr.take().unwrap());
-    let lines = Arc::new(Mutex::new(Vec::new()));
+    let lines = Lines::default();
     let sink = lines.clone();
-    std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         for line in stderr.split(b'\n').map_while(Result::ok) {
             sink.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
         }
     });
-    (child, lines)
+    (child, lines, reader)
 }
 
 /// The address in the log event "listening", as text or JSON.

@@ -12,7 +12,8 @@ use ring::digest;
 pub struct Material {
     /// The authority that signed the server's certificate.
     pub ca: String,
-    /// Certificate and key of both servers, for localhost, 127.0.0.1 and ::1.
+    /// Certificate and key of both servers, for localhost, 127.0.0.1, ::1 and *.sim.test, which only an egress proxy
+    /// resolves.
     pub server: String,
     /// Key and certificate with which the proxy signs in.
     pub client: String,
@@ -58,7 +59,7 @@ pub fn material() -> &'static Material {
     })
 }
 
-/// A new RSA key with a self-signed certificate for 30 days, as one PEM text: key first.
+/// A new RSA key with a self-signed certificate for a year, as one PEM text: key first.
 pub fn client_pem(common_name: &str) -> String {
     let dir = super::temp_dir("auth-proxy-sim-client");
     let (key, certificate) = (dir.join("key.pem"), dir.join("certificate.pem"));
@@ -70,7 +71,7 @@ pub fn client_pem(common_name: &str) -> String {
             "rsa:2048",
             "-nodes",
             "-days",
-            "30",
+            "365",
             "-sha256",
             "-subj",
             &format!("/CN={common_name}"),
@@ -114,7 +115,7 @@ fn authority_and_server(dir: &Path) -> (String, String) {
     let request = "[req]\ndistinguished_name=name\nx509_extensions=ca\nprompt=no\n[name]\nCN=auth-proxy simulator\n\
         [ca]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\n";
     let leaf = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n\
-        extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\n";
+        extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost,DNS:*.sim.test,IP:127.0.0.1,IP:::1\n";
     std::fs::write(file("request.cnf"), request).unwrap();
     std::fs::write(file("leaf.ext"), leaf).unwrap();
 

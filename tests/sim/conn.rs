@@ -108,8 +108,8 @@ impl Conn {
         }
     }
 
-    /// The socket below, for a server that never says a word.
-    pub fn silence(&mut self) -> Arc<TcpStream> {
+    /// The socket below, for those who go on without HTTP and TLS.
+    pub fn take_socket(&mut self) -> Arc<TcpStream> {
         self.closed = true;
         self.tcp.clone()
     }

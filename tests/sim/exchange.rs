@@ -209,6 +209,12 @@ impl Exchange<'_> {
         self.send(&bytes)
     }
 
+    /// The answer to a CONNECT that succeeded.
+    pub fn tunnel_opened(&mut self) -> io::Result<()> {
+        self.log.update(self.id, |request| request.status = Some(200));
+        self.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    }
+
     /// Begins an answer whose pieces follow: chunked, or as these headers say.
     pub fn start(&mut self, status: u16, headers: &[(&str, &str)]) -> io::Result<()> {
         let sized = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));

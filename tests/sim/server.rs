@@ -147,7 +147,7 @@ fn connection_in_background(inner: &Arc<Inner>, tcp: TcpStream) {
         let mut conn = Conn::new(tcp, inner.tls.as_ref());
         if inner.mute.load(Ordering::SeqCst) {
             let mut raw = [0; 1024];
-            let tcp = conn.silence();
+            let tcp = conn.take_socket();
             while matches!(io::Read::read(&mut &*tcp, &mut raw), Ok(1..)) {}
             return;
         }

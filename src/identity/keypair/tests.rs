@@ -49,6 +49,8 @@ fn every_good_form_gives_the_same_pair() {
         "bag-attributes.pem",
         "chain-ca-first.pem",
         "renewed.pem",
+        "renewed-first.pem",
+        "doubled.pem",
     ] {
         assert_eq!(loaded(name).certificate.chain[0], leaf, "{name}");
     }
@@ -89,8 +91,10 @@ fn a_year_beyond_2050_is_understood() {
 fn the_chain_is_leaf_first_then_file_order() {
     assert_eq!(loaded("chain-ca-first.pem").certificate.chain, [der("leaf.crt"), der("ca.crt")]);
     assert_eq!(loaded("bag-attributes.pem").certificate.chain, [der("leaf.crt"), der("ca.crt")]);
-    // The expired certificate of the same key is no part of it.
-    assert_eq!(loaded("renewed.pem").certificate.chain, [der("leaf.crt"), der("ca.crt")]);
+    // Neither the expired certificate of the same key nor a copy is a part of it.
+    for name in ["renewed.pem", "renewed-first.pem", "doubled.pem"] {
+        assert_eq!(loaded(name).certificate.chain, [der("leaf.crt"), der("ca.crt")], "{name}");
+    }
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The fake Azure OpenAI answers as the real one does, to those who may ask.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::client::{Client, Raw, Response};
-use crate::sim::{BodyEnd, Options, Sim, pattern};
+use crate::sim::{Answer, BodyEnd, Options, Sim, pattern};
 
 const CHAT: &str = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21";
 
@@ -253,4 +253,23 @@ fn azure_speaks_tls() {
         client.request("POST", "/sim/upload", &headers, &pattern(0, 300_000)).json()["bytes"],
         300_000
     );
+}
+
+#[test]
+fn prescribed_answers_stand_before_or_behind_the_gate() {
+    let mut caller = Caller::new();
+    caller
+        .sim
+        .azure
+        .script([Answer::status(202).header("Operation-Location", "https://x/y").header("X-Odd", "\u{e9}")]);
+    let response = caller.client.get("/anything");
+    assert_eq!((response.status, response.header_values("x-odd")), (202, vec!["\u{e9}".to_owned()]));
+    caller.sim.azure.at("/fixed", Answer::status(200).json(&json!({"fixed": true})));
+    assert_eq!(caller.client.get("/fixed").status, 401);
+    assert_eq!(caller.get("/fixed").json(), json!({"fixed": true}));
+    assert_eq!(caller.get("/fixed?again").json(), json!({"fixed": true}));
+    let begin = Instant::now();
+    caller.sim.azure.at("/sim/echo", Answer::default_behaviour().delay(Duration::from_millis(60)));
+    assert_eq!(caller.get("/sim/echo").json()["method"], "GET");
+    assert!(begin.elapsed() >= Duration::from_millis(60));
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::client::{Client, Ended, Raw};
-use crate::sim::{Answer, BodyEnd, Options, Sim, Step, patience, wait_for};
+use crate::sim::{Answer, BodyEnd, Egress, Options, Sim, Step, patience, wait_for};
 
 const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
 
@@ -137,6 +137,24 @@ fn a_mute_server_accepts_and_says_nothing() {
         sim.azure.server.close_connections();
         sim.azure.server.open() == 0
     });
+}
+
+#[test]
+fn an_egress_proxy_leads_names_to_loopback() {
+    let (sim, egress) = (Sim::start(Options::default()), Egress::start(Some("Basic dTpw")));
+    let address = SocketAddr::from(([127, 0, 0, 1], egress.server.port()));
+    let target = format!("azure.sim.test:{}", sim.azure.server.port());
+    let mut refused = Client::connect(address);
+    assert_eq!(refused.request("CONNECT", &target, &[], b"").status, 407);
+    let mut raw = Raw::connect(address);
+    raw.send(format!(
+        "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nProxy-Authorization: Basic dTpw\r\n\r\n"
+    ))
+    .unwrap();
+    assert_eq!(raw.read_some(patience()).unwrap(), b"HTTP/1.1 200 Connection established\r\n\r\n");
+    let ca = std::fs::read_to_string(sim.dir.join("ca.pem")).unwrap();
+    assert_eq!(Client::new(raw.into_tls("azure.sim.test", &ca)).get("/sim/echo").status, 401);
+    assert_eq!(egress.requests()[1].target(), target);
 }
 
 /// A frame of a client: opcode and payload, masked with zeros.

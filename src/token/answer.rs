@@ -1,0 +1,181 @@
+//! From Entra ID's answer to a grant or an error; pure.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::{DATE, RETRY_AFTER};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::error::{TokenError, classify};
+use super::{Grant, http_date, remedies};
+
+/// However long a token is said to live: half a day later it is replaced all the same.
+const LONGEST_LIFE: f64 = 86_400.0;
+/// No answer can stop us for longer.
+const LONGEST_WAIT: u64 = 3600;
+/// Too many requests, and not a word for how long to wait; MSAL waits as long.
+const WAIT_WHEN_THROTTLED: Duration = Duration::from_secs(5);
+/// AADSTS700024: the one error whose usual cause is our clock.
+const OUTSIDE_TIME_RANGE: u32 = 700_024;
+const NOT_ENTRA: &str = "see whether a proxy or a sign-in page answers in place of Entra ID";
+
+/// Reads an answer that arrived at `now`, in seconds since the Unix epoch.
+pub(super) fn read(
+    status: u16,
+    headers: &HeaderMap,
+    body: &[u8],
+    now: Duration,
+) -> Result<Grant, TokenError> {
+    if status != 200 {
+        return Err(refusal(status, headers, body, now));
+    }
+    grant(body).map_err(|fault| TokenError {
+        status: Some(status),
+        hints: vec![NOT_ENTRA.into()],
+        ..TokenError::transient(format!("the token endpoint's answer is of no use: {fault}"))
+    })
+}
+
+/// The successful answer of RFC 6749 section 5.1.
+fn grant(body: &[u8]) -> Result<Grant, &'static str> {
+    if body.is_empty() {
+        return Err("it is empty");
+    }
+    let mut json: Value = serde_json::from_slice(body).map_err(|_| "it is not JSON")?;
+    let token_type = json.get("token_type").and_then(Value::as_str).unwrap_or_default();
+    if !token_type.eq_ignore_ascii_case("Bearer") {
+        return Err("token_type is not Bearer");
+    }
+    let expires_in = seconds(json.get("expires_in")).ok_or("expires_in is not a number")?;
+    if expires_in < 1.0 {
+        return Err("the token has expired on arrival");
+    }
+    // A refresh time of no use is no reason to throw the token away.
+    let refresh_in = seconds(json.get("refresh_in")).filter(|told| *told >= 1.0).map(whole);
+    let Some(Value::String(token)) = json.get_mut("access_token").map(Value::take) else {
+        return Err("access_token is missing");
+    };
+    let token = Zeroizing::new(token);
+    Grant::new(&token, whole(expires_in), refresh_in)
+        .ok_or("access_token has characters that no header may have")
+}
+
+/// A number of seconds: an integer, a float, or a string of either.
+fn seconds(value: Option<&Value>) -> Option<f64> {
+    let number = match value? {
+        Value::String(text) => text.trim().parse().ok()?,
+        value => value.as_f64()?,
+    };
+    Some(number).filter(|number: &f64| number.is_finite())
+}
+
+fn whole(seconds: f64) -> Duration {
+    Duration::from_secs(seconds.min(LONGEST_LIFE) as u64)
+}
+
+/// The error answer of RFC 6749 section 5.2 with Entra ID's additions, or whatever a gateway made of it.
+fn refusal(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> TokenError {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |name| json.get(name).and_then(Value::as_str);
+    let description = text("error_description").unwrap_or_default();
+    let error = text("error").filter(|error| is_short_and_plain(error));
+    let listed = json.pointer("/error_codes/0").and_then(Value::as_u64);
+    let code = listed.and_then(|code| u32::try_from(code).ok()).or_else(|| number_in(description));
+    let id = |field, label| text(field).or_else(|| after(description, label)).and_then(leading_id);
+
+    let date = header(headers, DATE.as_str()).and_then(http_date::parse);
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let throttled = status == 429 || code.is_some_and(remedies::throttles);
+    let asked = header(headers, RETRY_AFTER.as_str()).and_then(|text| pause(text, date.unwrap_or(now)));
+    let retry_after = asked.or_else(|| throttled.then_some(WAIT_WHEN_THROTTLED));
+    let date_skew = date.filter(|_| code == Some(OUTSIDE_TIME_RANGE)).map(|date| now - date);
+
+    TokenError {
+        status: Some(status),
+        code,
+        error: error.map(Into::into),
+        hints: hints(error, code, date_skew),
+        detail: (!description.is_empty()).then(|| shortened(description)),
+        trace_id: id("trace_id", "Trace ID:"),
+        correlation_id: id("correlation_id", "Correlation ID:"),
+        retry_after,
+        date_skew,
+        ..TokenError::new(classify(status, error, code), summary(status, error, code))
+    }
+}
+
+fn summary(status: u16, error: Option<&str>, code: Option<u32>) -> String {
+    match (code, error) {
+        (Some(code), _) => match remedies::lookup(code) {
+            Some(remedy) => format!("Entra ID gave no token: AADSTS{code}, {}", remedy.meaning),
+            None => format!("Entra ID gave no token: AADSTS{code}"),
+        },
+        (None, Some(error)) => format!("the token endpoint answered {status}, {error}"),
+        (None, None) => format!("the token endpoint answered {status}"),
+    }
+}
+
+fn hints(error: Option<&str>, code: Option<u32>, date_skew: Option<i64>) -> Vec<String> {
+    let Some(code) = code else {
+        return error.is_none().then(|| NOT_ENTRA.into()).into_iter().collect();
+    };
+    let action = match remedies::lookup(code) {
+        Some(remedy) => remedy.action.into(),
+        None => format!("see https://login.microsoftonline.com/error?code={code}"),
+    };
+    let skew = date_skew.map(|ahead| match ahead {
+        // The Date header has whole seconds and the answer was some time on its way.
+        -5..=5 => "this machine's clock agrees with Entra ID's: see whether it was set a moment ago".into(),
+        6.. => format!("this machine's clock is {ahead} s ahead of Entra ID's"),
+        _ => format!("this machine's clock is {} s behind Entra ID's", -ahead),
+    });
+    skew.into_iter().chain([action]).collect()
+}
+
+/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date told by the same clock as `Date`.
+fn pause(text: &str, date: i64) -> Option<Duration> {
+    let text = text.trim();
+    let seconds = if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        text.parse().unwrap_or(LONGEST_WAIT)
+    } else {
+        u64::try_from(http_date::parse(text)?.saturating_sub(date)).unwrap_or(0)
+    };
+    Some(Duration::from_secs(seconds.min(LONGEST_WAIT)))
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The digits after the first `AADSTS`.
+fn number_in(description: &str) -> Option<u32> {
+    let rest = after(description, "AADSTS")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+fn after<'a>(text: &'a str, label: &str) -> Option<&'a str> {
+    Some(text.split_once(label)?.1.trim_start())
+}
+
+/// Ids stand in front of a line break or a space, depending on the age of the server.
+fn leading_id(text: &str) -> Option<String> {
+    let id = text.split(|c: char| !c.is_ascii_hexdigit() && c != '-').next()?;
+    (!id.is_empty() && id.len() <= 64).then(|| id.to_ascii_lowercase())
+}
+
+/// `error` as RFC 6749 section 5.2 allows it, and no longer than any that exists.
+fn is_short_and_plain(error: &str) -> bool {
+    (1..=64).contains(&error.len())
+        && error.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte))
+}
+
+/// The description for the log: its beginning, without words that could be an assertion sent back to us.
+fn shortened(description: &str) -> String {
+    let words = description.split_whitespace();
+    let words = words.map(|word| if word.len() > 80 { "[long word withheld]" } else { word });
+    words.collect::<Vec<_>>().join(" ").chars().take(400).collect()
+}
+
+#[cfg(test)]
+mod tests;

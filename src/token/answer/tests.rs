@@ -1,0 +1,216 @@
+use http::HeaderValue;
+
+use super::*;
+use crate::token::Class;
+
+/// 2023-11-14T22:13:20Z.
+const NOW: Duration = Duration::from_secs(1_700_000_000);
+
+fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Result<Grant, TokenError> {
+    let headers = headers.iter().map(|(name, value)| {
+        (http::HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap())
+    });
+    read(status, &headers.collect(), body.as_bytes(), NOW)
+}
+
+fn success(fields: &str) -> Result<Grant, TokenError> {
+    answer(200, &[], &format!(r#"{{"token_type":"Bearer","access_token":"x.y.z",{fields}}}"#))
+}
+
+#[test]
+fn lifetimes_come_in_many_spellings() {
+    let rows = [
+        (r#""expires_in":3599"#, 3599, None),
+        (r#""expires_in":3599,"ext_expires_in":3599,"refresh_in":1800"#, 3599, Some(1800)),
+        (r#""expires_in":"3599","refresh_in":"1800""#, 3599, Some(1800)),
+        (r#""expires_in":3599.9,"refresh_in":1800.5"#, 3599, Some(1800)),
+        (r#""expires_in":" 3.5e3 ","refresh_in":" 1800.0 ""#, 3500, Some(1800)),
+        (r#""expires_in":3599,"refresh_in":null"#, 3599, None),
+        (r#""expires_in":3599,"refresh_in":-1"#, 3599, None),
+        (r#""expires_in":3599,"refresh_in":0"#, 3599, None),
+        (r#""expires_in":3599,"refresh_in":"soon""#, 3599, None),
+        (r#""expires_in":1e300,"refresh_in":1e300"#, 86_400, Some(86_400)),
+    ];
+    for (fields, expires_in, refresh_in) in rows {
+        let grant = success(fields).expect(fields);
+        assert_eq!(grant.expires_in, Duration::from_secs(expires_in), "{fields}");
+        assert_eq!(grant.refresh_in, refresh_in.map(Duration::from_secs), "{fields}");
+    }
+    answer(200, &[], r#"{"token_type":"bearer","access_token":"x","expires_in":1}"#).expect("any case");
+}
+
+#[test]
+fn an_answer_of_no_use_is_a_passing_failure() {
+    let token = r#""token_type":"Bearer","access_token":"s3cr3t""#;
+    let rows = [
+        (String::new(), "empty"),
+        ("  ".into(), "not JSON"),
+        ("<html><body>Sign in</body></html>".into(), "not JSON"),
+        ("{".into(), "not JSON"),
+        ("\u{feff}{}".into(), "not JSON"),
+        ("[".repeat(60_000), "not JSON"),
+        ("[]".into(), "token_type"),
+        ("{}".into(), "token_type"),
+        (r#"{"token_type":"pop","access_token":"s3cr3t","expires_in":60}"#.into(), "token_type"),
+        (r#"{"access_token":"s3cr3t","expires_in":60}"#.into(), "token_type"),
+        (format!("{{{token}}}"), "expires_in"),
+        (format!(r#"{{{token},"expires_in":null}}"#), "expires_in"),
+        (format!(r#"{{{token},"expires_in":"NaN"}}"#), "expires_in"),
+        (format!(r#"{{{token},"expires_in":"inf"}}"#), "expires_in"),
+        (format!(r#"{{{token},"expires_in":"an hour"}}"#), "expires_in"),
+        (format!(r#"{{{token},"expires_in":[60]}}"#), "expires_in"),
+        (format!(r#"{{{token},"expires_in":0}}"#), "expired on arrival"),
+        (format!(r#"{{{token},"expires_in":-5}}"#), "expired on arrival"),
+        (format!(r#"{{{token},"expires_in":"-1e300"}}"#), "expired on arrival"),
+        (r#"{"token_type":"Bearer","expires_in":60}"#.into(), "access_token is missing"),
+        (r#"{"token_type":"Bearer","expires_in":60,"access_token":7}"#.into(), "access_token is missing"),
+        (r#"{"token_type":"Bearer","expires_in":60,"access_token":""}"#.into(), "characters"),
+        (r#"{"token_type":"Bearer","expires_in":60,"access_token":"s3cr3t\r\nx: y"}"#.into(), "characters"),
+        (r#"{"token_type":"Bearer","expires_in":60,"access_token":"s3cr3t é"}"#.into(), "characters"),
+    ];
+    for (body, fault) in rows {
+        let error = answer(200, &[], &body).expect_err(fault);
+        assert_eq!((error.class, error.status), (Class::Transient, Some(200)), "{body:.80}");
+        assert!(error.summary.contains(fault), "{body:.80}: {}", error.summary);
+        assert!(!format!("{error:?}").contains("s3cr3t"), "{error:?}");
+    }
+}
+
+const TRACE: &str = "0000aaaa-11bb-cccc-dd22-eeeeee333333";
+const CORRELATION: &str = "aaaa0000-bb11-2222-33cc-444444dddddd";
+
+fn description(separator: &str) -> String {
+    let parts = [
+        "AADSTS700016: Application with identifier 'app' was not found in the directory 'Contoso'.",
+        &format!("Trace ID: {TRACE}"),
+        &format!("Correlation ID: {CORRELATION}"),
+        "Timestamp: 2023-11-14 22:13:20Z",
+    ];
+    parts.join(separator)
+}
+
+#[test]
+fn the_number_and_the_ids_are_found_in_fields_or_in_the_description() {
+    let fields = format!(r#","error_codes":[700016],"trace_id":"{TRACE}","correlation_id":"{CORRELATION}""#);
+    let rows = [
+        (description(r"\r\n"), String::new()),
+        (description(" "), String::new()),
+        ("AADSTS700016: not found".into(), fields.clone()),
+        (String::new(), fields),
+    ];
+    for (description, fields) in rows {
+        let body =
+            format!(r#"{{"error":"unauthorized_client","error_description":"{description}"{fields}}}"#);
+        let error = answer(400, &[], &body).unwrap_err();
+        assert_eq!((error.class, error.status, error.code), (Class::Permanent, Some(400), Some(700_016)));
+        assert_eq!(error.error.as_deref(), Some("unauthorized_client"));
+        assert_eq!(error.trace_id.as_deref(), Some(TRACE), "{body}");
+        assert_eq!(error.correlation_id.as_deref(), Some(CORRELATION), "{body}");
+        assert_eq!(
+            error.summary,
+            "Entra ID gave no token: AADSTS700016, the application was not found in this tenant"
+        );
+        assert_eq!(error.hints, ["check AZURE_CLIENT_ID and AZURE_TENANT_ID"]);
+    }
+}
+
+#[test]
+fn every_documented_number_reaches_its_remedy() {
+    for remedy in remedies::REMEDIES {
+        let body = format!(r#"{{"error":"invalid_client","error_codes":[{}]}}"#, remedy.code);
+        let error = answer(401, &[], &body).unwrap_err();
+        assert_eq!(error.class == Class::Transient, remedies::passes(remedy.code), "{}", remedy.code);
+        assert!(error.summary.ends_with(remedy.meaning), "{}", error.summary);
+        assert!(error.hints.contains(&remedy.action.to_owned()), "{:?}", error.hints);
+    }
+    let unknown = answer(400, &[], r#"{"error":"invalid_grant","error_codes":[12345]}"#).unwrap_err();
+    assert_eq!(unknown.summary, "Entra ID gave no token: AADSTS12345");
+    assert_eq!(unknown.hints, ["see https://login.microsoftonline.com/error?code=12345"]);
+}
+
+#[test]
+fn strange_refusals_pass() {
+    let rows = [
+        (429, "Too Many Requests", "the token endpoint answered 429"),
+        (503, "", "the token endpoint answered 503"),
+        (403, "<html>Blocked by policy</html>", "the token endpoint answered 403"),
+        (302, "", "the token endpoint answered 302"),
+        (204, "", "the token endpoint answered 204"),
+        (400, r#"{"error":{"code":"x"}}"#, "the token endpoint answered 400"),
+        (400, r#"{"error":"a\r\nb"}"#, "the token endpoint answered 400"),
+        (502, r#"{"error":"bad_gateway"}"#, "the token endpoint answered 502, bad_gateway"),
+        (400, r#"{"error_codes":[-1]}"#, "the token endpoint answered 400"),
+        (400, r#"{"error_codes":[99999999999]}"#, "the token endpoint answered 400"),
+        (400, r#"{"error_codes":{},"error_description":"AADSTS"}"#, "the token endpoint answered 400"),
+        (400, r#"{"trace_id":"é","error_description":"Trace ID:"}"#, "the token endpoint answered 400"),
+    ];
+    for (status, body, summary) in rows {
+        let error = answer(status, &[], body).unwrap_err();
+        assert_eq!((error.class, error.summary.as_str()), (Class::Transient, summary), "{body}");
+        assert_eq!((error.code, error.trace_id), (None, None), "{body}");
+    }
+}
+
+#[test]
+fn how_long_entra_wants_to_be_left_alone() {
+    let date = ("date", "Tue, 14 Nov 2023 22:00:00 GMT");
+    let later = "Tue, 14 Nov 2023 22:01:30 GMT";
+    let rows: [(_, &[_], _); 12] = [
+        (429, &[("retry-after", "60")], Some(60)),
+        (503, &[("retry-after", " 17 ")], Some(17)),
+        (503, &[("retry-after", "0")], Some(0)),
+        (503, &[("retry-after", "86400")], Some(3600)),
+        (503, &[("retry-after", "99999999999999999999999")], Some(3600)),
+        (503, &[("retry-after", later), date], Some(90)),
+        (503, &[("retry-after", "Tue, 14 Nov 2023 22:13:30 GMT")], Some(10)),
+        (503, &[("retry-after", later)], Some(0)),
+        (503, &[("retry-after", "soon")], None),
+        (503, &[("retry-after", "-5")], None),
+        (503, &[("retry-after", "é")], None),
+        (503, &[], None),
+    ];
+    for (status, headers, expected) in rows {
+        let error = answer(status, headers, "").unwrap_err();
+        assert_eq!(error.retry_after, expected.map(Duration::from_secs), "{headers:?}");
+    }
+    for (status, body) in [(429, "Too Many Requests"), (400, r#"{"error_codes":[90055]}"#)] {
+        assert_eq!(answer(status, &[], body).unwrap_err().retry_after, Some(WAIT_WHEN_THROTTLED));
+    }
+}
+
+#[test]
+fn a_wrong_clock_is_told_by_how_much() {
+    let body = r#"{"error":"invalid_client","error_description":"AADSTS700024: Client assertion is not within its valid time range."}"#;
+    let rows = [
+        ("Tue, 14 Nov 2023 22:08:20 GMT", 300, "this machine's clock is 300 s ahead of Entra ID's"),
+        ("Tue, 14 Nov 2023 23:13:20 GMT", -3600, "this machine's clock is 3600 s behind Entra ID's"),
+        (
+            "Tue, 14 Nov 2023 22:13:18 GMT",
+            2,
+            "this machine's clock agrees with Entra ID's: see whether it was set a moment ago",
+        ),
+    ];
+    for (date, skew, hint) in rows {
+        let error = answer(401, &[("date", date)], body).unwrap_err();
+        assert_eq!((error.code, error.date_skew), (Some(700_024), Some(skew)));
+        assert_eq!(error.hints, [hint, "set this machine's clock, best by NTP"]);
+    }
+    let without = answer(401, &[], body).unwrap_err();
+    assert_eq!((without.date_skew, without.hints.len()), (None, 1));
+    let other = answer(401, &[("date", rows[0].0)], r#"{"error":"invalid_client"}"#).unwrap_err();
+    assert_eq!(other.date_skew, None, "nobody asked");
+}
+
+#[test]
+fn what_entra_says_is_kept_for_the_log_but_for_an_assertion() {
+    let assertion = format!("eyJ.{}", "x".repeat(300));
+    let body = format!(
+        r#"{{"error":"invalid_client","error_description":"AADSTS50027: bad\r\ntoken {assertion} {}"}}"#,
+        "word ".repeat(500)
+    );
+    let error = answer(401, &[], &body).unwrap_err();
+    let detail = error.detail.clone().unwrap();
+    assert!(detail.starts_with("AADSTS50027: bad token [long word withheld] word"), "{detail}");
+    assert_eq!(detail.len(), 400);
+    assert!(!format!("{error:?}").contains("xxx"));
+}

@@ -1,0 +1,115 @@
+//! What Entra ID grants, and the token as requests carry it.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::HeaderValue;
+use zeroize::Zeroizing;
+
+use super::schedule;
+use crate::clock::Moment;
+
+/// A successful answer (RFC 6749 section 5.1), checked.
+pub struct Grant {
+    bearer: HeaderValue,
+    /// How long the token lives from the request on; more than zero.
+    pub expires_in: Duration,
+    /// When Entra ID wants it replaced, from the request on.
+    pub refresh_in: Option<Duration>,
+}
+
+impl Grant {
+    /// A grant of this token, or none when it cannot stand in a header (RFC 6750 section 2.1) or `expires_in` is zero.
+    pub fn new(access_token: &str, expires_in: Duration, refresh_in: Option<Duration>) -> Option<Self> {
+        let legal = !access_token.is_empty() && access_token.bytes().all(|byte| byte.is_ascii_graphic());
+        if !legal || expires_in.is_zero() {
+            return None;
+        }
+        // The header value itself cannot be wiped; it is shared with the HTTP client's buffers anyway.
+        let text = Zeroizing::new(format!("Bearer {access_token}"));
+        let mut bearer = HeaderValue::from_str(&text).ok()?;
+        bearer.set_sensitive(true);
+        Some(Self { bearer, expires_in, refresh_in })
+    }
+}
+
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant").field("expires_in", &self.expires_in).finish_non_exhaustive()
+    }
+}
+
+/// An access token, shared as `Arc<Token>` with every request that carries it.
+///
+/// Its end is told on the boot clock alone. That clock goes on while the process is stopped and the machine is
+/// suspended, and nobody can set it; a wall clock that jumps would expire a good token or revive a dead one. What
+/// the boot clock misses, a paused virtual machine, the destination's 401 tells ([`TokenStore::reject`]).
+///
+/// [`TokenStore::reject`]: super::TokenStore::reject
+pub struct Token {
+    bearer: HeaderValue,
+    requested: Moment,
+    usable_until: Moment,
+    expires: Moment,
+}
+
+impl Token {
+    /// Expiry counts from the instant before the request was sent, so that a slow answer cannot lengthen it.
+    pub(super) fn new(grant: Grant, requested: Moment) -> Self {
+        let expires = requested.after(grant.expires_in);
+        let usable_until = expires.before(schedule::margin(grant.expires_in));
+        Self { bearer: grant.bearer, requested, usable_until, expires }
+    }
+
+    /// `Bearer …`, the value for `Authorization` (RFC 6750 section 2.1), marked sensitive.
+    pub fn bearer(&self) -> &HeaderValue {
+        &self.bearer
+    }
+
+    /// How long ago it was requested.
+    pub fn age(&self, now: Moment) -> Duration {
+        now.since(self.requested)
+    }
+
+    /// How long it may still be sent; zero when it may not.
+    pub fn usable_for(&self, now: Moment) -> Duration {
+        self.usable_until.since(now)
+    }
+
+    /// How long until it expires; zero when it has.
+    pub fn expires_in(&self, now: Moment) -> Duration {
+        self.expires.since(now)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(hidden)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_token_that_fits_a_header_is_granted() {
+        let hour = Duration::from_secs(3600);
+        for good in ["x", "eyJ0.eyJh.c2ln-_~+/=="] {
+            assert!(Grant::new(good, hour, None).is_some(), "{good}");
+        }
+        for bad in ["", "a b", "a\r\nb: c", "a\u{7f}", "a\tb", "é"] {
+            assert!(Grant::new(bad, hour, None).is_none(), "{bad:?}");
+        }
+        assert!(Grant::new("x", Duration::ZERO, None).is_none());
+    }
+
+    #[test]
+    fn debug_hides_the_token() {
+        let grant = Grant::new("s3cr3t", Duration::from_secs(60), None).unwrap();
+        assert!(!format!("{grant:?}{:?}", grant.bearer).contains("s3cr3t"));
+        let token = Token::new(grant, crate::clock::Clock::system().now());
+        assert!(!format!("{token:?}{:?}", token.bearer()).contains("s3cr3t"));
+        assert_eq!(token.bearer(), "Bearer s3cr3t");
+    }
+}

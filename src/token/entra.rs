@@ -1,0 +1,121 @@
+//! The token request: one POST to Entra ID, never redirected, never repeated here.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::http::Response;
+use zeroize::Zeroizing;
+
+use super::error::TokenError;
+use super::{Endpoint, Grant, answer, form, random};
+use crate::clock::Clock;
+use crate::log;
+use crate::secret::Secret;
+use crate::upstream::Fault;
+
+const USER_AGENT: &str = concat!("auth-proxy/", env!("CARGO_PKG_VERSION"));
+/// From the first byte out to the last byte in; MSAL Go waits as long.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// A real answer has 2 to 10 KiB.
+const LARGEST_ANSWER: usize = 64 * 1024;
+const LONGEST_DETAIL: usize = 300;
+
+/// Entra ID's token endpoint (RFC 6749 section 4.4, with the assertion of RFC 7523 section 2.2).
+#[derive(Debug)]
+pub struct Entra {
+    agent: Agent,
+    clock: Clock,
+    token_url: String,
+    client_id: String,
+    scope: String,
+    timeout: Duration,
+}
+
+impl Entra {
+    /// The endpoint at `token_url`, reached through `agent`, which must neither follow redirects nor make errors
+    /// of statuses.
+    pub fn new(agent: Agent, clock: Clock, token_url: &str, client_id: &str, scope: &str) -> Self {
+        let (token_url, client_id, scope) = (token_url.into(), client_id.into(), scope.into());
+        Self { agent, clock, token_url, client_id, scope, timeout: TIMEOUT }
+    }
+
+    fn post(&self, body: &str, request_id: &str) -> Result<Grant, TokenError> {
+        let request = self
+            .agent
+            .post(&self.token_url)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("accept", "application/json")
+            .header("user-agent", USER_AGENT)
+            .header("client-request-id", request_id)
+            // Tells Entra ID that we honour 429 and Retry-After.
+            .header("x-ms-lib-capability", "retry-after, h429");
+        let request = request.config().timeout_global(Some(self.timeout)).build();
+        let mut response = request.send(body).map_err(|error| unreached(&error))?;
+        let status = response.status().as_u16();
+        let body = match read(&mut response) {
+            // A refusal says enough by its status and headers.
+            Err(_) if status != 200 => Zeroizing::default(),
+            body => body?,
+        };
+        answer::read(status, response.headers(), &body, self.clock.unix())
+    }
+}
+
+impl Endpoint for Entra {
+    fn request(&mut self, assertion: &Secret<String>) -> Result<Grant, TokenError> {
+        let body = form::encode(&[
+            ("client_id", &self.client_id),
+            ("scope", &self.scope),
+            ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+            ("client_assertion", assertion.expose()),
+            ("grant_type", "client_credentials"),
+        ]);
+        let request_id = random::uuid();
+        log::debug("token request", &[("url", &self.token_url), ("client_request_id", &request_id)]);
+        self.post(&body, &request_id).map_err(|error| TokenError { request_id: Some(request_id), ..error })
+    }
+}
+
+fn read(response: &mut Response<ureq::Body>) -> Result<Zeroizing<Vec<u8>>, TokenError> {
+    let mut body = Zeroizing::new(Vec::with_capacity(LARGEST_ANSWER + 1));
+    let mut reader = response.body_mut().as_reader().take(LARGEST_ANSWER as u64 + 1);
+    reader.read_to_end(&mut body).map_err(|error| unreached(&ureq::Error::from(error)))?;
+    if body.len() > LARGEST_ANSWER {
+        let summary = format!("the token endpoint's answer is larger than {} KiB", LARGEST_ANSWER / 1024);
+        return Err(TokenError {
+            status: Some(response.status().as_u16()),
+            ..TokenError::transient(summary)
+        });
+    }
+    Ok(body)
+}
+
+/// No answer, or half of one.
+fn unreached(error: &ureq::Error) -> TokenError {
+    let fault = Fault::inside(error);
+    let summary = match (fault, error) {
+        (Some(Fault::Resolve { .. }), _) => "the name of the token endpoint could not be resolved",
+        (Some(Fault::Connect { .. }), _) => "the token endpoint could not be connected",
+        (Some(Fault::ConnectTimeout { .. }), _) => "the token endpoint could not be connected in time",
+        (Some(Fault::EgressProxy { .. }), _) => "the egress proxy gave no connection to the token endpoint",
+        (Some(Fault::Tls { .. }), _) => "there is no trusted TLS connection to the token endpoint",
+        (_, ureq::Error::Timeout(_)) => "the token endpoint did not answer in time",
+        _ => "the connection to the token endpoint failed",
+    };
+    let hint = match (fault, error) {
+        (None, ureq::Error::Timeout(_)) => {
+            Some("see whether a firewall or proxy holds the answer back".into())
+        }
+        _ => fault.and_then(Fault::hint),
+    };
+    let detail = fault.map_or_else(|| error.to_string(), Fault::to_string);
+    TokenError {
+        hints: hint.into_iter().collect(),
+        detail: Some(detail.chars().take(LONGEST_DETAIL).collect()),
+        ..TokenError::transient(summary)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Instant;
+
+use super::*;
+use crate::token::test_kit::Bench;
+use crate::token::{Class, Refresher};
+
+/// A server on loopback that gives each connection the next answer, then closes it.
+struct Server {
+    url: String,
+    requests: Receiver<(Vec<String>, String)>,
+}
+
+impl Server {
+    fn answering(answers: Vec<Vec<u8>>) -> Self {
+        Self::new(move |listener, seen| {
+            for answer in answers {
+                let mut client = listener.accept().unwrap().0;
+                seen.send(receive(&client)).unwrap();
+                // The client may have had enough.
+                let _ = client.write_all(&answer);
+            }
+        })
+    }
+
+    fn new(serve: impl FnOnce(TcpListener, Sender<(Vec<String>, String)>) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/tenant/oauth2/v2.0/token", listener.local_addr().unwrap());
+        let (sender, requests) = channel();
+        thread::spawn(move || serve(listener, sender));
+        Self { url, requests }
+    }
+}
+
+/// The head's lines and the body of one request.
+fn receive(client: &TcpStream) -> (Vec<String>, String) {
+    let mut reader = BufReader::new(client);
+    let mut head = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        match line.trim_end() {
+            "" => break,
+            line => head.push(line.to_owned()),
+        }
+    }
+    let length = head.iter().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+    let mut body = vec![0; length.parse().unwrap()];
+    reader.read_exact(&mut body).unwrap();
+    (head, String::from_utf8(body).unwrap())
+}
+
+fn entra(url: &str) -> Entra {
+    let agent = Agent::config_builder().http_status_as_error(false).max_redirects(0).proxy(None);
+    let agent = Agent::new_with_config(agent.user_agent("").accept("").accept_encoding("").build());
+    Entra::new(agent, Clock::system(), url, "client id", "https://cognitiveservices.azure.com/.default")
+}
+
+fn request(entra: &mut Entra) -> Result<Grant, TokenError> {
+    entra.request(&Secret::new("aaa.bbb.ccc".into()))
+}
+
+fn response(head: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+const GRANTED: &str = r#"{"token_type":"Bearer","expires_in":3599,"access_token":"x.y.z"}"#;
+
+#[test]
+fn one_post_with_five_fields_and_the_headers_that_entra_knows() {
+    let server = Server::answering(vec![response("200 OK", GRANTED); 2]);
+    let mut entra = entra(&server.url);
+    assert_eq!(request(&mut entra).unwrap().expires_in, Duration::from_secs(3599));
+    let (head, body) = server.requests.recv().unwrap();
+    assert_eq!(
+        body,
+        "client_id=client+id&scope=https%3A%2F%2Fcognitiveservices.azure.com%2F.default&\
+         client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&\
+         client_assertion=aaa.bbb.ccc&grant_type=client_credentials"
+    );
+    assert_eq!(head[0], "POST /tenant/oauth2/v2.0/token HTTP/1.1");
+    let id = |head: &[String]| -> String {
+        head.iter().find_map(|line| line.strip_prefix("client-request-id: ")).expect("an id").to_owned()
+    };
+    let mut lines: Vec<&str> = head[1..].iter().map(String::as_str).collect();
+    lines.sort_unstable();
+    let host = server.url.split('/').nth(2).unwrap();
+    let expected = [
+        "accept: application/json",
+        &format!("client-request-id: {}", id(&head)),
+        &format!("content-length: {}", body.len()),
+        "content-type: application/x-www-form-urlencoded",
+        &format!("host: {host}"),
+        &format!("user-agent: auth-proxy/{}", env!("CARGO_PKG_VERSION")),
+        "x-ms-lib-capability: retry-after, h429",
+    ];
+    assert_eq!(lines, expected);
+    request(&mut entra).unwrap();
+    assert_ne!(id(&server.requests.recv().unwrap().0), id(&head), "a new id each time");
+}
+
+#[test]
+fn a_refusal_is_read_whole() {
+    let body = r#"{"error":"invalid_client","error_codes":[700027],"trace_id":"0-a","error_description":"AADSTS700027: aaa.bbb.ccc"}"#;
+    let server = Server::answering(vec![response("401 Unauthorized\r\nretry-after: 9", body)]);
+    let error = request(&mut entra(&server.url)).unwrap_err();
+    assert_eq!((error.class, error.status, error.code), (Class::Permanent, Some(401), Some(700_027)));
+    assert_eq!((error.trace_id.as_deref(), error.retry_after), (Some("0-a"), Some(Duration::from_secs(9))));
+    let (head, _) = server.requests.recv().unwrap();
+    let id = error.request_id.expect("the id that was sent");
+    assert!(head.contains(&format!("client-request-id: {id}")));
+}
+
+/// Answers that hold no token, each with a part of what is said about it.
+fn useless() -> Vec<(Vec<u8>, &'static str)> {
+    let large = "x".repeat(LARGEST_ANSWER + 1);
+    vec![
+        (response("200 OK", ""), "it is empty"),
+        (response("200 OK", "<html>"), "it is not JSON"),
+        (response("200 OK", &large), "larger than 64 KiB"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{".to_vec(), "the connection"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".to_vec(), "the connection"),
+        (b"SSH-2.0-x\r\n".to_vec(), "the connection"),
+        (Vec::new(), "the connection"),
+        (response("307 Moved\r\nlocation: http://127.0.0.1:1/", ""), "answered 307"),
+    ]
+}
+
+#[test]
+fn answers_of_no_use_are_passing_failures() {
+    let rows = useless();
+    let server = Server::answering(rows.iter().map(|(answer, _)| answer.clone()).collect());
+    let mut entra = entra(&server.url);
+    for (_, fault) in rows {
+        let error = request(&mut entra).expect_err(fault);
+        assert_eq!(error.class, Class::Transient, "{error:?}");
+        assert!(error.summary.contains(fault), "{fault}: {error:?}");
+        assert!(!format!("{error:?}").contains("aaa.bbb.ccc"), "{error:?}");
+    }
+}
+
+#[test]
+fn answers_of_no_use_leave_the_old_token_in_use() {
+    let expired = response("200 OK", &GRANTED.replace("3599", "0"));
+    let useless = useless().into_iter().map(|(answer, _)| answer).chain([expired]);
+    let good = response("200 OK", GRANTED);
+    let server = Server::answering(std::iter::once(good).chain(useless).collect());
+    let bench = Bench::new();
+    let (source, _) = bench.parts();
+    let mut refresher = Refresher::new(Arc::clone(&bench.store), source, Box::new(entra(&server.url)));
+    refresher.step();
+    for failures in 1..=9 {
+        // Time for the next attempt, whatever the jitter.
+        let due = bench.store.next_attempt().since(bench.store.clock().now());
+        bench.hands.advance(due + Duration::from_millis(1));
+        refresher.step();
+        assert_eq!(bench.bearer().as_deref(), Some("Bearer x.y.z"));
+        let status = bench.store.status();
+        assert_eq!((status.successes, status.failures), (1, failures));
+        assert!(status.last_error.is_some());
+    }
+}
+
+#[test]
+fn a_refusal_with_a_broken_body_still_has_its_status() {
+    let large = "x".repeat(LARGEST_ANSWER + 1);
+    let server = Server::answering(vec![
+        response("503 Busy\r\nretry-after: 7", &large),
+        b"HTTP/1.1 429 No\r\nretry-after: 8\r\ncontent-length: 100\r\n\r\nToo".to_vec(),
+    ]);
+    let mut entra = entra(&server.url);
+    for (status, wait) in [(503, 7), (429, 8)] {
+        let error = request(&mut entra).unwrap_err();
+        assert_eq!((error.status, error.retry_after), (Some(status), Some(Duration::from_secs(wait))));
+    }
+}
+
+#[test]
+fn an_answer_that_drips_is_given_up() {
+    let server = Server::new(|listener, seen| {
+        let mut client = listener.accept().unwrap().0;
+        seen.send(receive(&client)).unwrap();
+        let mut drip = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n".to_vec();
+        while client.write_all(&drip).is_ok() {
+            drip = b" ".to_vec();
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let mut entra = entra(&server.url);
+    entra.timeout = Duration::from_millis(300);
+    let asked = Instant::now();
+    let error = request(&mut entra).unwrap_err();
+    assert_eq!(error.summary, "the token endpoint did not answer in time");
+    assert!((Duration::from_millis(250)..Duration::from_secs(3)).contains(&asked.elapsed()));
+}
+
+#[test]
+fn an_answer_without_end_is_cut_off() {
+    let server = Server::new(|listener, seen| {
+        let mut client = listener.accept().unwrap().0;
+        seen.send(receive(&client)).unwrap();
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        while client.write_all(&[b'x'; 4096]).is_ok() {}
+    });
+    let mut entra = entra(&server.url);
+    entra.timeout = Duration::from_secs(3);
+    assert_eq!(request(&mut entra).unwrap_err().summary, "the token endpoint's answer is larger than 64 KiB");
+}
+
+#[test]
+fn nobody_there_is_a_passing_failure() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let error = request(&mut entra(&format!("http://127.0.0.1:{port}/"))).unwrap_err();
+    assert_eq!((error.class, error.status), (Class::Transient, None));
+    assert!(error.detail.is_some() && error.request_id.is_some());
+}
+
+#[test]
+fn faults_on_the_way_have_a_remedy() {
+    let host = || String::from("login.test");
+    let rows = [
+        (Fault::Resolve { host: host(), cause: "no such name".into() }, "resolved", "DNS"),
+        (
+            Fault::Connect { host: host(), cause: std::io::ErrorKind::ConnectionRefused.into() },
+            "could not be connected",
+            "HTTPS_PROXY",
+        ),
+        (
+            Fault::ConnectTimeout { host: host(), after: Duration::from_secs(10) },
+            "connected in time",
+            "HTTPS_PROXY",
+        ),
+        (Fault::EgressProxy { proxy: host(), cause: "407".into() }, "egress proxy", "HTTPS_PROXY"),
+    ];
+    for (fault, summary, hint) in rows {
+        let error = unreached(&fault.into());
+        assert_eq!(error.class, Class::Transient);
+        assert!(error.summary.contains(summary), "{error:?}");
+        assert!(error.hints[0].contains(hint), "{error:?}");
+        assert!(error.detail.unwrap().contains("login.test"));
+    }
+}

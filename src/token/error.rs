@@ -1,0 +1,137 @@
+//! Why no token came. Holds neither assertion nor token nor body, so that it can be logged whole.
+
+use std::time::Duration;
+
+use super::remedies;
+use crate::report::Problem;
+
+/// Whether trying again may help by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// It may: Entra ID or the way to it is out of order.
+    Transient,
+    /// It will not, until a person changes something.
+    Permanent,
+}
+
+/// A token request that gave no token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenError {
+    /// Decided from status and `error`, not from the description.
+    pub class: Class,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// The number in `AADSTSnnn`.
+    pub code: Option<u32>,
+    /// `error` of RFC 6749 section 5.2.
+    pub error: Option<String>,
+    /// What failed, one sentence of ours without a full stop, fit for callers.
+    pub summary: String,
+    /// What to do about it, one line each.
+    pub hints: Vec<String>,
+    /// What the other side said, shortened; for the log alone.
+    pub detail: Option<String>,
+    /// With this Entra ID's support finds the request.
+    pub trace_id: Option<String>,
+    /// As `trace_id`, for several requests.
+    pub correlation_id: Option<String>,
+    /// The `client-request-id` that we sent.
+    pub request_id: Option<String>,
+    /// How long Entra ID wants to be left alone.
+    pub retry_after: Option<Duration>,
+    /// How many seconds our clock is ahead of Entra ID's, when the time may be the cause.
+    pub date_skew: Option<i64>,
+}
+
+impl TokenError {
+    /// An error of this class, with nothing known but what failed.
+    pub fn new(class: Class, summary: impl Into<String>) -> Self {
+        Self {
+            class,
+            status: None,
+            code: None,
+            error: None,
+            summary: summary.into(),
+            hints: Vec::new(),
+            detail: None,
+            trace_id: None,
+            correlation_id: None,
+            request_id: None,
+            retry_after: None,
+            date_skew: None,
+        }
+    }
+
+    /// An error that may pass by itself.
+    pub fn transient(summary: impl Into<String>) -> Self {
+        Self::new(Class::Transient, summary)
+    }
+
+    /// The same error as `other`, as far as a person needs to be told again.
+    pub(super) fn same_as(&self, other: &Self) -> bool {
+        (self.class, self.code, &self.summary) == (other.class, other.code, &other.summary)
+    }
+}
+
+/// No assertion could be made: that stays so until the file changes.
+impl From<Problem> for TokenError {
+    fn from(problem: Problem) -> Self {
+        Self { hints: problem.hints, ..Self::new(Class::Permanent, problem.message) }
+    }
+}
+
+/// Transient or permanent, from the status and `error` (RFC 6749 section 5.2); the AADSTS number only says that
+/// an error which looks permanent is known to pass.
+pub(super) fn classify(status: u16, error: Option<&str>, code: Option<u32>) -> Class {
+    let passing = matches!(status, 408 | 429 | 500..) || code.is_some_and(remedies::passes);
+    match error {
+        Some(
+            "invalid_client"
+            | "unauthorized_client"
+            | "invalid_request"
+            | "invalid_scope"
+            | "invalid_resource"
+            | "invalid_grant"
+            | "unsupported_grant_type"
+            | "interaction_required",
+        ) if !passing => Class::Permanent,
+        // Not Entra ID's vocabulary: a gateway on the way, whose mood may change.
+        _ => Class::Transient,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes() {
+        use Class::{Permanent, Transient};
+        let rows = [
+            (401, Some("invalid_client"), Some(700_027), Permanent),
+            (400, Some("unauthorized_client"), Some(700_016), Permanent),
+            (400, Some("invalid_request"), None, Permanent),
+            (400, Some("invalid_scope"), None, Permanent),
+            (400, Some("invalid_resource"), None, Permanent),
+            (400, Some("invalid_grant"), None, Permanent),
+            (400, Some("unsupported_grant_type"), None, Permanent),
+            (400, Some("interaction_required"), None, Permanent),
+            (400, Some("temporarily_unavailable"), None, Transient),
+            (400, Some("server_error"), None, Transient),
+            (400, Some("invalid_request"), Some(90_033), Transient),
+            (400, Some("invalid_request"), Some(90_055), Transient),
+            (400, Some("invalid_grant"), Some(50_196), Transient),
+            (408, Some("invalid_request"), None, Transient),
+            (429, Some("invalid_client"), None, Transient),
+            (500, Some("invalid_client"), Some(700_027), Transient),
+            (503, Some("temporarily_unavailable"), Some(90_033), Transient),
+            (403, Some("Forbidden"), None, Transient),
+            (404, None, None, Transient),
+            (200, None, None, Transient),
+            (302, None, None, Transient),
+        ];
+        for (status, error, code, expected) in rows {
+            assert_eq!(classify(status, error, code), expected, "{status} {error:?} {code:?}");
+        }
+    }
+}

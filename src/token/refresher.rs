@@ -1,0 +1,164 @@
+//! Keeps the token fresh: a step that decides and acts, and a loop around it that cannot end but by order.
+
+mod tell;
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use super::bearer::{Grant, Token};
+use super::error::{Class, TokenError};
+use super::schedule::{self, Setback};
+use super::{Endpoint, TokenStore, random};
+use crate::clock::{Clock, Moment};
+use crate::identity::AssertionSource;
+
+/// How often the certificate file is looked at: a `stat`.
+const LOOK: Duration = Duration::from_secs(10);
+/// The same while nothing but a new file may help.
+const LOOK_WHEN_STUCK: Duration = Duration::from_secs(2);
+/// A new certificate is proven soon, while the old token still serves; not at once, for files are often written
+/// one after another.
+const PROVE_AFTER: Duration = Duration::from_secs(3);
+
+/// The one writer of the [`TokenStore`].
+pub struct Refresher {
+    store: Arc<TokenStore>,
+    clock: Clock,
+    source: Box<dyn AssertionSource>,
+    endpoint: Box<dyn Endpoint>,
+    jitter: fn() -> f64,
+    /// The last failure, and how many of its class came in a row; none after a success.
+    setback: Option<(TokenError, u32)>,
+    /// What Entra ID's `Retry-After` forbids, whatever happens meanwhile.
+    not_before: Moment,
+}
+
+impl Refresher {
+    /// A refresher that has not begun.
+    pub fn new(
+        store: Arc<TokenStore>,
+        source: Box<dyn AssertionSource>,
+        endpoint: Box<dyn Endpoint>,
+    ) -> Self {
+        let clock = store.clock().clone();
+        let not_before = clock.now();
+        Self { store, clock, source, endpoint, jitter: random::unit, setback: None, not_before }
+    }
+
+    /// Starts the thread `token-refresher`. It ends after [`TokenStore::stop`], once an attempt in flight is over;
+    /// should it end otherwise, [`TokenStore::died`] says so.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub fn spawn(self) -> io::Result<JoinHandle<()>> {
+        Builder::new().name("token-refresher".into()).spawn(move || self.run())
+    }
+
+    fn run(mut self) {
+        let obituary = Obituary(Arc::clone(&self.store));
+        obituary.0.refresher_runs();
+        loop {
+            let wake = self.step();
+            if !self.store.sleep(wake) {
+                return;
+            }
+        }
+    }
+
+    /// Does what is due and tells when to look again.
+    pub(super) fn step(&mut self) -> Moment {
+        self.mind_the_file();
+        if self.store.due() {
+            self.refresh();
+        }
+        let stuck = self.setback.as_ref().is_some_and(|(failure, _)| failure.class == Class::Permanent);
+        let look = self.clock.now().after(if stuck { LOOK_WHEN_STUCK } else { LOOK });
+        self.store.next_attempt().min(look)
+    }
+
+    fn mind_the_file(&mut self) {
+        if !caught(|| self.source.changed()).unwrap_or(false) {
+            return;
+        }
+        let attempt = match self.setback {
+            Some(_) => self.clock.now().max(self.not_before),
+            None => self.clock.now().after(PROVE_AFTER),
+        };
+        if attempt < self.store.next_attempt() {
+            tell::file_changed();
+            self.store.plan(attempt);
+        }
+    }
+
+    fn refresh(&mut self) {
+        self.store.begin();
+        let requested = self.clock.now();
+        let outcome = caught(|| self.attempt())
+            .unwrap_or_else(|| Err(TokenError::transient("the token refresh ran into a bug of auth-proxy")))
+            .and_then(|grant| self.still_good(grant, requested));
+        match outcome {
+            Ok(grant) => self.accept(grant, requested),
+            Err(failure) => self.put_off(failure),
+        }
+    }
+
+    /// A fresh assertion for each attempt: Entra ID may refuse a repeated one, and the file may be new.
+    fn attempt(&mut self) -> Result<Grant, TokenError> {
+        let assertion = self.source.assertion()?;
+        self.endpoint.request(&assertion)
+    }
+
+    /// The machine may have slept between request and answer.
+    fn still_good(&self, grant: Grant, requested: Moment) -> Result<Grant, TokenError> {
+        if self.clock.now().since(requested) < grant.expires_in - schedule::margin(grant.expires_in) {
+            return Ok(grant);
+        }
+        Err(TokenError::transient("the token had expired when it arrived"))
+    }
+
+    fn accept(&mut self, grant: Grant, requested: Moment) {
+        let next_in = schedule::refresh_after(grant.expires_in, grant.refresh_in, (self.jitter)());
+        let expires_in = grant.expires_in;
+        self.not_before = requested;
+        self.store.publish(Token::new(grant, requested), requested.after(next_in));
+        tell::success(expires_in, next_in, self.setback.take().as_ref());
+    }
+
+    fn put_off(&mut self, failure: TokenError) {
+        let now = self.clock.now();
+        let failures = match &self.setback {
+            Some((last, failures)) if last.class == failure.class => failures.saturating_add(1),
+            _ => 1,
+        };
+        let time_left = self.store.usable().map_or(Duration::ZERO, |token| token.usable_for(now));
+        let setback = Setback { class: failure.class, failures, time_left, retry_after: failure.retry_after };
+        let next_in = schedule::retry_in(setback, (self.jitter)());
+        self.not_before = now.after(failure.retry_after.unwrap_or_default());
+        self.store.fail(failure.clone(), now.after(next_in));
+        let known = self.setback.as_ref().is_some_and(|(last, _)| last.same_as(&failure));
+        tell::failure(&failure, known, next_in, time_left);
+        self.setback = Some((failure, failures));
+    }
+}
+
+/// Nothing that a step calls may end the loop. The panic hook has reported it already.
+fn caught<T>(call: impl FnOnce() -> T) -> Option<T> {
+    // What a panic left half done is read afresh by the next attempt.
+    catch_unwind(AssertUnwindSafe(call)).ok()
+}
+
+/// Tells the store that the thread is gone, however it went.
+struct Obituary(Arc<TokenStore>);
+
+impl Drop for Obituary {
+    fn drop(&mut self) {
+        self.0.refresher_ended();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,297 @@
+use std::sync::atomic::Ordering;
+
+use super::*;
+use crate::token::test_kit::{Bench, down, granted, refused, secs, throttled};
+
+mod thread;
+
+/// A bench with a refresher that the test steps by hand.
+struct Stepped {
+    bench: Bench,
+    refresher: Refresher,
+}
+
+impl Stepped {
+    fn new() -> Self {
+        let bench = Bench::new();
+        let (source, endpoint) = bench.parts();
+        let mut refresher = Refresher::new(Arc::clone(&bench.store), source, endpoint);
+        refresher.jitter = || 0.5;
+        Self { bench, refresher }
+    }
+
+    /// One that holds this token for so long.
+    fn holding(token: &'static str, lifetime: u64) -> Self {
+        let mut stepped = Self::new();
+        stepped.bench.script.then(granted(token, lifetime));
+        stepped.refresher.step();
+        assert_eq!(stepped.bench.bearer(), Some(format!("Bearer {token}")));
+        stepped
+    }
+
+    /// Lets time pass as the loop does: sleeps from wake to wake.
+    fn run(&mut self, time: Duration) {
+        let clock = self.bench.store.clock().clone();
+        let end = clock.now().after(time);
+        loop {
+            let wake = self.refresher.step().min(end);
+            assert!(wake.since(clock.now()) <= secs(10), "slept too long to notice a suspension");
+            if clock.now() == end {
+                return;
+            }
+            // A set clock has whole milliseconds.
+            self.bench.hands.advance(wake.since(clock.now()).max(Duration::from_millis(1)));
+        }
+    }
+
+    fn requests_during(&mut self, time: Duration) -> u64 {
+        let before = self.bench.script.requests();
+        self.run(time);
+        self.bench.script.requests() - before
+    }
+}
+
+#[test]
+fn a_refresh_that_fails_once_is_made_up_for() {
+    let mut t = Stepped::holding("old", 3600);
+    t.bench.script.then(down);
+    t.bench.script.then(granted("new", 3600));
+    t.run(secs(3269));
+    assert_eq!(t.bench.script.requests(), 1, "five minutes before the end, less the jitter, and not sooner");
+    t.run(secs(2));
+    assert_eq!(t.bench.script.requests(), 3);
+    assert_eq!(t.bench.bearer().as_deref(), Some("Bearer new"));
+    let status = t.bench.store.status();
+    assert_eq!((status.successes, status.failures, status.last_error), (2, 1, None));
+}
+
+#[test]
+fn each_attempt_signs_a_fresh_assertion() {
+    let mut t = Stepped::new();
+    t.bench.script.then(down);
+    t.bench.script.then(down);
+    t.bench.script.then(granted("new", 3600));
+    t.run(secs(5));
+    assert_eq!(t.bench.file.assertions.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn an_expired_token_with_failing_refreshes_is_not_usable() {
+    let mut t = Stepped::holding("old", 60);
+    for _ in 0..100 {
+        t.bench.script.then(down);
+    }
+    t.run(secs(53));
+    let status = t.bench.store.status();
+    assert!(status.unavailable.is_none() && status.last_error.is_some(), "good until its margin");
+    t.run(secs(1));
+    let unavailable = t.bench.store.status().unavailable.expect("it has expired");
+    assert_eq!(
+        unavailable.to_string(),
+        "the access token has expired: the token endpoint could not be connected"
+    );
+    assert!(!unavailable.permanent);
+    assert_eq!(t.bench.bearer(), None);
+    t.bench.script.forget();
+}
+
+#[test]
+fn an_hour_without_entra_costs_no_request_while_the_token_is_good() {
+    let mut t = Stepped::holding("old", 86_400);
+    t.run(secs(43_199));
+    for _ in 0..1000 {
+        t.bench.script.then(down);
+    }
+    let clock = t.bench.store.clock().clone();
+    let end = clock.now().after(secs(3600));
+    while clock.now() < end {
+        t.run(secs(7));
+        assert_eq!(t.bench.bearer().as_deref(), Some("Bearer old"));
+    }
+    let asked = t.bench.script.requests();
+    assert!((60..300).contains(&asked), "backs off: {asked} requests in an hour");
+    assert!(t.bench.store.status().last_error.is_some());
+    t.bench.script.forget();
+}
+
+#[test]
+fn down_past_expiry_it_recovers_within_five_seconds_of_the_return() {
+    let jitters: [fn() -> f64; 3] = [|| 0.0, || 0.5, || 0.999];
+    let returns = [0, 1, 2, 3, 300];
+    for (back_after, jitter) in returns.into_iter().flat_map(|back| jitters.map(|jitter| (back, jitter))) {
+        let mut t = Stepped::holding("old", 600);
+        t.refresher.jitter = jitter;
+        let return_at = t.bench.store.clock().now().after(secs(600 + back_after));
+        for _ in 0..4000 {
+            let clock = t.bench.store.clock().clone();
+            t.bench
+                .script
+                .then(move || if clock.now() < return_at { down() } else { granted("new", 3600)() });
+        }
+        t.run(secs(599 + back_after));
+        assert_eq!(t.bench.bearer(), None);
+        t.run(secs(6));
+        assert_eq!(t.bench.bearer().as_deref(), Some("Bearer new"), "{back_after}");
+        t.bench.script.forget();
+    }
+}
+
+#[test]
+fn a_retry_after_that_still_runs_is_honoured() {
+    let mut t = Stepped::holding("old", 60);
+    t.bench.script.then(throttled(120));
+    t.run(secs(30));
+    assert_eq!(t.bench.script.requests(), 2);
+    t.bench.file.changed.store(true, Ordering::SeqCst);
+    assert_eq!(t.requests_during(secs(119)), 0, "neither expiry nor a new file ends the wait");
+    assert_eq!(t.bench.store.status().unavailable.map(|why| why.retry_after), Some(secs(1)));
+    t.bench.script.then(granted("new", 3600));
+    assert_eq!(t.requests_during(secs(1)), 1);
+}
+
+#[test]
+fn a_permanent_failure_slows_down_and_a_new_file_ends_it_at_once() {
+    let mut t = Stepped::new();
+    for _ in 0..4 {
+        t.bench.script.then(refused);
+    }
+    let found: Vec<u64> = [0, 59, 1, 119, 1, 239, 1, 299].map(|time| t.requests_during(secs(time))).to_vec();
+    assert_eq!(found, [1, 0, 1, 0, 1, 0, 1, 0]);
+    let unavailable = t.bench.store.obtain(secs(1)).unwrap_err();
+    assert_eq!((unavailable.code, unavailable.permanent), (Some(700_016), true));
+    assert_eq!(unavailable.trace_id.as_deref(), Some("trace"));
+    assert_eq!(unavailable.correlation_id.as_deref(), Some("correlation"));
+    assert_eq!(unavailable.remedy.as_deref(), Some("check AZURE_CLIENT_ID"));
+    t.bench.file.changed.store(true, Ordering::SeqCst);
+    t.bench.script.then(granted("new", 3600));
+    t.refresher.step();
+    assert_eq!(t.bench.bearer().as_deref(), Some("Bearer new"));
+}
+
+#[test]
+fn while_stuck_the_file_is_looked_at_every_two_seconds() {
+    let mut t = Stepped::new();
+    t.bench.script.then(refused);
+    let wake = t.refresher.step();
+    assert_eq!(wake.since(t.bench.store.clock().now()), secs(2));
+}
+
+#[test]
+fn a_new_file_is_proven_soon_while_the_old_token_serves() {
+    let mut t = Stepped::holding("old", 3600);
+    t.run(secs(60));
+    t.bench.file.changed.store(true, Ordering::SeqCst);
+    t.bench.script.then(refused);
+    assert_eq!(t.requests_during(secs(13)), 1);
+    assert_eq!(t.bench.bearer().as_deref(), Some("Bearer old"));
+    assert_eq!(t.requests_during(secs(40)), 0, "once per change");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_costs_no_request() {
+    let mut t = Stepped::new();
+    t.bench.file.broken.store(true, Ordering::SeqCst);
+    assert_eq!(t.requests_during(secs(200)), 0);
+    let unavailable = t.bench.store.obtain(secs(1)).unwrap_err();
+    assert_eq!(unavailable.to_string(), "there is no access token yet: the file is empty");
+    assert_eq!(unavailable.remedy.as_deref(), Some("fill it"));
+    t.bench.file.broken.store(false, Ordering::SeqCst);
+    t.bench.file.changed.store(true, Ordering::SeqCst);
+    t.bench.script.then(granted("new", 3600));
+    assert_eq!(t.requests_during(secs(2)), 1);
+}
+
+#[test]
+fn a_thousand_rejects_in_a_minute_cause_one_token_request() {
+    let mut t = Stepped::holding("old", 3600);
+    let token = t.bench.store.usable().unwrap();
+    t.run(secs(61));
+    t.bench.script.then(granted("new", 3600));
+    let mut hopeful = 0;
+    for _ in 0..1000 {
+        let held = t.bench.store.usable().unwrap();
+        hopeful += u32::from(t.bench.store.reject(&held));
+        t.run(Duration::from_millis(60));
+    }
+    assert_eq!((hopeful, t.bench.script.requests()), (1, 2));
+    assert!(t.bench.store.reject(&token), "the newer one is there");
+    assert_eq!(t.bench.store.newer_than(&token, Duration::ZERO).unwrap().bearer(), "Bearer new");
+}
+
+#[test]
+fn requests_without_a_token_cause_none() {
+    let mut t = Stepped::new();
+    t.bench.script.then(refused);
+    t.refresher.step();
+    for _ in 0..1000 {
+        t.bench.store.obtain(secs(5)).unwrap_err();
+        t.run(Duration::from_millis(50));
+    }
+    assert_eq!(t.bench.script.requests(), 1);
+}
+
+#[test]
+fn a_panic_is_a_failed_attempt() {
+    let mut t = Stepped::holding("old", 3600);
+    t.run(secs(3269));
+    t.bench.script.then(|| panic!("on purpose, by a test"));
+    t.bench.script.then(granted("new", 3600));
+    t.run(secs(5));
+    assert_eq!(t.bench.bearer().as_deref(), Some("Bearer new"));
+    assert_eq!(t.bench.store.status().failures, 1);
+}
+
+#[test]
+fn a_suspension_is_noticed_at_the_first_wake() {
+    let mut t = Stepped::holding("old", 3600);
+    t.bench.advance(3600);
+    assert_eq!(t.bench.bearer(), None, "before the refresher has woken");
+    t.bench.script.then(granted("new", 3600));
+    t.refresher.step();
+    assert_eq!(t.bench.bearer().as_deref(), Some("Bearer new"));
+}
+
+#[test]
+fn a_jump_of_the_wall_clock_changes_nothing() {
+    let mut t = Stepped::holding("old", 3600);
+    for unix in [1, 4_000_000_000] {
+        t.bench.hands.jump_unix(unix);
+        assert_eq!(t.requests_during(secs(10)), 0);
+        assert_eq!(t.bench.bearer().as_deref(), Some("Bearer old"));
+    }
+}
+
+#[test]
+fn a_token_that_expires_on_its_way_keeps_the_old_one() {
+    let mut t = Stepped::holding("old", 3600);
+    t.run(secs(3269));
+    t.bench.advance(1);
+    let hands = Arc::clone(&t.bench.hands);
+    t.bench.script.then(move || {
+        hands.advance(secs(55));
+        granted("late", 60)()
+    });
+    t.refresher.step();
+    assert_eq!(t.bench.bearer().as_deref(), Some("Bearer old"));
+    assert!(t.bench.store.status().last_error.unwrap().summary.contains("expired when it arrived"));
+}
+
+#[test]
+fn expiry_counts_from_before_the_request() {
+    let mut t = Stepped::new();
+    let hands = Arc::clone(&t.bench.hands);
+    t.bench.script.then(move || {
+        hands.advance(secs(20));
+        granted("slow", 100)()
+    });
+    t.refresher.step();
+    assert_eq!(t.bench.store.status().expires_in, Some(secs(80)));
+    let until_refresh = t.bench.store.next_attempt().since(t.bench.store.clock().now());
+    assert_eq!(until_refresh, secs(30), "and so does half of the lifetime");
+}
+
+#[test]
+#[should_panic(expected = "the token endpoint's script was empty: 1 unexpected token requests")]
+fn an_empty_script_is_a_loud_failure() {
+    Stepped::new().refresher.step();
+}

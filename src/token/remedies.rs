@@ -1,0 +1,130 @@
+//! What Entra ID's error numbers mean for this program, and what to do. Numbers inform people; what the program
+//! does next is decided from status and `error`, but for the few numbers that are known to pass.
+
+/// An error number (`AADSTSnnn`), what it means here, and what to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Remedy {
+    /// The number behind `AADSTS`.
+    pub code: u32,
+    /// What it means, without a full stop.
+    pub meaning: &'static str,
+    /// What to do, without a full stop.
+    pub action: &'static str,
+}
+
+/// The remedy for an error number.
+pub(super) fn lookup(code: u32) -> Option<&'static Remedy> {
+    REMEDIES.iter().find(|remedy| remedy.code == code)
+}
+
+/// Whether an error with this number passes by itself.
+pub(super) fn passes(code: u32) -> bool {
+    [90_033, 90_024, 90_006, 90_090, 50_033, 90_012].contains(&code) || throttles(code)
+}
+
+/// Whether an error with this number asks for fewer requests.
+pub(super) fn throttles(code: u32) -> bool {
+    [90_055, 50_196].contains(&code)
+}
+
+const UPLOAD: &str = "upload the certificate to this app registration, renew it if expired, and check that \
+    certificate and key belong together";
+const SUBJECT: &str = "check the trusted subject and issuer of the app registration, and whether \
+    AZURE_CLIENT_SEND_CERTIFICATE_CHAIN is meant";
+const CLIENT: &str = "check AZURE_CLIENT_ID and AZURE_TENANT_ID";
+const ENABLE: &str = "ask an administrator to enable it in Enterprise applications, Properties";
+const CLOUD: &str = "check AZURE_TENANT_ID, and AZURE_AUTHORITY_HOST if the tenant is in another cloud";
+const SCOPE: &str = "set AZURE_SCOPE to one resource followed by /.default, such as \
+    https://cognitiveservices.azure.com/.default";
+const RESOURCE: &str = "check AZURE_SCOPE and its cloud, and that the subscription has registered \
+    Microsoft.CognitiveServices";
+const BUG: &str =
+    "check AZURE_CLIENT_ID and AZURE_AUTHORITY_HOST; if they are right, report it as a bug of auth-proxy";
+const INSPECTED: &str = "check whether a TLS-inspecting proxy rewrites requests; if not, report it as a bug of \
+    auth-proxy";
+const USER: &str =
+    "check that AZURE_CLIENT_ID names an application; if it does, report it as a bug of auth-proxy";
+const SECRET: &str = "check AZURE_CLIENT_ID: auth-proxy signs in with a certificate and sends no secret";
+const FEDERATED: &str = "check AZURE_CLIENT_ID; with workload identity compare issuer and subject of the federated \
+    credential";
+const POLICY: &str =
+    "ask for the outgoing IP address and this application to be allowed in Conditional Access";
+const WAIT: &str = "none, it passes; auth-proxy tries again";
+const SLOW: &str = "none, auth-proxy waits as told; see whether many replicas share this application";
+
+/// Every number that a client-credentials request is known to meet.
+#[rustfmt::skip]
+pub const REMEDIES: &[Remedy] = &[
+    // The certificate and the assertion.
+    row(700_027, "the certificate or the signature of the assertion was not accepted", UPLOAD),
+    row(700_024, "the assertion is outside its time range", "set this machine's clock, best by NTP"),
+    row(1_000_502, "the certificate is outside its validity period", "renew the certificate and upload it"),
+    row(7_000_214, "the certificate was not accepted", UPLOAD),
+    row(700_021, "the assertion names another application", BUG),
+    row(50_027, "the assertion is malformed or names another audience", BUG),
+    row(50_012, "the certificate's chain, subject or thumbprint was not accepted", SUBJECT),
+    row(700_030, "the certificate's subject name is not authorised", SUBJECT),
+    row(5_002_738, "the signing algorithm is not supported", "use a certificate with an RSA key"),
+    row(50_032, "the RSA key is too weak", "use a certificate with an RSA key of 2048 bits or more"),
+    row(50_048, "subject and issuer of the assertion differ", BUG),
+    // The application and the tenant.
+    row(700_016, "the application was not found in this tenant", CLIENT),
+    row(7_000_229, "the application has no service principal in this tenant",
+        "run `az ad sp create --id` with the client id, and grant admin consent"),
+    row(7_000_112, "the application is disabled", ENABLE),
+    row(70_001, "the application is disabled or not installed in this tenant", ENABLE),
+    row(90_002, "the tenant was not found", CLOUD),
+    row(900_382, "the application belongs to another cloud", CLOUD),
+    row(900_432, "the application cannot sign in across clouds", CLOUD),
+    row(90_038, "the tenant belongs to a national cloud", CLOUD),
+    row(100_007, "a regional endpoint is not open to this application", "set AZURE_AUTHORITY_HOST to a global host"),
+    row(501_051, "the application is not assigned to the resource",
+        "assign it to a role of the resource in Enterprise applications"),
+    // The scope.
+    row(500_011, "the resource of the scope was not found in this tenant", RESOURCE),
+    row(50_001, "the resource of the scope was not found or is disabled", RESOURCE),
+    row(500_014, "the resource's service principal is disabled", ENABLE),
+    row(70_011, "the scope is not valid", SCOPE),
+    row(1_002_012, "the scope does not end in /.default", SCOPE),
+    row(28_002, "the scope is not valid", SCOPE),
+    row(700_022, "the scope names several resources", SCOPE),
+    // Credentials that we do not use.
+    row(7_000_215, "a client secret was expected or is wrong", SECRET),
+    row(7_000_222, "a client secret has expired", SECRET),
+    row(7_000_218, "neither assertion nor secret arrived", INSPECTED),
+    row(700_025, "the application is a public client", "switch off public client flows, or check AZURE_CLIENT_ID"),
+    row(700_211, "the assertion's issuer fits no federated credential", FEDERATED),
+    row(700_213, "the assertion's subject fits no federated credential", FEDERATED),
+    row(7_002_138, "the assertion fits no federated credential", FEDERATED),
+    row(70_021, "the assertion fits no federated credential", FEDERATED),
+    // Policies.
+    row(53_003, "Conditional Access blocks this sign-in", POLICY),
+    row(530_032, "a security policy of the tenant blocks this sign-in", POLICY),
+    row(50_076, "a user would have to use a second factor", USER),
+    row(50_079, "a user would have to register a second factor", USER),
+    row(50_034, "the user account does not exist", USER),
+    row(50_058, "a user would have to sign in", USER),
+    row(65_001, "consent is missing", "grant admin consent to the application"),
+    row(50_105, "the application is not assigned to a role", "assign it in Enterprise applications"),
+    // The request.
+    row(900_144, "the request lacks a parameter", INSPECTED),
+    row(90_014, "the request lacks a field", INSPECTED),
+    row(9_002_313, "the request is malformed", INSPECTED),
+    row(90_023, "the request is not valid", INSPECTED),
+    // Errors that pass.
+    row(90_033, "Entra ID is temporarily unavailable", WAIT),
+    row(90_024, "Entra ID was too busy for the request", WAIT),
+    row(90_006, "Entra ID had an internal error", WAIT),
+    row(90_090, "Entra ID had an internal error", WAIT),
+    row(50_033, "Entra ID had a passing error", WAIT),
+    row(90_012, "the request took Entra ID too long", WAIT),
+    row(90_055, "the tenant sends too many requests", SLOW),
+    row(50_196, "the application asks too often", SLOW),
+];
+
+const fn row(code: u32, meaning: &'static str, action: &'static str) -> Remedy {
+    Remedy { code, meaning, action }
+}
+
+#[cfg(test)]
+mod tests;

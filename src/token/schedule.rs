@@ -1,0 +1,71 @@
+//! When to act, as pure functions of durations. Randomness comes in as a number in [0, 1).
+
+use std::time::Duration;
+
+use super::error::Class;
+
+/// From here on a lifetime is long enough to throw half of it away.
+const LONG: Duration = Duration::from_secs(7200);
+/// Below this five minutes before the end would leave too little of the lifetime.
+const SHORT: Duration = Duration::from_secs(1200);
+/// How long before its end a token of ordinary lifetime is replaced.
+const AHEAD: Duration = Duration::from_secs(300);
+/// Spreads the refreshes of replicas that started together.
+const SPREAD: Duration = Duration::from_secs(60);
+
+/// No retry comes sooner: jitter may otherwise draw zero.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause between attempts once requests are failing for want of a token.
+const LONGEST_OUTAGE_PAUSE: Duration = Duration::from_secs(3);
+
+/// How long before its expiry a token is no longer sent: it must outlive its way to the destination, and our
+/// clock may be slow.
+pub(super) fn margin(expires_in: Duration) -> Duration {
+    Duration::from_secs(30).min(expires_in / 10)
+}
+
+/// How long after its request a token is due for replacement. The token is still usable then, by another margin:
+/// the refresh itself takes time, and nobody should wait for it.
+pub(super) fn refresh_after(expires_in: Duration, refresh_in: Option<Duration>, jitter: f64) -> Duration {
+    let latest = expires_in - 2 * margin(expires_in);
+    match refresh_in {
+        Some(told) => told.max(Duration::from_secs(1)).min(latest),
+        None if expires_in >= LONG || expires_in < SHORT => expires_in / 2,
+        None => expires_in - AHEAD - SPREAD.mul_f64(jitter),
+    }
+}
+
+/// The situation after a failed attempt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Setback {
+    pub(super) class: Class,
+    /// Failures of this class in a row, this one included.
+    pub(super) failures: u32,
+    /// How long the present token stays usable; zero when there is none.
+    pub(super) time_left: Duration,
+    /// What Entra ID asked for.
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// How long to wait before the next attempt.
+pub(super) fn retry_in(setback: Setback, jitter: f64) -> Duration {
+    let doubled = |first: u64, most: u64| {
+        let exponent = setback.failures.saturating_sub(1).min(16);
+        Duration::from_secs((first << exponent).min(most))
+    };
+    let pause = match setback.class {
+        Class::Permanent => doubled(60, 300),
+        Class::Transient => {
+            let latest = if setback.time_left.is_zero() {
+                LONGEST_OUTAGE_PAUSE
+            } else {
+                (setback.time_left / 4).max(SHORTEST_PAUSE)
+            };
+            doubled(1, 60).mul_f64(jitter).max(SHORTEST_PAUSE).min(latest)
+        }
+    };
+    pause.max(setback.retry_after.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+use super::*;
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn the_margin_is_half_a_minute_or_a_tenth() {
+    for (expires_in, expected) in [(3599, 30_000), (300, 30_000), (299, 29_900), (60, 6_000), (1, 100)] {
+        assert_eq!(margin(secs(expires_in)), Duration::from_millis(expected), "{expires_in}");
+    }
+}
+
+#[test]
+fn refresh_times() {
+    let rows: [(&str, u64, Option<u64>, f64, f64); 13] = [
+        ("an hour: five minutes before", 3599, None, 0.0, 3299.0),
+        ("an hour: less the jitter", 3599, None, 0.5, 3269.0),
+        ("ninety minutes", 5400, None, 0.0, 5100.0),
+        ("just below two hours", 7199, None, 0.0, 6899.0),
+        ("two hours: half-life", 7200, None, 0.9, 3600.0),
+        ("a day: half-life", 86_400, None, 0.9, 43_200.0),
+        ("twenty minutes: five minutes before", 1200, None, 0.0, 900.0),
+        ("just below twenty minutes: half-life", 1199, None, 0.9, 599.5),
+        ("a minute: half-life", 60, None, 0.9, 30.0),
+        ("told", 86_400, Some(43_000), 0.9, 43_000.0),
+        ("told too early", 3600, Some(0), 0.9, 1.0),
+        ("told too late", 3600, Some(9999), 0.9, 3540.0),
+        ("told too late for a second", 1, Some(9999), 0.9, 0.8),
+    ];
+    for (name, expires_in, refresh_in, jitter, expected) in rows {
+        let planned = refresh_after(secs(expires_in), refresh_in.map(secs), jitter);
+        assert_eq!(planned, Duration::from_secs_f64(expected), "{name}");
+    }
+}
+
+#[test]
+fn the_token_is_still_usable_when_its_refresh_is_planned() {
+    let told = [None, Some(0), Some(1), Some(30), Some(3570), Some(3600), Some(100_000)];
+    for expires_in in (1..1300).chain((1300..100_000).step_by(97)).map(secs) {
+        let usable_for = expires_in - margin(expires_in);
+        for refresh_in in told {
+            for jitter in [0.0, 0.5, 0.999_999] {
+                let planned = refresh_after(expires_in, refresh_in.map(secs), jitter);
+                assert!(planned < usable_for, "{expires_in:?} {refresh_in:?} {jitter}: {planned:?}");
+                assert!(!planned.is_zero());
+            }
+        }
+    }
+}
+
+#[test]
+fn pauses_after_transient_failures() {
+    let hour = secs(3600);
+    let rows = [
+        ("first", 1, hour, None, 0.999_999, 1000),
+        ("second", 2, hour, None, 0.5, 1000),
+        ("third", 3, hour, None, 0.999_999, 4000),
+        ("seventh: the most", 7, hour, None, 0.999_999, 60_000),
+        ("after a night", u32::MAX, hour, None, 0.5, 30_000),
+        ("jitter draws zero", 9, hour, None, 0.0, 200),
+        ("a quarter of the time left", 9, secs(40), None, 0.999_999, 10_000),
+        ("hardly any time left", 9, Duration::from_millis(400), None, 0.999_999, 200),
+        ("no token", 9, Duration::ZERO, None, 0.999_999, 3000),
+        ("no token, first", 1, Duration::ZERO, None, 0.5, 500),
+        ("told to wait", 1, hour, Some(17), 0.5, 17_000),
+        ("told to wait beyond the token's end", 1, secs(4), Some(17), 0.5, 17_000),
+        ("told to wait without a token", 1, Duration::ZERO, Some(17), 0.5, 17_000),
+        ("told to come back sooner than planned", 7, hour, Some(1), 0.5, 30_000),
+    ];
+    for (name, failures, time_left, told, jitter, millis) in rows {
+        let setback = Setback { class: Class::Transient, failures, time_left, retry_after: told.map(secs) };
+        let pause = retry_in(setback, jitter).as_secs_f64();
+        assert!((pause - millis as f64 / 1000.0).abs() < 0.001, "{name}: {pause}");
+    }
+}
+
+#[test]
+fn pauses_after_permanent_failures() {
+    let rows =
+        [(1, None, 60), (2, None, 120), (3, None, 240), (4, None, 300), (99, None, 300), (1, Some(90), 90)];
+    for (failures, told, expected) in rows {
+        for time_left in [secs(0), secs(4), secs(3600)] {
+            let setback =
+                Setback { class: Class::Permanent, failures, time_left, retry_after: told.map(secs) };
+            assert_eq!(retry_in(setback, 0.3), secs(expected), "{failures} {told:?}");
+        }
+    }
+}

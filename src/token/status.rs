@@ -1,0 +1,95 @@
+//! What the store tells callers, `/health` and the metrics.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::error::{Class, TokenError};
+
+/// Why there is no token, for the 503's body and for `/health`. Nothing in it is secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unavailable {
+    /// The state that the store is in, a few words.
+    pub reason: &'static str,
+    /// What went wrong, one sentence without a full stop; none while the first attempt is under way.
+    pub summary: Option<String>,
+    /// The number in `AADSTSnnn`.
+    pub code: Option<u32>,
+    /// With this Entra ID's support finds the request.
+    pub trace_id: Option<String>,
+    /// As `trace_id`, for several requests.
+    pub correlation_id: Option<String>,
+    /// What a person can do about it.
+    pub remedy: Option<String>,
+    /// When the next attempt is due, in whole seconds, at least one.
+    pub retry_after: Duration,
+    /// Whether waiting is in vain until a person changes something.
+    pub permanent: bool,
+}
+
+impl Unavailable {
+    pub(super) fn new(reason: &'static str, failure: Option<&TokenError>, next_attempt_in: Duration) -> Self {
+        Self {
+            reason,
+            summary: failure.map(|failure| failure.summary.clone()),
+            code: failure.and_then(|failure| failure.code),
+            trace_id: failure.and_then(|failure| failure.trace_id.clone()),
+            correlation_id: failure.and_then(|failure| failure.correlation_id.clone()),
+            remedy: failure
+                .filter(|failure| !failure.hints.is_empty())
+                .map(|failure| failure.hints.join("; ")),
+            retry_after: Duration::from_secs((next_attempt_in.as_secs_f64().ceil() as u64).max(1)),
+            permanent: failure.is_some_and(|failure| failure.class == Class::Permanent),
+        }
+    }
+}
+
+/// Reason and summary, one sentence without a full stop.
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason)?;
+        match &self.summary {
+            Some(summary) => write!(f, ": {summary}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+/// The life of the thread that keeps the token fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefresherState {
+    /// It has ended, and not because it was told to: the process should end too.
+    Died,
+    /// It is at work.
+    Running,
+    /// It has not been started yet.
+    Starting,
+    /// It was told to end.
+    Stopped,
+}
+
+/// A snapshot of the store.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Why requests with a token cannot be served, or none when they can.
+    pub unavailable: Option<Unavailable>,
+    /// How long until the token expires; none when there was never one.
+    pub expires_in: Option<Duration>,
+    /// The failure that the last attempt ended in, if it did, even while the old token is good.
+    pub last_error: Option<TokenError>,
+    /// Token requests that gave a token.
+    pub successes: u64,
+    /// Attempts that gave none.
+    pub failures: u64,
+    /// Whether the refresher lives.
+    pub refresher: RefresherState,
+}
+
+impl Status {
+    /// Whether a request would be served, now and, as far as we know, in the time to come: not while stopping,
+    /// nor without a refresher.
+    pub fn ready(&self) -> bool {
+        self.unavailable.is_none() && self.refresher == RefresherState::Running
+    }
+}

@@ -1,0 +1,283 @@
+//! The token, published through a `Mutex` by its one writer, the refresher.
+//!
+//! Readers hold the lock for a clone of an `Arc`. A token is built whole before it is stored, so that nobody sees
+//! half of one; a failed attempt stores its error beside the old token, never instead of it.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::bearer::Token;
+use super::error::TokenError;
+use super::status::{RefresherState, Status, Unavailable};
+use crate::clock::{Clock, Moment};
+
+/// A 401 of the destination asks for a new token only when the present one is older.
+const TOO_YOUNG_TO_DOUBT: Duration = Duration::from_secs(60);
+/// The refresher looks up at least this often: its timer stands still while the machine is suspended.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+
+/// Where the proxy finds the token, and the refresher is woken.
+#[derive(Debug)]
+pub struct TokenStore {
+    clock: Clock,
+    state: Mutex<State>,
+    /// For those who wait for a token: something has changed.
+    news: Condvar,
+    /// For the refresher: there is something to do.
+    work: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    token: Option<Arc<Token>>,
+    /// How the last attempt failed, if it did.
+    failure: Option<TokenError>,
+    in_flight: bool,
+    next_attempt: Moment,
+    /// A refresh that was asked for and has not begun.
+    forced: bool,
+    successes: u64,
+    failures: u64,
+    refresher: RefresherState,
+}
+
+impl TokenStore {
+    /// An empty store whose first attempt is due now.
+    pub fn new(clock: Clock) -> Arc<Self> {
+        let state = State {
+            token: None,
+            failure: None,
+            in_flight: false,
+            next_attempt: clock.now(),
+            forced: false,
+            successes: 0,
+            failures: 0,
+            refresher: RefresherState::Starting,
+        };
+        Arc::new(Self { clock, state: Mutex::new(state), news: Condvar::new(), work: Condvar::new() })
+    }
+
+    /// The clock that tokens live by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The token, if it may be sent. Look at it as late as possible before sending.
+    pub fn usable(&self) -> Option<Arc<Token>> {
+        let state = self.lock();
+        // The clock is read last: a process that was stopped while it waited for the lock must not trust its past.
+        state.usable(self.clock.now()).cloned()
+    }
+
+    /// The token, if need be after waiting: at most `max_wait`, and only while a refresh is in flight or due
+    /// within that time.
+    ///
+    /// # Errors
+    ///
+    /// There is none; the error says why and when to come back.
+    pub fn obtain(&self, max_wait: Duration) -> Result<Arc<Token>, Unavailable> {
+        let started = Instant::now();
+        let mut state = self.lock();
+        loop {
+            let now = self.clock.now();
+            if let Some(token) = state.usable(now) {
+                return Ok(Arc::clone(token));
+            }
+            let left = max_wait.saturating_sub(started.elapsed());
+            if left.is_zero() || !state.attempt_within(now, left) {
+                return Err(state.unavailable(now));
+            }
+            if state.due(now) {
+                // After a suspension it may be asleep although its time has come.
+                self.work.notify_one();
+            }
+            state = self.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The destination has answered 401 to this token: asks for a refresh in the background, if the token is not
+    /// new and this was not asked a moment ago. A 401 may also mean missing rights, which no new token cures.
+    ///
+    /// Returns whether a newer token is there or under way: see [`TokenStore::newer_than`].
+    pub fn reject(&self, token: &Arc<Token>) -> bool {
+        let mut state = self.lock();
+        let now = self.clock.now();
+        if state.newer_than(token, now).is_some() {
+            return true;
+        }
+        if !state.attends() {
+            return false;
+        }
+        if state.in_flight || state.forced {
+            return true;
+        }
+        // While attempts fail their own schedule holds. The two together also keep forced refreshes a minute apart:
+        // the last one has left a young token or a failure.
+        if token.age(now) <= TOO_YOUNG_TO_DOUBT || state.failure.is_some() {
+            return false;
+        }
+        state.forced = true;
+        self.work.notify_one();
+        true
+    }
+
+    /// A usable token that is not this one, if need be after waiting for the refresh that is asked for or in
+    /// flight, at most `max_wait`.
+    pub fn newer_than(&self, token: &Arc<Token>, max_wait: Duration) -> Option<Arc<Token>> {
+        let started = Instant::now();
+        let mut state = self.lock();
+        loop {
+            if let Some(newer) = state.newer_than(token, self.clock.now()) {
+                return Some(newer);
+            }
+            let left = max_wait.saturating_sub(started.elapsed());
+            let coming = state.in_flight || state.forced;
+            if left.is_zero() || !coming || !state.attends() {
+                return None;
+            }
+            state = self.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// For `/health`, `/readyz` and the metrics.
+    pub fn status(&self) -> Status {
+        let state = self.lock();
+        let now = self.clock.now();
+        Status {
+            unavailable: state.usable(now).is_none().then(|| state.unavailable(now)),
+            expires_in: state.token.as_ref().map(|token| token.expires_in(now)),
+            last_error: state.failure.clone(),
+            successes: state.successes,
+            failures: state.failures,
+            refresher: state.refresher,
+        }
+    }
+
+    /// Whether the refresher has ended without being told to. Nothing will renew the token: the process should end.
+    pub fn died(&self) -> bool {
+        self.lock().refresher == RefresherState::Died
+    }
+
+    /// Ends the refresher, and every wait for a token. The token stays usable for requests in flight.
+    pub fn stop(&self) {
+        self.lock().leave(RefresherState::Stopped);
+        self.work.notify_all();
+        self.news.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// For the refresher alone.
+impl TokenStore {
+    pub(super) fn refresher_runs(&self) {
+        let mut state = self.lock();
+        if state.refresher == RefresherState::Starting {
+            state.refresher = RefresherState::Running;
+        }
+    }
+
+    pub(super) fn refresher_ended(&self) {
+        let mut state = self.lock();
+        state.in_flight = false;
+        state.leave(RefresherState::Died);
+        self.news.notify_all();
+    }
+
+    pub(super) fn due(&self) -> bool {
+        self.lock().due(self.clock.now())
+    }
+
+    pub(super) fn next_attempt(&self) -> Moment {
+        self.lock().next_attempt
+    }
+
+    pub(super) fn plan(&self, next_attempt: Moment) {
+        self.lock().next_attempt = next_attempt;
+        self.news.notify_all();
+    }
+
+    pub(super) fn begin(&self) {
+        let mut state = self.lock();
+        state.in_flight = true;
+        state.forced = false;
+    }
+
+    pub(super) fn publish(&self, token: Token, next_attempt: Moment) {
+        let mut state = self.lock();
+        state.token = Some(Arc::new(token));
+        state.failure = None;
+        state.successes += 1;
+        state.settle(next_attempt);
+        self.news.notify_all();
+    }
+
+    pub(super) fn fail(&self, failure: TokenError, next_attempt: Moment) {
+        let mut state = self.lock();
+        state.failure = Some(failure);
+        state.failures += 1;
+        state.settle(next_attempt);
+        self.news.notify_all();
+    }
+
+    /// Sleeps until `wake`, a forced refresh or the end. Returns whether to go on.
+    pub(super) fn sleep(&self, wake: Moment) -> bool {
+        let state = self.lock();
+        let pause = wake.since(self.clock.now()).min(LONGEST_SLEEP);
+        if !state.attends() || state.forced || pause.is_zero() {
+            return state.attends();
+        }
+        self.work.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0.attends()
+    }
+}
+
+impl State {
+    fn settle(&mut self, next_attempt: Moment) {
+        self.in_flight = false;
+        self.next_attempt = next_attempt;
+    }
+
+    fn due(&self, now: Moment) -> bool {
+        self.forced || self.next_attempt <= now
+    }
+
+    /// The first reason to leave stays.
+    fn leave(&mut self, reason: RefresherState) {
+        if self.attends() {
+            self.refresher = reason;
+        }
+    }
+
+    /// Whether the refresher is there, or will be, to hear of anything.
+    fn attends(&self) -> bool {
+        matches!(self.refresher, RefresherState::Starting | RefresherState::Running)
+    }
+
+    fn attempt_within(&self, now: Moment, time: Duration) -> bool {
+        self.attends() && (self.in_flight || self.due(now.after(time)))
+    }
+
+    fn usable(&self, now: Moment) -> Option<&Arc<Token>> {
+        self.token.as_ref().filter(|token| !token.usable_for(now).is_zero())
+    }
+
+    fn newer_than(&self, token: &Arc<Token>, now: Moment) -> Option<Arc<Token>> {
+        self.usable(now).filter(|held| !Arc::ptr_eq(held, token)).cloned()
+    }
+
+    fn unavailable(&self, now: Moment) -> Unavailable {
+        let reason = match self.refresher {
+            RefresherState::Died => "the token refresher has ended",
+            RefresherState::Stopped => "the proxy is stopping",
+            _ if self.token.is_some() => "the access token has expired",
+            _ => "there is no access token yet",
+        };
+        let wait = if self.in_flight { Duration::ZERO } else { self.next_attempt.since(now) };
+        Unavailable::new(reason, self.failure.as_ref(), wait)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+use super::*;
+use crate::clock::SetClock;
+use crate::token::{Class, Grant};
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn store() -> (Arc<SetClock>, Arc<TokenStore>) {
+    let hands = SetClock::at_unix(1_700_000_000);
+    let store = TokenStore::new(Clock::set(Arc::clone(&hands)));
+    store.refresher_runs();
+    (hands, store)
+}
+
+fn publish(store: &TokenStore, text: &str, lifetime: u64) {
+    let now = store.clock().now();
+    store.begin();
+    store.publish(
+        Token::new(Grant::new(text, secs(lifetime), None).unwrap(), now),
+        now.after(secs(lifetime / 2)),
+    );
+}
+
+fn fail(store: &TokenStore, class: Class, next_in: Duration) {
+    store.begin();
+    store.fail(TokenError::new(class, "it failed"), store.clock().now().after(next_in));
+}
+
+#[test]
+fn a_token_is_usable_until_its_margin() {
+    for (lifetime, last) in [(3600, 3569), (60, 53)] {
+        let (hands, store) = store();
+        publish(&store, "x", lifetime);
+        hands.advance(secs(last));
+        let token = store.usable().unwrap();
+        assert_eq!(token.age(store.clock().now()), secs(last));
+        hands.advance(secs(1));
+        assert!(store.usable().is_none(), "{lifetime}");
+        assert!(store.status().expires_in.unwrap() > Duration::ZERO);
+        hands.jump_unix(1);
+        assert!(store.usable().is_none(), "a wall clock set back revives nothing");
+    }
+}
+
+#[test]
+fn who_need_not_wait_does_not() {
+    let (_, store) = store();
+    let asked = Instant::now();
+    fail(&store, Class::Permanent, secs(60));
+    let unavailable = store.obtain(secs(5)).unwrap_err();
+    assert_eq!(unavailable.retry_after, secs(60));
+    assert_eq!(unavailable.summary.as_deref(), Some("it failed"));
+    assert!(unavailable.permanent);
+    fail(&store, Class::Transient, Duration::from_millis(6001));
+    assert_eq!(store.obtain(secs(5)).unwrap_err().retry_after, secs(7), "rounded up");
+    publish(&store, "x", 3600);
+    store.obtain(secs(5)).unwrap();
+    assert!(asked.elapsed() < secs(1));
+}
+
+#[test]
+fn who_waits_gets_the_token_when_it_comes() {
+    let (_, store) = store();
+    store.begin();
+    std::thread::scope(|scope| {
+        let waiters: Vec<_> = (0..8).map(|_| scope.spawn(|| store.obtain(secs(5)).unwrap())).collect();
+        std::thread::sleep(Duration::from_millis(20));
+        // A failure that will be retried soon does not end the wait.
+        fail(&store, Class::Transient, secs(1));
+        publish(&store, "x", 3600);
+        for waiter in waiters {
+            assert_eq!(waiter.join().unwrap().bearer(), "Bearer x");
+        }
+    });
+}
+
+#[test]
+fn a_wait_is_bounded() {
+    let (_, store) = store();
+    let asked = Instant::now();
+    let unavailable = store.obtain(Duration::from_millis(50)).unwrap_err();
+    assert_eq!(unavailable.to_string(), "there is no access token yet");
+    assert_eq!((unavailable.retry_after, unavailable.permanent), (secs(1), false));
+    assert!((Duration::from_millis(50)..secs(2)).contains(&asked.elapsed()));
+}
+
+#[test]
+fn the_end_ends_every_wait() {
+    let (_, store) = store();
+    let asked = Instant::now();
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| store.obtain(secs(60)));
+        std::thread::sleep(Duration::from_millis(20));
+        store.stop();
+        assert_eq!(waiter.join().unwrap().unwrap_err().reason, "the proxy is stopping");
+    });
+    assert!(asked.elapsed() < secs(10));
+    store.refresher_ended();
+    assert!(!store.died(), "it was told to");
+}
+
+#[test]
+fn rejects_that_ask_for_nothing() {
+    let (hands, store) = store();
+    publish(&store, "x", 3600);
+    let token = store.usable().unwrap();
+    hands.advance(secs(60));
+    assert!(!store.reject(&token), "too young");
+    assert!(store.newer_than(&token, secs(5)).is_none(), "and nothing to wait for");
+    fail(&store, Class::Transient, secs(30));
+    hands.advance(secs(1));
+    assert!(!store.reject(&token), "attempts have their schedule");
+    publish(&store, "y", 3600);
+    assert!(store.reject(&token), "there is a newer one");
+    assert!(!store.due());
+}
+
+#[test]
+fn a_reject_asks_once_a_minute() {
+    let (hands, store) = store();
+    publish(&store, "x", 36_000);
+    let token = store.usable().unwrap();
+    hands.advance(secs(61));
+    assert!(store.reject(&token) && store.due());
+    assert!(store.reject(&token), "the same one is still to come");
+    store.begin();
+    assert!(store.reject(&token) && !store.due(), "it is in flight");
+    store.fail(TokenError::transient("it failed"), store.clock().now().after(secs(1)));
+    assert!(store.newer_than(&token, secs(5)).is_none(), "it came to nothing");
+    publish(&store, "y", 36_000);
+    let token = store.usable().unwrap();
+    hands.advance(secs(61));
+    assert!(store.reject(&token), "another minute, another chance");
+    store.stop();
+    assert!(!store.reject(&token) && store.newer_than(&token, secs(5)).is_none());
+}

@@ -1,0 +1,168 @@
+//! A scripted token endpoint, a certificate source that obeys, and a bench that puts them together.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{Class, Endpoint, Grant, RefresherState, TokenError, TokenStore};
+use crate::clock::{Clock, SetClock};
+use crate::identity::AssertionSource;
+use crate::report::Problem;
+use crate::secret::Secret;
+
+pub(super) type Outcome = Result<Grant, TokenError>;
+type Answer = Box<dyn FnOnce() -> Outcome + Send>;
+
+/// The script, held by the test; its end tells what did not go as written.
+#[derive(Default)]
+pub(super) struct Script {
+    answers: Mutex<VecDeque<Answer>>,
+    requests: AtomicU64,
+    unexpected: AtomicU64,
+}
+
+impl Script {
+    /// The next request gets this answer.
+    pub(super) fn then(&self, answer: impl FnOnce() -> Outcome + Send + 'static) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push_back(Box::new(answer));
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    /// The rest of the script need not be played.
+    pub(super) fn forget(&self) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn play(&self) -> Outcome {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        let answer = self.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        match answer {
+            Some(answer) => answer(),
+            None => {
+                // A panic here would be caught by the refresher, as it should; the bench reports it in the end.
+                self.unexpected.fetch_add(1, Ordering::SeqCst);
+                Err(TokenError::transient("the test's script has no more answers"))
+            }
+        }
+    }
+
+    fn check(&self) {
+        let unexpected = self.unexpected.load(Ordering::SeqCst);
+        assert_eq!(
+            unexpected, 0,
+            "the token endpoint's script was empty: {unexpected} unexpected token requests"
+        );
+        let left = self.answers.lock().unwrap_or_else(PoisonError::into_inner).len();
+        assert_eq!(left, 0, "{left} scripted token answers were never asked for");
+    }
+}
+
+struct Scripted(Arc<Script>);
+
+impl Endpoint for Scripted {
+    fn request(&mut self, _: &Secret<String>) -> Outcome {
+        self.0.play()
+    }
+}
+
+/// What the certificate source does next.
+#[derive(Default)]
+pub(super) struct File {
+    pub(super) changed: AtomicBool,
+    pub(super) broken: AtomicBool,
+    pub(super) assertions: AtomicU64,
+}
+
+struct Source(Arc<File>);
+
+impl AssertionSource for Source {
+    fn assertion(&mut self) -> Result<Secret<String>, Problem> {
+        self.0.changed.store(false, Ordering::SeqCst);
+        if self.0.broken.load(Ordering::SeqCst) {
+            return Err(Problem::new("the file is empty").hint("fill it"));
+        }
+        let count = self.0.assertions.fetch_add(1, Ordering::SeqCst);
+        Ok(Secret::new(format!("assertion-{count}")))
+    }
+
+    fn changed(&mut self) -> bool {
+        self.0.changed.load(Ordering::SeqCst)
+    }
+}
+
+/// Everything but the refresher, on a clock that stands still.
+pub(super) struct Bench {
+    pub(super) hands: Arc<SetClock>,
+    pub(super) store: Arc<TokenStore>,
+    pub(super) script: Arc<Script>,
+    pub(super) file: Arc<File>,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        let hands = SetClock::at_unix(1_700_000_000);
+        let store = TokenStore::new(Clock::set(Arc::clone(&hands)));
+        Self { hands, store, script: Arc::default(), file: Arc::default() }
+    }
+
+    pub(super) fn parts(&self) -> (Box<dyn AssertionSource>, Box<dyn Endpoint>) {
+        (Box::new(Source(Arc::clone(&self.file))), Box::new(Scripted(Arc::clone(&self.script))))
+    }
+
+    pub(super) fn advance(&self, seconds: u64) {
+        self.hands.advance(Duration::from_secs(seconds));
+    }
+
+    /// What a request would carry now.
+    pub(super) fn bearer(&self) -> Option<String> {
+        self.store.usable().map(|token| token.bearer().to_str().unwrap().to_owned())
+    }
+
+    pub(super) fn state(&self) -> RefresherState {
+        self.store.status().refresher
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.script.check();
+        }
+    }
+}
+
+pub(super) fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// An answer with this token that lives for so many seconds.
+pub(super) fn granted(token: &'static str, lifetime: u64) -> impl FnOnce() -> Outcome + Send + 'static {
+    move || Ok(Grant::new(token, secs(lifetime), None).unwrap())
+}
+
+pub(super) fn down() -> Outcome {
+    Err(TokenError::transient("the token endpoint could not be connected"))
+}
+
+pub(super) fn refused() -> Outcome {
+    Err(TokenError {
+        status: Some(401),
+        code: Some(700_016),
+        error: Some("unauthorized_client".into()),
+        hints: vec!["check AZURE_CLIENT_ID".into()],
+        trace_id: Some("trace".into()),
+        correlation_id: Some("correlation".into()),
+        ..TokenError::new(Class::Permanent, "Entra ID gave no token: AADSTS700016")
+    })
+}
+
+pub(super) fn throttled(seconds: u64) -> impl FnOnce() -> Outcome + Send + 'static {
+    move || {
+        let failure = TokenError::transient("the token endpoint answered 429");
+        Err(TokenError { status: Some(429), retry_after: Some(secs(seconds)), ..failure })
+    }
+}
