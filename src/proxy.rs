@@ -1,5 +1,6 @@
 //! From a request without a credential to the destination's answer.
 
+mod access;
 mod caller;
 mod failure;
 mod forward;

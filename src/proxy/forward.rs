@@ -8,16 +8,17 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use ureq::{Body, SendBody};
 
+use super::access::Outcome;
 use super::failure::{self, Failure};
-use super::relay::{self, Cut, Relayed};
+use super::relay;
 use super::upload::{Kept, Upload};
-use super::{caller, headers, target, tunnel};
+use super::{access, caller, headers, target, tunnel};
 use crate::config::Config;
 use crate::log;
 use crate::ops::health;
 use crate::server::{Exchange, Head, Length, Refusal, Service};
 use crate::token::{Token, TokenStore};
-use crate::upstream::{Call, Scope, Upstream};
+use crate::upstream::{Call, Fault, Scope, Upstream};
 
 /// How long a request waits for a token that is on its way.
 const TOKEN_WAIT: Duration = Duration::from_secs(5);
@@ -29,18 +30,6 @@ pub struct Proxy {
     config: Arc<Config>,
     upstream: Upstream,
     tokens: Arc<TokenStore>,
-}
-
-/// What became of a request, for the access log.
-enum Outcome {
-    /// The destination's answer was passed on.
-    Relayed(StatusCode, Relayed),
-    /// A WebSocket was opened and has ended.
-    Tunnelled(tunnel::Tunnelled),
-    /// One of ours: the status.
-    Own(StatusCode),
-    /// The client left before there was an answer.
-    ClientGone,
 }
 
 impl Proxy {
@@ -64,12 +53,17 @@ impl Proxy {
         let request = Outgoing::new(&self.config, head, websocket)?;
         let mut token = self.tokens.obtain(TOKEN_WAIT).map_err(|u| failure::no_token(&u))?;
         let mut kept = Kept::new(request.length);
-        let (mut retried, mut replayed) = (false, false);
+        let (mut retried, mut replayed, mut renewed) = (false, false, false);
         loop {
             let scope = Scope::enter(exchange.client(), request.size, exchange.body_at_hand());
             let call = scope.call();
+            call.send_before(self.tokens.clock().clone(), token.usable_until());
             let mut upload = Upload::new(exchange, Rc::clone(call), &mut kept, request.length);
             match request.send(&self.upstream, &token, &mut upload, retried) {
+                Err(error) if !renewed && failure::is_too_late(&error) && kept.can_resume() => {
+                    renewed = true;
+                    token = self.tokens.obtain(TOKEN_WAIT).map_err(|u| failure::no_token(&u))?;
+                }
                 Err(error) => {
                     let again = call.stale_connection()
                         && (call.nothing_sent() || request.is_idempotent())
@@ -159,7 +153,7 @@ impl Service for Proxy {
                 Outcome::Own(refusal.status)
             }
         };
-        log_access(&method, &path, &outcome, started.elapsed());
+        access::log(&method, &path, &outcome, started.elapsed());
     }
 }
 
@@ -260,41 +254,4 @@ fn open_tunnel(mut fields: HeaderMap, call: &Call, exchange: &mut dyn Exchange) 
         let _ = tunnel::run(&client, exchange.take_ahead(), &mut wire, &mut carried);
     }
     Ok(Outcome::Tunnelled(carried))
-}
-
-fn log_access(method: &Method, path: &str, outcome: &Outcome, took: Duration) {
-    let ms = format!("{:.1}", took.as_secs_f64() * 1000.0);
-    let request: [(&str, &dyn std::fmt::Display); 2] = [("method", method), ("path", &path)];
-    let mut fields = request.to_vec();
-    let (status, bytes, cut, to_destination);
-    match outcome {
-        Outcome::Relayed(code, relayed) => {
-            status = code.as_u16();
-            fields.push(("status", &status));
-            fields.push(("bytes", &relayed.bytes));
-            if let Some(why) = &relayed.cut {
-                cut = match why {
-                    Cut::Destination(error) => format!("destination: {error}"),
-                    Cut::Client(error) => format!("client: {error}"),
-                };
-                fields.push(("cut", &cut));
-            }
-        }
-        Outcome::Tunnelled(carried) => {
-            status = 101;
-            (to_destination, bytes) = (carried.to_destination, carried.to_client);
-            fields.extend::<[(&str, &dyn std::fmt::Display); 3]>([
-                ("status", &status),
-                ("bytes_up", &to_destination),
-                ("bytes_down", &bytes),
-            ]);
-        }
-        Outcome::Own(code) => {
-            status = code.as_u16();
-            fields.push(("status", &status));
-        }
-        Outcome::ClientGone => fields.push(("status", &"client_gone")),
-    }
-    fields.push(("ms", &ms));
-    log::info("request", &fields);
 }
