@@ -9,6 +9,10 @@
 #[path = "../sim/mod.rs"]
 mod sim;
 
+#[path = "../data/pems.rs"]
+mod pems;
+
 mod client;
 mod fixture;
 mod simulator;
+mod token;
