@@ -18,7 +18,7 @@ use crate::log;
 use crate::ops::health;
 use crate::server::{Exchange, Head, Length, Refusal, Service};
 use crate::token::{Token, TokenStore};
-use crate::upstream::{Call, Fault, Scope, Upstream};
+use crate::upstream::{Call, Scope, Upstream};
 
 /// How long a request waits for a token that is on its way.
 const TOKEN_WAIT: Duration = Duration::from_secs(5);

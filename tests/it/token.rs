@@ -1,11 +1,18 @@
 //! Signing in and staying signed in: the real program against the simulator.
 
 mod bad_input;
+mod caller_key;
+mod certificate;
+mod clouds;
 mod in_process;
+mod outage;
 mod refused;
+mod rotation;
+mod sleep;
 mod startup;
 mod traffic;
 mod unauthorized;
+mod workload;
 
 use std::time::{Duration, Instant};
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::in_process::InProcess;
+use super::rotation::Pair;
 use super::{MODELS, chat, granted};
 use crate::client::Response;
 use crate::fixture::Proxy;
-use crate::sim::{Answer, Options, Sim, client_pem, replace_file, wait_for};
+use crate::sim::{Answer, Options, Sim, replace_file, wait_for};
 
 /// What a caller is told.
 #[track_caller]
@@ -94,13 +95,11 @@ fn a_refusal_is_told_once_and_not_repeated_by_requests() {
 #[test]
 fn a_certificate_that_entra_knows_ends_a_refusal_at_once() {
     let sim = Sim::start(Options::default());
-    let unknown = client_pem("nobody uploaded this");
-    replace_file(&sim.certificate_path(), &unknown);
+    replace_file(&sim.certificate_path(), &Pair::number(0).pem);
     let proxy = Proxy::start_listening(&sim, &[]);
     proxy.wait_log("token refresh failed");
-    let known = client_pem("this one is uploaded");
-    sim.entra.register(&known);
-    replace_file(&sim.certificate_path(), &known);
+    let known = Pair::uploaded(1, &sim);
+    replace_file(&sim.certificate_path(), &known.pem);
     // A minute's pause after a refusal would be longer than patience.
     proxy.wait_healthy();
     assert_eq!(chat(&mut proxy.client()).status, 200);
