@@ -90,6 +90,6 @@ fn versions() -> Vec<Row> {
         version("HTTP in lower case", "http/1.1", 400),
         version("another protocol", "RTSP/1.0", 400),
         version("a version without a number", "HTTP/", 400),
-        version("a version of one digit too many", "HTTP/1.10", 505),
+        version("a version of one digit too many", "HTTP/1.10", 400),
     ]
 }
