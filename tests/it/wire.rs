@@ -2,6 +2,8 @@
 
 mod request;
 mod requests;
+mod response;
+mod responses;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -70,6 +72,12 @@ pub fn error_code(response: &Response) -> String {
     assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{error}");
     assert!(error["type"].as_str().is_some_and(|text| !text.is_empty()), "{error}");
     error["code"].as_str().unwrap_or_else(|| panic!("no code in {error}")).to_owned()
+}
+
+/// What a panic said.
+pub fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_default()
 }
 
 /// The socket below a client.

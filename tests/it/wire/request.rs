@@ -216,9 +216,7 @@ pub fn run(bench: &Bench, rows: &[Row]) {
     for row in rows {
         let run = std::panic::AssertUnwindSafe(|| row.run(bench));
         if let Err(panic) = std::panic::catch_unwind(run) {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
-            failed.push(format!("{}: {}", row.name, text.unwrap_or_default()));
+            failed.push(format!("{}: {}", row.name, super::words(&*panic)));
             // What is left of this row must not confuse the next.
             while bench.sim.azure.script_left() > 0 {
                 let _ = bench.client().get("/sim/echo");
