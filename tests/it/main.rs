@@ -19,3 +19,4 @@ mod limits;
 mod simulator;
 mod stopping;
 mod token;
+mod wire;
