@@ -5,6 +5,7 @@ mod caller;
 mod failure;
 mod forward;
 pub mod headers;
+mod outgoing;
 mod relay;
 pub mod target;
 mod tunnel;

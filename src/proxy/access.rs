@@ -1,11 +1,11 @@
-//! The access log: one line per request.
+//! The access log: one line per request, its path without the query.
 
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 
 use super::relay::{Cut, Relayed};
-use super::tunnel;
+use super::tunnel::Tunnelled;
 use crate::log;
 
 /// What became of a request, for the access log.
@@ -13,14 +13,14 @@ pub(super) enum Outcome {
     /// The destination's answer was passed on.
     Relayed(StatusCode, Relayed),
     /// A WebSocket was opened and has ended.
-    Tunnelled(tunnel::Tunnelled),
+    Tunnelled(Tunnelled),
     /// One of ours: the status.
     Own(StatusCode),
     /// The client left before there was an answer.
     ClientGone,
 }
 
-/// The line about a request: path without query, no header, no body.
+/// Writes the line.
 pub(super) fn log(method: &Method, path: &str, outcome: &Outcome, took: Duration) {
     let ms = format!("{:.1}", took.as_secs_f64() * 1000.0);
     let request: [(&str, &dyn std::fmt::Display); 2] = [("method", method), ("path", &path)];

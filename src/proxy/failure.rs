@@ -56,6 +56,14 @@ pub(super) fn from_ureq(error: &ureq::Error) -> Failure {
     }
 }
 
+/// The connection ended before an answer came: what a stale pooled connection looks like.
+pub(super) fn is_disconnect(error: &ureq::Error) -> bool {
+    match Fault::inside(error) {
+        Some(fault) => matches!(fault, Fault::Truncated(_)),
+        None => matches!(error, ureq::Error::Io(io) if io.kind() == io::ErrorKind::UnexpectedEof),
+    }
+}
+
 /// Connecting took so long that the token must not be sent any more; nothing was.
 pub(super) fn is_too_late(error: &ureq::Error) -> bool {
     matches!(Fault::inside(error), Some(Fault::TooLate))

@@ -12,7 +12,7 @@ use socket2::SockRef;
 
 use super::body::Body;
 use super::input::Input;
-use super::refusal::{Refusal, send_whole};
+use super::refusal::Refusal;
 use super::respond::Answer;
 use super::stop::Stop;
 use super::{Exchange, Head, Length, Limits, Service, head};
@@ -74,17 +74,22 @@ fn next_head(input: &mut Input, context: &Context<'_>) -> Option<Result<Head, Re
     let deadline = Instant::now() + context.limits.head_time;
     let mut seen = 0;
     loop {
+        // Empty lines in front of a request are skipped (RFC 9112 section 2.2).
+        while input.bytes().starts_with(b"\r\n") {
+            input.consume(2);
+            seen = 0;
+        }
         match head::find_end(input.bytes(), seen) {
             Ok(Some(end)) => {
                 if end > context.limits.head_bytes {
-                    return Some(Err(head::too_large(&input.bytes()[..end])));
+                    return Some(Err(head::too_large(&input.bytes()[..end], context.limits.head_bytes)));
                 }
                 let head = head::parse(&input.bytes()[..end]);
                 input.consume(end);
                 return Some(head);
             }
             Ok(None) if input.bytes().len() > context.limits.head_bytes => {
-                return Some(Err(head::too_large(input.bytes())));
+                return Some(Err(head::too_large(input.bytes(), context.limits.head_bytes)));
             }
             Ok(None) => seen = input.bytes().len(),
             Err(refusal) => return Some(Err(refusal)),
@@ -121,15 +126,8 @@ fn wait_for_request(stream: &TcpStream, context: &Context<'_>) -> Option<()> {
 }
 
 fn refuse(input: &mut Input, context: &Context<'_>, refusal: &Refusal) {
-    let mut serving = Serving {
-        body: Body::new(Length::Unknown, 0),
-        answer: Answer::last(context.limits.write_stall),
-        awaits_continue: false,
-        input,
-        limits: context.limits,
-        stop: context.stop,
-    };
-    send_whole(&mut serving, refusal.status, &refusal.headers(), &refusal.body());
+    let mut serving = Serving::last(input, context.limits, context.stop);
+    refusal.send(&mut serving);
     serving.linger();
 }
 
@@ -145,7 +143,7 @@ fn wants_keep_alive(head: &Head) -> bool {
 }
 
 /// One request being answered on our own server.
-struct Serving<'a> {
+pub(super) struct Serving<'a> {
     input: &'a mut Input,
     body: Body,
     answer: Answer,
@@ -155,7 +153,39 @@ struct Serving<'a> {
     stop: &'a Stop,
 }
 
-impl Serving<'_> {
+impl<'a> Serving<'a> {
+    pub(super) fn new(
+        head: &Head,
+        close: bool,
+        input: &'a mut Input,
+        limits: &'a Limits,
+        stop: &'a Stop,
+    ) -> Self {
+        let expects = |e: &http::HeaderValue| e.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        Self {
+            body: Body::new(head.length, limits.head_bytes),
+            answer: Answer::new(head, close, limits.write_stall),
+            awaits_continue: head.version == Version::HTTP_11
+                && head.length != Length::Empty
+                && head.headers.get(EXPECT).is_some_and(expects),
+            input,
+            limits,
+            stop,
+        }
+    }
+
+    /// For an answer to a request whose head could not be understood.
+    pub(super) fn last(input: &'a mut Input, limits: &'a Limits, stop: &'a Stop) -> Self {
+        Self {
+            body: Body::new(Length::Unknown, 0),
+            answer: Answer::last(limits.write_stall),
+            awaits_continue: false,
+            input,
+            limits,
+            stop,
+        }
+    }
+
     /// After the service is done: true when the connection can serve another request.
     fn settle(mut self) -> bool {
         if !self.answer.is_finished() {

@@ -48,7 +48,12 @@ impl Connection {
         let mut listening = true;
         loop {
             match send(&mut wire, &mut bytes) {
-                Ok(true) => return Ok(()),
+                Ok(true) => {
+                    if let Some(call) = call {
+                        call.note_sent();
+                    }
+                    return Ok(());
+                }
                 Ok(false) => {}
                 // The destination may have answered before it closed: reading tells.
                 Err(_) => {
@@ -88,6 +93,7 @@ impl Transport for Connection {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         self.resting = false;
+        self.buffers.restart();
         let call = Call::current();
         if let Some(call) = &call {
             call.uses(&self.wire);
@@ -106,12 +112,7 @@ impl Transport for Connection {
                 return Ok(());
             }
         }
-        self.write(amount, call.as_deref(), timeout)?;
-        match call {
-            Some(call) if !self.spent => call.note_sent(),
-            _ => {}
-        }
-        Ok(())
+        self.write(amount, call.as_deref(), timeout)
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
@@ -124,13 +125,23 @@ impl Transport for Connection {
         let room = self.buffers.room();
         let mut received = wire.buffered(room);
         loop {
+            if self.buffers.is_broken() {
+                self.spent = true;
+                return Err(ureq::Error::Io(std::io::Error::new(
+                    std::io::ErrorKind::InvalidData,
+                    "the chunks of the answer make no sense",
+                )));
+            }
             match received {
                 Ok(Received::Bytes(n)) => {
-                    self.buffers.input_appended(n);
                     if let Some(call) = &call {
                         call.note_received();
                     }
-                    return Ok(true);
+                    if self.buffers.received(n) {
+                        return Ok(true);
+                    }
+                    received = wire.buffered(self.buffers.room());
+                    continue;
                 }
                 Ok(Received::End) => {
                     self.spent = true;

@@ -14,5 +14,9 @@ mod pems;
 
 mod client;
 mod fixture;
+mod hostile;
+mod limits;
 mod simulator;
+mod stopping;
 mod token;
+mod wire;
