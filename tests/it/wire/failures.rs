@@ -1,5 +1,6 @@
 //! What the caller and the log are told when there is no answer to pass on.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
 use super::cancel::BlackHole;
@@ -75,10 +76,17 @@ fn the_certificate_is_for_another_name() {
 
 #[test]
 fn the_destination_speaks_no_tls() {
-    let sim = sim(false);
-    let url = format!("https://localhost:{}", sim.azure.server.port());
+    let sim = sim(true);
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://localhost:{}", plain.local_addr().unwrap().port());
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = plain.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]).unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
     let proxy = Proxy::start_with(&sim, &[("API_BASE_URL", &url)]);
     check(&proxy, 502, "upstream_tls", Some("false"), &["TLS handshake with localhost"]);
+    answering.join().unwrap();
 }
 
 #[test]
