@@ -143,6 +143,7 @@ impl Service for Proxy {
                         ("method", &method),
                         ("path", &path),
                         ("status", &refusal.status.as_u16()),
+                        ("destination", &self.config.destination.authority),
                         ("kind", &kind),
                         ("cause", &cause),
                         ("hint", &hint),

@@ -278,7 +278,20 @@ impl Exchange for Serving<'_> {
     }
 
     fn body_at_hand(&self) -> bool {
-        self.body.is_done() || !self.input.bytes().is_empty()
+        self.body.is_at_hand(self.input.bytes())
+    }
+
+    fn receive_body(&mut self) -> io::Result<bool> {
+        if !self.body.is_at_framing() {
+            return Ok(true);
+        }
+        match self.input.fill(Instant::now()) {
+            // The end of the connection: reading the body says so.
+            Ok(0) => Ok(true),
+            Ok(_) => Ok(self.body_at_hand()),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn client(&self) -> Option<Arc<TcpStream>> {
