@@ -12,3 +12,4 @@ mod sim;
 mod client;
 mod fixture;
 mod simulator;
+mod websocket;
