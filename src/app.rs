@@ -20,6 +20,9 @@ use crate::sys::{self, Ready};
 use crate::token::{Entra, Refresher, TokenStore};
 use crate::upstream::Upstream;
 
+/// What we need besides connections: standard streams, pipes, listener, files, token requests, with room to spare.
+const DESCRIPTORS_OF_OURS: usize = 24;
+
 /// Why the program did not start. The exit code tells them apart.
 #[derive(Debug)]
 pub enum StartFault {
@@ -63,7 +66,7 @@ impl App {
         let config = Arc::new(config);
         let clock = Clock::system();
         report_panics();
-        sys::raise_descriptor_limit();
+        let limits = limits(&config, sys::raise_descriptor_limit());
         for note in &config.notes {
             log::warn(&note.message, &[("hint", &note.hints.join("; "))]);
         }
@@ -83,7 +86,6 @@ impl App {
             .map_err(|error| system("the token thread", &error))?;
 
         let proxy = Proxy::new(Arc::clone(&config), upstream, Arc::clone(&tokens));
-        let limits = Limits { connections: config.max_connections, ..Limits::default() };
         let server = listener
             .serve(Arc::new(proxy), limits, Arc::clone(&stop))
             .map_err(|error| system("the accept thread", &error))?;
@@ -133,6 +135,29 @@ impl App {
         }
         io::Read::read(&mut self.signals, &mut [0]).is_ok()
     }
+}
+
+/// As many connections as asked for and as there are descriptors for: each takes one, and one to the destination.
+fn limits(config: &Config, descriptors: Option<u64>) -> Limits {
+    let limits = Limits { connections: config.max_connections, ..Limits::default() };
+    let descriptors = descriptors.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+    let spare = descriptors.saturating_sub(DESCRIPTORS_OF_OURS);
+    if spare / 2 >= limits.connections + limits.overflow / 2 {
+        return limits;
+    }
+    let overflow = (spare / 8).min(limits.overflow);
+    let connections = ((spare - overflow) / 2).clamp(1, limits.connections);
+    if connections < limits.connections {
+        log::warn(
+            "fewer connections than MAX_CONNECTIONS: too few file descriptors",
+            &[
+                ("descriptors", &descriptors),
+                ("connections", &connections),
+                ("hint", &"raise ulimit -n (LimitNOFILE)"),
+            ],
+        );
+    }
+    Limits { connections, overflow, ..limits }
 }
 
 /// The certificate or token file, and the line that says who we will be.

@@ -1,9 +1,11 @@
 //! From a request without a credential to the destination's answer.
 
+mod access;
 mod caller;
 mod failure;
 mod forward;
 pub mod headers;
+mod outgoing;
 mod relay;
 pub mod target;
 mod tunnel;

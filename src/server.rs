@@ -9,6 +9,7 @@ mod connection;
 mod head;
 mod input;
 mod listener;
+mod overflow;
 mod pool;
 mod refusal;
 mod respond;
@@ -119,6 +120,9 @@ pub trait Exchange {
 pub trait Service: Send + Sync + 'static {
     /// Answers one request.
     fn serve(&self, head: Head, exchange: &mut dyn Exchange);
+
+    /// Answers one request of a connection too many, at once and from memory: nothing here may wait.
+    fn turn_away(&self, head: Head, exchange: &mut dyn Exchange);
 }
 
 /// Bounds on everything that a client controls.
@@ -126,6 +130,8 @@ pub trait Service: Send + Sync + 'static {
 pub struct Limits {
     /// Connections served at once.
     pub connections: usize,
+    /// Connections above that which are answered with a refusal.
+    pub overflow: usize,
     /// Bytes of a request head, and of all trailers of a body.
     pub head_bytes: usize,
     /// From the first byte of a head to its last.
@@ -142,6 +148,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            overflow: 256,
             head_bytes: 64 * 1024,
             head_time: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),

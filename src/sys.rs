@@ -66,14 +66,30 @@ pub fn wait<const N: usize>(
     deadline: Option<Instant>,
 ) -> io::Result<[Ready; N]> {
     let mut polled = fds.map(|(fd, wanted)| PollFd::from_borrowed_fd(fd, wanted.0));
+    poll(&mut polled, deadline)?;
+    Ok(std::array::from_fn(|i| Ready(polled[i].revents())))
+}
+
+fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<()> {
     loop {
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-        match rustix::event::poll(&mut polled, left.map(timespec).as_ref()) {
-            Ok(_) => return Ok(std::array::from_fn(|i| Ready(polled[i].revents()))),
+        match rustix::event::poll(fds, left.map(timespec).as_ref()) {
+            Ok(_) => return Ok(()),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// [`wait`] for any number of descriptors.
+///
+/// # Errors
+///
+/// As [`wait`].
+pub fn wait_many(fds: &[(BorrowedFd<'_>, Ready)], deadline: Option<Instant>) -> io::Result<Vec<Ready>> {
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|(fd, w)| PollFd::from_borrowed_fd(*fd, w.0)).collect();
+    poll(&mut polled, deadline)?;
+    Ok(polled.iter().map(|fd| Ready(fd.revents())).collect())
 }
 
 /// [`wait`] for one descriptor.

@@ -56,6 +56,14 @@ pub(super) fn from_ureq(error: &ureq::Error) -> Failure {
     }
 }
 
+/// The connection ended before an answer came: what a stale pooled connection looks like.
+pub(super) fn is_disconnect(error: &ureq::Error) -> bool {
+    match Fault::inside(error) {
+        Some(fault) => matches!(fault, Fault::Truncated(_)),
+        None => matches!(error, ureq::Error::Io(io) if io.kind() == io::ErrorKind::UnexpectedEof),
+    }
+}
+
 /// An answer that cannot be passed on.
 pub(super) fn bad_answer(cause: String) -> Failure {
     let message = "the destination's answer is not valid HTTP/1.1";

@@ -4,19 +4,19 @@ use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
-use http::{HeaderMap, Method, Response, StatusCode, Uri};
-use ureq::{Body, SendBody};
+use http::{HeaderMap, Method, Response, StatusCode};
+use ureq::Body;
 
+use super::access::{self, Outcome};
 use super::failure::{self, Failure};
-use super::relay::{self, Cut, Relayed};
+use super::outgoing::Outgoing;
 use super::upload::{Kept, Upload};
-use super::{caller, headers, target, tunnel};
+use super::{caller, headers, relay, target, tunnel};
 use crate::config::Config;
 use crate::log;
 use crate::ops::health;
 use crate::server::{Exchange, Head, Length, Refusal, Service};
-use crate::token::{Token, TokenStore};
+use crate::token::TokenStore;
 use crate::upstream::{Call, Scope, Upstream};
 
 /// How long a request waits for a token that is on its way.
@@ -29,18 +29,6 @@ pub struct Proxy {
     config: Arc<Config>,
     upstream: Upstream,
     tokens: Arc<TokenStore>,
-}
-
-/// What became of a request, for the access log.
-enum Outcome {
-    /// The destination's answer was passed on.
-    Relayed(StatusCode, Relayed),
-    /// A WebSocket was opened and has ended.
-    Tunnelled(tunnel::Tunnelled),
-    /// One of ours: the status.
-    Own(StatusCode),
-    /// The client left before there was an answer.
-    ClientGone,
 }
 
 impl Proxy {
@@ -71,7 +59,8 @@ impl Proxy {
             let mut upload = Upload::new(exchange, Rc::clone(call), &mut kept, request.length);
             match request.send(&self.upstream, &token, &mut upload, retried) {
                 Err(error) => {
-                    let again = call.stale_connection()
+                    let again = failure::is_disconnect(&error)
+                        && call.stale_connection()
                         && (call.nothing_sent() || request.is_idempotent())
                         && kept.can_resume();
                     if retried || !again {
@@ -80,20 +69,15 @@ impl Proxy {
                     retried = true;
                 }
                 Ok(response) => {
+                    // With no rights to the model a 401 comes, too: a new token is asked for within limits.
                     if response.status() == StatusCode::UNAUTHORIZED
                         && self.tokens.reject(&token)
-                        && !replayed
+                        && kept.is_whole()
+                        && !std::mem::replace(&mut replayed, true)
+                        && let Some(newer) = self.tokens.newer_than(&token, NEWER_TOKEN_WAIT)
                     {
-                        replayed = true;
-                        let newer = if kept.is_whole() {
-                            self.tokens.newer_than(&token, NEWER_TOKEN_WAIT)
-                        } else {
-                            None
-                        };
-                        if let Some(newer) = newer {
-                            token = newer;
-                            continue;
-                        }
+                        token = newer;
+                        continue;
                     }
                     drop(kept);
                     return self.pass_on(&request, response, call, exchange);
@@ -120,6 +104,9 @@ impl Proxy {
         }
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             drop(body);
+            if !request.websocket {
+                return Err(failure::bad_answer("it switched protocols without being asked".into()));
+            }
             return open_tunnel(parts.headers, call, exchange);
         }
         let Some(length) = relay::length(&request.method, &parts) else {
@@ -159,96 +146,21 @@ impl Service for Proxy {
                 Outcome::Own(refusal.status)
             }
         };
-        log_access(&method, &path, &outcome, started.elapsed());
-    }
-}
-
-/// A request as the destination shall get it, the token apart.
-struct Outgoing {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    length: Length,
-    /// The most bytes that its head takes.
-    size: usize,
-    /// Where the caller reached us, when locations shall be rewritten.
-    own_origin: Option<String>,
-}
-
-impl Outgoing {
-    fn new(config: &Config, head: Head, websocket: bool) -> Result<Self, Failure> {
-        let Some(uri) = target::join(&config.destination, &head.target) else {
-            let message = "the request target has characters that no URI may have";
-            return Err(Refusal::request(StatusCode::BAD_REQUEST, "bad_request", message).into());
-        };
-        let own_origin = config.rewrite_location.then(|| target::own_origin(&head.headers)).flatten();
-        let mut headers = head.headers;
-        headers::strip_request(&mut headers);
-        if websocket {
-            headers::insert_websocket_upgrade(&mut headers);
-        }
-        if head.length == Length::Empty && needs_length(&head.method) {
-            // ureq would announce a chunked body.
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let size = fields + head.target.len() + config.destination.base_path.len() + HEAD_ROOM;
-        Ok(Self { method: head.method, uri, headers, length: head.length, size, own_origin })
+        access::log(&method, &path, &outcome, started.elapsed());
     }
 
-    fn send(
-        &self,
-        upstream: &Upstream,
-        token: &Token,
-        upload: &mut Upload<'_>,
-        fresh_connection: bool,
-    ) -> Result<Response<Body>, ureq::Error> {
-        match self.length {
-            Length::Empty | Length::Known(0) => self.run(upstream, token, SendBody::none(), fresh_connection),
-            _ => self.run(upstream, token, SendBody::from_reader(upload), fresh_connection),
+    fn turn_away(&self, head: Head, exchange: &mut dyn Exchange) {
+        if head.path() == health::PATH {
+            health::answer(&self.tokens, exchange);
+        } else {
+            Refusal::overloaded().send(exchange);
         }
     }
-
-    fn run(
-        &self,
-        upstream: &Upstream,
-        token: &Token,
-        body: SendBody<'_>,
-        fresh_connection: bool,
-    ) -> Result<Response<Body>, ureq::Error> {
-        let mut headers = self.headers.clone();
-        headers.insert(AUTHORIZATION, token.bearer().clone());
-        let mut request = http::Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = headers;
-        if fresh_connection {
-            // Drops the idle connections too, which are likely as stale as the one that failed.
-            request = upstream.destination.configure_request(request).max_idle_age(Duration::ZERO).build();
-        }
-        upstream.destination.run(request)
-    }
-
-    /// RFC 9110 section 9.2.2.
-    fn is_idempotent(&self) -> bool {
-        matches!(
-            self.method,
-            Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-        )
-    }
-}
-
-/// Room for the request line, Host, and a token, which may be 10 KB long.
-const HEAD_ROOM: usize = 24 * 1024;
-
-/// Methods for which ureq expects a body.
-fn needs_length(method: &Method) -> bool {
-    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
 fn open_tunnel(mut fields: HeaderMap, call: &Call, exchange: &mut dyn Exchange) -> Result<Outcome, Failure> {
     let (Some(wire), Some(client)) = (call.wire(), exchange.client()) else {
-        return Err(failure::bad_answer("it switched protocols without being asked".into()));
+        return Err(failure::bad_answer("there is no connection to tunnel".into()));
     };
     headers::strip_response(&mut fields);
     headers::insert_websocket_upgrade(&mut fields);
@@ -260,41 +172,4 @@ fn open_tunnel(mut fields: HeaderMap, call: &Call, exchange: &mut dyn Exchange) 
         let _ = tunnel::run(&client, exchange.take_ahead(), &mut wire, &mut carried);
     }
     Ok(Outcome::Tunnelled(carried))
-}
-
-fn log_access(method: &Method, path: &str, outcome: &Outcome, took: Duration) {
-    let ms = format!("{:.1}", took.as_secs_f64() * 1000.0);
-    let request: [(&str, &dyn std::fmt::Display); 2] = [("method", method), ("path", &path)];
-    let mut fields = request.to_vec();
-    let (status, bytes, cut, to_destination);
-    match outcome {
-        Outcome::Relayed(code, relayed) => {
-            status = code.as_u16();
-            fields.push(("status", &status));
-            fields.push(("bytes", &relayed.bytes));
-            if let Some(why) = &relayed.cut {
-                cut = match why {
-                    Cut::Destination(error) => format!("destination: {error}"),
-                    Cut::Client(error) => format!("client: {error}"),
-                };
-                fields.push(("cut", &cut));
-            }
-        }
-        Outcome::Tunnelled(carried) => {
-            status = 101;
-            (to_destination, bytes) = (carried.to_destination, carried.to_client);
-            fields.extend::<[(&str, &dyn std::fmt::Display); 3]>([
-                ("status", &status),
-                ("bytes_up", &to_destination),
-                ("bytes_down", &bytes),
-            ]);
-        }
-        Outcome::Own(code) => {
-            status = code.as_u16();
-            fields.push(("status", &status));
-        }
-        Outcome::ClientGone => fields.push(("status", &"client_gone")),
-    }
-    fields.push(("ms", &ms));
-    log::info("request", &fields);
 }

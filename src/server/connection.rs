@@ -12,7 +12,7 @@ use socket2::SockRef;
 
 use super::body::Body;
 use super::input::Input;
-use super::refusal::{Refusal, send_whole};
+use super::refusal::Refusal;
 use super::respond::Answer;
 use super::stop::Stop;
 use super::{Exchange, Head, Length, Limits, Service, head};
@@ -121,15 +121,8 @@ fn wait_for_request(stream: &TcpStream, context: &Context<'_>) -> Option<()> {
 }
 
 fn refuse(input: &mut Input, context: &Context<'_>, refusal: &Refusal) {
-    let mut serving = Serving {
-        body: Body::new(Length::Unknown, 0),
-        answer: Answer::last(context.limits.write_stall),
-        awaits_continue: false,
-        input,
-        limits: context.limits,
-        stop: context.stop,
-    };
-    send_whole(&mut serving, refusal.status, &refusal.headers(), &refusal.body());
+    let mut serving = Serving::last(input, context.limits, context.stop);
+    refusal.send(&mut serving);
     serving.linger();
 }
 
@@ -145,7 +138,7 @@ fn wants_keep_alive(head: &Head) -> bool {
 }
 
 /// One request being answered on our own server.
-struct Serving<'a> {
+pub(super) struct Serving<'a> {
     input: &'a mut Input,
     body: Body,
     answer: Answer,
@@ -155,7 +148,39 @@ struct Serving<'a> {
     stop: &'a Stop,
 }
 
-impl Serving<'_> {
+impl<'a> Serving<'a> {
+    pub(super) fn new(
+        head: &Head,
+        close: bool,
+        input: &'a mut Input,
+        limits: &'a Limits,
+        stop: &'a Stop,
+    ) -> Self {
+        let expects = |e: &http::HeaderValue| e.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        Self {
+            body: Body::new(head.length, limits.head_bytes),
+            answer: Answer::new(head, close, limits.write_stall),
+            awaits_continue: head.version == Version::HTTP_11
+                && head.length != Length::Empty
+                && head.headers.get(EXPECT).is_some_and(expects),
+            input,
+            limits,
+            stop,
+        }
+    }
+
+    /// For an answer to a request whose head could not be understood.
+    pub(super) fn last(input: &'a mut Input, limits: &'a Limits, stop: &'a Stop) -> Self {
+        Self {
+            body: Body::new(Length::Unknown, 0),
+            answer: Answer::last(limits.write_stall),
+            awaits_continue: false,
+            input,
+            limits,
+            stop,
+        }
+    }
+
     /// After the service is done: true when the connection can serve another request.
     fn settle(mut self) -> bool {
         if !self.answer.is_finished() {

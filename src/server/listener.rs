@@ -1,6 +1,6 @@
 //! The listening socket, and the thread that accepts.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::connection::{self, Context};
+use super::overflow::Overflow;
 use super::pool::Pool;
-use super::refusal::Refusal;
 use super::stop::Stop;
 use super::{Limits, Service};
 use crate::log;
@@ -59,8 +59,9 @@ impl Listener {
     /// No thread can be started.
     pub fn serve(self, service: Arc<dyn Service>, limits: Limits, stop: Arc<Stop>) -> io::Result<Running> {
         let pool = Pool::new("connection");
-        let acceptor =
-            Acceptor { listener: self.0, service, limits: Arc::new(limits), stop, pool: pool.clone() };
+        let limits = Arc::new(limits);
+        let overflow = Overflow::start(Arc::clone(&service), Arc::clone(&limits), Arc::clone(&stop))?;
+        let acceptor = Acceptor { listener: self.0, service, limits, stop, pool: pool.clone(), overflow };
         let thread = std::thread::Builder::new().name("accept".into()).stack_size(256 * 1024);
         let thread = thread.spawn(move || acceptor.run())?;
         Ok(Running { thread: Some(thread), pool })
@@ -100,18 +101,26 @@ struct Acceptor {
     limits: Arc<Limits>,
     stop: Arc<Stop>,
     pool: Pool,
+    overflow: Overflow,
 }
 
 impl Acceptor {
     fn run(self) {
+        let mut failing = false;
         while !self.stop.said() {
             let wanted = [(self.listener.as_fd(), Ready::READ), (self.stop.as_fd(), Ready::READ)];
             let _ = sys::wait(wanted, None);
             match self.listener.accept() {
-                Ok((stream, peer)) => self.admit(stream, peer),
+                Ok((stream, peer)) => {
+                    failing = false;
+                    self.admit(stream, peer);
+                }
                 Err(error) if is_passing(&error) => {}
                 Err(error) => {
-                    log::warn("cannot accept connections", &[("cause", &error)]);
+                    if !failing {
+                        log::warn("cannot accept connections; trying on", &[("cause", &error)]);
+                    }
+                    failing = true;
                     std::thread::sleep(BACK_OFF);
                 }
             }
@@ -123,7 +132,7 @@ impl Acceptor {
             return;
         }
         if self.pool.busy() >= self.limits.connections {
-            refuse(stream, "too many connections");
+            self.overflow.admit(stream);
             return;
         }
         let (service, limits) = (Arc::clone(&self.service), Arc::clone(&self.limits));
@@ -163,28 +172,4 @@ fn is_passing(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
     )
-}
-
-/// 503 without reading the request: one write into an empty socket buffer.
-fn refuse(mut stream: TcpStream, why: &str) {
-    let mut refusal = Refusal::new(
-        http::StatusCode::SERVICE_UNAVAILABLE,
-        "server_error",
-        "overloaded",
-        format!("auth-proxy is overloaded: {why}"),
-    );
-    refusal.retry_after = Some(1);
-    let body = refusal.body();
-    let mut answer = b"HTTP/1.1 503 Service Unavailable\r\n".to_vec();
-    for (name, value) in &refusal.headers() {
-        answer.extend_from_slice(name.as_str().as_bytes());
-        answer.extend_from_slice(b": ");
-        answer.extend_from_slice(value.as_bytes());
-        answer.extend_from_slice(b"\r\n");
-    }
-    answer
-        .extend_from_slice(format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes());
-    answer.extend_from_slice(&body);
-    let _ = stream.write_all(&answer);
-    let _ = stream.shutdown(std::net::Shutdown::Write);
 }

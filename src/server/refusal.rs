@@ -47,6 +47,14 @@ impl Refusal {
         }
     }
 
+    /// There are more connections than we serve: come back soon.
+    pub fn overloaded() -> Self {
+        let message = "auth-proxy is overloaded: too many connections";
+        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", message);
+        refusal.retry_after = Some(1);
+        refusal
+    }
+
     /// The JSON body: `{"error":{"message","type","code",…}}`.
     pub fn body(&self) -> Vec<u8> {
         let mut error = Map::new();

@@ -48,7 +48,12 @@ impl Connection {
         let mut listening = true;
         loop {
             match send(&mut wire, &mut bytes) {
-                Ok(true) => return Ok(()),
+                Ok(true) => {
+                    if let Some(call) = call {
+                        call.note_sent();
+                    }
+                    return Ok(());
+                }
                 Ok(false) => {}
                 // The destination may have answered before it closed: reading tells.
                 Err(_) => {
@@ -101,12 +106,7 @@ impl Transport for Connection {
                 return Ok(());
             }
         }
-        self.write(amount, call.as_deref(), timeout)?;
-        match call {
-            Some(call) if !self.spent => call.note_sent(),
-            _ => {}
-        }
-        Ok(())
+        self.write(amount, call.as_deref(), timeout)
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {

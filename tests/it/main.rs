@@ -11,5 +11,8 @@ mod sim;
 
 mod client;
 mod fixture;
+mod hostile;
+mod limits;
 mod simulator;
+mod stopping;
 mod websocket;

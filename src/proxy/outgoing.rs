@@ -1,0 +1,100 @@
+//! A request on its way out: what ureq is given.
+
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use ureq::{Body, SendBody};
+
+use super::failure::Failure;
+use super::upload::Upload;
+use super::{headers, target};
+use crate::config::Config;
+use crate::server::{Head, Length, Refusal};
+use crate::token::Token;
+use crate::upstream::Upstream;
+
+/// A request as the destination shall get it, the token apart.
+pub(super) struct Outgoing {
+    pub(super) method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    pub(super) length: Length,
+    /// It asks for a WebSocket.
+    pub(super) websocket: bool,
+    /// The most bytes that its head takes.
+    pub(super) size: usize,
+    /// Where the caller reached us, when locations shall be rewritten.
+    pub(super) own_origin: Option<String>,
+}
+
+impl Outgoing {
+    pub(super) fn new(config: &Config, head: Head, websocket: bool) -> Result<Self, Failure> {
+        let Some(uri) = target::join(&config.destination, &head.target) else {
+            let message = "the request target has characters that no URI may have";
+            return Err(Refusal::request(StatusCode::BAD_REQUEST, "bad_request", message).into());
+        };
+        let own_origin = config.rewrite_location.then(|| target::own_origin(&head.headers)).flatten();
+        let mut headers = head.headers;
+        headers::strip_request(&mut headers);
+        if websocket {
+            headers::insert_websocket_upgrade(&mut headers);
+        }
+        if head.length == Length::Empty && needs_length(&head.method) {
+            // ureq would announce a chunked body.
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let size = fields + head.target.len() + config.destination.base_path.len() + HEAD_ROOM;
+        Ok(Self { method: head.method, uri, headers, length: head.length, websocket, size, own_origin })
+    }
+
+    pub(super) fn send(
+        &self,
+        upstream: &Upstream,
+        token: &Token,
+        upload: &mut Upload<'_>,
+        fresh_connection: bool,
+    ) -> Result<Response<Body>, ureq::Error> {
+        match self.length {
+            Length::Empty | Length::Known(0) => self.run(upstream, token, SendBody::none(), fresh_connection),
+            _ => self.run(upstream, token, SendBody::from_reader(upload), fresh_connection),
+        }
+    }
+
+    fn run(
+        &self,
+        upstream: &Upstream,
+        token: &Token,
+        body: SendBody<'_>,
+        fresh_connection: bool,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let mut headers = self.headers.clone();
+        headers.insert(AUTHORIZATION, token.bearer().clone());
+        let mut request = http::Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = headers;
+        if fresh_connection {
+            // Drops the idle connections too, which are likely as stale as the one that failed.
+            request = upstream.destination.configure_request(request).max_idle_age(Duration::ZERO).build();
+        }
+        upstream.destination.run(request)
+    }
+
+    /// RFC 9110 section 9.2.2.
+    pub(super) fn is_idempotent(&self) -> bool {
+        matches!(
+            self.method,
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+        )
+    }
+}
+
+/// Room for the request line, Host, and a token, which may be 10 KB long.
+const HEAD_ROOM: usize = 24 * 1024;
+
+/// Methods for which ureq expects a body.
+fn needs_length(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}

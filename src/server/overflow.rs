@@ -1,0 +1,158 @@
+//! Connections above the cap. One thread looks after all of them, so that a crowd cannot take more than that, and
+//! a health probe is answered however large the crowd is.
+
+use std::collections::VecDeque;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::connection::Serving;
+use super::input::Input;
+use super::refusal::Refusal;
+use super::stop::Stop;
+use super::{Limits, Service, head};
+use crate::sys::{self, Ready};
+
+/// How long one of these connections may take to say what it wants, and then to read the answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A head longer than this is not worth reading here.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// The way to the thread.
+pub(super) struct Overflow {
+    arrivals: Arc<Mutex<Vec<TcpStream>>>,
+    wake: PipeWriter,
+}
+
+impl Overflow {
+    /// Starts the thread. It ends when this is dropped.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread or descriptor for it.
+    pub(super) fn start(service: Arc<dyn Service>, limits: Arc<Limits>, stop: Arc<Stop>) -> io::Result<Self> {
+        let (woken, wake) = io::pipe()?;
+        let arrivals = Arc::new(Mutex::new(Vec::new()));
+        let crowd =
+            Crowd { arrivals: Arc::clone(&arrivals), woken, service, limits, stop, members: VecDeque::new() };
+        let thread = std::thread::Builder::new().name("overflow".into()).stack_size(256 * 1024);
+        thread.spawn(move || crowd.run())?;
+        Ok(Self { arrivals, wake })
+    }
+
+    /// Hands a connection over.
+    pub(super) fn admit(&self, stream: TcpStream) {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
+        let _ = (&self.wake).write(&[0]);
+    }
+}
+
+struct Crowd {
+    arrivals: Arc<Mutex<Vec<TcpStream>>>,
+    woken: PipeReader,
+    service: Arc<dyn Service>,
+    limits: Arc<Limits>,
+    stop: Arc<Stop>,
+    /// The oldest first.
+    members: VecDeque<Member>,
+}
+
+struct Member {
+    input: Input,
+    deadline: Instant,
+    /// It has its answer, and is given time to read it.
+    answered: bool,
+}
+
+impl Crowd {
+    fn run(mut self) {
+        loop {
+            let deadline = self.members.iter().map(|member| member.deadline).min();
+            let mut wanted = vec![(self.woken.as_fd(), Ready::READ)];
+            wanted.extend(self.members.iter().map(|member| (member.input.stream().as_fd(), Ready::READ)));
+            let Ok(found) = sys::wait_many(&wanted, deadline) else {
+                // Out of memory: whoever is here has waited long enough.
+                self.members.clear();
+                continue;
+            };
+            if found[0].any() && !matches!((&self.woken).read(&mut [0; 64]), Ok(1..)) {
+                return;
+            }
+            let now = Instant::now();
+            let members = std::mem::take(&mut self.members);
+            for (mut member, found) in members.into_iter().zip(&found[1..]) {
+                if (!found.any() || self.attend(&mut member)) && now < member.deadline {
+                    self.members.push_back(member);
+                } else if !member.answered {
+                    self.refuse(&mut member);
+                }
+            }
+            self.take_in();
+        }
+    }
+
+    fn take_in(&mut self) {
+        let arrivals = std::mem::take(&mut *self.arrivals.lock().unwrap_or_else(PoisonError::into_inner));
+        for stream in arrivals {
+            if self.members.len() >= self.limits.overflow.max(1)
+                && let Some(mut oldest) = self.members.pop_front()
+                && !oldest.answered
+            {
+                self.refuse(&mut oldest);
+            }
+            let deadline = Instant::now() + PATIENCE;
+            self.members.push_back(Member { input: Input::new(Arc::new(stream)), deadline, answered: false });
+        }
+    }
+
+    /// Reads what there is, and answers once the request is known. False when the connection is over.
+    fn attend(&self, member: &mut Member) -> bool {
+        if member.answered {
+            // What else it sends is only read so that closing does not destroy the answer.
+            let mut stream: &TcpStream = member.input.stream();
+            return matches!(stream.read(&mut [0; 4096]), Ok(1..));
+        }
+        let seen = member.input.bytes().len();
+        match member.input.fill(Instant::now()) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return true,
+            Ok(0) | Err(_) => {
+                member.answered = true;
+                return false;
+            }
+        }
+        match head::find_end(member.input.bytes(), seen) {
+            Ok(None) => member.input.bytes().len() <= MAX_HEAD,
+            Ok(Some(end)) => {
+                let head = head::parse(&member.input.bytes()[..end]);
+                member.input.consume(end);
+                let limits = &self.limits;
+                match head {
+                    Ok(head) => {
+                        let mut serving = Serving::new(&head, true, &mut member.input, limits, &self.stop);
+                        self.service.turn_away(head, &mut serving);
+                    }
+                    Err(refusal) => refusal.send(&mut Serving::last(&mut member.input, limits, &self.stop)),
+                }
+                self.answered(member)
+            }
+            Err(refusal) => {
+                refusal.send(&mut Serving::last(&mut member.input, &self.limits, &self.stop));
+                self.answered(member)
+            }
+        }
+    }
+
+    /// Gives the client time to read what it was sent. False when it is gone already.
+    fn answered(&self, member: &mut Member) -> bool {
+        member.answered = true;
+        member.input.stream().shutdown(Shutdown::Write).is_ok()
+    }
+
+    /// To one whose turn never came.
+    fn refuse(&self, member: &mut Member) {
+        Refusal::overloaded().send(&mut Serving::last(&mut member.input, &self.limits, &self.stop));
+    }
+}
