@@ -15,4 +15,5 @@ mod hostile;
 mod limits;
 mod simulator;
 mod stopping;
+#[cfg(not(feature = "tiny_http"))]
 mod websocket;
