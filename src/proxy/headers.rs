@@ -6,7 +6,7 @@ use http::header::{
 };
 use http::{HeaderMap, Method, Version};
 
-use crate::server::Head;
+use crate::server::{Head, Length};
 
 /// Fields that carry a credential in a request to Azure; what a client puts there never leaves.
 pub const CREDENTIALS: [HeaderName; 5] = [
@@ -42,6 +42,24 @@ pub fn strip_request(headers: &mut HeaderMap) {
     // The server has answered it: 100 is about this hop.
     headers.remove(EXPECT);
     strip_key_subprotocols(headers);
+}
+
+/// States the body's framing in our own words: a length without leading zeros, a coding in the spelling that ureq
+/// knows (to `Chunked` it would add a second one).
+pub fn frame_request(headers: &mut HeaderMap, method: &Method, length: Length) {
+    match length {
+        // Of these ureq expects a body: without a length it would announce chunks.
+        Length::Empty if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        Length::Empty => {}
+        Length::Known(n) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(n));
+        }
+        Length::Unknown => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
 }
 
 /// Removes from an answer the fields about the destination's connection, framing included.

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{Method, StatusCode, Version};
 
@@ -53,7 +53,9 @@ pub(super) fn length(method: &Method, parts: &Parts) -> Option<Length> {
     if chunked {
         return Some(Length::Unknown);
     }
-    let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    // ureq has seen that every element of every value is this number.
+    let first = |value: &HeaderValue| value.to_str().ok()?.split(',').next()?.trim().parse().ok();
+    let declared = parts.headers.get(CONTENT_LENGTH).and_then(first);
     Some(declared.map_or(Length::Unknown, Length::Known))
 }
 

@@ -74,17 +74,22 @@ fn next_head(input: &mut Input, context: &Context<'_>) -> Option<Result<Head, Re
     let deadline = Instant::now() + context.limits.head_time;
     let mut seen = 0;
     loop {
+        // Empty lines in front of a request are skipped (RFC 9112 section 2.2).
+        while input.bytes().starts_with(b"\r\n") {
+            input.consume(2);
+            seen = 0;
+        }
         match head::find_end(input.bytes(), seen) {
             Ok(Some(end)) => {
                 if end > context.limits.head_bytes {
-                    return Some(Err(head::too_large(&input.bytes()[..end])));
+                    return Some(Err(head::too_large(&input.bytes()[..end], context.limits.head_bytes)));
                 }
                 let head = head::parse(&input.bytes()[..end]);
                 input.consume(end);
                 return Some(head);
             }
             Ok(None) if input.bytes().len() > context.limits.head_bytes => {
-                return Some(Err(head::too_large(input.bytes())));
+                return Some(Err(head::too_large(input.bytes(), context.limits.head_bytes)));
             }
             Ok(None) => seen = input.bytes().len(),
             Err(refusal) => return Some(Err(refusal)),

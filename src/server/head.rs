@@ -61,9 +61,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
     Ok(Head { method, target, version, headers, length })
 }
 
-/// The refusal for a head that grew past the limit without an end.
-pub(super) fn too_large(bytes: &[u8]) -> Refusal {
-    if bytes.windows(2).any(|w| w == b"\r\n") {
+/// The refusal for a head larger than `limit`; it may have come in part only.
+pub(super) fn too_large(bytes: &[u8], limit: usize) -> Refusal {
+    if bytes.windows(2).take(limit).any(|w| w == b"\r\n") {
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         refuse(status, "headers_too_large", "the request head is larger than 64 KiB")
     } else {
@@ -162,11 +162,12 @@ fn malformed(bytes: &[u8], error: httparse::Error) -> Refusal {
     }
 }
 
-/// The request line ends in `HTTP/` and a digit: another version, not another protocol.
+/// The request line has its three parts, and the last is `HTTP/` and a digit: another version, not another protocol.
 fn names_a_version(bytes: &[u8]) -> bool {
     let line = bytes.split(|b| *b == b'\r').next().unwrap_or_default();
-    let last = line.rsplit(|b| *b == b' ').next().unwrap_or_default();
-    last.starts_with(b"HTTP/") && last.get(5).is_some_and(u8::is_ascii_digit)
+    let mut parts = line.split(|b| *b == b' ');
+    let version = parts.nth(2).unwrap_or_default();
+    parts.next().is_none() && version.starts_with(b"HTTP/") && version.get(5).is_some_and(u8::is_ascii_digit)
 }
 
 fn bad(message: &str) -> Refusal {
@@ -195,7 +196,6 @@ mod tests {
     fn heads_and_what_they_deserve() {
         for (expected, head) in [
             (200, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
-            (200, "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
             (200, "FOO /x?y=%zz HTTP/1.1\r\nHost:\r\n\r\n"),
             (200, "GET / HTTP/1.0\r\n\r\n"),
             (200, "GET http://A:1/x HTTP/1.1\r\nHost: a:1\r\n\r\n"),
@@ -207,6 +207,8 @@ mod tests {
             (400, "GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n"),
             (400, "GET * HTTP/1.1\r\nHost: a\r\n\r\n"),
             (400, "GET a HTTP/1.1\r\nHost: a\r\n\r\n"),
+            (400, "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n"),
+            (400, "GET /a  HTTP/1.1\r\nHost: a\r\n\r\n"),
             (400, "GET / HTTP/1.1\r\nHost : a\r\n\r\n"),
             (400, "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n"),
             (400, "GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n"),

@@ -4,6 +4,7 @@
 use ureq::unversioned::transport::Buffers;
 
 use super::Call;
+use super::answer::Filter;
 
 /// What one read or write moves at most: one TLS record.
 const STEP: usize = 16 * 1024;
@@ -21,6 +22,7 @@ pub(super) struct Elastic {
     held: usize,
     /// The last use consumed something, so that what is left may be enough for the next.
     progress: bool,
+    filter: Filter,
 }
 
 impl Elastic {
@@ -53,6 +55,26 @@ impl Elastic {
             self.input.resize(self.end + STEP, 0);
         }
         &mut self.input[self.end..]
+    }
+
+    /// A new request begins: what comes next is its answer.
+    pub(super) fn restart(&mut self) {
+        self.filter.restart();
+    }
+
+    /// Takes in `amount` bytes that were read into [`Elastic::room`]; true when there is something new for ureq.
+    pub(super) fn received(&mut self, amount: usize) -> bool {
+        let end = self.end + amount;
+        let in_head = self.filter.is_in_head();
+        let length = self.filter.pass(&mut self.input[self.start..end], amount);
+        let more = length > if in_head { 0 } else { self.end - self.start };
+        self.end = self.start + length;
+        more
+    }
+
+    /// What was received makes no sense behind the bytes at hand.
+    pub(super) fn is_broken(&self) -> bool {
+        self.filter.is_broken()
     }
 
     /// Gives output room for `amount` bytes behind those held.
@@ -94,7 +116,7 @@ impl Buffers for Elastic {
     }
 
     fn input_appended(&mut self, amount: usize) {
-        self.end += amount;
+        self.received(amount);
     }
 
     fn input_consume(&mut self, amount: usize) {

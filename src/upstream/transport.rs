@@ -93,9 +93,15 @@ impl Transport for Connection {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         self.resting = false;
+        self.buffers.restart();
         let call = Call::current();
         if let Some(call) = &call {
             call.uses(&self.wire);
+            // Looked at here, behind name, connection and handshake, which may have taken their time.
+            if call.is_too_late() {
+                self.spent = true;
+                return Err(Fault::TooLate.into());
+            }
             if call.answered_early() {
                 self.spent = true;
                 self.buffers.outgoing(0);
@@ -119,13 +125,23 @@ impl Transport for Connection {
         let room = self.buffers.room();
         let mut received = wire.buffered(room);
         loop {
+            if self.buffers.is_broken() {
+                self.spent = true;
+                return Err(ureq::Error::Io(std::io::Error::new(
+                    std::io::ErrorKind::InvalidData,
+                    "the chunks of the answer make no sense",
+                )));
+            }
             match received {
                 Ok(Received::Bytes(n)) => {
-                    self.buffers.input_appended(n);
                     if let Some(call) = &call {
                         call.note_received();
                     }
-                    return Ok(true);
+                    if self.buffers.received(n) {
+                        return Ok(true);
+                    }
+                    received = wire.buffered(self.buffers.room());
+                    continue;
                 }
                 Ok(Received::End) => {
                     self.spent = true;

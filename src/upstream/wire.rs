@@ -6,6 +6,8 @@ use std::net::TcpStream;
 
 use rustls::ClientConnection;
 
+use super::answer::interim;
+
 /// The most that is read ahead while a request body is still being sent.
 const AHEAD: usize = 16 * 1024;
 
@@ -173,11 +175,14 @@ impl Wire {
                 Ok(Received::End) | Err(_) => return Ahead::Final,
             }
         }
-        match self.ahead.get(..10) {
-            None if self.ahead.is_empty() => Ahead::Silent,
-            None => Ahead::Silent,
-            // 1xx is no answer, and with 2xx the destination may well want the rest of the body.
-            Some(start) if matches!(start[9], b'1' | b'2') => Ahead::Fine,
+        while let Some(end) = interim(&self.ahead) {
+            self.ahead.drain(..end);
+        }
+        // The first digit of the status.
+        match self.ahead.get(9) {
+            None | Some(b'1') => Ahead::Silent,
+            // The destination may well want the rest of the body.
+            Some(b'2') => Ahead::Fine,
             Some(_) => Ahead::Final,
         }
     }

@@ -9,11 +9,16 @@
 #[path = "../sim/mod.rs"]
 mod sim;
 
+#[path = "../data/pems.rs"]
+mod pems;
+
 mod client;
 mod fixture;
 mod hostile;
 mod limits;
 mod simulator;
 mod stopping;
+mod token;
 #[cfg(not(feature = "tiny_http"))]
 mod websocket;
+mod wire;
