@@ -16,6 +16,7 @@ mod client;
 mod fixture;
 mod hostile;
 mod limits;
+mod neighbours;
 mod simulator;
 mod stopping;
 mod token;
