@@ -54,7 +54,8 @@ impl Proxy {
         let mut kept = Kept::new(request.length);
         let (mut retried, mut replayed, mut renewed) = (false, false, false);
         loop {
-            let scope = Scope::enter(exchange.client(), request.size, exchange.body_at_hand());
+            let scope =
+                Scope::enter(exchange.client(), request.size + token.bearer().len(), exchange.body_at_hand());
             let call = scope.call();
             call.send_before(self.tokens.clock().clone(), token.usable_until());
             let mut upload = Upload::new(exchange, Rc::clone(call), &mut kept, request.length);
