@@ -169,14 +169,16 @@ fn open_tunnel(mut fields: HeaderMap, call: &Call, exchange: &mut dyn Exchange) 
     let (Some(wire), Some(client)) = (call.wire(), exchange.client()) else {
         return Err(failure::bad_answer("there is no connection to tunnel".into()));
     };
+    if !headers::names_websocket(&fields) {
+        return Err(failure::bad_answer("it switched to a protocol that was not asked for".into()));
+    }
     headers::strip_response(&mut fields);
     headers::insert_websocket_upgrade(&mut fields);
     exchange.start(StatusCode::SWITCHING_PROTOCOLS, &fields, Length::Empty);
     let mut carried = tunnel::Tunnelled::default();
     if exchange.flush().is_ok() {
         let mut wire = wire.lock().unwrap_or_else(PoisonError::into_inner);
-        // A broken connection is an end like any other: both sides see it.
-        let _ = tunnel::run(&client, exchange.take_ahead(), &mut wire, &mut carried);
+        tunnel::run(&client, exchange.take_ahead(), &mut wire, &mut carried);
     }
     Ok(Outcome::Tunnelled(carried))
 }

@@ -95,6 +95,8 @@ pub(super) fn relay(
     relayed
 }
 
+// Not part of its caller's frame: that lies below the TLS handshake, and stack once used stays with the thread.
+#[inline(never)]
 fn copy(body: &mut impl Read, exchange: &mut dyn Exchange, bytes: &mut u64) -> Result<(), Cut> {
     let mut buffer = scratch::take();
     let ended = loop {

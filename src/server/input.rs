@@ -65,10 +65,11 @@ impl Input {
         read(&self.stream, into, deadline)
     }
 
-    /// Takes all bytes at hand.
+    /// Takes all bytes at hand, and frees the buffer.
     pub(super) fn take(&mut self) -> Vec<u8> {
         let bytes = self.bytes().to_vec();
         self.consume(bytes.len());
+        self.release();
         bytes
     }
 
