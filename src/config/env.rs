@@ -25,12 +25,15 @@ impl<'a> Env<'a> {
         (self.lookup)(name).filter(|value| !value.trim().is_empty())
     }
 
-    /// A secret: not trimmed, because white space could be part of it.
+    /// A secret: not trimmed, because white space could be part of it. One that is blank is a mistake, not a wish to
+    /// do without: what it should protect must not be left open.
     pub(super) fn secret(&mut self, name: &str) -> Option<Secret<String>> {
-        let value = (self.lookup)(name).filter(|value| !value.is_empty())?;
-        let value = Secret::new(value);
+        let value = Secret::new((self.lookup)(name).filter(|value| !value.is_empty())?);
         if value.expose().trim().is_empty() {
-            self.note(Problem::new(format!("{name} holds nothing but white space and counts as unset")));
+            self.problem(
+                Problem::new(format!("{name} holds nothing but white space"))
+                    .hint("look at the secret it comes from; unset it, or leave it empty, to do without"),
+            );
             return None;
         }
         Some(value)

@@ -153,6 +153,9 @@ fn unreadable(what: &str, path: &Path, us: &Us, barrier: Option<&Barrier>) -> Pr
     }
     let change = if barrier.is_directory { "x" } else { "r" };
     let target = quoted(&barrier.path);
+    if owner == uid {
+        return problem.hint(format!("it is ours: chmod u+{change} {target}"));
+    }
     problem
         .hint(match owner {
             // Running as root to read a file is no advice.
@@ -164,96 +167,4 @@ fn unreadable(what: &str, path: &Path, us: &Us, barrier: Option<&Barrier>) -> Pr
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(barrier: &Barrier) -> Problem {
-        unreadable(
-            "certificate file",
-            Path::new("/certs/id.pem"),
-            &Us { uid: 65532, gid: 65532 },
-            Some(barrier),
-        )
-    }
-
-    fn barrier(mode: u32, uid: u32) -> Barrier {
-        Barrier { path: "/certs/id.pem".into(), is_directory: false, mode, uid, gid: 1000 }
-    }
-
-    #[test]
-    fn a_file_of_another_user_names_mode_owner_and_us() {
-        let problem = told(&barrier(0o600, 1000));
-        assert_eq!(
-            problem.message,
-            "certificate file /certs/id.pem is unreadable for this user: it has mode 0600 and owner uid 1000, we are uid 65532"
-        );
-        assert_eq!(problem.hints[0], "docker: run with --user 1000:1000, which owns it");
-        assert!(problem.hints[1].contains("fsGroup"), "{problem}");
-        assert!(problem.hints[2].ends_with("chmod g+r /certs/id.pem"), "{problem}");
-    }
-
-    #[test]
-    fn a_file_of_root_does_not_make_us_root() {
-        let problem = told(&barrier(0o400, 0));
-        assert!(problem.hints[0].contains("chown 65532"), "{problem}");
-        assert!(!problem.to_string().contains("--user 0"), "{problem}");
-    }
-
-    #[test]
-    fn a_closed_directory_is_named() {
-        let directory = Barrier { path: "/certs".into(), is_directory: true, mode: 0o700, uid: 0, gid: 0 };
-        let problem = told(&directory);
-        assert!(problem.message.contains("directory /certs has mode 0700 and owner uid 0"), "{problem}");
-        assert!(problem.hints[2].ends_with("chmod g+x /certs"), "{problem}");
-    }
-
-    #[test]
-    fn a_mode_that_allows_it_points_to_selinux() {
-        let problem = told(&barrier(0o644, 0));
-        assert_eq!(problem.hints.len(), 1);
-        assert!(problem.hints[0].contains("SELinux"), "{problem}");
-    }
-
-    /// The child's part of the next test: loads the file as another user.
-    #[test]
-    fn unreadable_child() {
-        if let Some(path) = std::env::var_os("AUTH_PROXY_TEST_UNREADABLE") {
-            println!("{}", crate::identity::load(Path::new(&path), 0).unwrap_err());
-        }
-    }
-
-    /// Root reads everything: as root, this test runs itself again as somebody else.
-    #[test]
-    fn a_private_file_of_another_user_is_explained() {
-        use std::os::unix::fs::PermissionsExt as _;
-        use std::os::unix::process::CommandExt as _;
-
-        let directory = crate::identity::pems::scratch("unreadable");
-        let inner = directory.join("certs");
-        fs::create_dir(&inner).unwrap();
-        let path = inner.join("id.pem");
-        fs::write(&path, "secret").unwrap();
-        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-        let told = || {
-            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-            child.args(["--exact", "identity::file_faults::tests::unreadable_child", "--nocapture"]);
-            child.env("AUTH_PROXY_TEST_UNREADABLE", &path);
-            if rustix::process::geteuid().is_root() {
-                child.uid(65534).gid(65534);
-            }
-            // A build directory that only root may enter ends the test here.
-            child.output().ok().map(|out| String::from_utf8(out.stdout).unwrap())
-        };
-        mode(&directory, 0o755);
-        mode(&inner, 0o755);
-        mode(&path, 0o000);
-        let Some(file) = told() else { return };
-        let owner = rustix::process::geteuid().as_raw();
-        assert!(file.contains(&format!("it has mode 0000 and owner uid {owner}, we are uid ")), "{file}");
-        mode(&inner, 0o600);
-        let directory_closed = told().unwrap();
-        assert!(directory_closed.contains("certs has mode 0600 and owner uid"), "{directory_closed}");
-        mode(&inner, 0o700);
-        fs::remove_dir_all(directory).unwrap();
-    }
-}
+mod tests;

@@ -148,6 +148,9 @@ fn blocks(file: &[u8]) -> Result<Vec<Block>, Fault> {
                 }
                 (Line::End(_), Some(block)) => return Err(block.unfinished()),
                 (Line::End(label), None) => return Err(Fault::NoBegin { label, line: number }),
+                // The last line of a file that is half written.
+                (Line::Cut, Some(block)) => return Err(block.unfinished()),
+                (Line::Cut, None) => return Err(Fault::NoEnd { label: "last".to_owned(), line: number }),
                 (Line::Broken, _) => {
                     return Err(Fault::LineBreaks {
                         line: number,
@@ -183,6 +186,8 @@ enum Line {
     End(String),
     /// A boundary with more on its line: the line breaks were lost on the way.
     Broken,
+    /// A boundary that stops before its closing dashes.
+    Cut,
     Text,
 }
 
@@ -199,7 +204,8 @@ fn boundary(line: &[u8]) -> Line {
     match label.map(|label| String::from_utf8_lossy(label).into_owned()) {
         Some(label) if begins => Line::Begin(label),
         Some(label) => Line::End(label),
-        None => Line::Broken,
+        None if rest.windows(5).any(|five| five == b"-----") => Line::Broken,
+        None => Line::Cut,
     }
 }
 

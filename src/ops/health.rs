@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 
 use crate::server::{Exchange, Refusal, send_whole};
-use crate::token::{TokenStore, Unavailable};
+use crate::token::{RefresherState, TokenStore, Unavailable};
 
 /// Where it is asked.
 pub const PATH: &str = "/health";
@@ -20,14 +20,23 @@ pub fn answer(tokens: &TokenStore, exchange: &mut dyn Exchange) {
         None if status.ready() => {
             send_whole(exchange, StatusCode::OK, &headers, br#"{"status":"ok"}"#);
         }
-        unavailable => unhealthy(unavailable, headers, exchange),
+        unavailable => unhealthy(unavailable, status.refresher, headers, exchange),
     }
 }
 
-fn unhealthy(unavailable: Option<Unavailable>, mut headers: HeaderMap, exchange: &mut dyn Exchange) {
+fn unhealthy(
+    unavailable: Option<Unavailable>,
+    refresher: RefresherState,
+    mut headers: HeaderMap,
+    exchange: &mut dyn Exchange,
+) {
     let mut body = Map::new();
     body.insert("status".into(), "unavailable".into());
-    let reason = unavailable.as_ref().map_or_else(|| "the proxy is stopping".to_owned(), ToString::to_string);
+    let reason = match (&unavailable, refresher) {
+        (Some(unavailable), _) => unavailable.to_string(),
+        (None, RefresherState::Died) => "the token refresher has ended".to_owned(),
+        (None, _) => "the proxy is stopping".to_owned(),
+    };
     body.insert("reason".into(), reason.into());
     if let Some(unavailable) = unavailable {
         let texts = [

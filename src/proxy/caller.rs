@@ -42,22 +42,27 @@ fn presented(headers: &HeaderMap, target: &str) -> Vec<Vec<u8>> {
     for name in &CREDENTIALS {
         for value in headers.get_all(name) {
             let value = value.as_bytes();
-            let bearer = value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
-            let value = if name == AUTHORIZATION && bearer { &value[7..] } else { value };
-            presented.push(value.trim_ascii().to_vec());
+            let bearer = behind(value, "bearer ").filter(|_| name == AUTHORIZATION);
+            presented.push(bearer.unwrap_or(value).trim_ascii().to_vec());
         }
     }
     for value in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
         for protocol in value.as_bytes().split(|b| *b == b',') {
-            if let Some(key) = protocol.trim_ascii().strip_prefix(KEY_SUBPROTOCOL.as_bytes()) {
-                presented.push(key.to_vec());
-            }
+            presented.extend(behind(protocol.trim_ascii(), KEY_SUBPROTOCOL).map(<[u8]>::to_vec));
         }
     }
     for value in target::credentials(target) {
-        presented.push(value.strip_prefix(b"Bearer ").map(<[u8]>::to_vec).unwrap_or(value));
+        // Browsers write a space in a query as `+`.
+        let bearer = behind(&value, "bearer ").or_else(|| behind(&value, "bearer+"));
+        presented.push(bearer.unwrap_or(&value).to_vec());
     }
     presented
+}
+
+/// What follows this prefix, in any case.
+fn behind<'a>(value: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
+    let (start, rest) = value.split_at_checked(prefix.len())?;
+    start.eq_ignore_ascii_case(prefix.as_bytes()).then_some(rest)
 }
 
 #[cfg(test)]
@@ -92,6 +97,8 @@ mod tests {
             (200, "/", &[("sec-websocket-protocol", "realtime, openai-insecure-api-key.the-key")]),
             (200, "/?api-key=the%2Dkey", &[]),
             (200, "/?Authorization=Bearer%20the-key", &[]),
+            (200, "/?Authorization=Bearer+the-key", &[]),
+            (200, "/", &[("sec-websocket-protocol", "OpenAI-Insecure-API-Key.the-key")]),
             (401, "/", &[]),
             (401, "/", &[("api-key", "")]),
             (401, "/", &[("api-key", "the-key2")]),

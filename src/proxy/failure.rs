@@ -64,6 +64,11 @@ pub(super) fn is_disconnect(error: &ureq::Error) -> bool {
     }
 }
 
+/// Connecting took so long that the token must not be sent any more; nothing was.
+pub(super) fn is_too_late(error: &ureq::Error) -> bool {
+    matches!(Fault::inside(error), Some(Fault::TooLate))
+}
+
 /// An answer that cannot be passed on.
 pub(super) fn bad_answer(cause: String) -> Failure {
     let message = "the destination's answer is not valid HTTP/1.1";
@@ -92,6 +97,11 @@ fn from_fault(fault: &Fault) -> Failure {
         }
         Fault::Tls { .. } => {
             gateway("upstream_tls", "the destination's TLS certificate or handshake is refused")
+        }
+        Fault::TooLate => {
+            let message = "the access token expired before there was a connection to the destination";
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            refused(status, "token_expired", message, fault.kind(), fault.to_string(), None)
         }
         Fault::Truncated(_) => {
             gateway("upstream_closed", "the destination broke the connection without an answer")

@@ -52,12 +52,17 @@ impl Proxy {
         let request = Outgoing::new(&self.config, head, websocket)?;
         let mut token = self.tokens.obtain(TOKEN_WAIT).map_err(|u| failure::no_token(&u))?;
         let mut kept = Kept::new(request.length);
-        let (mut retried, mut replayed) = (false, false);
+        let (mut retried, mut replayed, mut renewed) = (false, false, false);
         loop {
             let scope = Scope::enter(exchange.client(), request.size, exchange.body_at_hand());
             let call = scope.call();
+            call.send_before(self.tokens.clock().clone(), token.usable_until());
             let mut upload = Upload::new(exchange, Rc::clone(call), &mut kept, request.length);
             match request.send(&self.upstream, &token, &mut upload, retried) {
+                Err(error) if !renewed && failure::is_too_late(&error) && kept.can_resume() => {
+                    renewed = true;
+                    token = self.tokens.obtain(TOKEN_WAIT).map_err(|u| failure::no_token(&u))?;
+                }
                 Err(error) => {
                     let again = failure::is_disconnect(&error)
                         && call.stale_connection()

@@ -71,6 +71,11 @@ impl Token {
         now.since(self.requested)
     }
 
+    /// From when on it must not be sent any more.
+    pub fn usable_until(&self) -> Moment {
+        self.usable_until
+    }
+
     /// How long it may still be sent; zero when it may not.
     pub fn usable_for(&self, now: Moment) -> Duration {
         self.usable_until.since(now)

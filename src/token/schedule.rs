@@ -61,7 +61,8 @@ pub(super) fn retry_in(setback: Setback, jitter: f64) -> Duration {
             } else {
                 (setback.time_left / 4).max(SHORTEST_PAUSE)
             };
-            doubled(1, 60).mul_f64(jitter).max(SHORTEST_PAUSE).min(latest)
+            // The jitter comes last: below a limit that holds for all, replicas would otherwise act in step.
+            doubled(1, 60).min(latest).mul_f64(jitter).max(SHORTEST_PAUSE)
         }
     };
     pause.max(setback.retry_after.unwrap_or_default())

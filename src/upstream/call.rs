@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use super::Wire;
+use crate::clock::{Clock, Moment};
 
 /// One request on its way to the destination. Without a [`Scope`], as for token requests, nothing is known and
 /// nothing is watched.
@@ -14,6 +15,8 @@ use super::Wire;
 pub struct Call {
     /// The application's connection: its hang-up ends the call.
     client: Option<Arc<TcpStream>>,
+    /// From when on the request must not be sent any more, by this clock.
+    ends: RefCell<Option<(Clock, Moment)>>,
     /// The most bytes that the request's head can take.
     head_size: usize,
     /// The first bytes of the body are at hand: the head waits for them, to leave in one write.
@@ -72,6 +75,16 @@ impl Call {
     /// The application's connection, to watch for its hang-up.
     pub fn client(&self) -> Option<&TcpStream> {
         self.client.as_deref()
+    }
+
+    /// Forbids to begin sending the request from `end` on: its token dies then.
+    pub fn send_before(&self, clock: Clock, end: Moment) {
+        *self.ends.borrow_mut() = Some((clock, end));
+    }
+
+    /// Whether it is too late to begin sending.
+    pub(super) fn is_too_late(&self) -> bool {
+        self.nothing_sent() && self.ends.borrow().as_ref().is_some_and(|(clock, end)| clock.now() >= *end)
     }
 
     /// The most bytes that the request's head can take.

@@ -44,6 +44,8 @@ pub enum Fault {
     },
     /// The peer ended the connection in the middle of a message: no TLS close_notify, or a reset.
     Truncated(io::Error),
+    /// A connection was found only when the access token was no longer to be sent; nothing was.
+    TooLate,
     /// The application went away while its answer was pending.
     ClientGone,
     /// The application's request body could not be read to its end.
@@ -60,6 +62,7 @@ impl Fault {
             Self::EgressProxy { .. } => "egress_proxy",
             Self::Tls { .. } => "tls",
             Self::Truncated(_) => "truncated",
+            Self::TooLate => "token_expired",
             Self::ClientGone => "client_gone",
             Self::RequestBody(_) => "request_body",
         }
@@ -94,7 +97,7 @@ impl Fault {
             }
             Self::EgressProxy { .. } => "check HTTPS_PROXY, and that the proxy allows this host".into(),
             Self::Tls { cause, .. } => tls_hint(cause)?.into(),
-            Self::Truncated(_) | Self::ClientGone | Self::RequestBody(_) => return None,
+            Self::Truncated(_) | Self::TooLate | Self::ClientGone | Self::RequestBody(_) => return None,
         };
         Some(text)
     }
@@ -134,6 +137,9 @@ impl fmt::Display for Fault {
             Self::EgressProxy { proxy, cause } => write!(f, "egress proxy {proxy}: {cause}"),
             Self::Tls { host, cause } => write!(f, "TLS handshake with {host} failed: {cause}"),
             Self::Truncated(cause) => write!(f, "the connection ended in the middle of a message: {cause}"),
+            Self::TooLate => {
+                f.write_str("the access token expired before there was a connection to send it on")
+            }
             Self::ClientGone => f.write_str("the application went away"),
             Self::RequestBody(cause) => write!(f, "the request body ended early: {cause}"),
         }

@@ -96,6 +96,11 @@ impl Transport for Connection {
         let call = Call::current();
         if let Some(call) = &call {
             call.uses(&self.wire);
+            // Looked at here, behind name, connection and handshake, which may have taken their time.
+            if call.is_too_late() {
+                self.spent = true;
+                return Err(Fault::TooLate.into());
+            }
             if call.answered_early() {
                 self.spent = true;
                 self.buffers.outgoing(0);

@@ -9,6 +9,13 @@
 #[path = "../sim/mod.rs"]
 mod sim;
 
+#[path = "../data/pems.rs"]
+mod pems;
+
 mod client;
 mod fixture;
+mod hostile;
+mod limits;
 mod simulator;
+mod stopping;
+mod token;

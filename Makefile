@@ -1,0 +1,75 @@
+# `make` lists the targets. Needs rustup (the toolchain in rust-toolchain.toml installs itself), a C compiler, curl and
+# openssl; the SDK tests also Python 3.10+ with venv.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+CARGO ?= cargo
+# Where the release binary runs: static, so on any Linux of that processor.
+TARGET ?= x86_64-unknown-linux-musl
+# The servers that are linted and tested: ours (`default`, which is no feature) and the one behind the feature of its name.
+SERVERS ?= default tiny_http
+# cargo-deny is built on demand, so its version is a choice of ours.
+CARGO_DENY_VERSION ?= 0.20.2
+
+BINARY := target/$(TARGET)/release/auth-proxy
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: rust-target ## Build the static release binary (TARGET=x86_64-unknown-linux-musl)
+	$(CARGO) build --locked --release --target $(TARGET)
+	@ls -l $(BINARY)
+
+.PHONY: run
+run: build ## See it work on this machine; with AZURE_CLIENT_ID set: run it against Azure
+	@tests/demo.sh
+
+.PHONY: test
+test: fmt-check lint unit it clients ## Everything that CI checks
+
+.PHONY: fmt
+fmt: ## Format the code
+	$(CARGO) fmt
+
+.PHONY: fmt-check
+fmt-check:
+	$(CARGO) fmt --check
+
+.PHONY: lint
+lint: ## Clippy, warnings are errors
+	for server in $(SERVERS); do $(CARGO) clippy --locked --all-targets --features "$${server#default}" -- -D warnings; done
+
+.PHONY: unit
+unit: ## Unit tests
+	$(CARGO) test --locked --lib --bins
+
+.PHONY: it
+it: ## Integration tests, with every server
+	for server in $(SERVERS); do $(CARGO) test --locked --features "$${server#default}" --test '*'; done
+
+.PHONY: clients
+clients: build ## The real SDKs against the running binary
+	for server in $(SERVERS); do tests/clients/run.sh "$$server"; done
+	tests/demo.sh --once
+
+.PHONY: audit
+audit: target/tools/bin/cargo-deny ## Advisories, licences, sources and banned crates (builds cargo-deny once)
+	target/tools/bin/cargo-deny --locked --all-features check
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	$(CARGO) clean
+
+# The toolchain file brings its target along, except where the toolchain was installed without it.
+.PHONY: rust-target
+rust-target:
+	@if command -v rustup >/dev/null && ! rustup target list --installed | grep -qx '$(TARGET)'; then \
+	    rustup target add '$(TARGET)'; fi
+
+target/tools/bin/cargo-deny: Makefile
+	$(CARGO) install --locked --root target/tools --version $(CARGO_DENY_VERSION) cargo-deny
+	touch $@

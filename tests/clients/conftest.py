@@ -1,0 +1,208 @@
+"""The real proxy binary between the real SDKs and the simulator of Entra ID and Azure OpenAI.
+
+One simulator and one proxy serve the whole run. Only processes started here are stopped here, by their handle.
+"""
+
+import http.client
+import json
+import os
+import re
+import ssl
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SIMULATOR = Path(os.environ.get("AUTH_PROXY_SIM", ROOT / "target/debug/examples/sim"))
+PROXY = Path(os.environ.get("AUTH_PROXY_BIN", ROOT / "target/x86_64-unknown-linux-musl/release/auth-proxy"))
+# Slow machines multiply every wait: the Rust tests' variable, whose default is ten seconds.
+PATIENCE = float(os.environ.get("TEST_PATIENCE_MS", "10000")) / 10_000
+# Between the events of the simulator's streams.
+PAUSE_MS = 60
+
+# The SDKs read these too; the machine's own settings must not decide what is tested.
+for name in list(os.environ):
+    if name.startswith(("AZURE_", "OPENAI_", "LITELLM_")) or name.upper() in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        del os.environ[name]
+
+
+class Process:
+    """A child whose output is collected line by line."""
+
+    def __init__(self, command, environment):
+        self.name = Path(command[0]).name
+        self.lines = []
+        self._grew = threading.Condition()
+        self._child = subprocess.Popen(
+            [str(part) for part in command],
+            env=environment,
+            # Closes with this process, whatever ends it; the simulator takes that as a sign.
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self._child.stdout:
+            with self._grew:
+                self.lines.append(line.rstrip("\n"))
+                self._grew.notify_all()
+        with self._grew:
+            self.lines.append(f"[{self.name} ended: {self._child.wait()}]")
+            self._grew.notify_all()
+
+    def wait_for(self, pattern, seconds=20):
+        """The first match of the pattern in a line of the output."""
+        deadline = time.monotonic() + seconds * PATIENCE
+        with self._grew:
+            while True:
+                for line in self.lines:
+                    if match := re.search(pattern, line):
+                        return match
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._reader.is_alive():
+                    raise AssertionError(f"{self.name} never printed {pattern!r}:\n" + "\n".join(self.lines))
+                self._grew.wait(min(left, 0.5))
+
+    def stop(self):
+        if self._child.poll() is None:
+            self._child.terminate()
+            try:
+                self._child.wait(10 * PATIENCE)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+        self._child.wait()
+        self._reader.join(5)
+        self._child.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def simulator(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("sim")
+    file = directory / "env"
+    command = [SIMULATOR, "--dir", directory, "--env-file", file, "--pause-ms", str(PAUSE_MS)]
+    process = Process(command, plain_environment())
+    try:
+        process.wait_for(r'^\{.*"ready":\s*true')
+        process.settings = read_env_file(file)
+        yield process
+    finally:
+        process.stop()
+
+
+@pytest.fixture(scope="session")
+def proxy(simulator):
+    """The running proxy; `url` is where it listens."""
+    assert PROXY.exists(), f"{PROXY} is missing: `make build`"
+    settings = {**simulator.settings, "HOST": "127.0.0.1", "PORT": "0"}
+    process = Process([PROXY], {**plain_environment(), **settings})
+    try:
+        process.url = "http://" + process.wait_for(r"listening.*\baddress=(127\.0\.0\.1:\d+)")[1]
+        wait_until_healthy(process)
+        yield process
+    finally:
+        process.stop()
+        RUNNING.pop("proxy", None)
+
+
+def wait_until_healthy(process):
+    RUNNING["proxy"] = process
+    deadline = time.monotonic() + 20 * PATIENCE
+    while True:
+        try:
+            with urllib.request.urlopen(process.url + "/health", timeout=5) as answer:
+                assert (answer.status, answer.read()) == (200, b'{"status":"ok"}')
+                return
+        except urllib.error.URLError as error:
+            detail = error.read().decode() if isinstance(error, urllib.error.HTTPError) else error
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not healthy: {detail}\n" + "\n".join(process.lines)) from None
+        time.sleep(0.05)
+
+
+def plain_environment():
+    return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+
+
+def read_env_file(file):
+    pairs = (line.split("=", 1) for line in file.read_text().splitlines() if "=" in line and not line.startswith("#"))
+    return {name.removeprefix("export ").strip(): value.strip().strip("'\"") for name, value in pairs}
+
+
+# The proxy's log belongs to the report of a test that failed.
+RUNNING = {}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.failed and (process := RUNNING.get("proxy")):
+        report.sections.append(("the proxy's log, its end", "\n".join(process.lines[-60:])))
+    return report
+
+
+class Azure:
+    """The simulated Azure OpenAI, asked with the proxy's own token: what an answer is without a proxy in between."""
+
+    def __init__(self, simulator, proxy):
+        self._destination = urllib.parse.urlsplit(simulator.settings["API_BASE_URL"])
+        self._authorities = simulator.settings.get("SSL_CERT_FILE")
+        self._proxy = urllib.parse.urlsplit(proxy.url)
+
+    def token(self):
+        """What the proxy sends as Authorization, told by the only one who may know."""
+        answer = self.through_the_proxy("GET", "/openai/v1/sim/echo")
+        [token] = [value for name, value in json.loads(answer.body)["headers"] if name.lower() == "authorization"]
+        return token
+
+    def directly(self, method, target, body=None):
+        context = ssl.create_default_context(cafile=self._authorities)
+        to = http.client.HTTPSConnection(self._destination.hostname, self._destination.port, timeout=30, context=context)
+        return exchange(to, method, target, body, {"authorization": self.token()})
+
+    def through_the_proxy(self, method, target, body=None):
+        to = http.client.HTTPConnection(self._proxy.hostname, self._proxy.port, timeout=30)
+        return exchange(to, method, target, body, {"api-key": "dummy"})
+
+
+class Answer:
+    def __init__(self, answer):
+        self.status, self.headers, self.body = answer.status, answer.getheaders(), answer.read()
+
+
+def exchange(connection, method, target, body, headers):
+    # putrequest adds nothing that was not asked for, such as an Accept-Encoding.
+    body = None if body is None else json.dumps(body).encode()
+    connection.putrequest(method, target, skip_accept_encoding=True)
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    if body is not None:
+        connection.putheader("content-type", "application/json")
+        connection.putheader("content-length", str(len(body)))
+    connection.endheaders(body)
+    try:
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def azure(simulator, proxy):
+    return Azure(simulator, proxy)
+
+
+def assert_incremental(moments):
+    """Pieces that were sent with pauses came with pauses: what is collected on the way comes in one heap."""
+    assert len(moments) >= 5, moments
+    gaps = sorted(later - earlier for earlier, later in zip(moments, moments[1:]))
+    assert gaps[len(gaps) // 2] > PAUSE_MS / 1000 / 2, f"the gaps between the pieces: {gaps}"

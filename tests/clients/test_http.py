@@ -1,0 +1,141 @@
+"""Clients without an SDK: curl, httpx, websockets, and plain HTTP compared with what Azure says directly."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from conftest import PATIENCE, assert_incremental
+
+CHAT = "/openai/deployments/{}/chat/completions?api-version=2024-10-21"
+BODY = {"messages": [{"role": "user", "content": "Say hello"}]}
+EVENTS = "/openai/v1/sim/sse?events=10&pause_ms=50"
+
+# Different at each answer, or a matter of each connection.
+VOLATILE = {"date", "apim-request-id", "x-request-id", "connection", "keep-alive", "transfer-encoding"}
+
+needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
+
+
+@pytest.mark.parametrize(
+    "method, target, body",
+    [
+        ("POST", CHAT.format("error-429"), BODY),
+        ("POST", CHAT.format("error-500"), BODY),
+        ("POST", CHAT.format("error-content-filter"), BODY),
+        ("POST", CHAT.format("gpt-4o").replace("api-version", "x"), BODY),
+        ("GET", "/openai/v1/models", None),
+        ("GET", "/openai/v1/sim/gzip", None),
+        ("GET", "/openai/v1/sim/bytes/300000", None),
+        ("GET", "/openai/v1/sim/bytes/300000?chunked=1", None),
+        ("DELETE", "/openai/v1/sim/status/204", None),
+        ("PATCH", "/openai/v1/sim/status/409", {"a": 1}),
+        ("GET", "/elsewhere", None),
+    ],
+)
+def test_an_answer_is_azures_answer_byte_for_byte(azure, method, target, body):
+    through, direct = azure.through_the_proxy(method, target, body), azure.directly(method, target, body)
+    assert (through.status, through.body) == (direct.status, direct.body)
+
+    def steady(headers):
+        return sorted((name.lower(), value) for name, value in headers if name.lower() not in VOLATILE)
+
+    assert steady(through.headers) == steady(direct.headers)
+
+
+def late(line):
+    """Seconds between the moment at which the simulator wrote this event and now."""
+    return time.time() - json.loads(line.removeprefix("data: "))["unix_ns"] / 1e9
+
+
+def assert_punctual(delays):
+    assert len(delays) == 10
+    # The median says what the proxy does, the maximum forgives a busy machine.
+    assert sorted(delays)[5] < 0.02 * PATIENCE and max(delays) < 0.5 * PATIENCE, delays
+
+
+def test_httpx_has_each_event_when_it_was_sent(proxy):
+    httpx = pytest.importorskip("httpx")
+    with httpx.stream("GET", proxy.url + EVENTS, timeout=30) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = [(line, late(line) if "unix_ns" in line else None) for line in answer.iter_lines() if line]
+    assert lines[-1][0] == "data: [DONE]"
+    assert_punctual([delay for _, delay in lines[:-1]])
+
+
+def test_httpx_uploads_a_stream_of_unknown_length(proxy):
+    httpx = pytest.importorskip("httpx")
+    pieces = [bytes([65 + number]) * 200_000 for number in range(20)]
+    # Each of these would be refused if it arrived.
+    headers = {"authorization": "Bearer stolen", "x-api-key": "stolen", "ocp-apim-subscription-key": "stolen"}
+    answer = httpx.post(
+        proxy.url + "/openai/v1/sim/upload?api-key=stolen", content=iter(pieces), headers=headers, timeout=30
+    ).json()
+    assert (answer["bytes"], answer["sha256"]) == (4_000_000, hashlib.sha256(b"".join(pieces)).hexdigest())
+
+
+def test_an_old_bearer_token_is_replaced_not_joined(proxy):
+    httpx = pytest.importorskip("httpx")
+    headers = [("authorization", "Bearer one"), ("Authorization", "Bearer two"), ("accept-encoding", "gzip, br")]
+    received = httpx.get(proxy.url + "/openai/v1/sim/echo", headers=headers, timeout=30).json()["headers"]
+    values = [value for name, value in received if name.lower() == "authorization"]
+    assert len(values) == 1 and values[0].startswith("Bearer ey")
+    assert ["gzip, br"] == [value for name, value in received if name.lower() == "accept-encoding"]
+
+
+def test_a_websocket_is_tunnelled(proxy):
+    websockets = pytest.importorskip("websockets.sync.client")
+    address = "ws" + proxy.url.removeprefix("http") + "/openai/v1/sim/ws"
+    open_it = websockets.connect(address, additional_headers={"api-key": "dummy"}, proxy=None, max_size=None)
+    if os.environ.get("AUTH_PROXY_SERVER") == "tiny_http":
+        with pytest.raises(websockets.InvalidStatus, match="501"):
+            open_it.__enter__()
+        return
+    with open_it as socket:
+        for message in ("hello", b"\0" * 1_000_000, ""):
+            socket.send(message)
+            assert socket.recv(timeout=10 * PATIENCE) == message
+
+
+@needs_curl
+def test_curl_has_each_event_when_it_was_sent(proxy):
+    command = ["curl", "-sSN", "--fail", "--noproxy", "*", "--max-time", "30", proxy.url + EVENTS]
+    delays = []
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as curl:
+        for line in curl.stdout:
+            if "unix_ns" in line:
+                delays.append(late(line))
+    assert curl.returncode == 0
+    assert_punctual(delays)
+
+
+@needs_curl
+def test_curl_chats_in_a_stream(proxy):
+    command = ["curl", "-sSN", "--fail", "--noproxy", "*", "--max-time", "30", "-H", "api-key: dummy"]
+    command += ["-H", "content-type: application/json", "-d", json.dumps({**BODY, "stream": True})]
+    moments, lines = [], []
+    with subprocess.Popen(
+        [*command, proxy.url + CHAT.format("gpt-4o")], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as curl:
+        for line in curl.stdout:
+            if line.startswith(b"data: "):
+                moments.append(time.monotonic())
+                lines.append(line)
+    assert curl.returncode == 0
+    assert lines[-1] == b"data: [DONE]\n"
+    assert_incremental(moments)
+
+
+@needs_curl
+def test_curl_uploads_a_form(proxy, tmp_path):
+    """A body above 1 MiB: curl asks first, with `Expect: 100-continue`."""
+    (tmp_path / "data.bin").write_bytes(b"\r\n--boundary?\r\n" * 200_000)
+    command = ["curl", "-sS", "--fail", "--noproxy", "*", "--max-time", "30", "-H", "Expect: 100-continue"]
+    command += ["-F", "purpose=assistants", "-F", f"file=@{tmp_path}/data.bin", proxy.url + "/openai/v1/files"]
+    answer = json.loads(subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout)
+    assert answer["bytes"] == 15 * 200_000

@@ -1,0 +1,218 @@
+//! Every bound of the server, with limits small enough to reach: in-process, on its own, with a service that echoes.
+
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use auth_proxy::server::{
+    Exchange, Head, Length, Limits, Listener, Refusal, Running, Service, Stop, send_whole,
+};
+use http::{HeaderMap, StatusCode};
+
+use crate::client::{Client, Ended, Raw};
+use crate::sim::{patience, wait_for};
+
+/// Answers with the request's body; `/big` with many bytes, `/panic` not at all.
+struct Echo;
+
+impl Service for Echo {
+    fn serve(&self, head: Head, exchange: &mut dyn Exchange) {
+        match head.path() {
+            "/panic" => panic!("expected in this test"),
+            "/big" => {
+                exchange.start(StatusCode::OK, &HeaderMap::new(), Length::Unknown);
+                let bytes = [b'x'; 16 * 1024];
+                for _ in 0..64 * 1024 {
+                    if exchange.write(&bytes).is_err() {
+                        return;
+                    }
+                }
+                let _ = exchange.finish();
+            }
+            _ => {
+                let (mut body, mut buffer) = (Vec::new(), [0; 1024]);
+                loop {
+                    match exchange.read_body(&mut buffer) {
+                        Ok(0) => break,
+                        Ok(n) => body.extend_from_slice(&buffer[..n]),
+                        Err(_) => return,
+                    }
+                }
+                send_whole(exchange, StatusCode::OK, &HeaderMap::new(), &body);
+            }
+        }
+    }
+
+    fn turn_away(&self, head: Head, exchange: &mut dyn Exchange) {
+        if head.path() == "/health" {
+            send_whole(exchange, StatusCode::OK, &HeaderMap::new(), b"ok");
+        } else {
+            Refusal::overloaded().send(exchange);
+        }
+    }
+}
+
+struct Server {
+    address: SocketAddr,
+    stop: Arc<Stop>,
+    running: Running,
+}
+
+impl Server {
+    fn start(limits: Limits) -> Self {
+        let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let address = listener.address().unwrap();
+        let stop = Arc::new(Stop::new().unwrap());
+        let running = listener.serve(Arc::new(Echo), limits, Arc::clone(&stop)).unwrap();
+        Self { address, stop, running }
+    }
+
+    fn raw(&self) -> Raw {
+        Raw::connect(self.address)
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    fn serves(&self) {
+        assert_eq!(self.client().request("POST", "/", &[], b"alive").body, b"alive");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.say();
+        self.running.drain(Instant::now() + patience());
+    }
+}
+
+fn short() -> Limits {
+    let short = Duration::from_millis(200);
+    Limits { head_time: short, keep_alive: short, body_idle: short, write_stall: short, ..Limits::default() }
+}
+
+#[test]
+fn a_head_that_drips_is_refused_when_its_time_is_over() {
+    let server = Server::start(short());
+    let mut client = server.raw();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n").unwrap();
+    let start = Instant::now();
+    // A byte now and then does not help: it is a deadline, not a pause.
+    while start.elapsed() < Duration::from_millis(150) {
+        client.send("X").unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (answer, ended) = client.read_to_end(patience());
+    assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(ended, Ended::Closed);
+    server.serves();
+}
+
+#[test]
+fn an_idle_connection_is_closed_without_a_word() {
+    let server = Server::start(short());
+    let mut idle = server.raw();
+    assert_eq!(idle.read_to_end(patience()), (Vec::new(), Ended::Closed));
+    let mut kept = server.client();
+    assert_eq!(kept.get("/").status, 200);
+    assert!(kept.response("GET").is_err());
+}
+
+#[test]
+fn a_body_that_pauses_ends_the_request() {
+    let server = Server::start(short());
+    let mut client = server.raw();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc").unwrap();
+    let (answer, _) = client.read_to_end(patience());
+    assert_eq!(answer, b"");
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_given_up() {
+    let server = Server::start(short());
+    let mut client = server.raw();
+    client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    wait_for("the answer to begin", || server.running.connections() == 1);
+    wait_for("the answer to be given up", || server.running.connections() == 0);
+    let mut read = Vec::new();
+    let _ = client.tcp().read_to_end(&mut read);
+    assert!(!read.ends_with(b"0\r\n\r\n"), "a cut answer looks complete");
+}
+
+#[test]
+fn heads_and_chunk_lines_have_an_end() {
+    let server = Server::start(Limits::default());
+    let filler = "x".repeat(80 * 1024);
+    for (status, head) in [
+        ("431", format!("GET / HTTP/1.1\r\nHost: a\r\nX: {filler}\r\n\r\n")),
+        ("414", format!("GET /{filler}")),
+        ("431", format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: 1\r\n".repeat(200))),
+    ] {
+        let mut client = server.raw();
+        client.send(head).unwrap();
+        let (answer, ended) = client.read_to_end(patience());
+        assert!(answer.starts_with(format!("HTTP/1.1 {status} ").as_bytes()));
+        assert_eq!(ended, Ended::Closed);
+    }
+    let mut client = server.raw();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    // The server closes long before a megabyte.
+    while client.send("0".repeat(1024)).is_ok() {}
+    server.serves();
+}
+
+#[test]
+fn connections_above_the_cap_are_refused_and_probes_are_answered() {
+    let server = Server::start(Limits { connections: 2, ..Limits::default() });
+    let (mut first, mut second) = (server.client(), server.client());
+    assert_eq!((first.get("/").status, second.get("/").status), (200, 200));
+    for _ in 0..20 {
+        let refused = server.client().request("POST", "/", &[], b"body");
+        assert_eq!(refused.status, 503);
+        assert_eq!(refused.header("retry-after").as_deref(), Some("1"));
+        assert_eq!(refused.header("connection").as_deref(), Some("close"));
+        assert_eq!(refused.json()["error"]["code"], "overloaded");
+        assert_eq!(server.client().get("/health").text(), "ok");
+        // Those who were there first do not notice.
+        assert_eq!(first.get("/").status, 200);
+    }
+    drop(second);
+    wait_for("room for another connection", || server.client().get("/").status == 200);
+}
+
+#[test]
+fn a_silent_crowd_above_the_cap_does_not_hide_a_probe() {
+    let server = Server::start(Limits { connections: 1, overflow: 8, ..Limits::default() });
+    let mut first = server.client();
+    assert_eq!(first.get("/").status, 200);
+    let crowd: Vec<Raw> = (0..40).map(|_| server.raw()).collect();
+    assert_eq!(server.client().get("/health").text(), "ok");
+    let mut refused = crowd.into_iter().next().unwrap();
+    let (answer, _) = refused.read_to_end(patience());
+    assert!(answer.starts_with(b"HTTP/1.1 503 "));
+}
+
+#[test]
+fn a_panic_ends_one_connection_only() {
+    let server = Server::start(Limits::default());
+    let mut other = server.client();
+    assert_eq!(other.get("/").status, 200);
+    let mut client = server.raw();
+    client.send("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert_eq!(client.read_to_end(patience()).0, b"");
+    wait_for("the panic to be counted", || server.running.panics() == 1);
+    assert_eq!(other.get("/").status, 200);
+}
+
+#[test]
+fn stopping_closes_idle_connections_and_the_listener_at_once() {
+    let mut server = Server::start(Limits::default());
+    let mut idle = server.client();
+    assert_eq!(idle.get("/").status, 200);
+    server.stop.say();
+    assert!(server.running.drain(Instant::now() + patience()));
+    assert!(idle.response("GET").is_err());
+    assert!(std::net::TcpStream::connect(server.address).is_err());
+}

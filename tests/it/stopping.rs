@@ -1,0 +1,70 @@
+//! SIGTERM: not ready at once, nobody new, requests in flight finish or the grace ends them.
+
+use std::net::TcpStream;
+
+use crate::client::Raw;
+use crate::fixture::Proxy;
+use crate::sim::{Options, Sim, patience, wait_for};
+
+fn start(grace: &str) -> (Sim, Proxy) {
+    let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
+    let proxy = Proxy::start_with(&sim, &[("SHUTDOWN_GRACE", grace)]);
+    (sim, proxy)
+}
+
+#[test]
+fn streams_that_end_within_the_grace_are_whole() {
+    let (_sim, mut proxy) = start("20s");
+    let streams: Vec<_> = (0..20)
+        .map(|_| {
+            let mut client = proxy.client();
+            std::thread::spawn(move || client.get("/sim/sse?events=6&pause_ms=100"))
+        })
+        .collect();
+    wait_for("the streams to be open", || proxy.threads() > 20);
+    let mut idle = proxy.client();
+    assert_eq!(idle.get("/sim/echo").status, 200);
+    proxy.signal("TERM");
+    proxy.wait_log("stopping");
+    wait_for("the listener to close", || TcpStream::connect(proxy.address()).is_err());
+    for stream in streams {
+        let response = stream.join().unwrap();
+        assert_eq!(response.status, 200);
+        assert!(response.fault.is_none(), "{:?}", response.fault);
+        assert!(response.text().ends_with("data: [DONE]\n\n"));
+    }
+    assert_eq!(proxy.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn the_grace_ends_what_does_not_end_by_itself() {
+    let (_sim, mut proxy) = start("300ms");
+    let mut client = Raw::connect(proxy.address());
+    client.send("GET /sim/sse?events=1000&pause_ms=50 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert!(!client.read_some(patience()).unwrap().is_empty());
+    proxy.signal("TERM");
+    assert_eq!(proxy.wait_exit().code(), Some(1));
+    let (rest, _) = client.read_to_end(patience());
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "a cut stream looks complete");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let (_sim, mut proxy) = start("60s");
+    let mut client = Raw::connect(proxy.address());
+    client.send("GET /sim/slow?ms=60000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    wait_for("the request to be served", || proxy.threads() >= 5);
+    proxy.signal("INT");
+    proxy.wait_log("stopping");
+    proxy.signal("TERM");
+    assert_eq!(proxy.wait_exit().code(), Some(1));
+}
+
+#[test]
+fn an_idle_program_stops_with_success() {
+    let (_sim, mut proxy) = start("60s");
+    let mut idle = proxy.client();
+    assert_eq!(idle.get("/health").status, 200);
+    proxy.signal("TERM");
+    assert_eq!(proxy.wait_exit().code(), Some(0));
+}

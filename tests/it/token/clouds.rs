@@ -1,0 +1,123 @@
+//! Sovereign and private clouds: where to sign in, for what, trusting whom, through which way out.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::fixture::{Proxy, environment};
+use crate::sim::{Egress, Options, Sim};
+
+use super::{MODELS, chat};
+
+#[test]
+fn the_authority_is_a_host_or_a_url_with_or_without_a_slash() {
+    let sim = Sim::start(Options::default());
+    let port = sim.entra.server.port();
+    for authority in [
+        format!("localhost:{port}"),
+        format!("https://localhost:{port}"),
+        format!("https://localhost:{port}/"),
+        format!(" https://LOCALHOST:{port}// "),
+    ] {
+        let proxy = Proxy::start_with(&sim, &[("AZURE_AUTHORITY_HOST", &authority)]);
+        assert_eq!(chat(&mut proxy.client()).status, 200, "{authority:?}");
+    }
+}
+
+#[test]
+fn the_scope_goes_with_the_destination() {
+    let sim = Sim::start(Options::default());
+    // Port 1: nothing is ever sent there, only the sign-in is looked at.
+    let rows = [
+        ("https://name.openai.azure.com:1", "", "https://cognitiveservices.azure.com"),
+        ("https://name.openai.azure.us:1", "", "https://cognitiveservices.azure.us"),
+        ("https://name.services.ai.azure.com:1", "", "https://cognitiveservices.azure.com"),
+        ("https://name.services.ai.azure.com:1/api/projects/p", "", "https://ai.azure.com"),
+        ("https://name.openai.azure.com:1", "https://ai.azure.com/.default", "https://ai.azure.com"),
+    ];
+    for (base, scope, audience) in rows {
+        let _proxy = Proxy::start_with(&sim, &[("API_BASE_URL", base), ("AZURE_SCOPE", scope)]);
+        assert_eq!(sim.entra.issued().last().unwrap().audience, audience, "{base} {scope}");
+    }
+}
+
+#[test]
+fn a_foundry_project_is_reached_below_its_path() {
+    let sim = Sim::start(Options::default());
+    let base = sim.azure_url() + "/api/projects/p/";
+    let scope = ("AZURE_SCOPE", "https://ai.azure.com/.default");
+    let proxy = Proxy::start_with(&sim, &[("API_BASE_URL", &base), scope]);
+    assert_eq!(chat(&mut proxy.client()).status, 200);
+    assert_eq!(sim.azure.requests()[0].path(), "/api/projects/p/openai/v1/chat/completions");
+}
+
+#[test]
+fn an_authority_that_is_not_trusted_is_named_with_the_way_out() {
+    let sim = Sim::start(Options::default());
+    let mut proxy = Proxy::start_listening(&sim, &[("SSL_CERT_FILE", "")]);
+    let line = proxy.wait_log("token refresh failed");
+    assert!(line.contains("no trusted TLS connection to the token endpoint"), "{line}");
+    assert!(line.contains("set SSL_CERT_FILE to the CA bundle"), "{line}");
+    let health = proxy.health().json();
+    assert!(health["remedy"].as_str().unwrap().contains("SSL_CERT_FILE"), "{health}");
+    assert!(proxy.is_running() && sim.entra.requests().is_empty());
+}
+
+/// Both servers under names that only the egress proxy resolves.
+fn behind_egress<'a>(sim: &Sim, more: &[(&'a str, &'a str)]) -> Vec<(String, String)> {
+    let authority = format!("entra.sim.test:{}", sim.entra.server.port());
+    let base = format!("https://azure.sim.test:{}", sim.azure.server.port());
+    let own = [("AZURE_AUTHORITY_HOST", authority.as_str()), ("API_BASE_URL", base.as_str())];
+    environment(sim, &[&own[..], more].concat())
+}
+
+#[test]
+fn the_way_out_is_taken_by_token_and_api_calls_alike() {
+    let sim = Sim::start(Options::default());
+    let basic = format!("Basic {}", STANDARD.encode("user:p@ss"));
+    let egress = Egress::start(Some(&basic));
+    let url = format!("http://user:p%40ss@127.0.0.1:{}", egress.server.port());
+    let proxy = Proxy::spawn(behind_egress(&sim, &[("HTTPS_PROXY", &url)]));
+    proxy.wait_healthy();
+    assert_eq!(chat(&mut proxy.client()).status, 200);
+    let targets: Vec<String> = egress.requests().iter().map(|request| request.target()).collect();
+    let expected = [("entra", sim.entra.server.port()), ("azure", sim.azure.server.port())]
+        .map(|(name, port)| format!("{name}.sim.test:{port}"));
+    assert_eq!(targets, expected);
+}
+
+#[test]
+fn wrong_credentials_for_the_way_out_are_named_and_not_shown() {
+    let sim = Sim::start(Options::default());
+    let egress = Egress::start(Some("Basic other"));
+    let url = format!("http://user:p%40ss@127.0.0.1:{}", egress.server.port());
+    let proxy = Proxy::spawn(behind_egress(&sim, &[("HTTPS_PROXY", &url)]));
+    let line = proxy.wait_log("token refresh failed");
+    assert!(line.contains("the egress proxy gave no connection") && line.contains("407"), "{line}");
+    let told = proxy.log().join("\n") + &proxy.health().text();
+    for secret in ["p%40ss", "p@ss", &STANDARD.encode("user:p@ss")] {
+        assert!(!told.contains(secret), "{secret}: {told}");
+    }
+}
+
+#[test]
+fn no_proxy_goes_for_token_and_api_calls_alike() {
+    let sim = Sim::start(Options::default());
+    let egress = Egress::start(None);
+    let (url, entra, both) = (egress.url(), "entra.sim.test", "other.test, .sim.test");
+    for (no_proxy, seen) in [(entra, 0), (both, 0)] {
+        let variables = [("HTTPS_PROXY", url.as_str()), ("NO_PROXY", no_proxy), ("CONNECT_TIMEOUT", "2s")];
+        let proxy = Proxy::spawn(behind_egress(&sim, &variables));
+        // Nobody else knows the name: the sign-in was tried directly.
+        let line = proxy.wait_log("token refresh failed");
+        assert!(line.contains("entra.sim.test"), "{line}");
+        assert_eq!(egress.requests().len(), seen, "{no_proxy}");
+    }
+    // The sign-in goes through it, the destination does not.
+    let variables =
+        [("https_proxy", url.as_str()), ("no_proxy", "azure.sim.test"), ("CONNECT_TIMEOUT", "2s")];
+    let proxy = Proxy::spawn(behind_egress(&sim, &variables));
+    proxy.wait_healthy();
+    let response = proxy.client().get(MODELS);
+    assert!(matches!(response.status, 502 | 504), "{}", response.text());
+    assert_eq!(egress.requests().len(), 1);
+}

@@ -1,0 +1,69 @@
+//! The parts of the program put together by a test, as `app` does it, on a clock that the test sets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use auth_proxy::clock::{Clock, SetClock};
+use auth_proxy::config::{Config, Credential, LogFormat, LogLevel};
+use auth_proxy::identity::CertificateSource;
+use auth_proxy::proxy::Proxy;
+use auth_proxy::server::{Limits, Listener, Running, Stop};
+use auth_proxy::token::{Entra, Refresher, TokenStore};
+use auth_proxy::upstream::Upstream;
+
+use crate::client::Client;
+use crate::sim::Sim;
+
+/// How far Entra ID's clock may be from ours here: tests let hours pass.
+const SKEW: i64 = 7 * 24 * 3600;
+
+/// A proxy inside the test's own process.
+pub struct InProcess {
+    pub hands: Arc<SetClock>,
+    pub tokens: Arc<TokenStore>,
+    address: SocketAddr,
+    stop: Arc<Stop>,
+    running: Running,
+}
+
+impl InProcess {
+    pub fn start(sim: &Sim) -> Self {
+        // Its log would go to the standard error of the whole test run.
+        auth_proxy::log::init(LogLevel::Error, LogFormat::Text);
+        sim.entra.set_clock(0, SKEW);
+        let environment: std::collections::HashMap<_, _> = sim.env().into_iter().collect();
+        let config = Arc::new(Config::from_lookup(&|name| environment.get(name).cloned()).unwrap());
+        let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let hands = SetClock::at_unix(unix);
+        let clock = Clock::set(Arc::clone(&hands));
+        let Credential::Certificate { path, algorithm, send_chain } = &config.credential else {
+            panic!("the simulator signs in with a certificate");
+        };
+        let (client, url) = (&config.client_id, &config.token_url);
+        let source =
+            CertificateSource::open(path, *algorithm, *send_chain, client, url, clock.clone()).unwrap();
+        let upstream = Upstream::new(&config).unwrap();
+        let tokens = TokenStore::new(clock.clone());
+        let entra = Entra::new(upstream.entra.clone(), clock, url, client, &config.scope);
+        Refresher::new(Arc::clone(&tokens), Box::new(source), Box::new(entra)).spawn().unwrap();
+        let stop = Arc::new(Stop::new().unwrap());
+        let listener = Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
+        let address = listener.address().unwrap();
+        let proxy = Proxy::new(config, upstream, Arc::clone(&tokens));
+        let running = listener.serve(Arc::new(proxy), Limits::default(), Arc::clone(&stop)).unwrap();
+        Self { hands, tokens, address, stop, running }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        self.stop.say();
+        self.tokens.stop();
+        self.running.drain(Instant::now() + Duration::from_secs(5));
+    }
+}

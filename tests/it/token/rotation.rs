@@ -1,0 +1,226 @@
+//! The certificate is replaced while requests flow: in every way, without a restart, without a failed request.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::traffic::Traffic;
+use super::{assertion, chat, within};
+use crate::fixture::Proxy;
+use crate::sim::{Options, Sim, client_pem, openssl, replace_file, wait_for};
+
+/// A certificate with its key, which Entra ID knows.
+pub struct Pair {
+    pub pem: String,
+    /// As the portal shows it.
+    pub sha1: String,
+    /// As the assertion names it.
+    pub x5t_s256: String,
+}
+
+/// Made once: a key takes a while.
+static PAIRS: [OnceLock<Pair>; 3] = [const { OnceLock::new() }; 3];
+
+impl Pair {
+    /// One of three.
+    pub fn number(number: usize) -> &'static Self {
+        PAIRS[number].get_or_init(|| {
+            let pem = client_pem(&format!("pair {number}"));
+            let der = openssl(&["x509", "-outform", "DER"], pem.as_bytes());
+            let digest = |algorithm| openssl(&["dgst", algorithm, "-binary"], &der);
+            let sha1 = digest("-sha1").iter().map(|byte| format!("{byte:02X}")).collect();
+            Self { pem, sha1, x5t_s256: URL_SAFE_NO_PAD.encode(digest("-sha256")) }
+        })
+    }
+
+    /// The same, uploaded to the application; those uploaded before stay.
+    pub fn uploaded(number: usize, sim: &Sim) -> &'static Self {
+        let pair = Self::number(number);
+        sim.entra.register(&pair.pem);
+        pair
+    }
+
+    /// The private key, and the certificate.
+    pub fn halves(&self) -> (&str, &str) {
+        self.pem.split_at(self.pem.find("-----BEGIN CERTIFICATE").unwrap())
+    }
+}
+
+/// Waits until Entra ID has granted a token for this certificate.
+#[track_caller]
+pub fn used(sim: &Sim, pair: &Pair) {
+    wait_for("a token for the new certificate", || {
+        let requests = sim.entra.requests();
+        let granted = requests.iter().filter(|request| request.note == "token issued");
+        granted.rev().any(|request| assertion(request).0["x5t#S256"] == pair.x5t_s256.as_str())
+    });
+}
+
+/// Tokens of three seconds: the file is read again every one and a half.
+pub fn short_lived() -> Options {
+    Options { token_lifetime: 3, ..Options::default() }
+}
+
+fn count(proxy: &Proxy, text: &str) -> usize {
+    proxy.log().iter().filter(|line| line.contains(text)).count()
+}
+
+/// A Secret as kubelet mounts it: the file is a link into `..data`, which is a link to the version in force.
+pub struct Volume(PathBuf);
+
+impl Volume {
+    pub fn new(path: PathBuf, pem: &str) -> Self {
+        fs::create_dir(&path).unwrap();
+        let volume = Self(path);
+        symlink("..data/certificate.pem", volume.0.join("certificate.pem")).unwrap();
+        volume.publish("..2026_01", pem);
+        volume
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.0.join("certificate.pem")
+    }
+
+    /// A new version beside the old one, then one rename, then the old one goes.
+    pub fn publish(&self, version: &str, pem: &str) {
+        let old = fs::read_link(self.0.join("..data")).ok();
+        fs::create_dir(self.0.join(version)).unwrap();
+        fs::write(self.0.join(version).join("certificate.pem"), pem).unwrap();
+        symlink(version, self.0.join("..data_tmp")).unwrap();
+        fs::rename(self.0.join("..data_tmp"), self.0.join("..data")).unwrap();
+        if let Some(old) = old {
+            fs::remove_dir_all(self.0.join(old)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn kubelet_swaps_the_links() {
+    let sim = Sim::start(short_lived());
+    let volume = Volume::new(sim.dir.join("volume"), &fs::read_to_string(sim.certificate_path()).unwrap());
+    let file = volume.file();
+    let proxy = Proxy::start_with(&sim, &[("AZURE_CERTIFICATE_PATH", file.to_str().unwrap())]);
+    let traffic = Traffic::start(&proxy, 2, Duration::from_millis(20));
+    for (number, version) in ["..2026_02", "..2026_03"].into_iter().enumerate() {
+        let pair = Pair::uploaded(number, &sim);
+        volume.publish(version, &pair.pem);
+        proxy.wait_log(&format!("thumbprint={}", pair.sha1));
+        used(&sim, pair);
+    }
+    traffic.end_without_failure();
+    assert_eq!((count(&proxy, " warn "), count(&proxy, "new certificate taken into use")), (0, 2));
+}
+
+#[test]
+fn a_file_is_renamed_over_it_and_the_old_certificate_removed_from_entra() {
+    let sim = Sim::start(short_lived());
+    let proxy = Proxy::start(&sim);
+    let traffic = Traffic::start(&proxy, 2, Duration::from_millis(20));
+    let pair = Pair::uploaded(0, &sim);
+    replace_file(&sim.certificate_path(), &pair.pem);
+    used(&sim, pair);
+    sim.entra.unregister_all();
+    sim.entra.register(&pair.pem);
+    traffic.flows(100);
+    traffic.end_without_failure();
+    assert_eq!(count(&proxy, " warn "), 0);
+}
+
+#[test]
+fn it_is_written_in_place_and_removed_and_written_again() {
+    let sim = Sim::start(short_lived());
+    let proxy = Proxy::start(&sim);
+    let traffic = Traffic::start(&proxy, 2, Duration::from_millis(20));
+    let pair = Pair::uploaded(0, &sim);
+    fs::write(sim.certificate_path(), &pair.pem).unwrap();
+    used(&sim, pair);
+    fs::remove_file(sim.certificate_path()).unwrap();
+    let warning = proxy.wait_log("does not exist");
+    assert!(warning.contains(&format!("still_in_use={}", pair.sha1)), "{warning}");
+    let pair = Pair::uploaded(1, &sim);
+    fs::write(sim.certificate_path(), &pair.pem).unwrap();
+    used(&sim, pair);
+    traffic.end_without_failure();
+}
+
+/// Leaves the file like this for a few refreshes: the old pair stays in use, and one warning says why.
+fn bad_file(broken: &dyn Fn(&Pair, &str) -> String, expected: &str) {
+    let sim = Sim::start(short_lived());
+    let first = fs::read_to_string(sim.certificate_path()).unwrap();
+    let proxy = Proxy::start(&sim);
+    let traffic = Traffic::start(&proxy, 2, Duration::from_millis(20));
+    let pair = Pair::uploaded(0, &sim);
+    fs::write(sim.certificate_path(), broken(&pair, &first)).unwrap();
+    let warning = proxy.wait_log("still_in_use=");
+    assert!(warning.contains(expected) && warning.contains("hint="), "{warning}");
+    assert!(warning.contains(sim.certificate_path().to_str().unwrap()), "{warning}");
+    let tokens = sim.entra.issued().len();
+    wait_for("more tokens for the old certificate", || sim.entra.issued().len() >= tokens + 2);
+    assert_eq!(proxy.health().status, 200);
+    assert_eq!(count(&proxy, " warn "), 1, "told once: {:#?}", proxy.log());
+    fs::write(sim.certificate_path(), &pair.pem).unwrap();
+    used(&sim, pair);
+    traffic.end_without_failure();
+    assert_eq!(count(&proxy, "new certificate taken into use"), 1);
+}
+
+#[test]
+fn a_half_written_file_changes_nothing() {
+    bad_file(&|new, _| new.pem[..new.pem.len() / 2].to_owned(), "END");
+}
+
+#[test]
+fn a_new_key_with_the_old_certificate_changes_nothing() {
+    bad_file(&|new, old| new.halves().0.to_owned() + &old[old.find("-----BEGIN CERT").unwrap()..], "key");
+}
+
+#[test]
+fn an_old_key_with_the_new_certificate_changes_nothing() {
+    bad_file(&|new, old| old[..old.find("-----BEGIN CERT").unwrap()].to_owned() + new.halves().1, "key");
+}
+
+#[test]
+fn an_empty_file_changes_nothing() {
+    bad_file(&|_, _| String::new(), "is empty");
+}
+
+/// With an hour's token nothing but the change itself makes it look.
+#[test]
+fn a_new_certificate_is_proven_within_seconds_while_the_old_token_serves() {
+    let sim = Sim::start(Options::default());
+    let proxy = Proxy::start(&sim);
+    assert_eq!(chat(&mut proxy.client()).status, 200);
+    let pair = Pair::uploaded(0, &sim);
+    replace_file(&sim.certificate_path(), &pair.pem);
+    within(Duration::from_secs(15), "a second token", || sim.entra.issued().len() == 2);
+    used(&sim, pair);
+    proxy.wait_log("certificate file changed, asking for a token with it");
+}
+
+#[test]
+fn a_new_certificate_that_entra_does_not_know_costs_no_request() {
+    let sim = Sim::start(Options { token_lifetime: 600, refresh_in: Some(1), ..Options::default() });
+    let proxy = Proxy::start(&sim);
+    let traffic = Traffic::start(&proxy, 2, Duration::from_millis(20));
+    let pair = Pair::number(2);
+    replace_file(&sim.certificate_path(), &pair.pem);
+    let line = proxy.wait_log("AADSTS700027");
+    assert!(line.contains("upload the certificate") && line.contains("token_usable_for="), "{line}");
+    traffic.flows(50);
+    assert_eq!(proxy.health().status, 200);
+    sim.entra.register(&pair.pem);
+    // Uploaded now; the file is touched so that nobody has to wait for the minute to pass.
+    touch(&sim.certificate_path());
+    used(&sim, pair);
+    traffic.end_without_failure();
+}
+
+fn touch(path: &Path) {
+    let content = fs::read_to_string(path).unwrap();
+    replace_file(path, &content);
+}

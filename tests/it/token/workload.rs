@@ -1,0 +1,90 @@
+//! Other ways to sign in: workload identity, the certificate chain, RS256.
+
+use crate::fixture::Proxy;
+use crate::sim::{Options, Sim, wait_for};
+
+use super::rotation::short_lived;
+use super::{assertion, chat, field, granted};
+
+/// In shape a service account's token; Entra ID's word decides.
+fn jwt(number: u32) -> String {
+    format!("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQifQ.c2lnbmF0dXJl{number}")
+}
+
+#[test]
+fn the_federated_token_file_is_read_again_for_every_sign_in() {
+    let sim = Sim::start(short_lived());
+    let file = sim.dir.join("federated-token");
+    std::fs::write(&file, jwt(1) + "\n").unwrap();
+    sim.entra.expect_federated(&jwt(1));
+    let variables = [("AZURE_CERTIFICATE_PATH", ""), ("AZURE_FEDERATED_TOKEN_FILE", file.to_str().unwrap())];
+    let proxy = Proxy::start_with(&sim, &variables);
+    assert_eq!(chat(&mut proxy.client()).status, 200);
+    assert_eq!(field(&sim.entra.requests()[0], "client_assertion"), jwt(1));
+    let start = proxy.wait_log("auth-proxy starts");
+    assert!(start.contains("federated_token_file=") && !start.contains("certificate_sha1"), "{start}");
+    std::fs::write(&file, jwt(2)).unwrap();
+    sim.entra.expect_federated(&jwt(2));
+    wait_for("a token for the new one", || {
+        let requests = sim.entra.requests();
+        let granted = requests.iter().filter(|request| request.note == "token issued");
+        granted.rev().any(|request| field(request, "client_assertion") == jwt(2))
+    });
+    assert_eq!(chat(&mut proxy.client()).status, 200);
+    assert!(!proxy.log().join("\n").contains("c2lnbmF0dXJl"));
+}
+
+#[test]
+fn the_certificate_wins_over_the_file_and_the_log_says_so() {
+    let sim = Sim::start(Options::default());
+    let file = sim.dir.join("federated-token");
+    std::fs::write(&file, jwt(1)).unwrap();
+    let proxy = Proxy::start_with(&sim, &[("AZURE_FEDERATED_TOKEN_FILE", file.to_str().unwrap())]);
+    assert_eq!(assertion(&sim.entra.requests()[0]).0["alg"], "PS256");
+    let line = proxy.wait_log("AZURE_FEDERATED_TOKEN_FILE is set as well as a certificate");
+    assert!(line.contains(" warn ") && line.contains("the certificate is used"), "{line}");
+}
+
+#[test]
+fn the_assertion_is_the_documented_form_and_nothing_more() {
+    let sim = Sim::start(Options::default());
+    let _proxy = Proxy::start(&sim);
+    let request = &sim.entra.requests()[0];
+    let (header, claims) = assertion(request);
+    let names = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&header), ["alg", "typ", "x5t#S256"]);
+    assert_eq!(names(&claims), ["aud", "exp", "iat", "iss", "jti", "nbf", "sub"]);
+    assert_eq!(claims["aud"], sim.token_url());
+    let number = |name: &str| claims[name].as_i64().unwrap();
+    assert_eq!((number("exp") - number("nbf"), number("iat")), (300, number("nbf")));
+    assert_eq!(request.header("x-ms-lib-capability").as_deref(), Some("retry-after, h429"));
+    assert!(request.header("client-request-id").is_some() && request.header("authorization").is_none());
+}
+
+#[test]
+fn the_chain_goes_along_when_asked_for() {
+    let sim = Sim::start(Options::default());
+    let path = sim.certificate_path();
+    let ours = std::fs::read_to_string(&path).unwrap();
+    let authority = std::fs::read_to_string(sim.dir.join("ca.pem")).unwrap();
+    std::fs::write(&path, authority + &ours).unwrap();
+    for asked in ["true", "1", "TRUE"] {
+        let _proxy = Proxy::start_with(&sim, &[("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", asked)]);
+    }
+    let _proxy = Proxy::start_with(&sim, &[("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", "false")]);
+    let requests = sim.entra.requests();
+    let chains: Vec<usize> =
+        requests.iter().map(|request| assertion(request).0["x5c"].as_array().map_or(0, Vec::len)).collect();
+    // The simulator has checked that the leaf is the first entry.
+    assert_eq!((chains, granted(&sim)), (vec![2, 2, 2, 0], 4));
+}
+
+#[test]
+fn rs256_goes_with_the_sha1_thumbprint() {
+    let sim = Sim::start(Options::default());
+    let proxy = Proxy::start_with(&sim, &[("AZURE_ASSERTION_ALGORITHM", "RS256")]);
+    let (header, _) = assertion(&sim.entra.requests()[0]);
+    assert_eq!(header["alg"], "RS256");
+    assert!(header["x5t"].is_string() && header.get("x5t#S256").is_none(), "{header}");
+    assert_eq!(chat(&mut proxy.client()).status, 200);
+}
