@@ -76,7 +76,7 @@ impl Listener {
             generation: AtomicU64::new(0),
             deaf: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-            wake: Wake::new(address),
+            wake: Wake::new(address)?,
         });
         shared.start_server()?;
         let (thread, waker) = (std::thread::Builder::new().name("wake".into()), Arc::clone(&shared));

@@ -10,7 +10,7 @@
 //! duplicated. A connection of ours that stays unanswered shows it; a new server takes over the listener.
 
 use std::collections::HashSet;
-use std::io::{Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
@@ -21,6 +21,7 @@ use socket2::SockRef;
 
 use super::Shared;
 use crate::log;
+use crate::server::stop::Stop;
 use crate::sys::{self, Ready};
 
 /// Connections to ourselves at a time.
@@ -46,6 +47,9 @@ const CONNECT: Duration = Duration::from_millis(200);
 pub(super) struct Wake {
     address: SocketAddr,
     known: Mutex<Known>,
+    /// Said when the first new client comes after a calm.
+    stirred: PipeWriter,
+    hear: PipeReader,
 }
 
 #[derive(Debug)]
@@ -56,14 +60,20 @@ struct Known {
 
 impl Wake {
     /// For a server that listens on `address`.
-    pub(super) fn new(mut address: SocketAddr) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// No descriptors are left.
+    pub(super) fn new(mut address: SocketAddr) -> io::Result<Self> {
         if address.ip().is_unspecified() {
             address.set_ip(match address {
                 SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
                 SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
             });
         }
-        Self { address, known: Mutex::new(Known { peers: HashSet::new(), newest: None }) }
+        let (hear, stirred) = io::pipe()?;
+        let known = Mutex::new(Known { peers: HashSet::new(), newest: None });
+        Ok(Self { address, known, stirred, hear })
     }
 
     /// A request came from this client.
@@ -73,13 +83,25 @@ impl Wake {
             known.peers.clear();
         }
         if known.peers.insert(peer) {
-            known.newest = Some(Instant::now());
+            let calm = known.newest.replace(Instant::now()).is_none();
+            if calm {
+                let _ = (&self.stirred).write(&[0]);
+            }
         }
     }
 
-    fn pause(&self) -> Duration {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.newest.is_some_and(|newest| newest.elapsed() < STIR) { BUSY } else { CALM }
+    /// Waits for the next round, for as long as none is due.
+    fn rest(&self, stop: &Stop) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.newest.take_if(|newest| newest.elapsed() > STIR);
+        let pause = if known.newest.is_some() { BUSY } else { CALM };
+        drop(known);
+        let wanted = [(stop.as_fd(), Ready::READ), (self.hear.as_fd(), Ready::READ)];
+        if let Ok([_, stirred]) = sys::wait(wanted, Some(Instant::now() + pause))
+            && stirred.any()
+        {
+            let _ = (&self.hear).read(&mut [0]);
+        }
     }
 
     /// Connects and leaves with a reset: ports in TIME_WAIT would run out.
@@ -105,8 +127,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
     let (mut asked, mut question, mut unanswered) = (Instant::now(), None, 0);
     let mut not_before = Instant::now();
     while !shared.stop.said() {
-        let pause = Instant::now() + wake.pause();
-        let _ = sys::wait([(shared.stop.as_fd(), Ready::READ)], Some(pause));
+        wake.rest(&shared.stop);
         for _ in 0..ROUND {
             wake.knock();
         }
