@@ -42,9 +42,10 @@ pub struct Head {
 }
 
 impl Head {
-    /// The path: the target up to its query.
+    /// The path: the target up to its query. Up to a fragment, too, which no target may have: what stands there is as
+    /// private as a query.
     pub fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
+        self.target.split(['?', '#']).next().unwrap_or_default()
     }
 }
 
