@@ -13,6 +13,7 @@ mod overflow;
 mod pool;
 mod refusal;
 mod respond;
+mod serving;
 mod stop;
 
 use std::io;
