@@ -13,6 +13,7 @@ mod overflow;
 mod pool;
 mod refusal;
 mod respond;
+mod serving;
 mod stop;
 #[cfg(feature = "tiny_http")]
 pub mod tiny_http;
