@@ -148,6 +148,9 @@ fn it_is_written_in_place_and_removed_and_written_again() {
     traffic.end_without_failure();
 }
 
+/// What is written instead of the new file, the old one being known as well.
+type Broken = fn(&str, &str) -> String;
+
 /// The file is left bad for a few refreshes: the old pair stays in use, and one warning says why.
 #[test]
 fn a_bad_file_changes_nothing_until_it_is_good() {
@@ -157,7 +160,7 @@ fn a_bad_file_changes_nothing_until_it_is_good() {
     fn key(pem: &str) -> &str {
         &pem[..pem.find("-----BEGIN CERTIFICATE").unwrap()]
     }
-    let rows: [(&str, fn(&str, &str) -> String, &str); 5] = [
+    let rows: [(&str, Broken, &str); 5] = [
         ("half written", |new, _| new[..new.len() / 2].to_owned(), "END"),
         ("empty", |_, _| String::new(), "is empty"),
         ("a new key with the old certificate", |new, old| key(new).to_owned() + certificate(old), "key"),
@@ -171,7 +174,7 @@ fn a_bad_file_changes_nothing_until_it_is_good() {
     });
 }
 
-fn bad_file(name: &str, broken: fn(&str, &str) -> String, expected: &str) {
+fn bad_file(name: &str, broken: Broken, expected: &str) {
     let sim = Sim::start(short_lived());
     let first = fs::read_to_string(sim.certificate_path()).unwrap();
     let proxy = Proxy::start(&sim);
