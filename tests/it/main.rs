@@ -13,10 +13,14 @@ mod sim;
 mod pems;
 
 mod client;
+mod core;
 mod fixture;
 mod hostile;
 mod limits;
+mod neighbours;
 mod simulator;
 mod stopping;
 mod token;
+#[cfg(not(feature = "tiny_http"))]
+mod websocket;
 mod wire;
