@@ -141,7 +141,7 @@ fn refuse(input: &mut Input, context: &Context<'_>, refusal: &Refusal) {
 }
 
 /// RFC 9112 section 9.3.
-fn wants_keep_alive(head: &Head) -> bool {
+pub(super) fn wants_keep_alive(head: &Head) -> bool {
     let named = |wanted: &str| {
         let values = head.headers.get_all(CONNECTION).iter();
         values
@@ -280,7 +280,20 @@ impl Exchange for Serving<'_> {
     }
 
     fn body_at_hand(&self) -> bool {
-        self.body.is_done() || !self.input.bytes().is_empty()
+        self.body.is_at_hand(self.input.bytes())
+    }
+
+    fn receive_body(&mut self) -> io::Result<bool> {
+        if !self.body.is_at_framing() {
+            return Ok(true);
+        }
+        match self.input.fill(Instant::now()) {
+            // The end of the connection: reading the body says so.
+            Ok(0) => Ok(true),
+            Ok(_) => Ok(self.body_at_hand()),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn client(&self) -> Option<Arc<TcpStream>> {
@@ -306,14 +319,14 @@ impl Exchange for Serving<'_> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.answer.write(self.input.stream(), bytes)
+        self.answer.write(&mut &**self.input.stream(), bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.answer.flush(self.input.stream())
+        self.answer.flush(&mut &**self.input.stream())
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.answer.finish(self.input.stream())
+        self.answer.finish(&mut &**self.input.stream())
     }
 }

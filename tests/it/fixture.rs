@@ -125,6 +125,11 @@ impl Proxy {
         self.status("VmRSS:")
     }
 
+    /// The most that it ever was.
+    pub fn peak_rss_kb(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
     pub fn threads(&self) -> u64 {
         self.status("Threads:")
     }
