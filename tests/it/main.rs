@@ -20,6 +20,7 @@ mod limits;
 mod neighbours;
 mod simulator;
 mod stopping;
+mod tidy;
 mod token;
 #[cfg(not(feature = "tiny_http"))]
 mod websocket;
