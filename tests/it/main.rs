@@ -15,8 +15,11 @@ mod pems;
 mod client;
 mod core;
 mod fixture;
+#[cfg(not(feature = "tiny_http"))]
 mod hostile;
 mod limits;
 mod simulator;
 mod stopping;
+#[cfg(feature = "tiny_http")]
+mod tiny_http;
 mod token;
