@@ -1,0 +1,3 @@
+//! What operators see and ask: probes, metrics, logs, commands.
+
+mod admin;
