@@ -16,8 +16,11 @@ mod client;
 mod fixture;
 mod hostile;
 mod limits;
+mod neighbours;
 mod ops;
 mod simulator;
 mod stopping;
 mod token;
+#[cfg(not(feature = "tiny_http"))]
+mod websocket;
 mod wire;
