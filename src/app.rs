@@ -19,6 +19,7 @@ use crate::config::{Config, Credential};
 use crate::identity::Identity;
 use crate::log;
 use crate::ops::admin::Admin;
+use crate::ops::metrics::{Metrics, Sources};
 use crate::proxy::Proxy;
 use crate::report::Problem;
 use crate::server::{Listener, Running, Stop};
@@ -56,6 +57,7 @@ pub struct App {
     pub admin_address: Option<SocketAddr>,
     config: Arc<Config>,
     tokens: Arc<TokenStore>,
+    metrics: Arc<Metrics>,
     server: Running,
     stop: Arc<Stop>,
     signals: UnixStream,
@@ -70,7 +72,8 @@ impl App {
     pub fn start(config: Config) -> Result<Self, StartFault> {
         let config = Arc::new(config);
         let clock = Clock::system();
-        report_panics();
+        let metrics = Arc::new(Metrics::new());
+        report_panics(Arc::clone(&metrics));
         let limits = listen::limits(&config, sys::raise_descriptor_limit());
         for note in &config.notes {
             log::warn(&note.message, &[("hint", &note.hints.join("; "))]);
@@ -93,18 +96,25 @@ impl App {
             .spawn()
             .map_err(|error| system("the token thread", &error))?;
 
-        let proxy = Proxy::new(Arc::clone(&config), upstream, Arc::clone(&tokens));
+        let sources = Sources {
+            metrics: Arc::clone(&metrics),
+            tokens: Arc::clone(&tokens),
+            certificate: identity.certificate,
+            connections_limit: limits.connections,
+        };
+        let proxy = Proxy::new(Arc::clone(&config), upstream, Arc::clone(&tokens), Arc::clone(&metrics));
         let server = listener
             .serve(Arc::new(proxy), limits, Arc::clone(&stop))
             .map_err(|error| system("the accept thread", &error))?;
         log::info("listening", &[("address", &address)]);
-        let admin_address = administration.map(|it| it.serve(Admin::new(Arc::clone(&tokens)))).transpose()?;
-        Ok(Self { address, admin_address, config, tokens, server, stop, signals })
+        let admin_address = administration.map(|it| it.serve(Admin::new(sources))).transpose()?;
+        Ok(Self { address, admin_address, config, tokens, metrics, server, stop, signals })
     }
 
     /// Runs until SIGTERM or SIGINT, then lets requests in flight finish.
     pub fn run(mut self) -> Ending {
         while !self.signalled(Duration::from_secs(1)) {
+            self.count_connections();
             if self.tokens.died() {
                 log::error("the token refresher has ended: so does the program", &[]);
                 return Ending::Forced;
@@ -117,6 +127,7 @@ impl App {
         self.tokens.stop();
         let deadline = Instant::now() + grace;
         loop {
+            self.count_connections();
             let step = Instant::now() + Duration::from_millis(50);
             if self.server.drain(step.min(deadline)) {
                 log::info("stopped", &[]);
@@ -135,6 +146,11 @@ impl App {
             );
             return Ending::Forced;
         }
+    }
+
+    /// The server counts them itself; scrapes are seldom enough for a number that is a second old.
+    fn count_connections(&self) {
+        self.metrics.connections.set(self.server.connections());
     }
 
     /// Waits for a signal; takes it when there is one.
@@ -183,8 +199,9 @@ fn signals() -> io::Result<UnixStream> {
 }
 
 /// A panic is a line in the log: where, not what, for the what may hold a request.
-fn report_panics() {
-    std::panic::set_hook(Box::new(|panic| {
+fn report_panics(metrics: Arc<Metrics>) {
+    std::panic::set_hook(Box::new(move |panic| {
+        metrics.panics.add(1);
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
         log::error(

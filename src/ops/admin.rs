@@ -6,16 +6,17 @@
 //! - `/livez`: the process answers. To be restarted when not; so it depends on nothing outside.
 //! - `/startupz`: the listener is bound and there was a token once. Never taken back.
 //! - `/readyz`: a request would be served now; what `/health` says.
+//!
+//! And `/metrics`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, HeaderValue};
-use http::{Method, StatusCode};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::health;
+use super::metrics::{self, Sources};
 use crate::server::{Exchange, Head, Limits, Refusal, Service, send_whole};
-use crate::token::TokenStore;
 
 /// The descriptors that this takes at most: connections, those above the cap, listener and pipes.
 pub const DESCRIPTORS: usize = 2 * CONNECTIONS + 8;
@@ -37,14 +38,12 @@ pub fn limits() -> Limits {
 }
 
 /// Answers on `ADMIN_PORT`.
-pub struct Admin {
-    tokens: Arc<TokenStore>,
-}
+pub struct Admin(Sources);
 
 impl Admin {
-    /// Tells about the program around this store. To be made when the other listener is bound.
-    pub fn new(tokens: Arc<TokenStore>) -> Self {
-        Self { tokens }
+    /// Tells about the program around these. To be made when the other listener is bound.
+    pub fn new(sources: Sources) -> Self {
+        Self(sources)
     }
 }
 
@@ -52,9 +51,12 @@ impl Service for Admin {
     fn serve(&self, head: Head, exchange: &mut dyn Exchange) {
         let answer = match head.path() {
             "/livez" => live,
-            "/readyz" => |admin: &Self, exchange: &mut dyn Exchange| health::answer(&admin.tokens, exchange),
+            "/metrics" => metrics,
+            "/readyz" => {
+                |admin: &Self, exchange: &mut dyn Exchange| health::answer(&admin.0.tokens, exchange)
+            }
             "/startupz" => {
-                |admin: &Self, exchange: &mut dyn Exchange| health::answer_started(&admin.tokens, exchange)
+                |admin: &Self, exchange: &mut dyn Exchange| health::answer_started(&admin.0.tokens, exchange)
             }
             _ => not_found,
         };
@@ -73,6 +75,12 @@ impl Service for Admin {
 
 fn live(_: &Admin, exchange: &mut dyn Exchange) {
     health::say_ok(exchange);
+}
+
+fn metrics(admin: &Admin, exchange: &mut dyn Exchange) {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+    send_whole(exchange, StatusCode::OK, &headers, admin.0.page().as_bytes());
 }
 
 fn not_found(_: &Admin, exchange: &mut dyn Exchange) {
