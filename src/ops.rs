@@ -1,3 +1,5 @@
 //! What operators ask for: is it healthy, how is it doing, stop.
 
+pub mod admin;
 pub mod health;
+pub mod metrics;
