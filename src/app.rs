@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Credential};
 use crate::identity::{AssertionSource, CertificateSource, FederatedTokenFile};
 use crate::log;
+use crate::ops::notify;
 use crate::proxy::Proxy;
 use crate::report::Problem;
 use crate::server::{Limits, Listener, Running, Stop};
@@ -90,6 +91,7 @@ impl App {
             .serve(Arc::new(proxy), limits, Arc::clone(&stop))
             .map_err(|error| system("the accept thread", &error))?;
         log::info("listening", &[("address", &address)]);
+        notify::ready();
         Ok(Self { address, config, tokens, server, stop, signals })
     }
 
@@ -104,6 +106,7 @@ impl App {
         let grace = self.config.shutdown_grace;
         let open = self.server.connections();
         log::info("stopping", &[("connections", &open), ("grace_seconds", &grace.as_secs())]);
+        notify::stopping();
         self.stop.say();
         self.tokens.stop();
         let deadline = Instant::now() + grace;

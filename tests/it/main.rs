@@ -16,6 +16,7 @@ mod client;
 mod fixture;
 mod hostile;
 mod limits;
+mod notify;
 mod simulator;
 mod stopping;
 mod token;
