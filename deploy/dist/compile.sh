@@ -5,6 +5,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=$1
 
+# Before the paths are named: on a new machine the folder of the crates is not there yet.
+"${CARGO:-cargo}" fetch --quiet --locked --target "$target"
+
 # Paths in panic messages and debug data, each replaced by a fixed one: this folder, and where cargo keeps the crates.
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 flags=("--remap-path-prefix=$PWD=/auth-proxy" "--remap-path-prefix=$PWD/vendor=/crates")
