@@ -12,7 +12,7 @@ use crate::upstream::{Ahead, Call, Fault};
 
 /// The largest body that is kept for a second sending.
 const KEEP: usize = 64 * 1024;
-/// A refused body of unknown end, or one larger than this, is not counted to its end for ureq's sake.
+/// A refused body larger than this, which nobody sends, is not counted to its end for ureq's sake.
 const MAX_SKIP: u64 = 1 << 40;
 
 /// A request body, sent once or, while all of it is kept, again.
@@ -95,8 +95,12 @@ impl<'a> Upload<'a> {
                     }
                 }
             }
-            if sent.readable() || !answered.any() {
+            drop(wire);
+            if sent.readable() && self.exchange.receive_body()? {
                 return Ok(());
+            }
+            if !sent.any() && !answered.any() {
+                return Err(io::ErrorKind::TimedOut.into());
             }
         }
         Ok(())
@@ -107,7 +111,9 @@ impl<'a> Upload<'a> {
     fn skip(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.owed {
             None => Ok(0),
-            Some(left) if *left > MAX_SKIP => Err(io::ErrorKind::FileTooLarge.into()),
+            Some(left) if *left > MAX_SKIP => {
+                Err(Fault::RequestBody(io::ErrorKind::FileTooLarge.into()).into())
+            }
             Some(left) => {
                 let n = buffer.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= n as u64;

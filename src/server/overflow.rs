@@ -8,9 +8,9 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::connection::Serving;
 use super::input::Input;
 use super::refusal::Refusal;
+use super::serving::Serving;
 use super::stop::Stop;
 use super::{Limits, Service, head};
 use crate::sys::{self, Ready};
