@@ -20,6 +20,7 @@ use crate::identity::Identity;
 use crate::log;
 use crate::ops::admin::Admin;
 use crate::ops::metrics::{Metrics, Sources};
+use crate::ops::notify;
 use crate::proxy::Proxy;
 use crate::report::Problem;
 use crate::server::Stop;
@@ -112,6 +113,7 @@ impl App {
             .map_err(|error| system("the accept thread", &error))?;
         log::info("listening", &[("address", &address)]);
         let admin_address = administration.map(|it| it.serve(Admin::new(sources))).transpose()?;
+        notify::ready();
         Ok(Self { address, admin_address, config, tokens, metrics, server, stop, signals })
     }
 
@@ -127,6 +129,7 @@ impl App {
         let grace = self.config.shutdown_grace;
         let open = self.server.connections();
         log::info("stopping", &[("connections", &open), ("grace_seconds", &grace.as_secs())]);
+        notify::stopping();
         self.stop.say();
         self.tokens.stop();
         let deadline = Instant::now() + grace;

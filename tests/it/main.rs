@@ -19,6 +19,7 @@ mod fixture;
 mod hostile;
 mod limits;
 mod neighbours;
+mod notify;
 mod ops;
 mod simulator;
 mod stopping;
