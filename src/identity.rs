@@ -21,7 +21,7 @@ mod pems;
 
 pub use certificate::Certificate;
 pub use federated::FederatedTokenFile;
-pub use keypair::{KeyPair, load};
+pub use keypair::{KeyPair, from_pem, load};
 pub use source::{CertificateSource, CurrentCertificate};
 
 use crate::report::Problem;
