@@ -28,6 +28,7 @@ pub mod log;
 pub mod ops;
 pub mod proxy;
 pub mod report;
+pub mod scratch;
 pub mod secret;
 pub mod server;
 pub mod sys;

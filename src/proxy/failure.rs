@@ -42,6 +42,7 @@ pub(super) fn from_ureq(error: &ureq::Error) -> Failure {
     match error {
         ureq::Error::Timeout(_) => {
             let message = "the destination did not answer in time";
+            let cause = "it was silent for longer than READ_IDLE_TIMEOUT".into();
             refused(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message, "timeout", cause, None)
         }
         ureq::Error::Io(io) if io.kind() == io::ErrorKind::UnexpectedEof => {

@@ -54,7 +54,8 @@ impl Proxy {
         let mut kept = Kept::new(request.length);
         let (mut retried, mut replayed, mut renewed) = (false, false, false);
         loop {
-            let scope = Scope::enter(exchange.client(), request.size, exchange.body_at_hand());
+            let scope =
+                Scope::enter(exchange.client(), request.size + token.bearer().len(), exchange.body_at_hand());
             let call = scope.call();
             call.send_before(self.tokens.clock().clone(), token.usable_until());
             let mut upload = Upload::new(exchange, Rc::clone(call), &mut kept, request.length);
@@ -142,6 +143,7 @@ impl Service for Proxy {
                         ("method", &method),
                         ("path", &path),
                         ("status", &refusal.status.as_u16()),
+                        ("destination", &self.config.destination.authority),
                         ("kind", &kind),
                         ("cause", &cause),
                         ("hint", &hint),
@@ -167,14 +169,16 @@ fn open_tunnel(mut fields: HeaderMap, call: &Call, exchange: &mut dyn Exchange) 
     let (Some(wire), Some(client)) = (call.wire(), exchange.client()) else {
         return Err(failure::bad_answer("there is no connection to tunnel".into()));
     };
+    if !headers::names_websocket(&fields) {
+        return Err(failure::bad_answer("it switched to a protocol that was not asked for".into()));
+    }
     headers::strip_response(&mut fields);
     headers::insert_websocket_upgrade(&mut fields);
     exchange.start(StatusCode::SWITCHING_PROTOCOLS, &fields, Length::Empty);
     let mut carried = tunnel::Tunnelled::default();
     if exchange.flush().is_ok() {
         let mut wire = wire.lock().unwrap_or_else(PoisonError::into_inner);
-        // A broken connection is an end like any other: both sides see it.
-        let _ = tunnel::run(&client, exchange.take_ahead(), &mut wire, &mut carried);
+        tunnel::run(&client, exchange.take_ahead(), &mut wire, &mut carried);
     }
     Ok(Outcome::Tunnelled(carried))
 }

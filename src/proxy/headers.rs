@@ -77,13 +77,18 @@ pub fn asks_for_websocket(head: &Head) -> bool {
     head.method == Method::GET
         && head.version == Version::HTTP_11
         && options(&head.headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"))
-        && head.headers.get(UPGRADE).is_some_and(|u| u.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && names_websocket(&head.headers)
 }
 
 /// Adds the fields that ask for a WebSocket or grant it.
 pub fn insert_websocket_upgrade(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// Whether `Upgrade` says what WebSockets ask for and grant, and nothing else.
+pub fn names_websocket(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// The connection options, as sent.

@@ -22,7 +22,7 @@ pub(super) struct Outgoing {
     pub(super) length: Length,
     /// It asks for a WebSocket.
     pub(super) websocket: bool,
-    /// The most bytes that its head takes.
+    /// The most bytes that its head takes, the token apart.
     pub(super) size: usize,
     /// Where the caller reached us, when locations shall be rewritten.
     pub(super) own_origin: Option<String>,
@@ -88,5 +88,5 @@ impl Outgoing {
     }
 }
 
-/// Room for the request line, Host, and a token, which may be 10 KB long.
-const HEAD_ROOM: usize = 24 * 1024;
+/// Room for what else is in a head: method, version, Host, the names of the fields added.
+const HEAD_ROOM: usize = 1024;

@@ -8,11 +8,9 @@ use http::response::Parts;
 use http::{Method, StatusCode, Version};
 
 use super::headers;
+use crate::scratch;
 use crate::server::{Exchange, Length};
 use crate::upstream::Call;
-
-/// One read, one write: a TLS record.
-const STEP: usize = 16 * 1024;
 
 /// How an answer went.
 #[derive(Debug)]
@@ -97,14 +95,20 @@ pub(super) fn relay(
     relayed
 }
 
+// Not part of its caller's frame: that lies below the TLS handshake, and stack once used stays with the thread.
+#[inline(never)]
 fn copy(body: &mut impl Read, exchange: &mut dyn Exchange, bytes: &mut u64) -> Result<(), Cut> {
-    let mut buffer = [0; STEP];
-    loop {
-        let n = body.read(&mut buffer).map_err(Cut::Destination)?;
-        if n == 0 {
-            return Ok(());
+    let mut buffer = scratch::take();
+    let ended = loop {
+        match body.read(&mut buffer) {
+            Ok(0) => break Ok(()),
+            Ok(n) => match exchange.write(&buffer[..n]) {
+                Ok(()) => *bytes += n as u64,
+                Err(error) => break Err(Cut::Client(error)),
+            },
+            Err(error) => break Err(Cut::Destination(error)),
         }
-        exchange.write(&buffer[..n]).map_err(Cut::Client)?;
-        *bytes += n as u64;
-    }
+    };
+    scratch::give(buffer);
+    ended
 }

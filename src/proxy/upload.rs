@@ -95,8 +95,12 @@ impl<'a> Upload<'a> {
                     }
                 }
             }
-            if sent.readable() || !answered.any() {
+            drop(wire);
+            if sent.readable() && self.exchange.receive_body()? {
                 return Ok(());
+            }
+            if !sent.any() && !answered.any() {
+                return Err(io::ErrorKind::TimedOut.into());
             }
         }
         Ok(())

@@ -16,12 +16,16 @@ use super::refusal::Refusal;
 use super::respond::Answer;
 use super::stop::Stop;
 use super::{Exchange, Head, Length, Limits, Service, head};
+use crate::scratch;
 use crate::sys::{self, Ready};
 
 /// What is read of a body that nobody wants, so that the answer in front of it survives.
 const DRAIN_BYTES: u64 = 256 * 1024;
 /// How long that may take.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// A connection whose next request comes within this keeps its buffers.
+const BUSY: Duration = Duration::from_millis(500);
 
 /// What a connection needs to be served.
 pub(super) struct Context<'a> {
@@ -44,6 +48,7 @@ pub(super) fn serve(stream: TcpStream, _peer: SocketAddr, context: &Context<'_>)
                 return;
             }
         };
+        input.release();
         let close = !wants_keep_alive(&head) || context.stop.said();
         let mut serving = Serving {
             body: Body::new(head.length, context.limits.head_bytes),
@@ -109,11 +114,12 @@ fn next_head(input: &mut Input, context: &Context<'_>) -> Option<Result<Head, Re
 /// Waits between requests. None when the connection shall end.
 fn wait_for_request(stream: &TcpStream, context: &Context<'_>) -> Option<()> {
     let start = Instant::now();
+    let mut pause = BUSY;
     loop {
         let patience =
             if (context.crowded)() { context.limits.keep_alive / 15 } else { context.limits.keep_alive };
         // A crowd may come while we wait.
-        let deadline = (start + patience).min(Instant::now() + context.limits.keep_alive / 15);
+        let deadline = (start + patience).min(Instant::now() + pause);
         let wanted = [(stream.as_fd(), Ready::READ), (context.stop.as_fd(), Ready::READ)];
         let [request, stop] = sys::wait(wanted, Some(deadline)).ok()?;
         if request.readable() {
@@ -122,6 +128,9 @@ fn wait_for_request(stream: &TcpStream, context: &Context<'_>) -> Option<()> {
         if stop.any() || start.elapsed() >= patience {
             return None;
         }
+        // It is idle, then, and may be so for long.
+        scratch::clear();
+        pause = context.limits.keep_alive / 15;
     }
 }
 
@@ -209,7 +218,9 @@ impl<'a> Serving<'a> {
         }
     }
 
-    /// Reads what little is left of a body, to keep the connection.
+    /// Reads what little is left of a body, to keep the connection. Not part of its caller's frame, which lies below
+    /// everything that serves a request: stack once used stays with the thread.
+    #[inline(never)]
     fn drain(&mut self) -> bool {
         let deadline = Instant::now() + DRAIN_TIME;
         let mut scratch = [0; 4096];
@@ -269,7 +280,20 @@ impl Exchange for Serving<'_> {
     }
 
     fn body_at_hand(&self) -> bool {
-        self.body.is_done() || !self.input.bytes().is_empty()
+        self.body.is_at_hand(self.input.bytes())
+    }
+
+    fn receive_body(&mut self) -> io::Result<bool> {
+        if !self.body.is_at_framing() {
+            return Ok(true);
+        }
+        match self.input.fill(Instant::now()) {
+            // The end of the connection: reading the body says so.
+            Ok(0) => Ok(true),
+            Ok(_) => Ok(self.body_at_hand()),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn client(&self) -> Option<Arc<TcpStream>> {

@@ -1,6 +1,9 @@
 //! Request heads: httparse, and the rules of RFC 9112 that keep two readers of the same bytes from seeing two
 //! different messages.
 
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Version};
 
@@ -18,10 +21,13 @@ const MAX_FIELDS: usize = 128;
 pub fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
     // Three bytes back: the end may straddle two reads.
     let mut at = seen.saturating_sub(3);
-    while let Some(found) = bytes[at..].iter().position(|b| matches!(b, b'\r' | b'\n')) {
+    while let Some(found) = memchr::memchr2(b'\r', b'\n', &bytes[at..]) {
         let i = at + found;
         match (bytes[i], bytes.get(i + 1)) {
             (b'\r', Some(b'\n')) if i >= 2 && bytes[i - 2..i] == *b"\r\n" => return Ok(Some(i + 2)),
+            (b'\r', Some(b'\n')) if matches!(bytes.get(i + 2), Some(b' ' | b'\t')) => {
+                return Err(bad("a header field is folded over several lines"));
+            }
             (b'\r', Some(b'\n')) => at = i + 2,
             (b'\r', None) => return Ok(None),
             // Only a look back into bytes already judged can start in the middle of a line end.
@@ -38,12 +44,11 @@ pub fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
 ///
 /// The refusal that the request deserves; the connection cannot be used after it.
 pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
-    if bytes.windows(3).any(|w| w[..2] == *b"\r\n" && matches!(w[2], b' ' | b'\t')) {
-        return Err(bad("a header field is folded over several lines"));
-    }
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut request = httparse::Request::new(&mut fields);
-    match request.parse(bytes) {
+    // Copied once, for all field values together.
+    let shared = Bytes::copy_from_slice(bytes);
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(&shared, &mut fields) {
         Ok(httparse::Status::Complete(n)) if n == bytes.len() => {}
         Ok(_) => return Err(bad("the request head is malformed")),
         Err(error) => return Err(malformed(bytes, error)),
@@ -54,7 +59,7 @@ pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
         return Err(refuse(StatusCode::NOT_IMPLEMENTED, "method_not_supported", "CONNECT is not supported"));
     }
     let version = if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let headers = headers(request.headers)?;
+    let headers = headers(&shared, request.headers)?;
     let host = host(&headers, version)?;
     let target = origin_form(request.path.unwrap_or_default(), host)?;
     let length = length(&headers, version)?;
@@ -71,13 +76,13 @@ pub(super) fn too_large(bytes: &[u8], limit: usize) -> Refusal {
     }
 }
 
-fn headers(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Refusal> {
+fn headers(head: &Bytes, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Refusal> {
     let mut headers = HeaderMap::with_capacity(fields.len());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes())
             .map_err(|_| bad("a header field name is malformed"))?;
-        let value =
-            HeaderValue::from_bytes(field.value).map_err(|_| bad("a header field value is malformed"))?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
+            .map_err(|_| bad("a header field value is malformed"))?;
         headers.append(name, value);
     }
     Ok(headers)

@@ -2,6 +2,8 @@
 //! 100 with fields; chunk-size lines lose their extensions, of which ureq refuses more than 18 bytes; trailers are
 //! dropped, which ureq does not limit. Strict where ureq is not: no sign, no white space in front of a size.
 
+use std::mem::MaybeUninit;
+
 use http::StatusCode;
 
 /// Fields of a head; ureq takes no more.
@@ -163,9 +165,14 @@ enum Head {
 }
 
 fn head(bytes: &[u8]) -> Head {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut response = httparse::Response::new(&mut fields);
-    match response.parse(bytes) {
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        bytes,
+        &mut fields,
+    );
+    match parsed {
         Ok(httparse::Status::Complete(end)) => {
             let code = response.code.unwrap_or_default();
             if (100..200).contains(&code) && code != StatusCode::SWITCHING_PROTOCOLS.as_u16() {

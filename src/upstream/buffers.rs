@@ -5,9 +5,7 @@ use ureq::unversioned::transport::Buffers;
 
 use super::Call;
 use super::answer::Filter;
-
-/// What one read or write moves at most: one TLS record.
-const STEP: usize = 16 * 1024;
+use crate::scratch::{self, STEP};
 
 /// Input and output of one connection.
 #[derive(Debug, Default)]
@@ -51,7 +49,9 @@ impl Elastic {
             self.input.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        if self.input.len() < self.end + STEP / 2 {
+        if self.input.is_empty() {
+            self.input = scratch::take();
+        } else if self.input.len() < self.end + STEP / 2 {
             self.input.resize(self.end + STEP, 0);
         }
         &mut self.input[self.end..]
@@ -79,6 +79,9 @@ impl Elastic {
 
     /// Gives output room for `amount` bytes behind those held.
     fn reserve(&mut self, amount: usize) {
+        if self.output.is_empty() {
+            self.output = scratch::take();
+        }
         if self.output.len() < self.held + amount {
             self.output.resize(self.held + amount, 0);
         }
@@ -91,10 +94,19 @@ impl Elastic {
         rest
     }
 
-    /// Frees memory while the connection is idle.
+    /// Everything was sent: an answer is waited for.
+    pub(super) fn release_output(&mut self) {
+        if !self.output.is_empty() && self.held == 0 {
+            scratch::give(std::mem::take(&mut self.output));
+        }
+    }
+
+    /// Gives memory back while the connection is idle.
     pub(super) fn release(&mut self) {
-        if self.start == self.end && self.held == 0 {
-            *self = Self { progress: self.progress, ..Self::default() };
+        self.release_output();
+        if self.start == self.end && !self.input.is_empty() {
+            (self.start, self.end) = (0, 0);
+            scratch::give(std::mem::take(&mut self.input));
         }
     }
 }

@@ -120,6 +120,7 @@ impl Transport for Connection {
         if self.buffers.holds() {
             self.write(0, call.as_deref(), timeout)?;
         }
+        self.buffers.release_output();
         let deadline = deadline(timeout);
         let mut wire = lock(&self.wire);
         let room = self.buffers.room();

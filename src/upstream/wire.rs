@@ -135,13 +135,30 @@ impl Wire {
         Ok(true)
     }
 
-    /// Ends our side: close_notify, then FIN. The other direction stays open.
-    pub fn end(&mut self) {
+    /// Ends our side: close_notify, then FIN. The other direction stays open. False when the socket has no room for
+    /// it: to be called again when it is writable, or a full pipe would end in what looks like a cut.
+    ///
+    /// # Errors
+    ///
+    /// The socket's.
+    pub fn end(&mut self) -> io::Result<bool> {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
-            let _ = self.flush();
         }
-        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+        if !self.flush()? {
+            return Ok(false);
+        }
+        self.socket.shutdown(std::net::Shutdown::Write)?;
+        Ok(true)
+    }
+
+    /// A receive will find something without the socket, which does not tell.
+    pub fn at_hand(&mut self) -> bool {
+        let Some(tls) = &mut self.tls else { return !self.ahead.is_empty() };
+        let state = tls.process_new_packets();
+        let in_tls =
+            state.map_or(true, |state| state.plaintext_bytes_to_read() > 0 || state.peer_has_closed());
+        in_tls || !self.ahead.is_empty()
     }
 
     /// While a request body is being sent: reads what the destination says meanwhile, and tells what it means.

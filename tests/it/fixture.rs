@@ -125,6 +125,11 @@ impl Proxy {
         self.status("VmRSS:")
     }
 
+    /// The most that it ever was.
+    pub fn peak_rss_kb(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
     pub fn threads(&self) -> u64 {
         self.status("Threads:")
     }
@@ -183,7 +188,9 @@ pub fn environment(sim: &Sim, variables: &[(&str, &str)]) -> Vec<(String, String
 }
 
 fn command(environment: impl IntoIterator<Item = (String, String)>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_auth-proxy"));
+    // The binary that is shipped can be put to the same tests: AUTH_PROXY_BIN=target/x86_64-unknown-linux-musl/...
+    let binary = std::env::var_os("AUTH_PROXY_BIN");
+    let mut command = Command::new(binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_auth-proxy").into()));
     command.env_clear().envs(environment).stdin(Stdio::null()).stderr(Stdio::piped());
     command
 }

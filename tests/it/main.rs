@@ -16,7 +16,10 @@ mod client;
 mod fixture;
 mod hostile;
 mod limits;
+mod neighbours;
 mod simulator;
 mod stopping;
 mod token;
+#[cfg(not(feature = "tiny_http"))]
+mod websocket;
 mod wire;

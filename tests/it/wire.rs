@@ -1,9 +1,14 @@
 //! Faithful on the wire: raw bytes in, and what each side sees of them.
 
+mod cancel;
+mod early;
+mod failures;
+mod pool;
 mod request;
 mod requests;
 mod response;
 mod responses;
+mod volume;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
