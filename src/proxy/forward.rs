@@ -216,8 +216,6 @@ fn open_tunnel(mut fields: HeaderMap, call: &Call, exchange: &mut dyn Exchange) 
     exchange.start(StatusCode::SWITCHING_PROTOCOLS, &fields, Length::Empty);
     let mut carried = tunnel::Tunnelled::default();
     if exchange.flush().is_ok() {
-        // It may be silent for hours.
-        scratch::clear();
         let mut wire = wire.lock().unwrap_or_else(PoisonError::into_inner);
         tunnel::run(&client, exchange.take_ahead(), &mut wire, &mut carried);
     }
