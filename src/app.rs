@@ -15,7 +15,11 @@ use crate::identity::{AssertionSource, CertificateSource, FederatedTokenFile};
 use crate::log;
 use crate::proxy::Proxy;
 use crate::report::Problem;
-use crate::server::{Limits, Listener, Running, Stop};
+#[cfg(feature = "tiny_http")]
+use crate::server::tiny_http::{Listener, Running};
+use crate::server::{Limits, Stop};
+#[cfg(not(feature = "tiny_http"))]
+use crate::server::{Listener, Running};
 use crate::sys::{self, Ready};
 use crate::token::{Entra, Refresher, TokenStore};
 use crate::upstream::Upstream;

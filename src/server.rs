@@ -15,6 +15,8 @@ mod refusal;
 mod respond;
 mod serving;
 mod stop;
+#[cfg(feature = "tiny_http")]
+pub mod tiny_http;
 
 use std::io;
 use std::net::TcpStream;

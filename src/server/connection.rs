@@ -122,7 +122,7 @@ fn refuse(input: &mut Input, context: &Context<'_>, refusal: &Refusal) {
 }
 
 /// RFC 9112 section 9.3.
-fn wants_keep_alive(head: &Head) -> bool {
+pub(super) fn wants_keep_alive(head: &Head) -> bool {
     let named = |wanted: &str| {
         let values = head.headers.get_all(CONNECTION).iter();
         values

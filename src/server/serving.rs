@@ -189,14 +189,14 @@ impl Exchange for Serving<'_> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.answer.write(self.input.stream(), bytes)
+        self.answer.write(&mut &**self.input.stream(), bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.answer.flush(self.input.stream())
+        self.answer.flush(&mut &**self.input.stream())
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.answer.finish(self.input.stream())
+        self.answer.finish(&mut &**self.input.stream())
     }
 }
