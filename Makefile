@@ -54,7 +54,12 @@ it: ## Integration tests, with every server
 .PHONY: clients
 clients: build ## The real SDKs against the running binary
 	for server in $(SERVERS); do tests/clients/run.sh "$$server"; done
+	AUTH_PROXY_BIN=$(BINARY) tests/clients/oidc/run.sh
 	tests/demo.sh --once
+
+.PHONY: soak
+soak: ## A minute of traffic while Entra ID fails, restarts, and the certificate rotates (release build)
+	$(CARGO) test --locked --release --test it soak -- --ignored --nocapture
 
 .PHONY: audit
 audit: target/tools/bin/cargo-deny ## Advisories, licences, sources and banned crates (builds cargo-deny once)
