@@ -58,8 +58,8 @@ clients: build ## The real SDKs against the running binary
 	tests/demo.sh --once
 
 .PHONY: soak
-soak: ## A minute of traffic while Entra ID fails, restarts, and the certificate rotates (release build)
-	$(CARGO) test --locked --release --test it soak -- --ignored --nocapture
+soak: ## A minute of traffic while Entra ID fails, restarts, and the certificate rotates
+	$(CARGO) test --locked --test it soak -- --ignored --nocapture
 
 .PHONY: audit
 audit: target/tools/bin/cargo-deny ## Advisories, licences, sources and banned crates (builds cargo-deny once)
