@@ -13,6 +13,7 @@ mod overflow;
 mod pool;
 mod refusal;
 mod respond;
+mod serving;
 mod stop;
 #[cfg(feature = "tiny_http")]
 pub mod tiny_http;
@@ -136,6 +137,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// Answers one request of a connection too many, at once and from memory: nothing here may wait.
     fn turn_away(&self, head: Head, exchange: &mut dyn Exchange);
+
+    /// Learns that the server itself has refused a connection's request, which could not be understood.
+    fn refused(&self, _refusal: &Refusal) {}
 }
 
 /// Bounds on everything that a client controls.

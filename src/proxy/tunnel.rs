@@ -2,16 +2,18 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use crate::scratch;
 use crate::sys::{self, Ready};
 use crate::upstream::{Received, Wire};
 
-/// One read: a TLS record.
-const STEP: usize = 16 * 1024;
 /// How long a client is listened to after the destination is gone, so that it gets the last words.
 const LINGER: Duration = Duration::from_secs(2);
+/// A tunnel that is silent for longer keeps no buffers.
+const BUSY: Duration = Duration::from_millis(500);
 
 /// Bytes that went through a tunnel.
 #[derive(Debug, Default)]
@@ -25,8 +27,9 @@ pub(super) struct Tunnelled {
 /// written: memory is constant, and while nobody speaks there is none.
 pub(super) fn run(client: &TcpStream, ahead: Vec<u8>, wire: &mut Wire, carried: &mut Tunnelled) {
     carried.to_destination += ahead.len() as u64;
-    let (up, down) = (Way { held: ahead, state: State::Open }, Way { held: Vec::new(), state: State::Open });
-    let mut tunnel = Tunnel { client, wire, carried, up, down, client_ended: false, client_broken: false };
+    let (up, down) = (Way::new(ahead), Way::new(Vec::new()));
+    let mut tunnel =
+        Tunnel { client, wire, carried, up, down, busy: true, client_ended: false, client_broken: false };
     let _ = tunnel.carry();
     if !tunnel.client_ended && !tunnel.client_broken {
         part(client);
@@ -41,6 +44,8 @@ struct Tunnel<'a> {
     up: Way,
     /// From the destination to the client.
     down: Way,
+    /// Something was read not long ago.
+    busy: bool,
     /// The client says nothing more.
     client_ended: bool,
     /// The client takes nothing more; what it said before can still be read.
@@ -51,6 +56,8 @@ struct Tunnel<'a> {
 struct Way {
     /// Read and not yet written; empty as long as the writing side keeps up.
     held: Vec<u8>,
+    /// Where in `held`.
+    range: Range<usize>,
     state: State,
 }
 
@@ -89,7 +96,7 @@ impl Tunnel<'_> {
     }
 
     /// Waits for what each side is wanted for: to be read, to be written.
-    fn wait(&self, wanted: [(bool, bool); 2], at_hand: bool) -> io::Result<[Ready; 2]> {
+    fn wait(&mut self, wanted: [(bool, bool); 2], at_hand: bool) -> io::Result<[Ready; 2]> {
         let flags = wanted.map(|(read, write)| {
             let read = if read { Ready::READ } else { Ready::NOTHING };
             read.and(if write { Ready::WRITE } else { Ready::NOTHING })
@@ -99,12 +106,23 @@ impl Tunnel<'_> {
         // A side that nothing is wanted of is watched for a reset, but not once it was told of the end: when it
         // ends, too, the system reports that again and again.
         let [idle_client, idle_destination] = wanted.map(|(read, write)| !read && !write);
-        let deadline = at_hand.then(Instant::now);
-        let found = match (idle_client && self.down.is_over(), idle_destination && self.up.is_over()) {
-            (true, _) => [Ready::NOTHING, sys::wait([destination], deadline)?[0]],
-            (_, true) => [sys::wait([client], deadline)?[0], Ready::NOTHING],
-            _ => sys::wait([client, destination], deadline)?,
+        let (leave_client, leave_destination) =
+            (idle_client && self.down.is_over(), idle_destination && self.up.is_over());
+        let patience = if at_hand { Some(Duration::ZERO) } else { self.busy.then_some(BUSY) };
+        let look = |patience: Option<Duration>| {
+            let deadline = patience.map(|patience| Instant::now() + patience);
+            Ok::<_, io::Error>(match (leave_client, leave_destination) {
+                (true, _) => [Ready::NOTHING, sys::wait([destination], deadline)?[0]],
+                (_, true) => [sys::wait([client], deadline)?[0], Ready::NOTHING],
+                _ => sys::wait([client, destination], deadline)?,
+            })
         };
+        let mut found = look(patience)?;
+        if !at_hand && !found.iter().any(|found| found.any()) {
+            self.busy = false;
+            scratch::clear();
+            found = look(None)?;
+        }
         if idle_client && found[0].is_over() || idle_destination && found[1].is_over() {
             return Err(ErrorKind::ConnectionReset.into());
         }
@@ -113,64 +131,56 @@ impl Tunnel<'_> {
 
     /// Writes to the destination what it takes; true when more is waiting.
     fn push_up(&mut self) -> bool {
-        let pushed = match self.up.state {
-            State::Over => return false,
-            _ => push(&mut self.up.held, |bytes| self.wire.send(bytes)).and_then(|all| {
-                Ok(match self.up.state {
-                    State::Ending if all => self.wire.end()?,
-                    _ => all && self.wire.flush()?,
-                })
-            }),
-        };
-        match pushed {
-            Ok(all) => {
-                if all && self.up.state == State::Ending {
-                    self.up.state = State::Over;
-                }
-                !all
-            }
-            // It takes nothing more, but what it said before may still be on its way to us.
-            Err(_) => {
-                self.up = Way { held: Vec::new(), state: State::Over };
-                false
-            }
+        if self.up.is_over() {
+            return false;
         }
+        let wire = &mut *self.wire;
+        let ending = self.up.state == State::Ending;
+        let pushed = self.up.push(|bytes| wire.send(bytes));
+        let pushed = pushed.and_then(|all| Ok(all && if ending { wire.end()? } else { wire.flush()? }));
+        match pushed {
+            Ok(true) if ending => self.up.close(),
+            Ok(_) => {}
+            // It takes nothing more, but what it said before may still be on its way to us.
+            Err(_) => self.up.close(),
+        }
+        !self.up.is_over() && !pushed.unwrap_or(true)
     }
 
     /// Writes to the client what it takes; true when more is waiting.
     fn push_down(&mut self) -> bool {
+        if self.down.is_over() {
+            return false;
+        }
         let mut client = self.client;
-        let pushed = match self.down.state {
-            State::Over => return false,
-            _ => push(&mut self.down.held, |bytes| zero_if_blocked(client.write(bytes))),
-        };
-        match pushed {
-            Ok(all) => {
-                if all && self.down.state == State::Ending {
-                    self.down.state = State::Over;
-                    let _ = client.shutdown(Shutdown::Write);
-                }
-                !all
+        match self.down.push(|bytes| zero_if_blocked(client.write(bytes))) {
+            Ok(false) => return true,
+            Ok(true) if self.down.state == State::Ending => {
+                self.down.close();
+                let _ = client.shutdown(Shutdown::Write);
             }
+            Ok(true) => {}
             Err(_) => {
                 self.client_broken = true;
-                self.down = Way { held: Vec::new(), state: State::Over };
-                false
+                self.down.close();
             }
         }
+        false
     }
 
     fn pull_up(&mut self) -> io::Result<()> {
-        let mut buffer = vec![0; STEP];
-        match { self.client }.read(&mut buffer) {
+        let mut buffer = scratch::take();
+        let read = { self.client }.read(&mut buffer);
+        match read {
             Ok(0) => {
                 self.client_ended = true;
                 self.up.state = State::Ending;
             }
             Ok(n) => {
+                self.busy = true;
                 self.carried.to_destination += n as u64;
-                buffer.truncate(n);
-                self.up.held = buffer;
+                self.up.hold(buffer, n);
+                return Ok(());
             }
             Err(error) if is_passing(&error) => {}
             Err(error) => {
@@ -178,44 +188,57 @@ impl Tunnel<'_> {
                 return Err(error);
             }
         }
+        scratch::give(buffer);
         Ok(())
     }
 
     fn pull_down(&mut self) -> io::Result<()> {
-        let mut buffer = vec![0; STEP];
+        let mut buffer = scratch::take();
         match self.wire.receive(&mut buffer)? {
             Received::End => self.down.state = State::Ending,
             Received::Bytes(n) => {
+                self.busy = true;
                 self.carried.to_client += n as u64;
-                buffer.truncate(n);
-                self.down.held = buffer;
+                self.down.hold(buffer, n);
+                return Ok(());
             }
             Received::Nothing => {}
         }
+        scratch::give(buffer);
         Ok(())
     }
 }
 
 impl Way {
+    fn new(held: Vec<u8>) -> Self {
+        Self { range: 0..held.len(), held, state: State::Open }
+    }
+
     fn is_over(&self) -> bool {
         self.state == State::Over
     }
-}
 
-/// Writes what is held; true when nothing is left.
-fn push(held: &mut Vec<u8>, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<bool> {
-    let mut start = 0;
-    while start < held.len() {
-        match write(&held[start..])? {
-            0 => {
-                held.drain(..start);
-                return Ok(false);
-            }
-            n => start += n,
-        }
+    /// Takes a buffer whose first `count` bytes were read.
+    fn hold(&mut self, buffer: Vec<u8>, count: usize) {
+        (self.held, self.range) = (buffer, 0..count);
     }
-    *held = Vec::new();
-    Ok(true)
+
+    /// Writes what is held; true when nothing is left.
+    fn push(&mut self, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<bool> {
+        while !self.range.is_empty() {
+            match write(&self.held[self.range.clone()])? {
+                0 => return Ok(false),
+                n => self.range.start += n,
+            }
+        }
+        scratch::give(std::mem::take(&mut self.held));
+        Ok(true)
+    }
+
+    /// Nothing more goes this way.
+    fn close(&mut self) {
+        *self = Self { state: State::Over, ..Self::new(Vec::new()) };
+    }
 }
 
 /// The destination is gone, and the client still speaks. Closing a socket with unread input resets it, and a reset
@@ -223,9 +246,9 @@ fn push(held: &mut Vec<u8>, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -
 fn part(mut client: &TcpStream) {
     let _ = client.shutdown(Shutdown::Write);
     let deadline = Instant::now() + LINGER;
-    let mut scratch = vec![0; STEP];
+    let mut buffer = scratch::take();
     while Instant::now() < deadline {
-        match client.read(&mut scratch) {
+        match client.read(&mut buffer) {
             Ok(1..) => {}
             Err(error) if is_passing(&error) => {
                 if sys::wait_one(client, Ready::READ, Some(deadline)).is_err() {

@@ -44,7 +44,7 @@ fn an_end_behind_a_full_pipe_waits_its_turn() {
     for tls in [false, true] {
         let rig = Rig::start(tls);
         // Different lengths, so that the end meets the buffers on the way at different levels.
-        for extra in (0..12).map(|step| step * 1499) {
+        for extra in (0..6).map(|step| step * 2999) {
             let (mut client, mut there) = rig.open();
             let sent = fill(&mut client) + extra;
             let sender = std::thread::spawn(move || {
@@ -117,7 +117,10 @@ fn what_was_said_before_a_reset_arrives() {
         fill(&mut client);
         let (mut buffer, mut heard) = (vec![0; 64 * 1024], 0);
         wait_for("its last words to leave the destination", || {
-            heard += client.read_within(&mut buffer, patience()).unwrap();
+            // Not all that there is: something shall be on its way when the reset comes.
+            for _ in 0..8 {
+                heard += client.try_receive(&mut buffer).unwrap().unwrap_or_default();
+            }
             there.flushed().unwrap() && there.unacknowledged() == 0
         });
         drop(there);
