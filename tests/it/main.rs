@@ -18,8 +18,8 @@ mod fixture;
 #[cfg(not(feature = "tiny_http"))]
 mod hostile;
 mod limits;
-mod notify;
 mod neighbours;
+mod notify;
 mod simulator;
 mod stopping;
 mod tidy;
