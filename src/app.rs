@@ -22,7 +22,11 @@ use crate::ops::admin::Admin;
 use crate::ops::metrics::{Metrics, Sources};
 use crate::proxy::Proxy;
 use crate::report::Problem;
-use crate::server::{Listener, Running, Stop};
+use crate::server::Stop;
+#[cfg(feature = "tiny_http")]
+use crate::server::tiny_http::{Listener, Running};
+#[cfg(not(feature = "tiny_http"))]
+use crate::server::{Listener, Running};
 use crate::sys::{self, Ready};
 use crate::token::{Entra, Refresher, TokenStore};
 use crate::upstream::Upstream;

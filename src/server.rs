@@ -14,6 +14,8 @@ mod pool;
 mod refusal;
 mod respond;
 mod stop;
+#[cfg(feature = "tiny_http")]
+pub mod tiny_http;
 
 use std::io;
 use std::net::TcpStream;

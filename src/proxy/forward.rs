@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::log;
 use crate::ops::health;
 use crate::ops::metrics::Metrics;
+use crate::scratch;
 use crate::server::{Exchange, Head, Length, Refusal, Service};
 use crate::token::TokenStore;
 use crate::upstream::{Call, Scope, Upstream};
@@ -215,6 +216,8 @@ fn open_tunnel(mut fields: HeaderMap, call: &Call, exchange: &mut dyn Exchange) 
     exchange.start(StatusCode::SWITCHING_PROTOCOLS, &fields, Length::Empty);
     let mut carried = tunnel::Tunnelled::default();
     if exchange.flush().is_ok() {
+        // It may be silent for hours.
+        scratch::clear();
         let mut wire = wire.lock().unwrap_or_else(PoisonError::into_inner);
         tunnel::run(&client, exchange.take_ahead(), &mut wire, &mut carried);
     }

@@ -142,7 +142,7 @@ fn refuse(input: &mut Input, context: &Context<'_>, refusal: &Refusal) {
 }
 
 /// RFC 9112 section 9.3.
-fn wants_keep_alive(head: &Head) -> bool {
+pub(super) fn wants_keep_alive(head: &Head) -> bool {
     let named = |wanted: &str| {
         let values = head.headers.get_all(CONNECTION).iter();
         values
@@ -320,14 +320,14 @@ impl Exchange for Serving<'_> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.answer.write(self.input.stream(), bytes)
+        self.answer.write(&mut &**self.input.stream(), bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.answer.flush(self.input.stream())
+        self.answer.flush(&mut &**self.input.stream())
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.answer.finish(self.input.stream())
+        self.answer.finish(&mut &**self.input.stream())
     }
 }

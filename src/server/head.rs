@@ -53,15 +53,29 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
         Ok(_) => return Err(bad("the request head is malformed")),
         Err(error) => return Err(malformed(bytes, error)),
     }
-    let method = Method::from_bytes(request.method.unwrap_or_default().as_bytes())
-        .map_err(|_| bad("the method is malformed"))?;
+    let version = if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+    let fields = request.headers.iter().map(|field| (field.name.as_bytes(), shared.slice_ref(field.value)));
+    assemble(request.method.unwrap_or_default(), request.path.unwrap_or_default(), version, fields)
+}
+
+/// Judges the parts of a head.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub(super) fn assemble<'a>(
+    method: &str,
+    target: &str,
+    version: Version,
+    fields: impl Iterator<Item = (&'a [u8], Bytes)>,
+) -> Result<Head, Refusal> {
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| bad("the method is malformed"))?;
     if method == Method::CONNECT {
         return Err(refuse(StatusCode::NOT_IMPLEMENTED, "method_not_supported", "CONNECT is not supported"));
     }
-    let version = if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let headers = headers(&shared, request.headers)?;
+    let headers = headers(fields)?;
     let host = host(&headers, version)?;
-    let target = origin_form(request.path.unwrap_or_default(), host)?;
+    let target = origin_form(target, host)?;
     let length = length(&headers, version)?;
     Ok(Head { method, target, version, headers, length })
 }
@@ -76,13 +90,12 @@ pub(super) fn too_large(bytes: &[u8], limit: usize) -> Refusal {
     }
 }
 
-fn headers(head: &Bytes, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Refusal> {
-    let mut headers = HeaderMap::with_capacity(fields.len());
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes())
-            .map_err(|_| bad("a header field name is malformed"))?;
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
-            .map_err(|_| bad("a header field value is malformed"))?;
+fn headers<'a>(fields: impl Iterator<Item = (&'a [u8], Bytes)>) -> Result<HeaderMap, Refusal> {
+    let mut headers = HeaderMap::with_capacity(fields.size_hint().0);
+    for (name, value) in fields {
+        let name = HeaderName::from_bytes(name).map_err(|_| bad("a header field name is malformed"))?;
+        let value =
+            HeaderValue::from_maybe_shared(value).map_err(|_| bad("a header field value is malformed"))?;
         headers.append(name, value);
     }
     Ok(headers)

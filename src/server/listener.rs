@@ -24,7 +24,7 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 
 /// A bound listener, which refuses nobody yet: clients wait in its backlog.
 #[derive(Debug)]
-pub struct Listener(TcpListener);
+pub struct Listener(pub(super) TcpListener);
 
 impl Listener {
     /// Binds to the first address that allows it.

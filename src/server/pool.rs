@@ -31,6 +31,8 @@ struct State {
     idle: usize,
     /// Jobs taken or waiting.
     busy: usize,
+    /// Somebody waits for `busy` to fall.
+    watched: bool,
     panics: u64,
 }
 
@@ -81,6 +83,17 @@ impl Pool {
         true
     }
 
+    /// Waits until fewer jobs than this are left.
+    #[cfg(feature = "tiny_http")]
+    pub(super) fn wait_below(&self, most: usize) {
+        let mut state = self.lock();
+        state.watched = true;
+        while state.busy >= most {
+            state = self.0.rest.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.watched = false;
+    }
+
     fn work(&self, first: Job) {
         let mut next = Some(first);
         while let Some(job) = next {
@@ -111,7 +124,7 @@ impl Pool {
     fn done(&self) {
         let mut state = self.lock();
         state.busy -= 1;
-        if state.busy == 0 {
+        if state.busy == 0 || state.watched {
             self.0.rest.notify_all();
         }
     }

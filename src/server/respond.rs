@@ -73,6 +73,12 @@ impl Answer {
         self.framing == Framing::UntilClose
     }
 
+    /// A cut shows wherever it falls.
+    #[cfg(feature = "tiny_http")]
+    pub(super) fn is_chunked(&self) -> bool {
+        self.framing == Framing::Chunked
+    }
+
     pub(super) fn closes(&self) -> bool {
         self.close
     }
@@ -119,14 +125,14 @@ impl Answer {
         out.extend_from_slice(b"\r\n");
     }
 
-    pub(super) fn write(&mut self, stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, sink: &mut impl Sink, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
         match &mut self.framing {
             Framing::Chunked => {
                 let _ = write!(self.out, "{:x}\r\n", bytes.len());
-                return self.send(stream, bytes, b"\r\n");
+                return self.send(sink, bytes, b"\r\n");
             }
             // A body for a request that takes none.
             Framing::Counted(_) if self.head_only => return Ok(()),
@@ -137,41 +143,59 @@ impl Answer {
             Framing::UntilClose => {}
             Framing::NotStarted | Framing::Finished => return Err(io::ErrorKind::InvalidInput.into()),
         }
-        self.send(stream, bytes, b"")
+        self.send(sink, bytes, b"")
     }
 
-    pub(super) fn flush(&mut self, stream: &TcpStream) -> io::Result<()> {
-        self.send(stream, b"", b"")
+    pub(super) fn flush(&mut self, sink: &mut impl Sink) -> io::Result<()> {
+        self.send(sink, b"", b"")
     }
 
-    pub(super) fn finish(&mut self, stream: &TcpStream) -> io::Result<()> {
+    pub(super) fn finish(&mut self, sink: &mut impl Sink) -> io::Result<()> {
         match self.framing {
             Framing::Counted(0) | Framing::UntilClose => {}
             Framing::Chunked => self.out.extend_from_slice(b"0\r\n\r\n"),
             // Bytes are missing: this cannot be finished.
             _ => return Err(io::ErrorKind::InvalidInput.into()),
         }
-        self.flush(stream)?;
+        self.flush(sink)?;
         self.framing = Framing::Finished;
         Ok(())
     }
 
-    /// Writes what waits, then `bytes`, then `tail`, in one go where the socket takes it.
-    fn send(&mut self, mut stream: &TcpStream, bytes: &[u8], tail: &[u8]) -> io::Result<()> {
-        let mut slices = [IoSlice::new(&self.out), IoSlice::new(bytes), IoSlice::new(tail)];
+    /// Writes what waits, then `bytes`, then `tail`.
+    fn send(&mut self, sink: &mut impl Sink, bytes: &[u8], tail: &[u8]) -> io::Result<()> {
+        sink.send([&self.out, bytes, tail], self.stall)?;
+        self.out.clear();
+        Ok(())
+    }
+}
+
+/// Where an answer goes.
+pub(super) trait Sink {
+    /// Sends all of the parts, in one go where it can. The client may read nothing for as long as `stall`.
+    ///
+    /// # Errors
+    ///
+    /// The client's connection broke, or it stalled.
+    fn send(&mut self, parts: [&[u8]; 3], stall: Duration) -> io::Result<()>;
+}
+
+/// A non-blocking socket.
+impl Sink for &TcpStream {
+    fn send(&mut self, parts: [&[u8]; 3], stall: Duration) -> io::Result<()> {
+        let mut slices = parts.map(IoSlice::new);
         let mut left = &mut slices[..];
         IoSlice::advance_slices(&mut left, 0);
         while !left.is_empty() {
-            match stream.write_vectored(left) {
+            match self.write_vectored(left) {
                 Ok(n) => IoSlice::advance_slices(&mut left, n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    sys::wait_one(stream, Ready::WRITE, Some(Instant::now() + self.stall))?;
+                    sys::wait_one(*self, Ready::WRITE, Some(Instant::now() + stall))?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        self.out.clear();
         Ok(())
     }
 }

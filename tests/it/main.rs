@@ -13,6 +13,7 @@ mod sim;
 mod pems;
 
 mod client;
+mod core;
 mod fixture;
 mod hostile;
 mod limits;

@@ -21,6 +21,9 @@ fn ends(sim: &Sim, variables: &[(&str, &str)], code: i32) -> Finished {
     finished
 }
 
+/// What is wrong, the variables that make it so, what is said about it.
+type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
 #[test]
 fn settings_that_are_wrong_end_it_with_2() {
     let sim = Sim::start(Options::default());
@@ -30,7 +33,7 @@ fn settings_that_are_wrong_end_it_with_2() {
         path.to_str().unwrap().to_owned()
     };
     let (empty, garbage) = (file("empty", ""), file("garbage", "no certificate\n"));
-    let rows: [(&str, &[(&str, &str)], &str); 16] = [
+    let rows: [Row<'_>; 16] = [
         (
             "no client id",
             &[("AZURE_CLIENT_ID", "")],

@@ -155,7 +155,7 @@ fn bad_file(broken: &dyn Fn(&Pair, &str) -> String, expected: &str) {
     let proxy = Proxy::start(&sim);
     let traffic = Traffic::start(&proxy, 2, Duration::from_millis(20));
     let pair = Pair::uploaded(0, &sim);
-    fs::write(sim.certificate_path(), broken(&pair, &first)).unwrap();
+    fs::write(sim.certificate_path(), broken(pair, &first)).unwrap();
     let warning = proxy.wait_log("still_in_use=");
     assert!(warning.contains(expected) && warning.contains("hint="), "{warning}");
     assert!(warning.contains(sim.certificate_path().to_str().unwrap()), "{warning}");
