@@ -18,7 +18,6 @@ use crate::config::Config;
 use crate::log;
 use crate::ops::health;
 use crate::ops::metrics::Metrics;
-use crate::scratch;
 use crate::server::{Exchange, Head, Length, Refusal, Service};
 use crate::token::{Token, TokenStore};
 use crate::upstream::{Call, Scope, Upstream};
