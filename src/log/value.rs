@@ -64,7 +64,7 @@ values!(true: u8, u16, u32, u64, usize, i32, i64);
 // In JSON `true` and `false` need quotes as little as numbers do.
 values!(true: bool);
 values!(false: str, String, std::net::SocketAddr, std::io::Error, std::path::Display<'_>);
-values!(false: http::Method, http::uri::Authority);
+values!(false: std::borrow::Cow<'_, str>, http::Method, http::uri::Authority);
 
 /// Seconds with one decimal.
 #[derive(Debug, Clone, Copy)]
