@@ -108,6 +108,15 @@ pub enum LogLevel {
     Debug,
 }
 
+/// A length of time as the settings write it: `30s`, `500ms`, `2m`, or seconds without a unit.
+///
+/// # Errors
+///
+/// It is none; the message begins with a verb.
+pub fn duration(text: &str) -> Result<Duration, Problem> {
+    value::grace(text)
+}
+
 impl LogLevel {
     /// The level as the log and `LOG_LEVEL` spell it.
     pub fn name(self) -> &'static str {

@@ -13,7 +13,7 @@ mod bearer;
 mod entra;
 mod error;
 mod form;
-mod http_date;
+pub mod http_date;
 mod random;
 mod refresher;
 mod remedies;

@@ -8,6 +8,7 @@ mod call;
 mod connector;
 mod dial;
 mod fault;
+pub mod probe;
 mod resolver;
 mod roots;
 mod transport;

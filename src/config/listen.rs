@@ -18,6 +18,17 @@ pub struct Listen {
 }
 
 impl Listen {
+    /// `HOST` and `PORT` alone, for those who only want to find the proxy.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them.
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        let mut env = Env::new(lookup);
+        let listen = Self::read(&mut env);
+        env.finish().map(|_| listen)
+    }
+
     pub(super) fn read(env: &mut Env<'_>) -> Self {
         Self { host: env.or("HOST", String::from("0.0.0.0"), host), port: env.or("PORT", 8080, value::port) }
     }
