@@ -22,13 +22,15 @@ pub(super) struct Kept {
     whole: bool,
     /// More was read than is kept.
     overflowed: bool,
+    /// Bytes that were read, kept or not.
+    read: u64,
 }
 
 impl Kept {
     pub(super) fn new(length: Length) -> Self {
         let empty = matches!(length, Length::Empty | Length::Known(0));
         let too_large = matches!(length, Length::Known(n) if n > KEEP as u64);
-        Self { bytes: Vec::new(), whole: empty, overflowed: too_large }
+        Self { bytes: Vec::new(), whole: empty, overflowed: too_large, read: 0 }
     }
 
     /// What was read so far can be sent again.
@@ -41,7 +43,13 @@ impl Kept {
         self.whole && !self.overflowed
     }
 
+    /// Bytes that were read from the client.
+    pub(super) fn read(&self) -> u64 {
+        self.read
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
+        self.read += bytes.len() as u64;
         if self.overflowed || self.bytes.len() + bytes.len() > KEEP {
             self.overflowed = true;
             self.bytes = Vec::new();

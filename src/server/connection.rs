@@ -37,6 +37,7 @@ pub(super) fn serve(stream: TcpStream, _peer: SocketAddr, context: &Context<'_>)
         let head = match head {
             Ok(head) => head,
             Err(refusal) => {
+                context.service.refused(&refusal);
                 refuse(&mut input, context, &refusal);
                 return;
             }

@@ -68,6 +68,17 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
+    /// Where it listens on `ADMIN_PORT`.
+    pub fn admin_address(&self) -> SocketAddr {
+        let line = self.wait_log("listening for administration");
+        line.rsplit_once("address=").unwrap().1.parse().unwrap()
+    }
+
+    /// Asks on `ADMIN_PORT`, over a new connection.
+    pub fn admin(&self, path: &str) -> Response {
+        Client::connect(self.admin_address()).get(path)
+    }
+
     /// A new connection to it.
     pub fn client(&self) -> Client {
         Client::connect(self.address)
@@ -213,8 +224,8 @@ fn listening_address(line: &str) -> Option<SocketAddr> {
     if let Ok(event) = serde_json::from_str::<serde_json::Value>(line) {
         return event["address"].as_str().filter(|_| event["message"] == "listening")?.parse().ok();
     }
-    let (_, fields) = line.split_once(" listening ")?;
-    fields.split(' ').find_map(|field| field.strip_prefix("address="))?.parse().ok()
+    let (_, fields) = line.split_once(" listening address=")?;
+    fields.split(' ').next()?.parse().ok()
 }
 
 #[test]
@@ -225,4 +236,6 @@ fn the_address_is_found_in_both_log_formats() {
     let json = r#"{"time":"2026-11-23T22:37:13.001Z","level":"info","message":"listening","address":"127.0.0.1:43211"}"#;
     assert_eq!(listening_address(json), address);
     assert_eq!(listening_address("2026-11-23T22:37:13.001Z info  starting version=0.1.0"), None);
+    let other = "2026-11-23T22:37:13.001Z info  listening for administration address=127.0.0.1:43212";
+    assert_eq!(listening_address(other), None);
 }

@@ -20,6 +20,7 @@ mod hostile;
 mod limits;
 mod neighbours;
 mod notify;
+mod ops;
 mod simulator;
 mod stopping;
 mod tidy;
