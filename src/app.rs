@@ -89,7 +89,8 @@ impl App {
         let upstream = Upstream::new(&config).map_err(|problem| StartFault::Config(vec![problem]))?;
         let signals = signals().map_err(|error| system("signal handlers", &error))?;
         let stop = Arc::new(Stop::new().map_err(|error| system("a pipe", &error))?);
-        let listener = listen::bind(&config, "PORT", config.listen.port, Listener::bind)?;
+        let listener =
+            listen::bind(("HOST", &config.listen.host), ("PORT", config.listen.port), Listener::bind)?;
         listen::warn_if_open(&config);
         let administration = Administration::bind(&config)?;
         let address = listener.address().map_err(|error| system("the listener's address", &error))?;

@@ -15,7 +15,8 @@ pub(super) struct Administration(Listener);
 impl Administration {
     /// Binds when `ADMIN_PORT` is set.
     pub(super) fn bind(config: &Config) -> Result<Option<Self>, StartFault> {
-        let bound = config.admin_port.map(|port| listen::bind(config, "ADMIN_PORT", port, Listener::bind));
+        let host = ("ADMIN_HOST", config.admin_host.as_str());
+        let bound = config.admin_port.map(|port| listen::bind(host, ("ADMIN_PORT", port), Listener::bind));
         Ok(bound.transpose()?.map(Self))
     }
 

@@ -13,16 +13,15 @@ use crate::server::Limits;
 /// What we need besides connections: standard streams, pipes, listener, files, token requests, with room to spare.
 const DESCRIPTORS_OF_OURS: usize = 24;
 
-/// Binds to `HOST` and a port, which `variable` sets.
+/// Binds to a host and a port, each with the variable that sets it.
 pub(super) fn bind<L>(
-    config: &Config,
-    variable: &str,
-    port: u16,
+    (host_variable, host): (&str, &str),
+    (variable, port): (&str, u16),
     bind: impl FnOnce(&[SocketAddr]) -> io::Result<L>,
 ) -> Result<L, StartFault> {
-    let host = config.listen.host.as_str();
     let failed = |error: io::Error| {
-        let problem = Problem::new(format!("cannot listen on HOST={host} {variable}={port}: {error}"));
+        let problem =
+            Problem::new(format!("cannot listen on {host_variable}={host} {variable}={port}: {error}"));
         StartFault::Listen(match error.kind() {
             ErrorKind::AddrInUse => problem.hint(format!(
                 "another program has this port: choose another {variable}, or 0 for a free one"
@@ -31,9 +30,11 @@ pub(super) fn bind<L>(
                 problem.hint(format!("ports below 1024 need a privilege: choose a higher {variable}"))
             }
             ErrorKind::AddrNotAvailable => {
-                problem.hint("HOST must be an address of this machine, 0.0.0.0 or ::")
+                problem.hint(format!("{host_variable} must be an address of this machine, 0.0.0.0 or ::"))
             }
-            _ => problem.hint("HOST is an IPv4 address, an IPv6 address or a name of this machine"),
+            _ => problem.hint(format!(
+                "{host_variable} is an IPv4 address, an IPv6 address or a name of this machine"
+            )),
         })
     };
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(failed)?.collect();

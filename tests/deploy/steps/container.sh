@@ -7,7 +7,7 @@ if ! have podman podman 'the image'; then exit; fi
 build_image
 size=$(podman image inspect --format '{{.Size}}' "$image")
 ok 'Dockerfile.scratch, target prebuilt: podman build' "$(mb $((size / 1024)))"
-[[ $(podman image inspect --format '{{.User}} {{.Config.Entrypoint}}' "$image") == '65532:65532 [/auth-proxy]' ]]
+[[ $(podman image inspect --format '{{.User}} {{.Config.Entrypoint}} {{.HealthCheck.Test}}' "$image") == '65532:65532 [/auth-proxy] [CMD /auth-proxy healthcheck]' ]]
 if [[ $UID == 0 ]]; then
     root=$(podman image mount "$image")
     files=$(find "$root" -mindepth 1 -printf '/%P ')

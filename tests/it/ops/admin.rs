@@ -89,6 +89,15 @@ fn it_is_answered_when_the_other_port_is_full() {
 }
 
 #[test]
+fn it_listens_where_the_proxy_does_unless_told_otherwise() {
+    let sim = plain();
+    let host =
+        |variables: &[(&str, &str)]| Proxy::start_with(&sim, variables).admin_address().ip().to_string();
+    assert_eq!(host(&[("ADMIN_PORT", "0")]), "127.0.0.1");
+    assert_eq!(host(&[("ADMIN_PORT", "0"), ("ADMIN_HOST", "127.0.0.2")]), "127.0.0.2");
+}
+
+#[test]
 fn a_port_in_use_ends_the_start_and_names_the_variable() {
     let sim = plain();
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
