@@ -66,7 +66,7 @@ impl Body {
 
     /// The next read will not wait: bytes of the body, its end or a fault are among `bytes`, which were received.
     /// Framing alone is not enough, or a read would wait for what comes behind it.
-    pub(super) fn is_at_hand(&self, bytes: &[u8]) -> bool {
+    pub fn is_at_hand(&self, bytes: &[u8]) -> bool {
         match self.state {
             State::Done | State::Broken => true,
             State::Counted(_) | State::Chunk(_) => !bytes.is_empty(),

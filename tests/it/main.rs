@@ -12,7 +12,11 @@ mod sim;
 #[path = "../data/pems.rs"]
 mod pems;
 
+#[path = "../../fuzz/checks/lib.rs"]
+mod checks;
+
 mod client;
+mod corpora;
 mod fixture;
 mod hostile;
 mod limits;
