@@ -12,6 +12,11 @@ TARGET ?= x86_64-unknown-linux-musl
 SERVERS ?= default
 # cargo-deny is built on demand, so its version is a choice of ours.
 CARGO_DENY_VERSION ?= 0.20.2
+CARGO_FUZZ_VERSION ?= 0.13.2
+# Fuzzing needs a nightly compiler. FUZZ_SECONDS is per target; one target after the other.
+FUZZ_TOOLCHAIN ?= nightly
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= answer chunked entra filter head location pem
 
 # What `make dist` builds for.
 DIST_TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
@@ -83,6 +88,10 @@ soak: ## A minute of traffic while Entra ID fails, restarts, and the certificate
 audit: target/tools/bin/cargo-deny ## Advisories, licences, sources and banned crates (builds cargo-deny once)
 	target/tools/bin/cargo-deny --locked --all-features check
 
+.PHONY: fuzz
+fuzz: target/tools/bin/cargo-fuzz ## Fuzz the parsers, 10 minutes each (FUZZ_TARGETS=head FUZZ_SECONDS=60)
+	FUZZ_TOOLCHAIN=$(FUZZ_TOOLCHAIN) fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
 .PHONY: clean
 clean: ## Remove everything that was built
 	$(CARGO) clean
@@ -95,4 +104,8 @@ rust-target:
 
 target/tools/bin/cargo-deny: Makefile
 	$(CARGO) install --locked --root target/tools --version $(CARGO_DENY_VERSION) cargo-deny
+	touch $@
+
+target/tools/bin/cargo-fuzz: Makefile
+	$(CARGO) install --locked --root target/tools --version $(CARGO_FUZZ_VERSION) cargo-fuzz
 	touch $@

@@ -60,10 +60,13 @@ pub fn rewrite_locations(headers: &mut HeaderMap, destination: &Destination, own
 
 fn rewritten(location: &str, destination: &Destination, own_origin: &str) -> Option<String> {
     let uri: Uri = location.parse().ok()?;
-    let port = |uri: &Uri| uri.port_u16().or(if uri.scheme_str()? == "https" { Some(443) } else { Some(80) });
+    // As the destination writes itself, with its port or without; a parsed port would be none for `:x` and `:99999`.
+    let with_port = format!("{}:{}", destination.authority.host(), destination.port());
+    let authority = uri.authority()?.as_str();
     let same_origin = uri.scheme() == Some(&destination.scheme)
-        && uri.host()?.eq_ignore_ascii_case(destination.authority.host())
-        && port(&uri) == Some(destination.port());
+        && [destination.authority.as_str(), &with_port]
+            .iter()
+            .any(|ours| ours.eq_ignore_ascii_case(authority));
     let rest = uri.path_and_query()?.as_str().strip_prefix(&destination.base_path)?;
     let below_base = rest.is_empty() || rest.starts_with(['/', '?']);
     // A fragment is not part of the parsed URI.
@@ -178,6 +181,8 @@ mod tests {
             ("https://name.openai.azure.com/other", "https://name.openai.azure.com/other"),
             ("http://name.openai.azure.com/openai/x", "http://name.openai.azure.com/openai/x"),
             ("https://evil.test/openai/x", "https://evil.test/openai/x"),
+            ("https://name.openai.azure.com:x/openai/x", "https://name.openai.azure.com:x/openai/x"),
+            ("https://name.openai.azure.com:99999/openai/x", "https://name.openai.azure.com:99999/openai/x"),
             ("/openai/x", "/openai/x"),
         ] {
             let mut headers = HeaderMap::new();

@@ -66,7 +66,7 @@ impl Body {
 
     /// The next read will not wait: bytes of the body, its end or a fault are among `bytes`, which were received.
     /// Framing alone is not enough, or a read would wait for what comes behind it.
-    pub(super) fn is_at_hand(&self, bytes: &[u8]) -> bool {
+    pub fn is_at_hand(&self, bytes: &[u8]) -> bool {
         match self.state {
             State::Done | State::Broken => true,
             State::Counted(_) | State::Chunk(_) => !bytes.is_empty(),
@@ -78,7 +78,7 @@ impl Body {
 
     fn is_chunk_at_hand(&self, bytes: &[u8]) -> bool {
         match split_line(bytes).map(|(line, rest)| (chunk_size(line), rest)) {
-            None => bytes.len() > MAX_CHUNK_LINE,
+            None => is_too_long(bytes.len(), MAX_CHUNK_LINE),
             Some((Ok((0, _)), rest)) => self.is_end_at_hand(rest),
             Some((Ok(_), rest)) => !rest.is_empty(),
             Some((Err(_), _)) => true,
@@ -92,7 +92,7 @@ impl Body {
             }
             bytes = rest;
         }
-        bytes.len() > self.overhead
+        is_too_long(bytes.len(), self.overhead)
     }
 
     /// Reads some of the body; 0 at its end.
@@ -183,7 +183,7 @@ impl Body {
                 return Ok(line);
             }
             seen = bytes.len();
-            if seen > max + 1 {
+            if is_too_long(seen, max) {
                 return Err(invalid("a line of a chunked body is too long"));
             }
             if input.fill(deadline)? == 0 {
@@ -191,6 +191,11 @@ impl Body {
             }
         }
     }
+}
+
+/// A line without its end yet: one more byte than allowed may be its CR.
+fn is_too_long(seen: usize, max: usize) -> bool {
+    seen > max + 1
 }
 
 /// The first line without its line end, and what follows.

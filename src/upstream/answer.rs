@@ -146,6 +146,8 @@ fn next(state: State, byte: u8) -> (State, bool) {
         (State::ChunkLf, b'\n') => (State::Size { digits: 0, size: 0 }, true),
         (State::TrailerStart(_), b'\r') => (State::LastLf, true),
         (State::LastLf, b'\n') => (State::Ended, true),
+        // Not the end: whoever means it as one will send no other, and must not be waited for.
+        (State::TrailerStart(_), b'\n') => (State::Broken, false),
         (State::TrailerStart(dropped) | State::Trailer(dropped), _) if dropped < MAX_OVERHEAD => {
             let state = if byte == b'\n' { State::TrailerStart } else { State::Trailer };
             (state(dropped + 1), false)
@@ -270,6 +272,7 @@ mod tests {
             "2\r\nhi\rx",
             "00000000000000001\r\n",
             "0\r\n\rx",
+            "0\r\nT: 1\r\n\n",
             &trailers,
             &extension,
         ] {

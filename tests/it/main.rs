@@ -12,8 +12,12 @@ mod sim;
 #[path = "../data/pems.rs"]
 mod pems;
 
+#[path = "../../fuzz/checks/lib.rs"]
+mod checks;
+
 mod client;
 mod core;
+mod corpora;
 mod fixture;
 #[cfg(not(feature = "tiny_http"))]
 mod hostile;

@@ -1,0 +1,27 @@
+//! What must hold for any bytes, as plain functions that panic: for libFuzzer (`targets/`) and for the deterministic
+//! run over `corpus/` (`tests/it/corpora.rs`) alike. What is expected comes from the naive readers in here, which
+//! share no code with the program's.
+
+pub mod answer;
+pub mod chunked;
+pub mod entra;
+pub mod filter;
+pub mod head;
+pub mod location;
+pub mod pem;
+mod pieces;
+mod reference;
+
+/// Panics when something does not hold.
+pub type Check = fn(&[u8]);
+
+/// Every check and the name of its corpus.
+pub const ALL: [(&str, Check); 7] = [
+    ("answer", answer::check),
+    ("chunked", chunked::check),
+    ("entra", entra::check),
+    ("filter", filter::check),
+    ("head", head::check),
+    ("location", location::check),
+    ("pem", pem::check),
+];

@@ -1,0 +1,56 @@
+//! `Location` rewritten: only one at the destination's origin and base path, and nothing of it but the origin and
+//! the base path.
+
+use auth_proxy::config::Destination;
+use auth_proxy::proxy::target;
+use http::header::{HOST, LOCATION};
+use http::{HeaderMap, HeaderValue};
+
+use super::filter::destinations;
+use super::reference::split;
+
+/// `data` is a location, then the `Host` of the caller on the next line.
+pub fn check(data: &[u8]) {
+    let lines = split(data, b"\n");
+    let value = |i: usize| lines.get(i).and_then(|line| HeaderValue::from_bytes(line).ok());
+    let Some(location) = value(0) else { return };
+    let mut headers = HeaderMap::new();
+    if let Some(host) = value(1) {
+        headers.insert(HOST, host);
+    }
+    let own_origin = target::own_origin(&headers);
+    for destination in destinations() {
+        let mut headers = HeaderMap::from_iter([(LOCATION, location.clone())]);
+        target::rewrite_locations(&mut headers, &destination, own_origin.as_deref());
+        let (before, after) = (location.as_bytes(), headers[LOCATION].as_bytes());
+        let plain = own_origin.is_some() && is_plain(before, &destination);
+        assert!(!plain || after != before, "not rewritten: {location:?}");
+        if after != before {
+            let own_origin = own_origin.as_ref().expect("there is nothing to rewrite it to");
+            let tail = after.strip_prefix(own_origin.as_bytes()).expect("rewritten to somewhere else");
+            check_rewritten(before, tail, &destination);
+        }
+    }
+}
+
+fn check_rewritten(before: &[u8], tail: &[u8], destination: &Destination) {
+    let start = before.strip_suffix(tail).or_else(|| {
+        // An empty path is written as a slash.
+        before.strip_suffix(tail.strip_prefix(b"/")?)
+    });
+    let start = std::str::from_utf8(start.expect("the rest was changed")).expect("it is ASCII");
+    assert!(tail.is_empty() || b"/?#".contains(&tail[0]), "the path was cut: {start} | {tail:?}");
+    let origin = start.strip_suffix(&destination.base_path).expect("not below the base path");
+    let (scheme, authority) = origin.split_once("://").expect("not an absolute URI");
+    assert!(scheme.eq_ignore_ascii_case(destination.scheme.as_str()), "another scheme");
+    let with_port = format!("{}:{}", destination.authority.host(), destination.port());
+    let ours = [destination.authority.as_str(), &with_port];
+    assert!(ours.iter().any(|ours| authority.eq_ignore_ascii_case(ours)), "another authority: {authority}");
+}
+
+/// As the destination itself writes it.
+fn is_plain(location: &[u8], destination: &Destination) -> bool {
+    let start = format!("{}{}/", destination.origin(), destination.base_path);
+    let rest = location.strip_prefix(start.as_bytes());
+    rest.is_some_and(|rest| rest.iter().all(|b| b.is_ascii_alphanumeric() || b"/-._~".contains(b)))
+}

@@ -1,0 +1,200 @@
+//! Naive readers of whole messages, written from RFC 9112 alone: slow, short and strict.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Header fields: lower-case names and values. Those of one name keep their order.
+pub(crate) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The fields of a map, sorted by name.
+pub(crate) fn fields(map: &HeaderMap) -> Fields {
+    let field =
+        |(name, value): (&HeaderName, &HeaderValue)| (name.as_str().into(), value.as_bytes().to_vec());
+    let mut fields: Fields = map.iter().map(field).collect();
+    fields.sort_by(|one, other| one.0.cmp(&other.0));
+    fields
+}
+
+/// A request head.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Request {
+    pub(crate) method: Vec<u8>,
+    /// In origin form.
+    pub(crate) target: Vec<u8>,
+    pub(crate) is_http_10: bool,
+    /// Sorted by their lower-case names.
+    pub(crate) fields: Fields,
+    /// None for chunks.
+    pub(crate) length: Option<u64>,
+}
+
+/// Reads a head that ends with its empty line; none when it must be refused.
+pub(crate) fn request(head: &[u8]) -> Option<Request> {
+    let mut lines = split(head, b"\r\n");
+    // The empty line, and what split says is behind it.
+    if lines.pop()? != b"" || lines.pop()? != b"" {
+        return None;
+    }
+    let first = lines.iter().position(|line| !line.is_empty())?;
+    let [method, target, version] = split(lines[first], b" ")[..] else { return None };
+    let is_http_10 = match version {
+        b"HTTP/1.0" => true,
+        b"HTTP/1.1" => false,
+        _ => return None,
+    };
+    if !is_token(method) || method == b"CONNECT" || target.iter().any(|b| *b <= b' ' || *b == 0x7f) {
+        return None;
+    }
+    std::str::from_utf8(target).ok()?;
+    let mut fields: Fields = lines[first + 1..].iter().map(|line| field(line)).collect::<Option<_>>()?;
+    fields.sort_by(|one, other| one.0.cmp(&other.0));
+    if fields.len() > 128 {
+        return None;
+    }
+    let all = |wanted: &[u8]| -> Vec<&[u8]> {
+        fields.iter().filter(|(name, _)| name == wanted).map(|(_, value)| &value[..]).collect()
+    };
+    let host = match all(b"host")[..] {
+        [host] => host,
+        [] if is_http_10 => b"",
+        _ => return None,
+    };
+    let in_host = |b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%:[]".contains(b);
+    if !host.iter().all(in_host) {
+        return None;
+    }
+    let length = match (&all(b"transfer-encoding")[..], &all(b"content-length")[..]) {
+        ([], []) => Some(0),
+        ([], [digits]) if digits.iter().all(u8::is_ascii_digit) => {
+            Some(std::str::from_utf8(digits).ok()?.parse().ok()?)
+        }
+        ([coding], []) if !is_http_10 && coding.eq_ignore_ascii_case(b"chunked") => None,
+        _ => return None,
+    };
+    let target = origin_form(target, host)?;
+    Some(Request { method: method.to_vec(), target, is_http_10, fields, length })
+}
+
+fn origin_form(target: &[u8], host: &[u8]) -> Option<Vec<u8>> {
+    if target.starts_with(b"/") {
+        return Some(target.to_vec());
+    }
+    let lower = target.to_ascii_lowercase();
+    let scheme = [&b"http://"[..], b"https://"].into_iter().find(|scheme| lower.starts_with(scheme))?;
+    let rest = &target[scheme.len()..];
+    let end = rest.iter().position(|b| b"/?".contains(b)).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    if authority.is_empty() || !authority.eq_ignore_ascii_case(host) {
+        return None;
+    }
+    let slash: &[u8] = if path.starts_with(b"/") { b"" } else { b"/" };
+    Some([slash, path].concat())
+}
+
+fn field(line: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let colon = line.iter().position(|b| *b == b':')?;
+    let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
+    let legal = is_token(name) && value.iter().all(|b| *b == b'\t' || *b >= b' ' && *b != 0x7f);
+    legal.then(|| (name.to_ascii_lowercase(), value.to_vec()))
+}
+
+/// How a body in chunks ends.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum End {
+    /// So many bytes belong to it.
+    Whole(usize),
+    /// More should follow.
+    Cut,
+    Wrong,
+}
+
+/// The bytes of a body in chunks, as far as they are there, and how it ends. `overhead` bounds extensions and
+/// trailers together.
+pub(crate) fn chunks(data: &[u8], overhead: usize) -> (Vec<u8>, End) {
+    let mut body = Vec::new();
+    let end = read_chunks(data, overhead, &mut body).unwrap_or_else(|end| end);
+    (body, end)
+}
+
+fn read_chunks(data: &[u8], mut overhead: usize, body: &mut Vec<u8>) -> Result<End, End> {
+    let mut rest = data;
+    loop {
+        let line = line(&mut rest, 1024)?;
+        let digits = line.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(line.len());
+        let (digits, extension) = line.split_at(digits);
+        let is_extension = extension.is_empty() || trim(extension).starts_with(b";");
+        if digits.is_empty() || digits.len() > 16 || !is_extension || !extension.iter().all(is_text) {
+            return Err(End::Wrong);
+        }
+        overhead = overhead.checked_sub(extension.len()).ok_or(End::Wrong)?;
+        let digits = std::str::from_utf8(digits).expect("hexadecimal digits are ASCII");
+        let size = u64::from_str_radix(digits, 16).expect("at most 16 digits");
+        if size == 0 {
+            break;
+        }
+        let size = usize::try_from(size).expect("64 bits");
+        body.extend_from_slice(&rest[..size.min(rest.len())]);
+        rest = rest.get(size..).ok_or(End::Cut)?;
+        if end_of_chunk(&mut rest)? != b"" {
+            return Err(End::Wrong);
+        }
+    }
+    loop {
+        let line = line(&mut rest, overhead)?;
+        if line.is_empty() {
+            return Ok(End::Whole(data.len() - rest.len()));
+        }
+        let colon = line.iter().position(|b| *b == b':').ok_or(End::Wrong)?;
+        if !is_token(&line[..colon]) {
+            return Err(End::Wrong);
+        }
+        overhead = overhead.checked_sub(line.len() + 2).ok_or(End::Wrong)?;
+    }
+}
+
+fn end_of_chunk<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], End> {
+    line(rest, 2)
+}
+
+/// A line that ends with CR LF and has at most `max` bytes in front of that.
+fn line<'a>(rest: &mut &'a [u8], max: usize) -> Result<&'a [u8], End> {
+    let Some(end) = rest.iter().position(|b| *b == b'\n') else {
+        // No line end can make it short enough again.
+        return Err(if rest.len() > max + 1 { End::Wrong } else { End::Cut });
+    };
+    let (line, behind) = (&rest[..end], &rest[end + 1..]);
+    let line = line.strip_suffix(b"\r").ok_or(End::Wrong)?;
+    if line.contains(&b'\r') || line.len() > max {
+        return Err(End::Wrong);
+    }
+    *rest = behind;
+    Ok(line)
+}
+
+fn is_text(byte: &u8) -> bool {
+    *byte == b'\t' || !byte.is_ascii_control()
+}
+
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    let in_token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
+    !bytes.is_empty() && bytes.iter().all(in_token)
+}
+
+/// Without spaces and tabs at both ends.
+pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// As `str::split`, of bytes by bytes.
+pub(crate) fn split<'a>(bytes: &'a [u8], by: &[u8]) -> Vec<&'a [u8]> {
+    let mut parts = Vec::new();
+    let mut rest = bytes;
+    while let Some(at) = rest.windows(by.len()).position(|window| window == by) {
+        parts.push(&rest[..at]);
+        rest = &rest[at + by.len()..];
+    }
+    parts.push(rest);
+    parts
+}
