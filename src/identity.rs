@@ -12,6 +12,7 @@ mod federated;
 mod file;
 mod file_faults;
 mod keypair;
+mod open;
 mod pem;
 mod source;
 
@@ -22,6 +23,7 @@ mod pems;
 pub use certificate::Certificate;
 pub use federated::FederatedTokenFile;
 pub use keypair::{KeyPair, load};
+pub use open::Identity;
 pub use source::{CertificateSource, CurrentCertificate};
 
 use crate::report::Problem;

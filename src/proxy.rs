@@ -6,6 +6,7 @@ mod failure;
 mod forward;
 pub mod headers;
 mod outgoing;
+mod record;
 mod relay;
 pub mod target;
 mod tunnel;

@@ -13,6 +13,7 @@ mod overflow;
 mod pool;
 mod refusal;
 mod respond;
+mod serving;
 mod stop;
 #[cfg(feature = "tiny_http")]
 pub mod tiny_http;
@@ -44,9 +45,10 @@ pub struct Head {
 }
 
 impl Head {
-    /// The path: the target up to its query.
+    /// The path: the target up to its query. Up to a fragment, too, which no target may have: what stands there is as
+    /// private as a query.
     pub fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
+        self.target.split(['?', '#']).next().unwrap_or_default()
     }
 }
 
@@ -81,6 +83,16 @@ pub trait Exchange {
 
     /// Body bytes are at hand, so that the next read does not wait.
     fn body_at_hand(&self) -> bool;
+
+    /// The client's connection is readable: takes in what came, where it may be framing without a byte of the body,
+    /// and says whether the next read of the body will not wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`Exchange::read_body`].
+    fn receive_body(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
 
     /// The client's connection, to watch for its hang-up and to tunnel; none where the server hides it.
     fn client(&self) -> Option<Arc<TcpStream>>;
@@ -125,6 +137,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// Answers one request of a connection too many, at once and from memory: nothing here may wait.
     fn turn_away(&self, head: Head, exchange: &mut dyn Exchange);
+
+    /// Learns that the server itself has refused a connection's request, which could not be understood.
+    fn refused(&self, _refusal: &Refusal) {}
 }
 
 /// Bounds on everything that a client controls.

@@ -2,19 +2,22 @@
 
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Response, StatusCode};
 use ureq::Body;
 
-use super::access::{self, Outcome};
+use super::access::Outcome;
 use super::failure::{self, Failure};
 use super::outgoing::Outgoing;
+use super::record::Record;
 use super::upload::{Kept, Upload};
 use super::{caller, headers, relay, target, tunnel};
 use crate::config::Config;
 use crate::log;
 use crate::ops::health;
+use crate::ops::metrics::Metrics;
+use crate::scratch;
 use crate::server::{Exchange, Head, Length, Refusal, Service};
 use crate::token::TokenStore;
 use crate::upstream::{Call, Scope, Upstream};
@@ -29,16 +32,27 @@ pub struct Proxy {
     config: Arc<Config>,
     upstream: Upstream,
     tokens: Arc<TokenStore>,
+    metrics: Arc<Metrics>,
 }
 
 impl Proxy {
     /// A proxy to the destination that `config` names.
-    pub fn new(config: Arc<Config>, upstream: Upstream, tokens: Arc<TokenStore>) -> Self {
-        Self { config, upstream, tokens }
+    pub fn new(
+        config: Arc<Config>,
+        upstream: Upstream,
+        tokens: Arc<TokenStore>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { config, upstream, tokens, metrics }
     }
 
     /// Answers a request that is for the destination.
-    fn forward(&self, head: Head, exchange: &mut dyn Exchange) -> Result<Outcome, Failure> {
+    fn forward(
+        &self,
+        head: Head,
+        exchange: &mut dyn Exchange,
+        record: &mut Record<'_>,
+    ) -> Result<Outcome, Failure> {
         if let Some(key) = &self.config.proxy_api_key {
             caller::check(key.expose(), &head)?;
         }
@@ -54,13 +68,18 @@ impl Proxy {
         let mut kept = Kept::new(request.length);
         let (mut retried, mut replayed, mut renewed) = (false, false, false);
         loop {
-            let scope = Scope::enter(exchange.client(), request.size, exchange.body_at_hand());
+            let scope =
+                Scope::enter(exchange.client(), request.size + token.bearer().len(), exchange.body_at_hand());
             let call = scope.call();
             call.send_before(self.tokens.clock().clone(), token.usable_until());
             let mut upload = Upload::new(exchange, Rc::clone(call), &mut kept, request.length);
-            match request.send(&self.upstream, &token, &mut upload, retried) {
+            record.sending();
+            let answer = request.send(&self.upstream, &token, &mut upload, retried);
+            record.bytes_up = kept.read();
+            match answer {
                 Err(error) if !renewed && failure::is_too_late(&error) && kept.can_resume() => {
                     renewed = true;
+                    self.metrics.repetitions.add("token_expired");
                     token = self.tokens.obtain(TOKEN_WAIT).map_err(|u| failure::no_token(&u))?;
                 }
                 Err(error) => {
@@ -72,6 +91,7 @@ impl Proxy {
                         return Err(failure::from_ureq(&error));
                     }
                     retried = true;
+                    self.metrics.repetitions.add("stale_connection");
                 }
                 Ok(response) => {
                     // With no rights to the model a 401 comes, too: a new token is asked for within limits.
@@ -82,12 +102,24 @@ impl Proxy {
                         && let Some(newer) = self.tokens.newer_than(&token, NEWER_TOKEN_WAIT)
                     {
                         token = newer;
+                        self.metrics.repetitions.add("token_rejected");
                         continue;
                     }
                     drop(kept);
+                    record.answered();
                     return self.pass_on(&request, response, call, exchange);
                 }
             }
+        }
+    }
+
+    /// Counts a request that the destination has not answered.
+    fn count_failure(&self, refusal: &Refusal, kind: &'static str) {
+        match (refusal.kind, kind) {
+            // Its code is an AADSTS number, of which there are too many.
+            ("authentication_error", _) => self.metrics.refusals.add("token_unavailable"),
+            (_, failure::REFUSED) => self.metrics.refusals.add(&refusal.code),
+            _ => self.metrics.upstream_errors.add(kind),
         }
     }
 
@@ -112,12 +144,14 @@ impl Proxy {
             if !request.websocket {
                 return Err(failure::bad_answer("it switched protocols without being asked".into()));
             }
+            let _open = self.metrics.websockets.hold();
             return open_tunnel(parts.headers, call, exchange);
         }
         let Some(length) = relay::length(&request.method, &parts) else {
             return Err(failure::bad_answer("its Transfer-Encoding is not chunked alone".into()));
         };
         let status = parts.status;
+        let _open = (length == Length::Unknown).then(|| self.metrics.streams.hold());
         let relayed = relay::relay(parts, body.into_reader(), length, call, exchange);
         Ok(Outcome::Relayed(status, relayed))
     }
@@ -129,9 +163,8 @@ impl Service for Proxy {
             health::answer(&self.tokens, exchange);
             return;
         }
-        let started = Instant::now();
-        let (method, path) = (head.method.clone(), head.path().to_owned());
-        let outcome = match self.forward(head, exchange) {
+        let mut record = Record::begin(&head, &self.metrics);
+        let outcome = match self.forward(head, exchange, &mut record) {
             Ok(outcome) => outcome,
             Err(Failure::ClientGone) => Outcome::ClientGone,
             Err(Failure::Refused { refusal, kind, cause, hint }) => {
@@ -139,27 +172,35 @@ impl Service for Proxy {
                 log::warn(
                     "request failed",
                     &[
-                        ("method", &method),
-                        ("path", &path),
+                        ("method", &record.method),
+                        ("path", &record.path),
                         ("status", &refusal.status.as_u16()),
+                        ("destination", &self.config.destination.authority),
                         ("kind", &kind),
                         ("cause", &cause),
                         ("hint", &hint),
                     ],
                 );
+                self.count_failure(&refusal, kind);
                 refusal.send(exchange);
                 Outcome::Own(refusal.status)
             }
         };
-        access::log(&method, &path, &outcome, started.elapsed());
+        record.end(&outcome);
     }
 
     fn turn_away(&self, head: Head, exchange: &mut dyn Exchange) {
         if head.path() == health::PATH {
             health::answer(&self.tokens, exchange);
         } else {
-            Refusal::overloaded().send(exchange);
+            let refusal = Refusal::overloaded();
+            self.refused(&refusal);
+            refusal.send(exchange);
         }
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        self.metrics.refusals.add(&refusal.code);
     }
 }
 
@@ -167,14 +208,18 @@ fn open_tunnel(mut fields: HeaderMap, call: &Call, exchange: &mut dyn Exchange) 
     let (Some(wire), Some(client)) = (call.wire(), exchange.client()) else {
         return Err(failure::bad_answer("there is no connection to tunnel".into()));
     };
+    if !headers::names_websocket(&fields) {
+        return Err(failure::bad_answer("it switched to a protocol that was not asked for".into()));
+    }
     headers::strip_response(&mut fields);
     headers::insert_websocket_upgrade(&mut fields);
     exchange.start(StatusCode::SWITCHING_PROTOCOLS, &fields, Length::Empty);
     let mut carried = tunnel::Tunnelled::default();
     if exchange.flush().is_ok() {
+        // It may be silent for hours.
+        scratch::clear();
         let mut wire = wire.lock().unwrap_or_else(PoisonError::into_inner);
-        // A broken connection is an end like any other: both sides see it.
-        let _ = tunnel::run(&client, exchange.take_ahead(), &mut wire, &mut carried);
+        tunnel::run(&client, exchange.take_ahead(), &mut wire, &mut carried);
     }
     Ok(Outcome::Tunnelled(carried))
 }

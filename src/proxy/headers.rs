@@ -6,7 +6,7 @@ use http::header::{
 };
 use http::{HeaderMap, Method, Version};
 
-use crate::server::Head;
+use crate::server::{Head, Length};
 
 /// Fields that carry a credential in a request to Azure; what a client puts there never leaves.
 pub const CREDENTIALS: [HeaderName; 5] = [
@@ -44,6 +44,24 @@ pub fn strip_request(headers: &mut HeaderMap) {
     strip_key_subprotocols(headers);
 }
 
+/// States the body's framing in our own words: a length without leading zeros, a coding in the spelling that ureq
+/// knows (to `Chunked` it would add a second one).
+pub fn frame_request(headers: &mut HeaderMap, method: &Method, length: Length) {
+    match length {
+        // Of these ureq expects a body: without a length it would announce chunks.
+        Length::Empty if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        Length::Empty => {}
+        Length::Known(n) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(n));
+        }
+        Length::Unknown => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+}
+
 /// Removes from an answer the fields about the destination's connection, framing included.
 pub fn strip_response(headers: &mut HeaderMap) {
     remove_named_by_connection(headers);
@@ -59,13 +77,18 @@ pub fn asks_for_websocket(head: &Head) -> bool {
     head.method == Method::GET
         && head.version == Version::HTTP_11
         && options(&head.headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"))
-        && head.headers.get(UPGRADE).is_some_and(|u| u.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && names_websocket(&head.headers)
 }
 
 /// Adds the fields that ask for a WebSocket or grant it.
 pub fn insert_websocket_upgrade(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// Whether `Upgrade` says what WebSockets ask for and grant, and nothing else.
+pub fn names_websocket(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// The connection options, as sent.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use ureq::{Body, SendBody};
 
@@ -22,7 +22,7 @@ pub(super) struct Outgoing {
     pub(super) length: Length,
     /// It asks for a WebSocket.
     pub(super) websocket: bool,
-    /// The most bytes that its head takes.
+    /// The most bytes that its head takes, the token apart.
     pub(super) size: usize,
     /// Where the caller reached us, when locations shall be rewritten.
     pub(super) own_origin: Option<String>,
@@ -40,10 +40,7 @@ impl Outgoing {
         if websocket {
             headers::insert_websocket_upgrade(&mut headers);
         }
-        if head.length == Length::Empty && needs_length(&head.method) {
-            // ureq would announce a chunked body.
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
+        headers::frame_request(&mut headers, &head.method, head.length);
         let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         let size = fields + head.target.len() + config.destination.base_path.len() + HEAD_ROOM;
         Ok(Self { method: head.method, uri, headers, length: head.length, websocket, size, own_origin })
@@ -91,10 +88,5 @@ impl Outgoing {
     }
 }
 
-/// Room for the request line, Host, and a token, which may be 10 KB long.
-const HEAD_ROOM: usize = 24 * 1024;
-
-/// Methods for which ureq expects a body.
-fn needs_length(method: &Method) -> bool {
-    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
-}
+/// Room for what else is in a head: method, version, Host, the names of the fields added.
+const HEAD_ROOM: usize = 1024;

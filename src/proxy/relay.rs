@@ -3,16 +3,14 @@
 
 use std::io::{self, Read};
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{Method, StatusCode, Version};
 
 use super::headers;
+use crate::scratch;
 use crate::server::{Exchange, Length};
-use crate::upstream::Call;
-
-/// One read, one write: a TLS record.
-const STEP: usize = 16 * 1024;
+use crate::upstream::{Call, Fault};
 
 /// How an answer went.
 #[derive(Debug)]
@@ -53,7 +51,9 @@ pub(super) fn length(method: &Method, parts: &Parts) -> Option<Length> {
     if chunked {
         return Some(Length::Unknown);
     }
-    let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    // ureq has seen that every element of every value is this number.
+    let first = |value: &HeaderValue| value.to_str().ok()?.split(',').next()?.trim().parse().ok();
+    let declared = parts.headers.get(CONTENT_LENGTH).and_then(first);
     Some(declared.map_or(Length::Unknown, Length::Known))
 }
 
@@ -95,14 +95,24 @@ pub(super) fn relay(
     relayed
 }
 
+// Not part of its caller's frame: that lies below the TLS handshake, and stack once used stays with the thread.
+#[inline(never)]
 fn copy(body: &mut impl Read, exchange: &mut dyn Exchange, bytes: &mut u64) -> Result<(), Cut> {
-    let mut buffer = [0; STEP];
-    loop {
-        let n = body.read(&mut buffer).map_err(Cut::Destination)?;
-        if n == 0 {
-            return Ok(());
+    let mut buffer = scratch::take();
+    let ended = loop {
+        match body.read(&mut buffer) {
+            Ok(0) => break Ok(()),
+            Ok(n) => match exchange.write(&buffer[..n]) {
+                Ok(()) => *bytes += n as u64,
+                Err(error) => break Err(Cut::Client(error)),
+            },
+            // While it waits for the destination it watches the client, too.
+            Err(error) if matches!(Fault::inside_io(&error), Some(Fault::ClientGone)) => {
+                break Err(Cut::Client(error));
+            }
+            Err(error) => break Err(Cut::Destination(error)),
         }
-        exchange.write(&buffer[..n]).map_err(Cut::Client)?;
-        *bytes += n as u64;
-    }
+    };
+    scratch::give(buffer);
+    ended
 }

@@ -58,6 +58,42 @@ impl Body {
         }
     }
 
+    /// What comes next is no byte of the body.
+    pub(super) fn is_at_framing(&self) -> bool {
+        matches!(self.state, State::ChunkSize | State::ChunkEnd | State::Trailers)
+    }
+
+    /// The next read will not wait: bytes of the body, its end or a fault are among `bytes`, which were received.
+    /// Framing alone is not enough, or a read would wait for what comes behind it.
+    pub(super) fn is_at_hand(&self, bytes: &[u8]) -> bool {
+        match self.state {
+            State::Done | State::Broken => true,
+            State::Counted(_) | State::Chunk(_) => !bytes.is_empty(),
+            State::ChunkSize => self.is_chunk_at_hand(bytes),
+            State::ChunkEnd => split_line(bytes).is_some_and(|(_, rest)| self.is_chunk_at_hand(rest)),
+            State::Trailers => self.is_end_at_hand(bytes),
+        }
+    }
+
+    fn is_chunk_at_hand(&self, bytes: &[u8]) -> bool {
+        match split_line(bytes).map(|(line, rest)| (chunk_size(line), rest)) {
+            None => bytes.len() > MAX_CHUNK_LINE,
+            Some((Ok((0, _)), rest)) => self.is_end_at_hand(rest),
+            Some((Ok(_), rest)) => !rest.is_empty(),
+            Some((Err(_), _)) => true,
+        }
+    }
+
+    fn is_end_at_hand(&self, mut bytes: &[u8]) -> bool {
+        while let Some((line, rest)) = split_line(bytes) {
+            if line.is_empty() {
+                return true;
+            }
+            bytes = rest;
+        }
+        bytes.len() > self.overhead
+    }
+
     /// Reads some of the body; 0 at its end.
     ///
     /// # Errors
@@ -151,6 +187,12 @@ impl Body {
     }
 }
 
+/// The first line without its line end, and what follows.
+fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|b| *b == b'\n')?;
+    Some((bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]), &bytes[end + 1..]))
+}
+
 /// Reads at most `left` bytes and at least one.
 fn take(input: &mut Input, into: &mut [u8], left: u64, deadline: Instant) -> io::Result<u64> {
     let most = into.len().min(to_usize(left));
@@ -205,74 +247,4 @@ fn invalid(what: &'static str) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-    use std::net::{TcpListener, TcpStream};
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use super::*;
-
-    /// Reads a body sent as `sent` to its end; gives it, and what is left behind it.
-    fn read(length: Length, sent: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>)> {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (server, _) = listener.accept().unwrap();
-        server.set_nonblocking(true).unwrap();
-        client.write_all(sent).unwrap();
-        drop(client);
-        let mut input = Input::new(Arc::new(server));
-        let mut body = Body::new(length, 64);
-        let (mut all, mut buffer) = (Vec::new(), [0; 3]);
-        loop {
-            match body.read(&mut input, &mut buffer, Instant::now() + Duration::from_secs(5))? {
-                0 => return Ok((all, input.take())),
-                n => all.extend_from_slice(&buffer[..n]),
-            }
-        }
-    }
-
-    #[test]
-    fn bodies_end_where_they_should() {
-        let chunked = |sent: &str| read(Length::Unknown, sent.as_bytes()).unwrap().0;
-        assert_eq!(read(Length::Empty, b"").unwrap().0, b"");
-        assert_eq!(read(Length::Known(4), b"abcdNEXT").unwrap(), (b"abcd".to_vec(), b"".to_vec()));
-        assert_eq!(chunked("4\r\nabcd\r\n0\r\n\r\n"), b"abcd");
-        assert_eq!(chunked("4;a=b\r\nabcd\r\n2 ; q=\"x\"\r\nef\r\n00\r\nT: 1\r\nU:\r\n\r\n"), b"abcdef");
-        let (body, rest) = read(Length::Unknown, b"1\r\na\r\n0\r\n\r\nGET").unwrap();
-        assert_eq!((body.as_slice(), rest.as_slice()), (b"a".as_slice(), b"GET".as_slice()));
-    }
-
-    #[test]
-    fn bodies_cut_short_are_errors() {
-        let kind = |length, sent: &[u8]| read(length, sent).unwrap_err().kind();
-        assert_eq!(kind(Length::Known(4), b"abc"), io::ErrorKind::UnexpectedEof);
-        for sent in ["", "4", "4\r\nab", "4\r\nabcd", "4\r\nabcd\r\n", "0\r\n", "0\r\nT: 1\r\n"] {
-            assert_eq!(kind(Length::Unknown, sent.as_bytes()), io::ErrorKind::UnexpectedEof, "{sent:?}");
-        }
-    }
-
-    #[test]
-    fn sloppy_chunks_are_errors() {
-        let long = format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(2000));
-        let endless = "0".repeat(5000);
-        for sent in [
-            "+4\r\nabcd\r\n0\r\n\r\n",
-            "0x4\r\nabcd\r\n0\r\n\r\n",
-            " 4\r\nabcd\r\n0\r\n\r\n",
-            "4 \r\nabcd\r\n0\r\n\r\n",
-            "4\nabcd\r\n0\r\n\r\n",
-            "4\r\nabcde\r\n0\r\n\r\n",
-            "4\r\nabcd\n0\r\n\r\n",
-            "\r\n",
-            "10000000000000000\r\n",
-            "0\r\nno colon\r\n\r\n",
-            "0\r\nT : 1\r\n\r\n",
-            &long,
-            &endless,
-        ] {
-            let error = read(Length::Unknown, sent.as_bytes()).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{sent:.40?}");
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,9 @@
 //! Request heads: httparse, and the rules of RFC 9112 that keep two readers of the same bytes from seeing two
 //! different messages.
 
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Version};
 
@@ -18,10 +21,13 @@ const MAX_FIELDS: usize = 128;
 pub(super) fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
     // Three bytes back: the end may straddle two reads.
     let mut at = seen.saturating_sub(3);
-    while let Some(found) = bytes[at..].iter().position(|b| matches!(b, b'\r' | b'\n')) {
+    while let Some(found) = memchr::memchr2(b'\r', b'\n', &bytes[at..]) {
         let i = at + found;
         match (bytes[i], bytes.get(i + 1)) {
             (b'\r', Some(b'\n')) if i >= 2 && bytes[i - 2..i] == *b"\r\n" => return Ok(Some(i + 2)),
+            (b'\r', Some(b'\n')) if matches!(bytes.get(i + 2), Some(b' ' | b'\t')) => {
+                return Err(bad("a header field is folded over several lines"));
+            }
             (b'\r', Some(b'\n')) => at = i + 2,
             (b'\r', None) => return Ok(None),
             // Only a look back into bytes already judged can start in the middle of a line end.
@@ -38,18 +44,17 @@ pub(super) fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refus
 ///
 /// The refusal that the request deserves; the connection cannot be used after it.
 pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
-    if bytes.windows(3).any(|w| w[..2] == *b"\r\n" && matches!(w[2], b' ' | b'\t')) {
-        return Err(bad("a header field is folded over several lines"));
-    }
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut request = httparse::Request::new(&mut fields);
-    match request.parse(bytes) {
+    // Copied once, for all field values together.
+    let shared = Bytes::copy_from_slice(bytes);
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(&shared, &mut fields) {
         Ok(httparse::Status::Complete(n)) if n == bytes.len() => {}
         Ok(_) => return Err(bad("the request head is malformed")),
         Err(error) => return Err(malformed(bytes, error)),
     }
     let version = if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let fields = request.headers.iter().map(|field| (field.name.as_bytes(), field.value));
+    let fields = request.headers.iter().map(|field| (field.name.as_bytes(), shared.slice_ref(field.value)));
     assemble(request.method.unwrap_or_default(), request.path.unwrap_or_default(), version, fields)
 }
 
@@ -62,7 +67,7 @@ pub(super) fn assemble<'a>(
     method: &str,
     target: &str,
     version: Version,
-    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    fields: impl Iterator<Item = (&'a [u8], Bytes)>,
 ) -> Result<Head, Refusal> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| bad("the method is malformed"))?;
     if method == Method::CONNECT {
@@ -75,9 +80,9 @@ pub(super) fn assemble<'a>(
     Ok(Head { method, target, version, headers, length })
 }
 
-/// The refusal for a head that grew past the limit without an end.
-pub(super) fn too_large(bytes: &[u8]) -> Refusal {
-    if bytes.windows(2).any(|w| w == b"\r\n") {
+/// The refusal for a head larger than `limit`; it may have come in part only.
+pub(super) fn too_large(bytes: &[u8], limit: usize) -> Refusal {
+    if bytes.windows(2).take(limit).any(|w| w == b"\r\n") {
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         refuse(status, "headers_too_large", "the request head is larger than 64 KiB")
     } else {
@@ -85,11 +90,12 @@ pub(super) fn too_large(bytes: &[u8]) -> Refusal {
     }
 }
 
-fn headers<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<HeaderMap, Refusal> {
+fn headers<'a>(fields: impl Iterator<Item = (&'a [u8], Bytes)>) -> Result<HeaderMap, Refusal> {
     let mut headers = HeaderMap::with_capacity(fields.size_hint().0);
     for (name, value) in fields {
         let name = HeaderName::from_bytes(name).map_err(|_| bad("a header field name is malformed"))?;
-        let value = HeaderValue::from_bytes(value).map_err(|_| bad("a header field value is malformed"))?;
+        let value =
+            HeaderValue::from_maybe_shared(value).map_err(|_| bad("a header field value is malformed"))?;
         headers.append(name, value);
     }
     Ok(headers)
@@ -174,11 +180,12 @@ fn malformed(bytes: &[u8], error: httparse::Error) -> Refusal {
     }
 }
 
-/// The request line ends in `HTTP/` and a digit: another version, not another protocol.
+/// The request line has its three parts, and the last is `HTTP/` and a digit: another version, not another protocol.
 fn names_a_version(bytes: &[u8]) -> bool {
     let line = bytes.split(|b| *b == b'\r').next().unwrap_or_default();
-    let last = line.rsplit(|b| *b == b' ').next().unwrap_or_default();
-    last.starts_with(b"HTTP/") && last.get(5).is_some_and(u8::is_ascii_digit)
+    let mut parts = line.split(|b| *b == b' ');
+    let version = parts.nth(2).unwrap_or_default();
+    parts.next().is_none() && version.starts_with(b"HTTP/") && version.get(5).is_some_and(u8::is_ascii_digit)
 }
 
 fn bad(message: &str) -> Refusal {
@@ -207,7 +214,6 @@ mod tests {
     fn heads_and_what_they_deserve() {
         for (expected, head) in [
             (200, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
-            (200, "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
             (200, "FOO /x?y=%zz HTTP/1.1\r\nHost:\r\n\r\n"),
             (200, "GET / HTTP/1.0\r\n\r\n"),
             (200, "GET http://A:1/x HTTP/1.1\r\nHost: a:1\r\n\r\n"),
@@ -219,6 +225,8 @@ mod tests {
             (400, "GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n"),
             (400, "GET * HTTP/1.1\r\nHost: a\r\n\r\n"),
             (400, "GET a HTTP/1.1\r\nHost: a\r\n\r\n"),
+            (400, "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n"),
+            (400, "GET /a  HTTP/1.1\r\nHost: a\r\n\r\n"),
             (400, "GET / HTTP/1.1\r\nHost : a\r\n\r\n"),
             (400, "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n"),
             (400, "GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n"),

@@ -5,10 +5,8 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::scratch::{self, STEP};
 use crate::sys::{self, Ready};
-
-/// Enough for most heads, and one read of a body.
-const STEP: usize = 16 * 1024;
 
 /// Bytes received and not yet used, in front of a non-blocking socket.
 #[derive(Debug)]
@@ -51,7 +49,9 @@ impl Input {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        if self.buffer.len() < self.end + STEP / 2 {
+        if self.buffer.is_empty() {
+            self.buffer = scratch::take();
+        } else if self.buffer.len() < self.end + STEP / 2 {
             self.buffer.resize(self.end + STEP, 0);
         }
         let n = read(&self.stream, &mut self.buffer[self.end..], deadline)?;
@@ -65,17 +65,18 @@ impl Input {
         read(&self.stream, into, deadline)
     }
 
-    /// Takes all bytes at hand.
+    /// Takes all bytes at hand, and frees the buffer.
     pub(super) fn take(&mut self) -> Vec<u8> {
         let bytes = self.bytes().to_vec();
         self.consume(bytes.len());
+        self.release();
         bytes
     }
 
-    /// Frees the buffer while the connection is idle.
+    /// Gives the buffer back while nothing is in it.
     pub(super) fn release(&mut self) {
-        if self.start == self.end {
-            self.buffer = Vec::new();
+        if self.start == self.end && !self.buffer.is_empty() {
+            scratch::give(std::mem::take(&mut self.buffer));
         }
     }
 }

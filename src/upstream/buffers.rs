@@ -4,9 +4,11 @@
 use ureq::unversioned::transport::Buffers;
 
 use super::Call;
+use super::answer::Filter;
+use crate::scratch::{self, STEP};
 
-/// What one read or write moves at most: one TLS record.
-const STEP: usize = 16 * 1024;
+/// The same once the destination has refused the body and ureq only counts to its end, without a byte being moved.
+const SKIP: usize = 256 * 1024;
 
 /// Input and output of one connection.
 #[derive(Debug, Default)]
@@ -21,6 +23,7 @@ pub(super) struct Elastic {
     held: usize,
     /// The last use consumed something, so that what is left may be enough for the next.
     progress: bool,
+    filter: Filter,
 }
 
 impl Elastic {
@@ -49,14 +52,39 @@ impl Elastic {
             self.input.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        if self.input.len() < self.end + STEP / 2 {
+        if self.input.is_empty() {
+            self.input = scratch::take();
+        } else if self.input.len() < self.end + STEP / 2 {
             self.input.resize(self.end + STEP, 0);
         }
         &mut self.input[self.end..]
     }
 
+    /// A new request begins: what comes next is its answer.
+    pub(super) fn restart(&mut self) {
+        self.filter.restart();
+    }
+
+    /// Takes in `amount` bytes that were read into [`Elastic::room`]; true when there is something new for ureq.
+    pub(super) fn received(&mut self, amount: usize) -> bool {
+        let end = self.end + amount;
+        let in_head = self.filter.is_in_head();
+        let length = self.filter.pass(&mut self.input[self.start..end], amount);
+        let more = length > if in_head { 0 } else { self.end - self.start };
+        self.end = self.start + length;
+        more
+    }
+
+    /// What was received makes no sense behind the bytes at hand.
+    pub(super) fn is_broken(&self) -> bool {
+        self.filter.is_broken()
+    }
+
     /// Gives output room for `amount` bytes behind those held.
     fn reserve(&mut self, amount: usize) {
+        if self.output.is_empty() {
+            self.output = scratch::take();
+        }
         if self.output.len() < self.held + amount {
             self.output.resize(self.held + amount, 0);
         }
@@ -69,10 +97,19 @@ impl Elastic {
         rest
     }
 
-    /// Frees memory while the connection is idle.
+    /// Everything was sent: an answer is waited for.
+    pub(super) fn release_output(&mut self) {
+        if !self.output.is_empty() && self.held == 0 {
+            scratch::give(std::mem::take(&mut self.output));
+        }
+    }
+
+    /// Gives memory back while the connection is idle.
     pub(super) fn release(&mut self) {
-        if self.start == self.end && self.held == 0 {
-            *self = Self { progress: self.progress, ..Self::default() };
+        self.release_output();
+        if self.start == self.end && !self.input.is_empty() {
+            (self.start, self.end) = (0, 0);
+            scratch::give(std::mem::take(&mut self.input));
         }
     }
 }
@@ -94,7 +131,7 @@ impl Buffers for Elastic {
     }
 
     fn input_appended(&mut self, amount: usize) {
-        self.end += amount;
+        self.received(amount);
     }
 
     fn input_consume(&mut self, amount: usize) {
@@ -106,7 +143,8 @@ impl Buffers for Elastic {
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
-        self.reserve(STEP);
+        let skipping = Call::current().is_some_and(|call| call.answered_early());
+        self.reserve(if skipping { SKIP } else { STEP });
         self.room();
         (&mut self.input[self.end..], &mut self.output[self.held..])
     }

@@ -74,9 +74,7 @@ impl Dialler {
     ) -> Result<Box<ClientConnection>, Fault> {
         let broken = |cause| Fault::Connect { host: format!("{host}:{port}"), cause };
         let refused = |cause| Fault::Tls { host: host.to_owned(), cause };
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| refused(rustls::Error::General("the host is no valid server name".into())))?;
-        let mut tls = Box::new(ClientConnection::new(Arc::clone(&self.tls), name).map_err(refused)?);
+        let mut tls = self.session(host).map_err(refused)?;
         while tls.is_handshaking() || tls.wants_write() {
             let step = if tls.wants_write() { tls.write_tls(socket) } else { tls.read_tls(socket) };
             match step {
@@ -103,6 +101,15 @@ impl Dialler {
             }
         }
         Ok(tls)
+    }
+
+    // Not part of its caller's frame, which lies below the handshake: the connection is kilobytes, moved by value,
+    // and stack once used stays with the thread.
+    #[inline(never)]
+    fn session(&self, host: &str) -> Result<Box<ClientConnection>, rustls::Error> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| rustls::Error::General("the host is no valid server name".into()))?;
+        Ok(Box::new(ClientConnection::new(Arc::clone(&self.tls), name)?))
     }
 }
 

@@ -93,6 +93,7 @@ impl Transport for Connection {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         self.resting = false;
+        self.buffers.restart();
         let call = Call::current();
         if let Some(call) = &call {
             call.uses(&self.wire);
@@ -119,18 +120,29 @@ impl Transport for Connection {
         if self.buffers.holds() {
             self.write(0, call.as_deref(), timeout)?;
         }
+        self.buffers.release_output();
         let deadline = deadline(timeout);
         let mut wire = lock(&self.wire);
         let room = self.buffers.room();
         let mut received = wire.buffered(room);
         loop {
+            if self.buffers.is_broken() {
+                self.spent = true;
+                return Err(ureq::Error::Io(std::io::Error::new(
+                    std::io::ErrorKind::InvalidData,
+                    "the chunks of the answer make no sense",
+                )));
+            }
             match received {
                 Ok(Received::Bytes(n)) => {
-                    self.buffers.input_appended(n);
                     if let Some(call) = &call {
                         call.note_received();
                     }
-                    return Ok(true);
+                    if self.buffers.received(n) {
+                        return Ok(true);
+                    }
+                    received = wire.buffered(self.buffers.room());
+                    continue;
                 }
                 Ok(Received::End) => {
                     self.spent = true;

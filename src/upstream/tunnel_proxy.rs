@@ -59,7 +59,8 @@ fn answer(socket: &mut TcpStream, deadline: Instant) -> io::Result<u16> {
             Err(error) => return Err(error),
         }
     }
-    let mut headers = [httparse::EMPTY_HEADER; 64];
+    // On the heap: this frame may lie below the TLS handshake, and stack once used stays with the thread.
+    let mut headers = vec![httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     match response.parse(&head) {
         Ok(httparse::Status::Complete(_)) => Ok(response.code.unwrap_or(0)),

@@ -6,6 +6,8 @@ use std::net::TcpStream;
 
 use rustls::ClientConnection;
 
+use super::answer::interim;
+
 /// The most that is read ahead while a request body is still being sent.
 const AHEAD: usize = 16 * 1024;
 
@@ -133,13 +135,30 @@ impl Wire {
         Ok(true)
     }
 
-    /// Ends our side: close_notify, then FIN. The other direction stays open.
-    pub fn end(&mut self) {
+    /// Ends our side: close_notify, then FIN. The other direction stays open. False when the socket has no room for
+    /// it: to be called again when it is writable, or a full pipe would end in what looks like a cut.
+    ///
+    /// # Errors
+    ///
+    /// The socket's.
+    pub fn end(&mut self) -> io::Result<bool> {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
-            let _ = self.flush();
         }
-        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+        if !self.flush()? {
+            return Ok(false);
+        }
+        self.socket.shutdown(std::net::Shutdown::Write)?;
+        Ok(true)
+    }
+
+    /// A receive will find something without the socket, which does not tell.
+    pub fn at_hand(&mut self) -> bool {
+        let Some(tls) = &mut self.tls else { return !self.ahead.is_empty() };
+        let state = tls.process_new_packets();
+        let in_tls =
+            state.map_or(true, |state| state.plaintext_bytes_to_read() > 0 || state.peer_has_closed());
+        in_tls || !self.ahead.is_empty()
     }
 
     /// While a request body is being sent: reads what the destination says meanwhile, and tells what it means.
@@ -156,11 +175,14 @@ impl Wire {
                 Ok(Received::End) | Err(_) => return Ahead::Final,
             }
         }
-        match self.ahead.get(..10) {
-            None if self.ahead.is_empty() => Ahead::Silent,
-            None => Ahead::Silent,
-            // 1xx is no answer, and with 2xx the destination may well want the rest of the body.
-            Some(start) if matches!(start[9], b'1' | b'2') => Ahead::Fine,
+        while let Some(end) = interim(&self.ahead) {
+            self.ahead.drain(..end);
+        }
+        // The first digit of the status.
+        match self.ahead.get(9) {
+            None | Some(b'1') => Ahead::Silent,
+            // The destination may well want the rest of the body.
+            Some(b'2') => Ahead::Fine,
             Some(_) => Ahead::Final,
         }
     }

@@ -48,5 +48,5 @@ for requirements in "$here"/requirements*.txt; do
     interpreter=$(venv "${name/requirements/main}" "$requirements")
     echo "== $name, server $server"
     # The virtual environments of old and new openai hold nothing else: tests of absent packages are not collected.
-    "$interpreter" -B -m pytest -p no:cacheprovider -q "$here" "$@" </dev/null
+    "$interpreter" -B -m pytest -p no:cacheprovider --disable-warnings -q "$here" "$@" </dev/null
 done

@@ -239,8 +239,9 @@ impl Client {
         match response.header("content-length") {
             Some(length) => self.take(length.parse().map_err(io::Error::other)?, response),
             None => loop {
+                self.take(self.inbox.len(), response)?;
                 match self.fill() {
-                    Ok(()) => self.take(self.inbox.len(), response)?,
+                    Ok(()) => {}
                     Err(error)
                         if error.kind() == io::ErrorKind::UnexpectedEof && error.get_ref().is_none() =>
                     {

@@ -68,6 +68,17 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
+    /// Where it listens on `ADMIN_PORT`.
+    pub fn admin_address(&self) -> SocketAddr {
+        let line = self.wait_log("listening for administration");
+        line.rsplit_once("address=").unwrap().1.parse().unwrap()
+    }
+
+    /// Asks on `ADMIN_PORT`, over a new connection.
+    pub fn admin(&self, path: &str) -> Response {
+        Client::connect(self.admin_address()).get(path)
+    }
+
     /// A new connection to it.
     pub fn client(&self) -> Client {
         Client::connect(self.address)
@@ -123,6 +134,11 @@ impl Proxy {
     /// Resident memory.
     pub fn rss_kb(&self) -> u64 {
         self.status("VmRSS:")
+    }
+
+    /// The most that it ever was.
+    pub fn peak_rss_kb(&self) -> u64 {
+        self.status("VmHWM:")
     }
 
     pub fn threads(&self) -> u64 {
@@ -183,7 +199,9 @@ pub fn environment(sim: &Sim, variables: &[(&str, &str)]) -> Vec<(String, String
 }
 
 fn command(environment: impl IntoIterator<Item = (String, String)>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_auth-proxy"));
+    // The binary that is shipped can be put to the same tests: AUTH_PROXY_BIN=target/x86_64-unknown-linux-musl/...
+    let binary = std::env::var_os("AUTH_PROXY_BIN");
+    let mut command = Command::new(binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_auth-proxy").into()));
     command.env_clear().envs(environment).stdin(Stdio::null()).stderr(Stdio::piped());
     command
 }
@@ -206,8 +224,8 @@ fn listening_address(line: &str) -> Option<SocketAddr> {
     if let Ok(event) = serde_json::from_str::<serde_json::Value>(line) {
         return event["address"].as_str().filter(|_| event["message"] == "listening")?.parse().ok();
     }
-    let (_, fields) = line.split_once(" listening ")?;
-    fields.split(' ').find_map(|field| field.strip_prefix("address="))?.parse().ok()
+    let (_, fields) = line.split_once(" listening address=")?;
+    fields.split(' ').next()?.parse().ok()
 }
 
 #[test]
@@ -218,4 +236,6 @@ fn the_address_is_found_in_both_log_formats() {
     let json = r#"{"time":"2026-11-23T22:37:13.001Z","level":"info","message":"listening","address":"127.0.0.1:43211"}"#;
     assert_eq!(listening_address(json), address);
     assert_eq!(listening_address("2026-11-23T22:37:13.001Z info  starting version=0.1.0"), None);
+    let other = "2026-11-23T22:37:13.001Z info  listening for administration address=127.0.0.1:43212";
+    assert_eq!(listening_address(other), None);
 }

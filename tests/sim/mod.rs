@@ -202,6 +202,11 @@ pub fn replace_file(path: &Path, content: &str) {
     std::fs::rename(beside, path).unwrap();
 }
 
+/// What both servers show to TLS clients, for destinations that a test makes itself.
+pub fn server_tls() -> Arc<ServerConfig> {
+    tls_config(&certs::material().server)
+}
+
 fn tls_config(pem: &str) -> Arc<ServerConfig> {
     let chain = rustls_pemfile::certs(&mut pem.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();
     let key = rustls_pemfile::private_key(&mut pem.as_bytes()).unwrap().unwrap();

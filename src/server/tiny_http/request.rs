@@ -4,6 +4,7 @@ use std::io::{self, Cursor, Write};
 use std::net::SocketAddr;
 
 use ::tiny_http::{HTTPVersion, Request, Response, StatusCode as TinyStatus};
+use bytes::Bytes;
 use http::{StatusCode, Version};
 
 use crate::server::connection::wants_keep_alive;
@@ -90,7 +91,8 @@ pub(super) fn head(request: &Request, limits: &Limits) -> Result<Head, Refusal> 
     if !target.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(bad("the request target is malformed"));
     }
-    let fields = fields.iter().map(|f| (f.field.as_str().as_str().as_bytes(), f.value.as_str().as_bytes()));
+    let bytes = |value: &str| Bytes::copy_from_slice(value.as_bytes());
+    let fields = fields.iter().map(|f| (f.field.as_str().as_str().as_bytes(), bytes(f.value.as_str())));
     let head = head::assemble(request.method().as_str(), target, version, fields)?;
     if version == Version::HTTP_10 && wants_keep_alive(&head) {
         return Err(unsupported_version("keep-alive needs HTTP/1.1 in this build's HTTP server (tiny_http)"));

@@ -14,6 +14,8 @@ use crate::sim::wait_for;
 pub struct Traffic {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicU64>,
+    /// In microseconds.
+    slowest: Arc<AtomicU64>,
     threads: Vec<JoinHandle<Vec<String>>>,
 }
 
@@ -21,8 +23,10 @@ impl Traffic {
     /// `threads` clients that each begin a request every `pause`.
     pub fn start(proxy: &Proxy, threads: u32, pause: Duration) -> Self {
         let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let slowest = Arc::new(AtomicU64::new(0));
         let client = |number: u32| {
             let (stop, served, mut client) = (stop.clone(), served.clone(), proxy.client());
+            let slowest = slowest.clone();
             std::thread::spawn(move || {
                 let mut failed = Vec::new();
                 // Not all at once.
@@ -30,7 +34,11 @@ impl Traffic {
                 while !stop.load(Ordering::SeqCst) {
                     std::thread::sleep(next.saturating_duration_since(Instant::now()));
                     next += pause;
-                    match ask(&mut client, served.load(Ordering::SeqCst)) {
+                    let asked = Instant::now();
+                    let failure = ask(&mut client, served.load(Ordering::SeqCst));
+                    let took = u64::try_from(asked.elapsed().as_micros()).unwrap();
+                    slowest.fetch_max(took, Ordering::SeqCst);
+                    match failure {
                         None => drop(served.fetch_add(1, Ordering::SeqCst)),
                         Some(failure) => failed.push(failure),
                     }
@@ -39,12 +47,17 @@ impl Traffic {
             })
         };
         let threads = (0..threads).map(client).collect();
-        Self { stop, served, threads }
+        Self { stop, served, slowest, threads }
     }
 
     /// How many requests were answered with 200 so far.
     pub fn served(&self) -> u64 {
         self.served.load(Ordering::SeqCst)
+    }
+
+    /// The longest that a request took so far.
+    pub fn slowest(&self) -> Duration {
+        Duration::from_micros(self.slowest.load(Ordering::SeqCst))
     }
 
     /// Waits until so many more requests were answered with 200.

@@ -1,0 +1,93 @@
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+
+/// Reads a body sent as `sent` to its end; gives it, and what is left behind it.
+fn read(length: Length, sent: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    server.set_nonblocking(true).unwrap();
+    client.write_all(sent).unwrap();
+    drop(client);
+    let mut input = Input::new(Arc::new(server));
+    let mut body = Body::new(length, 64);
+    let (mut all, mut buffer) = (Vec::new(), [0; 3]);
+    loop {
+        match body.read(&mut input, &mut buffer, Instant::now() + Duration::from_secs(5))? {
+            0 => return Ok((all, input.take())),
+            n => all.extend_from_slice(&buffer[..n]),
+        }
+    }
+}
+
+#[test]
+fn bodies_end_where_they_should() {
+    let chunked = |sent: &str| read(Length::Unknown, sent.as_bytes()).unwrap().0;
+    assert_eq!(read(Length::Empty, b"").unwrap().0, b"");
+    assert_eq!(read(Length::Known(4), b"abcdNEXT").unwrap(), (b"abcd".to_vec(), b"".to_vec()));
+    assert_eq!(chunked("4\r\nabcd\r\n0\r\n\r\n"), b"abcd");
+    assert_eq!(chunked("4;a=b\r\nabcd\r\n2 ; q=\"x\"\r\nef\r\n00\r\nT: 1\r\nU:\r\n\r\n"), b"abcdef");
+    let (body, rest) = read(Length::Unknown, b"1\r\na\r\n0\r\n\r\nGET").unwrap();
+    assert_eq!((body.as_slice(), rest.as_slice()), (b"a".as_slice(), b"GET".as_slice()));
+}
+
+#[test]
+fn bodies_cut_short_are_errors() {
+    let kind = |length, sent: &[u8]| read(length, sent).unwrap_err().kind();
+    assert_eq!(kind(Length::Known(4), b"abc"), io::ErrorKind::UnexpectedEof);
+    for sent in ["", "4", "4\r\nab", "4\r\nabcd", "4\r\nabcd\r\n", "0\r\n", "0\r\nT: 1\r\n"] {
+        assert_eq!(kind(Length::Unknown, sent.as_bytes()), io::ErrorKind::UnexpectedEof, "{sent:?}");
+    }
+}
+
+#[test]
+fn sloppy_chunks_are_errors() {
+    let long = format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(2000));
+    let endless = "0".repeat(5000);
+    for sent in [
+        "+4\r\nabcd\r\n0\r\n\r\n",
+        "0x4\r\nabcd\r\n0\r\n\r\n",
+        " 4\r\nabcd\r\n0\r\n\r\n",
+        "4 \r\nabcd\r\n0\r\n\r\n",
+        "4\nabcd\r\n0\r\n\r\n",
+        "4\r\nabcde\r\n0\r\n\r\n",
+        "4\r\nabcd\n0\r\n\r\n",
+        "\r\n",
+        "10000000000000000\r\n",
+        "0\r\nno colon\r\n\r\n",
+        "0\r\nT : 1\r\n\r\n",
+        &long,
+        &endless,
+    ] {
+        let error = read(Length::Unknown, sent.as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{sent:.40?}");
+    }
+}
+
+#[test]
+fn framing_alone_is_not_at_hand() {
+    let at_hand = |state, bytes: &str| Body { state, overhead: 64 }.is_at_hand(bytes.as_bytes());
+    for (expected, state, bytes) in [
+        (true, State::Done, ""),
+        (false, State::Counted(1), ""),
+        (true, State::Counted(1), "x"),
+        (false, State::ChunkEnd, "\r\n"),
+        (false, State::ChunkEnd, "\r\n5\r\n"),
+        (true, State::ChunkEnd, "\r\n5\r\nx"),
+        (false, State::ChunkSize, ""),
+        (false, State::ChunkSize, "5"),
+        (true, State::ChunkSize, "5\r\nx"),
+        (true, State::ChunkSize, "x\r\n"),
+        (false, State::ChunkSize, "0\r\n"),
+        (false, State::ChunkSize, "0\r\nX: y\r\n"),
+        (true, State::ChunkSize, "0\r\nX: y\r\n\r\n"),
+        (false, State::Trailers, "\r"),
+        (true, State::Trailers, "\r\n"),
+    ] {
+        assert_eq!(at_hand(state, bytes), expected, "{state:?} {bytes:?}");
+    }
+}

@@ -1,0 +1,281 @@
+//! What the destination sends, made readable for ureq, in place: interim answers are dropped, of which ureq refuses
+//! 100 with fields; chunk-size lines lose their extensions, of which ureq refuses more than 18 bytes; trailers are
+//! dropped, which ureq does not limit. Strict where ureq is not: no sign, no white space in front of a size.
+
+use std::mem::MaybeUninit;
+
+use http::StatusCode;
+
+/// Fields of a head; ureq takes no more.
+const MAX_FIELDS: usize = 128;
+/// Bytes of one chunk extension, and of all trailers.
+const MAX_OVERHEAD: usize = 64 * 1024;
+/// Digits of a chunk size: 64 bits.
+const MAX_DIGITS: usize = 16;
+
+/// Where in an answer a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// In front of or within a head.
+    Head,
+    /// In a body that is not chunked, or in what ureq will refuse.
+    Plain,
+    /// Within a chunk-size line: its digits so far, and the size they say.
+    Size {
+        digits: usize,
+        size: u64,
+    },
+    /// Behind the digits of that size; so many bytes of an extension were dropped.
+    Extension {
+        size: u64,
+        dropped: usize,
+    },
+    /// Behind the CR of that line.
+    SizeEnd(u64),
+    /// So many bytes of a chunk are left.
+    Chunk(u64),
+    /// In front of the CR, then the LF, behind a chunk.
+    ChunkCr,
+    ChunkLf,
+    /// In front of a trailer or of the empty line; so many bytes of trailers were dropped.
+    TrailerStart(usize),
+    Trailer(usize),
+    /// In front of the LF of the empty line.
+    LastLf,
+    /// Nothing more belongs to this answer.
+    Ended,
+    /// What came is no answer.
+    Broken,
+}
+
+/// The filter of one connection.
+#[derive(Debug)]
+pub(super) struct Filter(State);
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self(State::Head)
+    }
+}
+
+impl Filter {
+    /// A new request: what comes next is a head.
+    pub(super) fn restart(&mut self) {
+        self.0 = State::Head;
+    }
+
+    /// The answer's head is not whole yet.
+    pub(super) fn is_in_head(&self) -> bool {
+        self.0 == State::Head
+    }
+
+    /// The chunks make no sense from here on.
+    pub(super) fn is_broken(&self) -> bool {
+        self.0 == State::Broken
+    }
+
+    /// Takes what ureq has not consumed, of which the last `new` bytes have just come, and says how many bytes of
+    /// it are left after the filter, moved to its beginning.
+    pub(super) fn pass(&mut self, bytes: &mut [u8], new: usize) -> usize {
+        let mut length = bytes.len();
+        let mut from = length - new;
+        if self.0 == State::Head {
+            from = loop {
+                match head(&bytes[..length]) {
+                    Head::Incomplete => return length,
+                    Head::Interim(end) => {
+                        bytes.copy_within(end..length, 0);
+                        length -= end;
+                    }
+                    Head::Final(end, state) => {
+                        self.0 = state;
+                        break end;
+                    }
+                }
+            };
+        }
+        if self.0 == State::Plain { length } else { from + self.chunks(&mut bytes[from..length]) }
+    }
+
+    fn chunks(&mut self, bytes: &mut [u8]) -> usize {
+        let (mut from, mut to) = (0, 0);
+        while from < bytes.len() {
+            if let State::Chunk(left) = self.0 {
+                let count = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - from);
+                bytes.copy_within(from..from + count, to);
+                (from, to) = (from + count, to + count);
+                let left = left - count as u64;
+                self.0 = if left == 0 { State::ChunkCr } else { State::Chunk(left) };
+                continue;
+            }
+            let byte = bytes[from];
+            let (state, passes) = next(self.0, byte);
+            self.0 = state;
+            if state == State::Broken {
+                return to;
+            }
+            if passes {
+                bytes[to] = byte;
+                to += 1;
+            }
+            from += 1;
+        }
+        to
+    }
+}
+
+/// What a byte of chunk framing leads to, and whether ureq needs to see it.
+fn next(state: State, byte: u8) -> (State, bool) {
+    match (state, byte) {
+        (State::Size { digits, size }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if digits < MAX_DIGITS => {
+            let value = char::from(byte).to_digit(16).unwrap_or_default();
+            (State::Size { digits: digits + 1, size: size << 4 | u64::from(value) }, true)
+        }
+        (State::Size { digits: 1.., size } | State::Extension { size, .. }, b'\r') => {
+            (State::SizeEnd(size), true)
+        }
+        (State::Size { digits: 1.., size }, b';' | b' ' | b'\t') => {
+            (State::Extension { size, dropped: 1 }, false)
+        }
+        (State::Extension { size, dropped }, _) if byte != b'\n' && dropped < MAX_OVERHEAD => {
+            (State::Extension { size, dropped: dropped + 1 }, false)
+        }
+        (State::SizeEnd(0), b'\n') => (State::TrailerStart(0), true),
+        (State::SizeEnd(size), b'\n') => (State::Chunk(size), true),
+        (State::ChunkCr, b'\r') => (State::ChunkLf, true),
+        (State::ChunkLf, b'\n') => (State::Size { digits: 0, size: 0 }, true),
+        (State::TrailerStart(_), b'\r') => (State::LastLf, true),
+        (State::LastLf, b'\n') => (State::Ended, true),
+        (State::TrailerStart(dropped) | State::Trailer(dropped), _) if dropped < MAX_OVERHEAD => {
+            let state = if byte == b'\n' { State::TrailerStart } else { State::Trailer };
+            (state(dropped + 1), false)
+        }
+        // Bytes behind the answer: ureq sees that some are left and does not use the connection again.
+        (State::Ended, _) => (State::Ended, true),
+        _ => (State::Broken, false),
+    }
+}
+
+enum Head {
+    Incomplete,
+    /// An interim answer that ends here.
+    Interim(usize),
+    /// The answer's head ends here; the state behind it.
+    Final(usize, State),
+}
+
+fn head(bytes: &[u8]) -> Head {
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        bytes,
+        &mut fields,
+    );
+    match parsed {
+        Ok(httparse::Status::Complete(end)) => {
+            let code = response.code.unwrap_or_default();
+            if (100..200).contains(&code) && code != StatusCode::SWITCHING_PROTOCOLS.as_u16() {
+                return Head::Interim(end);
+            }
+            let chunked = response.version == Some(1) && response.headers.iter().any(is_chunked);
+            let state = if chunked { State::Size { digits: 0, size: 0 } } else { State::Plain };
+            Head::Final(end, state)
+        }
+        Ok(httparse::Status::Partial) => Head::Incomplete,
+        // ureq says what is wrong with it.
+        Err(_) => Head::Final(bytes.len(), State::Plain),
+    }
+}
+
+/// The only coding that is passed on; see `proxy::relay`.
+fn is_chunked(field: &httparse::Header<'_>) -> bool {
+    field.name.eq_ignore_ascii_case("transfer-encoding")
+        && field.value.trim_ascii().eq_ignore_ascii_case(b"chunked")
+}
+
+/// Where the interim answer ends that `bytes` begin with, if they do.
+pub(super) fn interim(bytes: &[u8]) -> Option<usize> {
+    match head(bytes) {
+        Head::Interim(end) => Some(end),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    /// What is left of `sent`, received in pieces of `step` bytes; None when it is broken.
+    fn filtered(sent: &str, step: usize) -> Option<String> {
+        let mut filter = Filter::default();
+        let mut kept = Vec::new();
+        for piece in sent.as_bytes().chunks(step) {
+            kept.extend_from_slice(piece);
+            let length = filter.pass(&mut kept, piece.len());
+            kept.truncate(length);
+            if filter.is_broken() {
+                return None;
+            }
+        }
+        Some(String::from_utf8(kept).unwrap())
+    }
+
+    #[test]
+    fn ureq_sees_what_it_can_read_however_the_bytes_arrive() {
+        let long = format!("{CHUNKED}2;x={}\r\nhi\r\n0\r\n\r\n", "y".repeat(5000));
+        let short = format!("{CHUNKED}2\r\nhi\r\n0\r\n\r\n");
+        for (sent, expected) in [
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n2;",
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n2;",
+            ),
+            (
+                "HTTP/1.1 100 C\r\nA: b\r\n\r\nHTTP/1.1 103 E\r\n\r\nHTTP/1.1 204 N\r\n\r\n",
+                "HTTP/1.1 204 N\r\n\r\n",
+            ),
+            ("HTTP/1.1 101 S\r\nA: b\r\n\r\n\x01;\x02", "HTTP/1.1 101 S\r\nA: b\r\n\r\n\x01;\x02"),
+            (
+                "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+1",
+                "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+1",
+            ),
+            ("nonsense\r\n\r\n", "nonsense\r\n\r\n"),
+            (&long, &short),
+            (&format!("{CHUNKED}2 ; a\r\nhi\r\n0;z\r\nT: 1\r\nU: 2\r\n\r\nHTTP"), &format!("{short}HTTP")),
+            (&format!("{CHUNKED}0A\r\n01\r\n345;89\r\n0"), &format!("{CHUNKED}0A\r\n01\r\n345;89\r\n0")),
+        ] {
+            for step in [1, 2, 7, 100_000] {
+                assert_eq!(filtered(sent, step).as_deref(), Some(expected), "{step}");
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_that_make_no_sense_are_broken() {
+        let trailers = format!("0\r\nX: {}\r\n\r\n", "y".repeat(MAX_OVERHEAD));
+        let extension = format!("1;{}\r\n", "y".repeat(MAX_OVERHEAD + 1));
+        for chunks in [
+            "+1\r\n",
+            "-1\r\n",
+            " 1\r\n",
+            "0x1\r\n",
+            "\r\n",
+            ";x\r\n",
+            "1\n",
+            "1\rx",
+            "1;x\n",
+            "2\r\nhix",
+            "2\r\nhi\rx",
+            "00000000000000001\r\n",
+            "0\r\n\rx",
+            &trailers,
+            &extension,
+        ] {
+            for step in [1, 100_000] {
+                assert_eq!(filtered(&format!("{CHUNKED}{chunks}"), step), None, "{chunks:.20}");
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+"""Compares Autobahn's verdicts case by case: compare.py INDEX.json AGENT OTHER_AGENT..."""
+
+import json
+import sys
+from collections import Counter
+
+KEYS = ("behavior", "behaviorClose", "remoteCloseCode")
+
+
+def verdict(result):
+    return tuple(result[key] for key in KEYS)
+
+
+index, (first, *others) = json.load(open(sys.argv[1])), sys.argv[2:]
+print(f"{first}: {len(index[first])} cases, {dict(Counter(r['behavior'] for r in index[first].values()))}")
+different = 0
+for other in others:
+    cases = sorted(set(index[first]) | set(index[other]), key=lambda case: [int(n) for n in case.split(".")])
+    for case in cases:
+        pair = [verdict(index[agent][case]) if case in index[agent] else None for agent in (first, other)]
+        if pair[0] != pair[1]:
+            different += 1
+            print(f"case {case}: {first} {pair[0]}, {other} {pair[1]}")
+    print(f"{other}: {len(index[other])} cases compared with {first}")
+print(f"{different} differences")
+sys.exit(different > 0)

@@ -1,0 +1,5 @@
+//! What operators see and ask: probes, metrics, logs, commands.
+
+mod admin;
+mod exposition;
+mod metrics;

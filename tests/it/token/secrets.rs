@@ -1,0 +1,195 @@
+//! Everything that can go right and wrong, at the loudest level: no secret stands in the log.
+
+use std::fs;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use crate::client::Client;
+use crate::fixture::{Proxy, environment};
+use crate::sim::{Answer, Egress, Options, Sim, Step, wait_for};
+
+use super::rotation::{Pair, used};
+use super::{CHAT, MODELS, chat, field};
+
+const CALLER_KEY: &str = "callers-key-0123456789abcdef";
+const FOREIGN_KEY: &str = "sk-foreign-key-0123456789";
+const QUERY: &str = "query-value-0123456789";
+const BODY: &str = "body-text-0123456789";
+const ANSWER: &str = "answer-text-0123456789";
+const HEADER: &str = "header-value-0123456789";
+const PROXY_PASSWORD: &str = "proxy-p@ssword-0123456789";
+
+/// The lines of base64 in a PEM text's private key.
+fn key_lines(pem: &str) -> Vec<String> {
+    let key = &pem[..pem.find("-----END PRIVATE KEY").unwrap()];
+    key.lines().filter(|line| !line.starts_with('-') && line.len() > 20).map(str::to_owned).collect()
+}
+
+/// Requests of every kind, with a secret wherever a secret can be.
+fn traffic(sim: &Sim, proxy: &Proxy) {
+    let chat = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": BODY}]}).to_string();
+    let ask = |client: &mut Client, target: &str, headers: &[(&str, &str)]| {
+        let common =
+            [("Cookie", HEADER), ("OpenAI-Organization", HEADER), ("Content-Type", "application/json")];
+        client.request("POST", target, &[headers, &common].concat(), chat.as_bytes())
+    };
+    let (bearer, foreign) = (format!("Bearer {CALLER_KEY}"), format!("Bearer {FOREIGN_KEY}"));
+    let mut client = proxy.client();
+    let target = format!("{CHAT}?q={QUERY}&api-key={CALLER_KEY}&subscription-key={FOREIGN_KEY}");
+    assert_eq!(ask(&mut client, &target, &[("api-key", FOREIGN_KEY)]).status, 200);
+    assert_eq!(ask(&mut client, CHAT, &[("Authorization", &bearer), ("api-key", FOREIGN_KEY)]).status, 200);
+    assert_eq!(ask(&mut client, CHAT, &[("Authorization", &foreign)]).status, 401);
+    // What the destination answers, in whole or in half.
+    let error = json!({"error": {"message": ANSWER}});
+    let answers = [
+        Answer::status(500).header("Set-Cookie", ANSWER).json(&error),
+        Answer::status(401).json(&error),
+        Answer::status(307).header("Location", &format!("https://x.test/?{ANSWER}")),
+        Answer::raw(format!("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{ANSWER}")),
+        Answer::raw(format!("{ANSWER}\r\n\r\n")),
+        Answer::raw(format!("HTTP/1.1 200 OK\r\nX: {ANSWER}\u{1}\r\n\r\n")),
+        Answer::raw(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n{ANSWER}")),
+        Answer::drop_connection(),
+    ];
+    for answer in answers {
+        sim.azure.script([answer]);
+        let _ = ask(&mut proxy.client(), &format!("{CHAT}?q={QUERY}"), &[("api-key", CALLER_KEY)]);
+    }
+    // Requests that nobody can make sense of.
+    let heads = [
+        format!("GET {MODELS}?q={QUERY}\u{1} HTTP/1.1\r\nHost: x\r\napi-key: {CALLER_KEY}\r\n\r\n"),
+        format!("GET http://x.test/{QUERY}?{QUERY} HTTP/1.1\r\nHost: x\r\napi-key: {CALLER_KEY}\r\n\r\n"),
+        format!("GET {MODELS}#{QUERY} HTTP/1.1\r\nHost: x\r\napi-key: {CALLER_KEY}\r\n\r\n"),
+        format!("GET {MODELS} HTTP/1.1\r\nHost: x\r\nBad Name: {HEADER}\r\napi-key: {CALLER_KEY}\r\n\r\n"),
+        format!("GET {MODELS} HTTP/1.1\r\nHost: x\r\nContent-Length: {HEADER}\r\n\r\n"),
+        format!("{HEADER} {MODELS} HTTP/1.1 {HEADER}\r\n\r\n"),
+        format!(
+            "GET /openai/v1/realtime?model=m&api-key={CALLER_KEY}&q={QUERY} HTTP/1.1\r\nHost: x\r\nConnection: \
+             Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \
+             dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: realtime, openai-insecure-api-key.{FOREIGN_KEY}\r\n\r\n"
+        ),
+        format!(
+            "POST {CHAT}?{QUERY} HTTP/1.1\r\nHost: x\r\napi-key: {CALLER_KEY}\r\nContent-Length: 900\r\n\r\n{BODY}"
+        ),
+        format!(
+            "POST {CHAT} HTTP/1.1\r\nHost: x\r\napi-key: {CALLER_KEY}\r\nTransfer-Encoding: chunked\r\n\r\n{BODY}"
+        ),
+    ];
+    for head in heads {
+        let mut client = proxy.client();
+        client.raw.send(head).unwrap();
+        let _ = client.raw.tcp().shutdown(std::net::Shutdown::Write);
+        let _ = client.raw.read_to_end(Duration::from_secs(2));
+    }
+}
+
+/// Sign-ins that fail, each answer with something in it that must not be told.
+fn trouble_at_entra(sim: &Sim) {
+    let token = |text: &str| {
+        let json = json!({"token_type": "Bearer", "expires_in": 3600, "access_token": text});
+        Answer::status(200).json(&json)
+    };
+    let described = json!({
+        "error": "invalid_request", "error_codes": [90033],
+        "error_description": format!("AADSTS90033: no {} here", "eyJhbGciOi".repeat(20)),
+    });
+    sim.entra.script([
+        Answer::token(12).refresh_in(1),
+        token(&format!("{ANSWER}\n")),
+        Answer::status(503).body(ANSWER),
+        Answer::status(400).json(&described),
+        Answer::status(200).body(format!("{{\"access_token\":\"{ANSWER}\"")),
+        Answer::steps([Step::Close]),
+    ]);
+}
+
+fn nothing_is_told(format: &str) {
+    let sim = Sim::start(Options { token_lifetime: 3, refresh_in: Some(1), ..Options::default() });
+    let first = fs::read_to_string(sim.certificate_path()).unwrap();
+    let basic = STANDARD.encode(format!("user:{PROXY_PASSWORD}"));
+    let egress = Egress::start(Some(&format!("Basic {basic}")));
+    let escaped = PROXY_PASSWORD.replace('@', "%40");
+    let authority = format!("entra.sim.test:{}", sim.entra.server.port());
+    let base = format!("https://azure.sim.test:{}", sim.azure.server.port());
+    trouble_at_entra(&sim);
+    let proxy = Proxy::spawn(environment(
+        &sim,
+        &[
+            ("AZURE_AUTHORITY_HOST", &authority),
+            ("API_BASE_URL", &base),
+            ("HTTPS_PROXY", &format!("http://user:{escaped}@127.0.0.1:{}", egress.server.port())),
+            ("PROXY_API_KEY", CALLER_KEY),
+            ("LOG_LEVEL", "debug"),
+            ("LOG_FORMAT", format),
+        ],
+    ));
+    proxy.wait_healthy();
+    traffic(&sim, &proxy);
+    // A file whose key is damaged, then one that is whole.
+    let pair = Pair::uploaded(0, &sim);
+    fs::write(sim.certificate_path(), pair.pem.replacen("MII", "MI!", 1)).unwrap();
+    proxy.wait_log("still_in_use");
+    wait_for("the scripted trouble to be over", || sim.entra.script_left() == 0);
+    fs::write(sim.certificate_path(), &pair.pem).unwrap();
+    used(&sim, pair);
+
+    let mut secrets: Vec<String> =
+        [CALLER_KEY, FOREIGN_KEY, QUERY, BODY, ANSWER, HEADER, PROXY_PASSWORD, &basic, &escaped]
+            .map(str::to_owned)
+            .to_vec();
+    secrets.extend([&first, &pair.pem].into_iter().flat_map(|pem| key_lines(pem)));
+    for issued in sim.entra.issued() {
+        secrets.extend(issued.token.split('.').skip(1).map(str::to_owned));
+    }
+    for request in sim.entra.requests() {
+        secrets.extend(field(&request, "client_assertion").split('.').skip(1).map(str::to_owned));
+    }
+    secrets.push("eyJ".into());
+    assert!(secrets.len() > 60 && secrets.iter().all(|secret| secret.len() > 2));
+    let log = proxy.log();
+    for line in &log {
+        let told: Vec<&String> = secrets.iter().filter(|secret| line.contains(secret.as_str())).collect();
+        assert!(told.is_empty(), "{told:?} in {line}");
+    }
+    let all = log.join("\n");
+    for expected in ["debug", "token request", "request failed", CHAT, "token refresh failed", "AADSTS90033"]
+    {
+        assert!(all.contains(expected), "the search is in vain, there is no {expected:?}:\n{all}");
+    }
+}
+
+#[test]
+fn nothing_is_told_in_text_or_json() {
+    std::thread::scope(|scope| {
+        for format in ["text", "json"] {
+            scope.spawn(move || nothing_is_told(format));
+        }
+    });
+}
+
+#[test]
+fn an_assertion_that_comes_back_in_an_error_is_not_told() {
+    let sim = Sim::start(Options::default());
+    let jwt = format!("eyJhbGciOiJSUzI1NiJ9.{}.{}", "eyJzdWIi".repeat(40), "c2lnbmF0dXJl".repeat(28));
+    let file = sim.dir.join("federated-token");
+    fs::write(&file, &jwt).unwrap();
+    let refusal = json!({
+        "error": "invalid_client", "error_codes": [50027], "trace_id": jwt, "correlation_id": jwt,
+        "error_description": format!("AADSTS50027: '{jwt}' ({jwt}) \"{jwt}\" Trace ID: {jwt}"),
+    });
+    sim.entra.script([Answer::status(401).json(&refusal)]);
+    let variables = [
+        ("AZURE_CERTIFICATE_PATH", ""),
+        ("AZURE_FEDERATED_TOKEN_FILE", file.to_str().unwrap()),
+        ("LOG_LEVEL", "debug"),
+    ];
+    let proxy = Proxy::start_listening(&sim, &variables);
+    proxy.wait_log("AADSTS50027");
+    let told = proxy.log().join("\n") + &proxy.health().text() + &chat(&mut proxy.client()).text();
+    for secret in ["eyJzdWIi", "c2lnbmF0dXJl", "eyJhbGci"] {
+        assert!(!told.contains(secret), "{told}");
+    }
+}

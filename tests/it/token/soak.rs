@@ -1,0 +1,119 @@
+//! A minute of everything at once. `make soak`, or
+//! `cargo test --release --test it soak -- --ignored --nocapture`.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::fixture::Proxy;
+use crate::sim::{Options, Sim, replace_file};
+
+use super::every_token_was_good;
+use super::rotation::{Pair, Volume, used};
+use super::traffic::Traffic;
+
+const LENGTH: Duration = Duration::from_secs(60);
+const CLIENTS: u32 = 8;
+const RATE: u32 = 200;
+
+/// What happens at a second of the soak.
+enum Event {
+    /// Entra ID is away for a second.
+    Restart,
+    /// The certificate is replaced.
+    Rotate(fn(&Volume, &Pair, &str)),
+    /// The records of the destination are looked at, before they are forgotten.
+    Audit,
+}
+
+fn swap(volume: &Volume, new: &Pair, _: &str) {
+    volume.publish("..2026_02", &new.pem);
+}
+
+fn rename(volume: &Volume, new: &Pair, _: &str) {
+    replace_file(&volume.file(), &new.pem);
+}
+
+fn in_place(volume: &Volume, new: &Pair, _: &str) {
+    fs::write(volume.file(), &new.pem).unwrap();
+}
+
+fn half_written(volume: &Volume, new: &Pair, _: &str) {
+    fs::write(volume.file(), &new.pem[..new.pem.len() / 2]).unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    fs::write(volume.file(), &new.pem).unwrap();
+}
+
+fn key_first_certificate_later(volume: &Volume, new: &Pair, old: &str) {
+    let certificate = &old[old.find("-----BEGIN CERTIFICATE").unwrap()..];
+    fs::write(volume.file(), new.halves().0.to_owned() + certificate).unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    fs::write(volume.file(), &new.pem).unwrap();
+}
+
+#[test]
+#[ignore = "60 s soak: make soak"]
+fn a_minute_of_everything_at_once() {
+    use Event::{Audit, Restart, Rotate};
+    let events = [
+        (4, Rotate(swap)),
+        (13, Restart),
+        (16, Rotate(rename)),
+        (24, Rotate(in_place)),
+        (30, Audit),
+        (32, Rotate(half_written)),
+        (43, Restart),
+        (46, Rotate(key_first_certificate_later)),
+    ];
+    // Renewed when half of it is over, as without any word from Entra ID.
+    let sim = Sim::start(Options { token_lifetime: 3, ..Options::default() });
+    let mut current = fs::read_to_string(sim.certificate_path()).unwrap();
+    let volume = Volume::new(sim.dir.join("volume"), &current);
+    let proxy = Proxy::start_with(&sim, &[("AZURE_CERTIFICATE_PATH", volume.file().to_str().unwrap())]);
+    sim.entra.set_fail_rate(0.3);
+
+    let started = Instant::now();
+    let traffic = Traffic::start(&proxy, CLIENTS, Duration::from_secs(1) * CLIENTS / RATE);
+    let mut rotations = 0;
+    for (second, event) in events {
+        until(started + Duration::from_secs(second));
+        match event {
+            Audit => every_token_was_good(&sim),
+            Restart => {
+                sim.entra.stop();
+                std::thread::sleep(Duration::from_secs(1));
+                sim.entra.restart();
+            }
+            Rotate(how) => {
+                let pair = Pair::uploaded(rotations % 3, &sim);
+                how(&volume, pair, &current);
+                used(&sim, pair);
+                sim.entra.unregister_all();
+                sim.entra.register(&pair.pem);
+                current.clone_from(&pair.pem);
+                rotations += 1;
+            }
+        }
+    }
+    until(started + LENGTH);
+    let slowest = traffic.slowest();
+    let (served, failed) = traffic.end();
+    let requests = sim.entra.requests();
+    let refused = requests.iter().filter(|request| request.note != "token issued").count();
+    println!(
+        "{served} requests served in {:.1} s, {} failed, slowest {slowest:?}; {} token requests, {refused} of them \
+         without a token; {rotations} rotations, 2 restarts",
+        started.elapsed().as_secs_f64(),
+        failed.len(),
+        requests.len()
+    );
+    assert!(failed.is_empty(), "{failed:#?}");
+    every_token_was_good(&sim);
+    assert!(
+        served >= u64::from(RATE) * LENGTH.as_secs() * 9 / 10,
+        "{served} requests: the rate was not reached"
+    );
+}
+
+fn until(moment: Instant) {
+    std::thread::sleep(moment.saturating_duration_since(Instant::now()));
+}

@@ -1,0 +1,159 @@
+//! Both directions at once, faster than anybody reads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use auth_proxy::sys::{Ready, wait_one};
+
+use super::Rig;
+use super::link::Link;
+use crate::sim::{patience, pattern, wait_for};
+
+/// Each way.
+const BYTES: u64 = 50 << 20;
+
+/// One end that sends and receives [`BYTES`], and what it has done so far.
+#[derive(Default)]
+struct Flow {
+    reads: AtomicBool,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Flow {
+    /// Starts at once to send, and to read as soon as it may. Checks every byte.
+    fn start(mut link: Link) -> (Arc<Self>, JoinHandle<()>) {
+        let flow = Arc::new(Self::default());
+        let shared = flow.clone();
+        let work = move || {
+            let deadline = Instant::now() + patience() * 3;
+            // Any part of the stream is found in here: the pattern repeats.
+            let (expected, mut buffer) = (pattern(0, 251 + 64 * 1024), vec![0; 64 * 1024]);
+            let (mut sent, mut received) = (0, 0);
+            while sent < BYTES || received < BYTES || !link.flushed().unwrap() {
+                let part = piece(&expected, sent);
+                let n = link.try_send(&part[..part.len().min(usize::try_from(BYTES - sent).unwrap())]);
+                let n = n.unwrap() as u64;
+                sent += n;
+                let reads = shared.reads.load(Ordering::SeqCst) && received < BYTES;
+                let got = if reads { link.try_receive(&mut buffer).unwrap() } else { None };
+                if let Some(got) = got {
+                    assert!(got > 0, "the end came after {received} bytes");
+                    assert!(buffer[..got] == piece(&expected, received)[..got], "wrong after {received}");
+                    received += got as u64;
+                }
+                shared.sent.store(sent, Ordering::SeqCst);
+                shared.received.store(received, Ordering::SeqCst);
+                if n == 0 && got.is_none() {
+                    assert!(Instant::now() < deadline, "stuck: {sent} sent, {received} received");
+                    let wanted = if reads { Ready::READ_WRITE } else { Ready::WRITE };
+                    // Soon again in any case: whether it may read is not an event of the socket.
+                    let _ = wait_one(link.tcp(), wanted, Some(Instant::now() + Duration::from_millis(5)));
+                }
+            }
+        };
+        (flow, std::thread::spawn(work))
+    }
+
+    fn progress(&self) -> u64 {
+        self.sent.load(Ordering::SeqCst) + self.received.load(Ordering::SeqCst)
+    }
+}
+
+fn piece(expected: &[u8], at: u64) -> &[u8] {
+    &expected[usize::try_from(at % 251).unwrap()..][..64 * 1024]
+}
+
+/// Waits until nothing has moved for a while.
+fn wait_stalled(flows: &[&Flow]) {
+    let progress = || flows.iter().map(|flow| flow.progress()).sum::<u64>();
+    let (mut last, mut since) = (progress(), Instant::now());
+    wait_for("everything to be full", || {
+        if progress() != last {
+            (last, since) = (progress(), Instant::now());
+        }
+        since.elapsed() > Duration::from_millis(150)
+    });
+}
+
+#[test]
+fn fifty_megabytes_each_way_with_slow_readers_neither_stick_nor_pile_up() {
+    for tls in [false, true] {
+        let rig = Rig::start(tls);
+        let (client, there) = rig.open();
+        let before = rig.proxy.rss_kb();
+        let (client, client_thread) = Flow::start(client);
+        let (there, there_thread) = Flow::start(there);
+
+        // Nobody reads: everything fills up and waits.
+        wait_stalled(&[&client, &there]);
+        assert!(client.sent.load(Ordering::SeqCst) < BYTES && there.sent.load(Ordering::SeqCst) < BYTES);
+        // One direction runs to its end while the other stays full.
+        there.reads.store(true, Ordering::SeqCst);
+        wait_for("the upload", || there.received.load(Ordering::SeqCst) == BYTES);
+        assert_eq!(client.received.load(Ordering::SeqCst), 0);
+        client.reads.store(true, Ordering::SeqCst);
+        client_thread.join().unwrap();
+        there_thread.join().unwrap();
+
+        let grown = rig.proxy.rss_kb().saturating_sub(before);
+        assert!(grown < 2048, "{grown} KB more than before, tls: {tls}");
+    }
+}
+
+/// After so many bytes the reader of a flood speaks.
+const ENOUGH: u64 = 16 << 20;
+
+/// Sends without end until the other side says something; gives what was sent by then.
+fn flood_until_answered(link: &mut Link, most: u64) -> u64 {
+    let (block, mut buffer, mut sent) = (vec![b'f'; 64 * 1024], [0; 64], 0);
+    while sent < most {
+        if link.try_receive(&mut buffer).unwrap().is_some() {
+            return sent;
+        }
+        match link.try_send(&block).unwrap() {
+            0 => drop(wait_one(link.tcp(), Ready::READ_WRITE, Some(Instant::now() + patience()))),
+            n => sent += n as u64,
+        }
+    }
+    sent
+}
+
+/// Reads everything as fast as it comes, and says "enough" in the middle of it.
+fn swallow(mut link: Link) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let (mut buffer, mut left) = (vec![0; 256 * 1024], ENOUGH);
+        while let Ok(count) = link.read_within(&mut buffer, patience()) {
+            if count as u64 >= left && left > 0 {
+                link.send("enough").unwrap();
+            }
+            left = left.saturating_sub(count as u64);
+            if count == 0 {
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn a_flood_one_way_does_not_hold_up_the_other_way() {
+    let most = 256 << 20;
+    for tls in [false, true] {
+        let rig = Rig::start(tls);
+        let (client, mut there) = rig.open();
+        let client = swallow(client);
+        let sent = flood_until_answered(&mut there, most);
+        assert!(sent < most / 4, "{sent} bytes came down before six went up, tls: {tls}");
+        drop(there);
+        client.join().unwrap();
+
+        let (mut client, there) = rig.open();
+        let there = swallow(there);
+        let sent = flood_until_answered(&mut client, most);
+        assert!(sent < most / 4, "{sent} bytes went up before six came down, tls: {tls}");
+        drop(client);
+        there.join().unwrap();
+    }
+}

@@ -1,0 +1,116 @@
+//! Faithful on the wire: raw bytes in, and what each side sees of them.
+
+mod cancel;
+mod early;
+mod failures;
+mod pool;
+mod request;
+mod requests;
+mod response;
+mod responses;
+mod volume;
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+
+use crate::client::{Client, Raw, Response};
+use crate::fixture::Proxy;
+use crate::sim::{Options, Request, Sim, patience};
+
+/// A simulator with a proxy in front of it, for many rows of a table.
+pub struct Bench {
+    pub sim: Sim,
+    pub proxy: Proxy,
+}
+
+impl Bench {
+    /// The destination without TLS.
+    pub fn plain() -> Self {
+        Self::with(false, &[])
+    }
+
+    /// The destination with TLS.
+    pub fn tls() -> Self {
+        Self::with(true, &[])
+    }
+
+    pub fn with(azure_tls: bool, variables: &[(&str, &str)]) -> Self {
+        let sim = Sim::start(Options { azure_tls, ..Options::default() });
+        let proxy = Proxy::start_with(&sim, variables);
+        sim.azure.log().clear();
+        Self { sim, proxy }
+    }
+
+    /// Host and port, as the destination finds them in `Host`.
+    pub fn authority(&self) -> String {
+        format!("localhost:{}", self.sim.azure.server.port())
+    }
+
+    pub fn client(&self) -> Client {
+        self.proxy.client()
+    }
+
+    /// What the destination has seen since the last call.
+    pub fn seen(&self) -> Vec<Request> {
+        let seen = self.sim.azure.requests();
+        self.sim.azure.log().clear();
+        seen
+    }
+}
+
+/// Name and value of each header field, in lower case, sorted by name; values of one name stay in order.
+pub fn fields<'a>(headers: impl IntoIterator<Item = &'a (String, Vec<u8>)>) -> Vec<String> {
+    let mut fields: Vec<(String, String)> = headers
+        .into_iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), crate::sim::latin1(value)))
+        .collect();
+    fields.sort_by(|a, b| a.0.cmp(&b.0));
+    fields.into_iter().map(|(name, value)| format!("{name}: {value}")).collect()
+}
+
+/// Checks that this is an error of ours, in OpenAI's shape, and returns its code.
+#[track_caller]
+pub fn error_code(response: &Response) -> String {
+    assert_eq!(response.fault, None, "an error of ours is complete");
+    assert_eq!(response.header("content-type").as_deref(), Some("application/json"));
+    let error = &response.json()["error"];
+    assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{error}");
+    assert!(error["type"].as_str().is_some_and(|text| !text.is_empty()), "{error}");
+    error["code"].as_str().unwrap_or_else(|| panic!("no code in {error}")).to_owned()
+}
+
+/// What a panic said.
+pub fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_default()
+}
+
+/// The socket below a client.
+pub fn socket(client: &Client) -> &TcpStream {
+    match &client.raw {
+        Raw::Plain(tcp) => tcp,
+        Raw::Tls(_) => panic!("the proxy speaks no TLS"),
+    }
+}
+
+/// Writes as much of an endless body as the peer takes; how many bytes that was.
+pub fn pour(mut tcp: &TcpStream, piece: &[u8], most: u64) -> u64 {
+    tcp.set_write_timeout(Some(patience())).unwrap();
+    let mut sent = 0;
+    while sent < most {
+        match tcp.write(piece) {
+            Ok(n) => sent += n as u64,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    sent
+}
+
+/// Waits for exactly this many bytes.
+pub fn read_exactly(mut tcp: &TcpStream, count: usize) -> Vec<u8> {
+    tcp.set_read_timeout(Some(patience())).unwrap();
+    let mut bytes = vec![0; count];
+    tcp.read_exact(&mut bytes).unwrap();
+    bytes
+}

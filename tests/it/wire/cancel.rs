@@ -1,0 +1,177 @@
+//! The client leaves: the call to the destination ends within a second, so that nobody pays for what nobody reads.
+
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::{Bench, socket};
+use crate::client::Client;
+use crate::fixture::Proxy;
+use crate::sim::{Answer, Options, Sim, Step, eventually, patience, wait_for};
+
+const SOON: Duration = Duration::from_secs(1);
+const GET: &str = "GET /openai/v1/x HTTP/1.1\r\nHost: a\r\n\r\n";
+const POST: &str = "POST /openai/v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
+
+#[derive(Clone, Copy, Debug)]
+enum Leaving {
+    /// It closes its socket.
+    Close,
+    /// It ends its side and goes on listening, which counts as leaving.
+    HalfClose,
+    Reset,
+}
+
+impl Leaving {
+    const ALL: [Self; 3] = [Self::Close, Self::HalfClose, Self::Reset];
+
+    /// What must be kept open until the end of the test.
+    fn leave(self, client: Client) -> Option<Client> {
+        match self {
+            Self::Close => drop(client),
+            Self::HalfClose => {
+                socket(&client).shutdown(Shutdown::Write).unwrap();
+                return Some(client);
+            }
+            Self::Reset => client.raw.reset(),
+        }
+        None
+    }
+}
+
+/// Sends a request, waits until `ready`, leaves, and checks that the destination sees it in time.
+fn leaves(bench: &Bench, request: &str, answer: &Answer, ready: impl Fn(&mut Client)) {
+    for leaving in Leaving::ALL {
+        eprintln!("  {} {leaving:?} {request:.4}", bench.sim.azure_url());
+        bench.seen();
+        bench.sim.azure.script([answer.clone()]);
+        let mut client = bench.client();
+        client.raw.send(request).unwrap();
+        bench.sim.azure.request_to("/openai/v1/x");
+        ready(&mut client);
+        let left = Instant::now();
+        let _kept = leaving.leave(client);
+        let closed = bench.sim.azure.log().wait("closing", |all| all.first()?.peer_closed);
+        assert!(closed - left < SOON, "it took {:?}", closed - left);
+        assert_eq!(bench.sim.azure.requests().len(), 1, "it is not tried again");
+    }
+}
+
+fn each(answer: &Answer, ready: impl Fn(&mut Client)) {
+    for bench in [Bench::plain(), Bench::tls()] {
+        for request in [GET, POST] {
+            leaves(&bench, request, answer, &ready);
+        }
+    }
+}
+
+#[test]
+fn before_the_first_byte_of_the_answer() {
+    each(&Answer::silence(), |_| ());
+}
+
+#[test]
+fn behind_an_interim_answer() {
+    let steps = [Step::Write(b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec()), Step::WaitForPeerClose];
+    each(&Answer::steps(steps), |_| ());
+}
+
+#[test]
+fn in_the_middle_of_a_stream_that_is_silent() {
+    for head in
+        ["Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "Content-Length: 99\r\n\r\nhello", "\r\nhello"]
+    {
+        let bytes = format!("HTTP/1.1 200 OK\r\n{head}").into_bytes();
+        each(&Answer::steps([Step::Write(bytes), Step::WaitForPeerClose]), |client| {
+            let mut seen = Vec::new();
+            while !seen.windows(5).any(|bytes| bytes == b"hello") {
+                seen.extend(client.raw.read_some(patience()).unwrap());
+            }
+        });
+    }
+}
+
+#[test]
+fn in_the_middle_of_a_stream_that_flows() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\n\r\n".to_vec();
+    let flow = Answer::steps([Step::Write(head), Step::Repeat(vec![b'x'; 64 * 1024], 1 << 24)]);
+    for bench in [Bench::plain(), Bench::tls()] {
+        for leaving in [Leaving::Close, Leaving::Reset] {
+            bench.seen();
+            bench.sim.azure.script([flow.clone()]);
+            let mut client = bench.client();
+            client.raw.send(GET).unwrap();
+            client.raw.read_some(patience()).unwrap();
+            let left = Instant::now();
+            leaving.leave(client);
+            let closed = bench.sim.azure.log().wait("closing", |all| all.first()?.peer_closed);
+            assert!(closed - left < SOON, "it took {:?}", closed - left);
+        }
+    }
+}
+
+/// A port that accepts nothing: its queue is full, and the kernel drops what else comes.
+pub struct BlackHole {
+    listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    pub fn new() -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let listener: TcpListener = socket.into();
+        let address = listener.local_addr().unwrap();
+        let fill = || TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+        let queue: Vec<TcpStream> = std::iter::from_fn(fill).take(16).collect();
+        assert!(queue.len() < 16, "the queue has no end");
+        Self { listener, _queue: queue }
+    }
+
+    /// Connections that somebody is trying to make.
+    fn attempts(&self) -> usize {
+        let there = format!(":{:04X}", self.listener.local_addr().unwrap().port());
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let is_attempt = |line: &&str| {
+            let mut columns = line.split_whitespace().skip(2);
+            let (remote, state) = (columns.next().unwrap_or_default(), columns.next());
+            // SYN_SENT.
+            remote.ends_with(&there) && state == Some("02")
+        };
+        sockets.lines().filter(is_attempt).count()
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.listener.local_addr().unwrap())
+    }
+}
+
+#[test]
+fn while_a_connection_to_a_black_hole_is_being_made() {
+    let sim = Sim::start(Options::default());
+    let hole = BlackHole::new();
+    let proxy = Proxy::start_with(&sim, &[("API_BASE_URL", &hole.url()), ("CONNECT_TIMEOUT", "60s")]);
+    for (i, leaving) in Leaving::ALL.into_iter().enumerate() {
+        let mut client = proxy.client();
+        client.raw.send(GET).unwrap();
+        wait_for("the attempt to connect", || hole.attempts() == 1);
+        let left = Instant::now();
+        let _kept = leaving.leave(client);
+        let gone = || proxy.log().iter().filter(|line| line.contains("client_gone")).count();
+        eventually(|| (gone() == i + 1).then_some(())).expect("the end of the call");
+        assert!(left.elapsed() < SOON, "it took {:?}", left.elapsed());
+    }
+}
+
+#[test]
+fn while_a_tls_handshake_is_not_answered() {
+    let bench = Bench::tls();
+    bench.sim.azure.server.mute(true);
+    let mut client = bench.client();
+    client.raw.send(GET).unwrap();
+    wait_for("the connection", || bench.sim.azure.server.open() == 1);
+    let left = Instant::now();
+    drop(client);
+    wait_for("its end", || bench.sim.azure.server.open() == 0);
+    assert!(left.elapsed() < SOON, "it took {:?}", left.elapsed());
+}

@@ -1,0 +1,208 @@
+//! Answers that come while the request body is still being sent, and bodies that never end.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use super::{Bench, error_code, pour, socket};
+use crate::client::{Client, Ended, Response};
+use crate::sim::{Answer, BodyEnd, Step, patience};
+
+const GIB: u64 = 1 << 30;
+/// What socket buffers on the way may take, and a little more.
+const BUFFERED: u64 = 40 << 20;
+
+/// How the client frames a body of a gibibyte.
+#[derive(Clone, Copy, Debug)]
+enum Framing {
+    Counted,
+    Chunked,
+}
+
+impl Framing {
+    fn head(self) -> String {
+        let framing = match self {
+            Self::Counted => format!("Content-Length: {GIB}"),
+            Self::Chunked => "Transfer-Encoding: chunked".to_owned(),
+        };
+        format!("POST /openai/v1/files HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n")
+    }
+
+    /// 64 KiB of it.
+    fn piece(self) -> Vec<u8> {
+        let data = vec![b'x'; 64 * 1024];
+        match self {
+            Self::Counted => data,
+            Self::Chunked => [b"10000\r\n", &data[..], b"\r\n"].concat(),
+        }
+    }
+}
+
+/// Every kind of destination and framing.
+fn each(test: impl Fn(&Bench, Framing)) {
+    for bench in [Bench::plain(), Bench::tls()] {
+        for framing in [Framing::Counted, Framing::Chunked] {
+            eprintln!("  {} {framing:?}", bench.sim.azure_url());
+            test(&bench, framing);
+            assert_eq!(bench.sim.azure.script_left(), 0);
+            assert_eq!(bench.client().get("/sim/echo").status, 200, "the next request is served");
+            bench.seen();
+        }
+    }
+}
+
+fn refusal(status: u16) -> Answer {
+    Answer::status(status).body("too early").header("x-a", "1")
+}
+
+fn check(response: &Response, status: u16) {
+    assert_eq!((response.status, response.fault.as_deref()), (status, None));
+    assert_eq!(response.text(), "too early");
+    assert_eq!(response.header("connection").as_deref(), Some("close"));
+    assert_eq!(response.header("x-a").as_deref(), Some("1"));
+}
+
+fn check_closed(client: &mut Client) {
+    let (rest, ended) = client.raw.read_to_end(patience());
+    assert_eq!(rest, b"");
+    assert_ne!(ended, Ended::Waiting);
+}
+
+#[test]
+fn an_early_refusal_reaches_a_client_that_waits_for_it() {
+    each(|bench, framing| {
+        for status in [401, 413] {
+            bench.sim.azure.script([refusal(status).early()]);
+            let mut client = bench.client();
+            client.raw.send([framing.head().as_bytes(), &framing.piece()].concat()).unwrap();
+            check(&client.response("POST").unwrap(), status);
+            check_closed(&mut client);
+        }
+    });
+}
+
+#[test]
+fn an_early_refusal_reaches_a_client_that_pauses() {
+    each(|bench, framing| {
+        bench.sim.azure.script([refusal(413).early()]);
+        let mut client = bench.client();
+        client.raw.send([framing.head().as_bytes(), &framing.piece()].concat()).unwrap();
+        bench.sim.azure.log().wait("answer", |all| all.first()?.status);
+        // It goes on, a piece or two, as one that has not looked.
+        for _ in 0..2 {
+            if socket(&client).write_all(&framing.piece()).is_err() {
+                break;
+            }
+        }
+        check(&client.response("POST").unwrap(), 413);
+        check_closed(&mut client);
+    });
+}
+
+#[test]
+fn an_early_refusal_reaches_a_client_that_looks_only_when_it_can_send_no_more() {
+    each(|bench, framing| {
+        bench.sim.azure.script([refusal(413).early()]);
+        let mut client = bench.client();
+        client.raw.send(framing.head()).unwrap();
+        let sent = pour(socket(&client), &framing.piece(), GIB);
+        assert!(sent < BUFFERED, "it was made to send {sent} bytes");
+        check(&client.response("POST").unwrap(), 413);
+    });
+}
+
+#[test]
+fn an_early_refusal_behind_an_interim_answer_is_noticed() {
+    each(|bench, framing| {
+        let answer =
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 X\r\nx-a: 1\r\nContent-Length: 9\r\n\r\ntoo early";
+        bench.sim.azure.script([Answer::steps([Step::Write(answer.to_vec())]).early()]);
+        let mut client = bench.client();
+        client.raw.send([framing.head().as_bytes(), &framing.piece()].concat()).unwrap();
+        check(&client.response("POST").unwrap(), 413);
+    });
+}
+
+#[test]
+fn a_refused_body_never_looks_complete() {
+    each(|bench, framing| {
+        bench.sim.azure.script([refusal(413).early_then_read()]);
+        let mut client = bench.client();
+        client.raw.send([framing.head().as_bytes(), &framing.piece()].concat()).unwrap();
+        check(&client.response("POST").unwrap(), 413);
+        let request = bench.sim.azure.finished_request_to("/openai/v1/files");
+        assert_eq!(request.body_end, BodyEnd::Truncated);
+    });
+}
+
+#[test]
+fn an_early_success_does_not_end_the_body() {
+    for bench in [Bench::plain(), Bench::tls()] {
+        bench.sim.azure.script([Answer::status(200).body("ok").early_then_read()]);
+        let mut client = bench.client();
+        client
+            .raw
+            .send("POST /openai/v1/files HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
+            .unwrap();
+        bench.sim.azure.log().wait("answer", |all| all.first()?.status);
+        client.raw.send("67890").unwrap();
+        let response = client.response("POST").unwrap();
+        assert_eq!((response.status, response.text().as_str()), (200, "ok"));
+        let request = bench.sim.azure.finished_request_to("/openai/v1/files");
+        assert_eq!((request.body_end, request.body.as_slice()), (BodyEnd::Clean, &b"1234567890"[..]));
+    }
+}
+
+#[test]
+fn a_destination_that_closes_early_without_an_answer_is_a_bad_gateway() {
+    each(|bench, framing| {
+        bench.sim.azure.script([Answer::drop_connection().early()]);
+        let mut client = bench.client();
+        client.raw.send(framing.head()).unwrap();
+        let sent = pour(socket(&client), &framing.piece(), GIB);
+        assert!(sent < BUFFERED, "it was made to send {sent} bytes");
+        let response = client.response("POST").unwrap();
+        assert_eq!((response.status, error_code(&response).as_str()), (502, "upstream_closed"));
+    });
+}
+
+#[test]
+fn an_upload_cut_short_never_looks_complete_and_ends_at_once() {
+    each(|bench, framing| {
+        for reset in [false, true] {
+            bench.seen();
+            let mut client = bench.client();
+            client.raw.send([framing.head().as_bytes(), &framing.piece()].concat()).unwrap();
+            bench.sim.azure.log().wait("body", |all| all.first().filter(|r| r.body_length > 0).map(drop));
+            let left = Instant::now();
+            if reset {
+                client.raw.reset();
+            } else {
+                drop(client);
+            }
+            let request = bench.sim.azure.finished_request_to("/openai/v1/files");
+            assert_eq!(request.body_end, BodyEnd::Truncated);
+            let after = request.peer_closed.unwrap() - left;
+            assert!(after < Duration::from_secs(1), "{after:?}");
+        }
+    });
+}
+
+/// ureq wants to be given every byte that was announced, even when nobody will read it.
+#[test]
+fn a_refused_body_of_an_absurd_length_costs_no_time() {
+    let bench = Bench::plain();
+    for (length, code) in
+        [(1_u64 << 36, None), (1 << 62, Some("body_too_large")), (u64::MAX, Some("body_too_large"))]
+    {
+        bench.sim.azure.script([refusal(413).early()]);
+        let mut client = bench.client();
+        let begin = Instant::now();
+        client.raw.send(format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\nx")).unwrap();
+        let response = client.response("POST").unwrap();
+        match code {
+            None => check(&response, 413),
+            Some(code) => assert_eq!((response.status, error_code(&response).as_str()), (413, code)),
+        }
+        assert!(begin.elapsed() < Duration::from_secs(2), "{length}: {:?}", begin.elapsed());
+    }
+}

@@ -1,0 +1,166 @@
+//! Connections to the destination that are used again, and those that turn out to be stale.
+
+use super::{Bench, error_code};
+use crate::client::{Client, Response};
+use crate::sim::{Answer, Step, wait_for};
+
+/// Both kinds of destination, with one idle connection in the pool. The requests of one client come one behind the
+/// other: a connection is back in the pool before the next is read.
+fn each(test: impl Fn(&Bench, &mut Client)) {
+    for bench in [Bench::plain(), Bench::tls()] {
+        eprintln!("  {}", bench.sim.azure_url());
+        let mut client = bench.client();
+        warm(&bench, &mut client);
+        test(&bench, &mut client);
+    }
+}
+
+fn warm(bench: &Bench, client: &mut Client) {
+    assert_eq!(client.get("/sim/echo").status, 200);
+    bench.seen();
+}
+
+fn request(client: &mut Client, method: &str, body: &[u8]) -> Response {
+    client.request(method, "/openai/v1/x", &[], body)
+}
+
+/// The ways in which a destination ends a connection instead of answering.
+fn endings() -> [Answer; 2] {
+    [Answer::drop_connection(), Answer::steps([Step::Close])]
+}
+
+#[test]
+fn one_connection_serves_many_requests() {
+    each(|bench, client| {
+        for _ in 0..10 {
+            assert_eq!(client.get("/sim/echo").status, 200);
+            assert_eq!(client.post_json("/sim/upload", &serde_json::json!({"a": 1})).status, 200);
+            assert_eq!(client.get("/sim/bytes/100000?chunked=1").body.len(), 100_000);
+            assert_eq!(client.request("HEAD", "/sim/echo", &[], b"").status, 200);
+            assert_eq!(client.get("/sim/status/404").status, 404);
+        }
+        assert_eq!(bench.sim.azure.server.accepted(), 1);
+    });
+}
+
+#[test]
+fn a_connection_that_the_destination_closed_is_not_used() {
+    each(|bench, client| {
+        for (i, method) in ["GET", "POST", "POST", "PUT", "DELETE"].into_iter().enumerate() {
+            bench.sim.azure.server.close_connections();
+            bench.sim.azure.script([Answer::status(200)]);
+            let body: &[u8] = if method == "GET" { b"" } else { b"body" };
+            assert_eq!(request(client, method, body).status, 200);
+            assert_eq!(bench.seen().len(), 1, "{method} was sent once");
+            assert_eq!(bench.sim.azure.server.accepted(), 2 + i as u64);
+        }
+    });
+}
+
+#[test]
+fn many_stale_connections_cost_one_new_one() {
+    each(|bench, client| {
+        let slow = Answer::status(200).delay(std::time::Duration::from_millis(300));
+        bench.sim.azure.script(vec![slow; 8]);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| assert_eq!(request(&mut bench.client(), "GET", b"").status, 200));
+            }
+        });
+        let before = bench.sim.azure.server.accepted();
+        assert!(before > 1);
+        bench.sim.azure.server.close_connections();
+        assert_eq!(client.get("/sim/echo").status, 200);
+        assert_eq!(bench.sim.azure.server.accepted(), before + 1);
+    });
+}
+
+#[test]
+fn an_idempotent_request_that_found_a_stale_connection_is_sent_again() {
+    each(|bench, client| {
+        for method in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"] {
+            for ending in endings() {
+                warm(bench, client);
+                bench.sim.azure.script([ending, Answer::status(200)]);
+                let body: &[u8] = if method == "PUT" { b"body" } else { b"" };
+                assert_eq!(request(client, method, body).status, 200, "{method}");
+                let seen = bench.seen();
+                assert_eq!(seen.len(), 2, "{method}");
+                assert_eq!(seen[0].raw_head, seen[1].raw_head);
+                assert_eq!(seen[1].body, body);
+                assert_ne!(seen[0].connection, seen[1].connection);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_body_that_was_read_in_part_is_sent_again_whole() {
+    each(|bench, client| {
+        let body = "x".repeat(60_000);
+        bench.sim.azure.script([Answer::drop_connection(), Answer::status(200)]);
+        assert_eq!(request(client, "PUT", body.as_bytes()).status, 200);
+        let seen = bench.seen();
+        assert_eq!((seen.len(), seen[1].body_length), (2, 60_000));
+    });
+}
+
+#[test]
+fn a_request_that_may_have_been_processed_is_not_repeated() {
+    each(|bench, client| {
+        for method in ["POST", "PATCH", "FOO"] {
+            for ending in endings() {
+                warm(bench, client);
+                bench.sim.azure.script([ending]);
+                let response = request(client, method, b"body");
+                assert_eq!((response.status, error_code(&response).as_str()), (502, "upstream_closed"));
+                assert_eq!(bench.seen().len(), 1, "{method} reached the destination once");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_large_body_that_was_sent_is_not_repeated() {
+    each(|bench, client| {
+        bench.sim.azure.script([Answer::drop_connection()]);
+        let response = request(client, "PUT", &vec![b'x'; 200_000]);
+        assert_eq!((response.status, error_code(&response).as_str()), (502, "upstream_closed"));
+        assert_eq!(bench.seen().len(), 1);
+    });
+}
+
+#[test]
+fn a_request_is_sent_again_once_and_on_a_pooled_connection_only() {
+    each(|bench, client| {
+        bench.sim.azure.script([Answer::drop_connection(), Answer::drop_connection()]);
+        let response = request(client, "GET", b"");
+        assert_eq!((response.status, error_code(&response).as_str()), (502, "upstream_closed"));
+        assert_eq!(bench.seen().len(), 2, "pooled, then fresh");
+
+        bench.sim.azure.script([Answer::drop_connection()]);
+        assert_eq!(request(client, "GET", b"").status, 502);
+        assert_eq!(bench.seen().len(), 1, "fresh");
+    });
+}
+
+#[test]
+fn an_answer_that_began_is_not_asked_for_again() {
+    each(|bench, client| {
+        bench.sim.azure.script([Answer::raw("HTTP/1.1 20")]);
+        assert_eq!(request(client, "GET", b"").status, 502);
+        assert_eq!(bench.seen().len(), 1);
+    });
+}
+
+#[test]
+fn an_outage_of_the_destination_ends_without_a_trace() {
+    each(|bench, client| {
+        bench.sim.azure.stop();
+        let response = request(client, "GET", b"");
+        assert_eq!((response.status, error_code(&response).as_str()), (502, "upstream_unreachable"));
+        bench.sim.azure.restart();
+        assert_eq!(client.get("/sim/echo").status, 200);
+        wait_for("health", || bench.proxy.health().status == 200);
+    });
+}

@@ -1,0 +1,227 @@
+//! A row of the table of requests, and how it is judged.
+
+use std::net::Shutdown;
+
+use super::{Bench, error_code, fields, read_exactly, socket};
+use crate::client::{Client, Ended};
+use crate::sim::{Answer, BodyEnd, Request, latin1, patience};
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Bytes in, and what comes of them.
+pub struct Row {
+    name: &'static str,
+    sent: Vec<u8>,
+    pace: Pace,
+    /// Sent once `100 Continue` has come.
+    after_continue: Option<Vec<u8>>,
+    seen: Vec<Seen>,
+    /// One more request begins to reach the destination, and never looks complete there.
+    cut: bool,
+    answers: Vec<Expected>,
+    end: End,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Whole,
+    ByteByByte,
+    /// The client ends its side behind the last byte.
+    ThenFin,
+}
+
+/// A complete request at the destination.
+struct Seen {
+    line: String,
+    fields: Vec<String>,
+    body: Vec<u8>,
+}
+
+/// An answer at the client.
+struct Expected {
+    method: String,
+    status: u16,
+    ours: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The connection serves another request.
+    Kept,
+    /// It ends, in order.
+    Closed,
+}
+
+/// A row: nothing reaches the destination, nothing is answered, the connection is kept, until said otherwise.
+pub fn row(name: &'static str, sent: impl AsRef<[u8]>) -> Row {
+    Row {
+        name,
+        sent: sent.as_ref().to_vec(),
+        pace: Pace::Whole,
+        after_continue: None,
+        seen: Vec::new(),
+        cut: false,
+        answers: Vec::new(),
+        end: End::Kept,
+    }
+}
+
+impl Row {
+    /// The destination sees this, whole, with these fields and no others (Host and the bearer token apart), and
+    /// its 200 reaches the client.
+    pub fn seen(mut self, line: &str, fields: &[&str], body: impl AsRef<[u8]>) -> Self {
+        let fields = fields.iter().map(|&field| field.to_owned()).collect();
+        self.seen.push(Seen { line: line.to_owned(), fields, body: body.as_ref().to_vec() });
+        let method = line.split(' ').next().unwrap_or_default().to_owned();
+        self.answers.push(Expected { method, status: 200, ours: false });
+        self
+    }
+
+    /// The proxy answers this itself; the connection is kept.
+    pub fn answered(mut self, status: u16) -> Self {
+        self.answers.push(Expected { method: "GET".into(), status, ours: true });
+        self
+    }
+
+    /// The proxy refuses this and closes.
+    pub fn refused(self, status: u16) -> Self {
+        self.answered(status).closed()
+    }
+
+    /// The request begins to reach the destination, and never looks complete there.
+    pub fn cut(mut self) -> Self {
+        self.cut = true;
+        self
+    }
+
+    pub fn closed(mut self) -> Self {
+        self.end = End::Closed;
+        self
+    }
+
+    pub fn byte_by_byte(mut self) -> Self {
+        self.pace = Pace::ByteByByte;
+        self
+    }
+
+    pub fn then_fin(mut self) -> Self {
+        self.pace = Pace::ThenFin;
+        self
+    }
+
+    /// These bytes follow once the proxy has asked for them.
+    pub fn after_continue(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        self.after_continue = Some(bytes.as_ref().to_vec());
+        self
+    }
+
+    /// Runs it; panics when anything is not as it should be.
+    pub fn run(&self, bench: &Bench) {
+        eprintln!("  {}", self.name);
+        bench.seen();
+        let answer = Answer::status(200).body("ok");
+        bench.sim.azure.script(vec![answer; self.seen.len()]);
+        let mut client = bench.client();
+        self.send(&mut client, bench);
+        for expected in &self.answers {
+            let response = client.response(&expected.method).expect("an answer");
+            assert_eq!(response.status, expected.status, "{}", latin1(&response.body));
+            if expected.ours && expected.status >= 400 {
+                error_code(&response);
+            }
+        }
+        self.check_end(&mut client);
+        self.check_seen(bench);
+    }
+
+    fn send(&self, client: &mut Client, bench: &Bench) {
+        match self.pace {
+            Pace::Whole => {
+                // A refusal may come before the last byte is sent.
+                let _ = client.raw.send(&self.sent);
+            }
+            Pace::ByteByByte => self.sent.chunks(1).for_each(|byte| client.raw.send(byte).unwrap()),
+            Pace::ThenFin => {
+                client.raw.send(&self.sent).unwrap();
+                // With the end at once, it would not even begin.
+                if self.cut {
+                    bench.sim.azure.log().wait("first bytes of a body", |all| {
+                        all.first().filter(|request| request.body_length > 0).map(drop)
+                    });
+                }
+                socket(client).shutdown(Shutdown::Write).unwrap();
+            }
+        }
+        if let Some(rest) = &self.after_continue {
+            assert_eq!(latin1(&read_exactly(socket(client), CONTINUE.len())), latin1(CONTINUE));
+            client.raw.send(rest).unwrap();
+        }
+    }
+
+    fn check_end(&self, client: &mut Client) {
+        let inbox = client.take_inbox();
+        assert_eq!(latin1(&inbox), "", "bytes behind the last answer");
+        match self.end {
+            End::Kept => {
+                let health = client.get("/health");
+                assert_eq!((health.status, health.text().as_str()), (200, r#"{"status":"ok"}"#));
+            }
+            End::Closed => {
+                let (rest, ended) = client.raw.read_to_end(patience());
+                assert_eq!((latin1(&rest).as_str(), ended), ("", Ended::Closed));
+            }
+        }
+    }
+
+    fn check_seen(&self, bench: &Bench) {
+        if self.cut {
+            bench.sim.azure.log().wait("end of the request that was cut", |all| {
+                (all.len() > self.seen.len() && all.iter().all(|r| r.done.is_some())).then_some(())
+            });
+        }
+        let mut requests = bench.seen();
+        let cut = requests.extract_if(.., |request| !is_whole(request)).count();
+        assert_eq!(cut, usize::from(self.cut), "requests that the destination saw cut short");
+        let lines: Vec<String> = requests.iter().map(|r| format!("{} {}", r.method, r.target())).collect();
+        let expected: Vec<&str> = self.seen.iter().map(|seen| seen.line.as_str()).collect();
+        assert_eq!(lines, expected, "complete requests at the destination");
+        assert_eq!(bench.sim.azure.script_left(), 0);
+        for (request, seen) in requests.iter().zip(&self.seen) {
+            seen.check(request, bench);
+        }
+    }
+}
+
+impl Seen {
+    fn check(&self, request: &Request, bench: &Bench) {
+        assert_eq!(request.header("host"), Some(bench.authority()));
+        assert!(request.bearer().is_some_and(|token| token.len() > 20), "one bearer token");
+        assert_eq!(request.version, "HTTP/1.1");
+        let own =
+            |name: &str| name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case("authorization");
+        let rest = fields(request.headers.iter().filter(|(name, _)| !own(name)));
+        assert_eq!(rest, self.fields, "header fields at the destination");
+        assert_eq!(latin1(&request.body), latin1(&self.body), "body at the destination");
+        assert!(request.trailers.is_empty(), "trailers stay behind");
+    }
+}
+
+fn is_whole(request: &Request) -> bool {
+    matches!(request.body_end, BodyEnd::Absent | BodyEnd::Clean)
+}
+
+/// Runs every row and reports all that fail, each by its sentence.
+pub fn run(bench: &Bench, rows: &[Row]) {
+    let mut failed = Vec::new();
+    for row in rows {
+        let run = std::panic::AssertUnwindSafe(|| row.run(bench));
+        if let Err(panic) = std::panic::catch_unwind(run) {
+            failed.push(format!("{}: {}", row.name, super::words(&*panic)));
+            // What is left of this row must not confuse the next.
+            while bench.sim.azure.script_left() > 0 {
+                let _ = bench.client().get("/sim/echo");
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{} rows failed:\n\n{}\n", failed.len(), failed.join("\n\n"));
+}

@@ -1,0 +1,37 @@
+//! The table of requests: bytes in, what the destination saw, what the client got.
+
+mod bodies;
+mod connections;
+mod header_fields;
+mod malformed;
+mod methods_and_targets;
+mod smuggling;
+
+use super::Bench;
+use super::request::{Row, run};
+
+fn all() -> Vec<Row> {
+    [
+        methods_and_targets::rows(),
+        header_fields::rows(),
+        bodies::rows(),
+        connections::rows(),
+        malformed::rows(),
+        smuggling::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+#[test]
+fn requests_on_the_wire_towards_a_plain_destination() {
+    let rows = all();
+    assert!(rows.len() >= 120, "{} rows", rows.len());
+    run(&Bench::plain(), &rows);
+}
+
+#[test]
+fn requests_on_the_wire_towards_a_tls_destination() {
+    run(&Bench::tls(), &all());
+}

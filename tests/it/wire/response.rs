@@ -1,0 +1,140 @@
+//! A row of the table of responses, and how it is judged: by a client of HTTP/1.1 and by one of HTTP/1.0.
+
+use super::{Bench, error_code, fields};
+use crate::client::{Client, Ended, Response};
+use crate::sim::{Answer, Step, latin1, patience};
+
+/// What the destination says, and what the client makes of it.
+pub struct Row {
+    name: &'static str,
+    method: &'static str,
+    steps: Vec<Step>,
+    tls: Option<bool>,
+    expected: Expected,
+}
+
+enum Expected {
+    /// This, whole.
+    Answer { status: u16, fields: Vec<String>, body: Vec<u8> },
+    /// At most a part of it, and the client can tell.
+    Cut,
+    /// 502 of ours, with this code.
+    BadGateway(&'static str),
+}
+
+/// A row: the destination answers a GET with these bytes and keeps the connection.
+pub fn row(name: &'static str, bytes: impl AsRef<[u8]>) -> Row {
+    let steps = vec![Step::Write(bytes.as_ref().to_vec()), Step::KeepAlive];
+    Row { name, method: "GET", steps, tls: None, expected: Expected::Cut }
+}
+
+impl Row {
+    pub fn of(mut self, method: &'static str) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Instead of keeping the connection, the destination goes on like this.
+    pub fn then(mut self, step: Step) -> Self {
+        self.steps.retain(|step| !matches!(step, Step::KeepAlive));
+        self.steps.push(step);
+        self
+    }
+
+    /// More bytes, in a write of their own.
+    pub fn and(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.then(Step::Write(bytes.as_ref().to_vec()))
+    }
+
+    /// Only towards a destination with TLS, or without.
+    pub fn with_tls(mut self, tls: bool) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// The client gets this, whole, with these fields and no others. Towards a client of HTTP/1.0 the coding is
+    /// left out and the end of the connection ends the body.
+    pub fn got(mut self, status: u16, fields: &[&str], body: impl AsRef<[u8]>) -> Self {
+        let fields = fields.iter().map(|&field| field.to_owned()).collect();
+        self.expected = Expected::Answer { status, fields, body: body.as_ref().to_vec() };
+        self
+    }
+
+    pub fn bad_gateway(mut self, code: &'static str) -> Self {
+        self.expected = Expected::BadGateway(code);
+        self
+    }
+
+    /// The client gets a broken transfer.
+    pub fn cut(mut self) -> Self {
+        self.expected = Expected::Cut;
+        self
+    }
+
+    fn run(&self, bench: &Bench, version: &str) {
+        bench.sim.azure.script([Answer::steps(self.steps.clone())]);
+        let mut client = bench.client();
+        let head = format!("{} /r HTTP/{version}\r\nHost: proxy.test:8080\r\n\r\n", self.method);
+        client.raw.send(head).unwrap();
+        let response = client.response(self.method);
+        let keeps = version == "1.1" && !matches!(self.expected, Expected::Cut);
+        match &self.expected {
+            Expected::Answer { status, fields, body } => {
+                let response = response.expect("an answer");
+                check(&response, version, *status, fields, body);
+            }
+            Expected::Cut => {
+                let fault = response.map(|response| response.fault.expect("an answer that is not whole"));
+                let (_, ended) = client.raw.read_to_end(patience());
+                assert_ne!(ended, Ended::Waiting, "the connection ends: {fault:?}");
+            }
+            Expected::BadGateway(code) => {
+                let response = response.expect("an answer");
+                assert_eq!((response.status, error_code(&response).as_str()), (502, *code));
+            }
+        }
+        // Whatever the destination sent too much is no part of another answer.
+        let mut client = if keeps { client } else { bench.client() };
+        next(&mut client, bench);
+    }
+}
+
+fn check(response: &Response, version: &str, status: u16, expected: &[String], body: &[u8]) {
+    assert_eq!(response.status, status);
+    assert_eq!(response.fault, None, "the body is whole");
+    assert_eq!(latin1(&response.body), latin1(body));
+    let connection = if version == "1.0" { vec!["close".to_owned()] } else { vec![] };
+    assert_eq!(response.header_values("connection"), connection);
+    let rest = fields(response.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("connection")));
+    let expected: Vec<&String> =
+        expected.iter().filter(|field| version == "1.1" || *field != "transfer-encoding: chunked").collect();
+    assert_eq!(rest.iter().collect::<Vec<_>>(), expected, "header fields at the client");
+}
+
+fn next(client: &mut Client, bench: &Bench) {
+    bench.sim.azure.script([Answer::status(200).body("next")]);
+    let response = client.get("/next");
+    assert_eq!((response.status, response.text().as_str()), (200, "next"));
+    assert_eq!(bench.sim.azure.script_left(), 0);
+}
+
+/// Runs every row for both versions and reports all that fail, each by its sentence.
+pub fn run(bench: &Bench, tls: bool, rows: &[Row]) {
+    let mut failed = Vec::new();
+    for row in rows.iter().filter(|row| row.tls.is_none_or(|only| only == tls)) {
+        for version in ["1.1", "1.0"] {
+            eprintln!("  {} (HTTP/{version})", row.name);
+            let run = std::panic::AssertUnwindSafe(|| row.run(bench, version));
+            if let Err(panic) = std::panic::catch_unwind(run) {
+                failed.push(format!("{} (HTTP/{version}): {}", row.name, super::words(&*panic)));
+                // What is left of this row must not confuse the next.
+                for _ in 0..bench.sim.azure.script_left() {
+                    let mut client = bench.client();
+                    client.send("POST", "/sim/echo", &[], b"").unwrap();
+                    let _ = client.response("POST");
+                }
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{} rows failed:\n\n{}\n", failed.len(), failed.join("\n\n"));
+}
