@@ -76,8 +76,8 @@ vendor: ## The committed sources with every crate, into dist/: builds without a 
 	CARGO='$(CARGO)' deploy/dist/vendor.sh
 
 .PHONY: soak
-soak: ## A minute of traffic while Entra ID fails, restarts, and the certificate rotates (release build)
-	$(CARGO) test --locked --release --test it soak -- --ignored --nocapture
+soak: ## A minute of traffic while Entra ID fails, restarts, and the certificate rotates
+	$(CARGO) test --locked --test it soak -- --ignored --nocapture
 
 .PHONY: audit
 audit: target/tools/bin/cargo-deny ## Advisories, licences, sources and banned crates (builds cargo-deny once)

@@ -173,7 +173,7 @@ impl App {
 fn tell_who_we_are(config: &Config, identity: &Identity) {
     let version = env!("CARGO_PKG_VERSION");
     let origin = config.destination.origin();
-    let mut summary: Vec<(&str, &dyn std::fmt::Display)> = vec![
+    let mut summary: Vec<(&str, &dyn log::Value)> = vec![
         ("version", &version),
         ("destination", &origin),
         ("base_path", &config.destination.base_path),
@@ -185,7 +185,7 @@ fn tell_who_we_are(config: &Config, identity: &Identity) {
     if let Some(current) = &identity.certificate {
         let certificate = current.certificate();
         (thumbprint, expires) = (certificate.sha1_hex(), log::rfc3339(certificate.not_after_unix));
-        summary.extend::<[(&str, &dyn std::fmt::Display); 2]>([
+        summary.extend::<[(&str, &dyn log::Value); 2]>([
             ("certificate_sha1", &thumbprint),
             ("certificate_expires", &expires),
         ]);

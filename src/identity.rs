@@ -22,7 +22,7 @@ mod pems;
 
 pub use certificate::Certificate;
 pub use federated::FederatedTokenFile;
-pub use keypair::{KeyPair, load};
+pub use keypair::{KeyPair, from_pem, load};
 pub use open::Identity;
 pub use source::{CertificateSource, CurrentCertificate};
 

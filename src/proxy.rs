@@ -2,6 +2,7 @@
 
 mod access;
 mod caller;
+mod decisions;
 mod failure;
 mod forward;
 pub mod headers;

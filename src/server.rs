@@ -4,10 +4,10 @@
 //! [`Head`] and [`Exchange`] are the seam: all that the rest of the program sees of a server. Ours is the default;
 //! `tiny_http.rs` offers the same over the crate of that name.
 
-mod body;
+pub mod body;
 mod connection;
-mod head;
-mod input;
+pub mod head;
+pub mod input;
 mod listener;
 mod overflow;
 mod pool;

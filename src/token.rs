@@ -8,7 +8,7 @@
 //!
 //! One writer, the refresher; `schedule` decides when it acts and is pure.
 
-mod answer;
+pub mod answer;
 mod bearer;
 mod entra;
 mod error;

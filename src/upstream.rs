@@ -2,7 +2,7 @@
 //! ureq. Everything that ureq would do by itself (redirects, decompression, proxies, headers) is off.
 
 mod agent;
-mod answer;
+pub mod answer;
 mod buffers;
 mod call;
 mod connector;

@@ -45,6 +45,11 @@ pub(super) fn admin_port(env: &mut Env<'_>, listen: &Listen) -> Option<u16> {
     })
 }
 
+/// `ADMIN_HOST`: a proxy on the loopback of a pod is still asked from the node.
+pub(super) fn admin_host(env: &mut Env<'_>, listen: &Listen) -> String {
+    env.or("ADMIN_HOST", listen.host.clone(), host)
+}
+
 fn host(value: &str) -> Parsed<String> {
     let bare = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(value);
     if let Ok(address) = bare.parse::<IpAddr>() {

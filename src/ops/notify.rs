@@ -28,7 +28,7 @@ pub fn stopping() {
 fn tell(state: &str) {
     let Some(socket) = std::env::var_os(SOCKET).filter(|socket| !socket.is_empty()) else { return };
     if let Err(error) = send(&socket, state) {
-        let socket = socket.to_string_lossy();
+        let socket = socket.to_string_lossy().into_owned();
         log::warn(
             "the service manager cannot be told",
             &[("state", &state), ("socket", &socket), ("error", &error)],

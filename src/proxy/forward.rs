@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use ureq::Body;
 
 use super::access::Outcome;
+use super::decisions::{self, Arrived};
 use super::failure::{self, Failure};
 use super::outgoing::Outgoing;
 use super::record::Record;
@@ -17,9 +18,8 @@ use crate::config::Config;
 use crate::log;
 use crate::ops::health;
 use crate::ops::metrics::Metrics;
-use crate::scratch;
 use crate::server::{Exchange, Head, Length, Refusal, Service};
-use crate::token::TokenStore;
+use crate::token::{Token, TokenStore};
 use crate::upstream::{Call, Scope, Upstream};
 
 /// How long a request waits for a token that is on its way.
@@ -63,24 +63,30 @@ impl Proxy {
                 Refusal::request(StatusCode::NOT_IMPLEMENTED, "websocket_not_supported", message).into()
             );
         }
+        let arrived = Arrived::look(&head);
         let request = Outgoing::new(&self.config, head, websocket)?;
-        let mut token = self.tokens.obtain(TOKEN_WAIT).map_err(|u| failure::no_token(&u))?;
+        if let Some(arrived) = arrived {
+            arrived.tell(&request, &record.path);
+        }
+        let mut token = self.token(&record.path)?;
         let mut kept = Kept::new(request.length);
         let (mut retried, mut replayed, mut renewed) = (false, false, false);
         loop {
-            let scope =
-                Scope::enter(exchange.client(), request.size + token.bearer().len(), exchange.body_at_hand());
+            let held = exchange.body_at_hand();
+            let scope = Scope::enter(exchange.client(), request.size + token.bearer().len(), held);
             let call = scope.call();
             call.send_before(self.tokens.clock().clone(), token.usable_until());
             let mut upload = Upload::new(exchange, Rc::clone(call), &mut kept, request.length);
             record.sending();
+            decisions::sending(&record.path, held);
             let answer = request.send(&self.upstream, &token, &mut upload, retried);
             record.bytes_up = kept.read();
             match answer {
                 Err(error) if !renewed && failure::is_too_late(&error) && kept.can_resume() => {
                     renewed = true;
                     self.metrics.repetitions.add("token_expired");
-                    token = self.tokens.obtain(TOKEN_WAIT).map_err(|u| failure::no_token(&u))?;
+                    decisions::again(&record.path, "connecting took until the token had expired");
+                    token = self.token(&record.path)?;
                 }
                 Err(error) => {
                     let again = failure::is_disconnect(&error)
@@ -92,6 +98,7 @@ impl Proxy {
                     }
                     retried = true;
                     self.metrics.repetitions.add("stale_connection");
+                    decisions::again(&record.path, "the idle connection was closed by the destination");
                 }
                 Ok(response) => {
                     // With no rights to the model a 401 comes, too: a new token is asked for within limits.
@@ -103,14 +110,25 @@ impl Proxy {
                     {
                         token = newer;
                         self.metrics.repetitions.add("token_rejected");
+                        decisions::again(&record.path, "401, and there is a newer token");
                         continue;
                     }
                     drop(kept);
-                    record.answered();
+                    record.answered(response.headers());
+                    decisions::answered(&record.path, response.status(), response.headers());
                     return self.pass_on(&request, response, call, exchange);
                 }
             }
         }
+    }
+
+    /// The token, if need be after waiting for it.
+    fn token(&self, path: &str) -> Result<Arc<Token>, Failure> {
+        if let Some(token) = self.tokens.usable() {
+            return Ok(token);
+        }
+        decisions::waiting(path);
+        self.tokens.obtain(TOKEN_WAIT).map_err(|unavailable| failure::no_token(&unavailable).into())
     }
 
     /// Counts a request that the destination has not answered.
@@ -201,6 +219,11 @@ impl Service for Proxy {
 
     fn refused(&self, refusal: &Refusal) {
         self.metrics.refusals.add(&refusal.code);
+        let status = refusal.status.as_u16();
+        log::info(
+            "request refused",
+            &[("status", &status), ("code", &refusal.code), ("why", &refusal.message)],
+        );
     }
 }
 
@@ -216,8 +239,6 @@ fn open_tunnel(mut fields: HeaderMap, call: &Call, exchange: &mut dyn Exchange) 
     exchange.start(StatusCode::SWITCHING_PROTOCOLS, &fields, Length::Empty);
     let mut carried = tunnel::Tunnelled::default();
     if exchange.flush().is_ok() {
-        // It may be silent for hours.
-        scratch::clear();
         let mut wire = wire.lock().unwrap_or_else(PoisonError::into_inner);
         tunnel::run(&client, exchange.take_ahead(), &mut wire, &mut carried);
     }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
-use super::access::{self, Outcome};
+use super::access::{self, Ids, Outcome};
 use super::relay::Cut;
 use crate::ops::metrics::{Finished, Held, Metrics};
 use crate::server::Head;
@@ -22,6 +22,8 @@ pub(super) struct Record<'a> {
     pub(super) answered: Option<Answered>,
     /// Bytes of its body that were read.
     pub(super) bytes_up: u64,
+    /// The destination's names for it.
+    pub(super) ids: Ids,
     _in_flight: Held<'a>,
 }
 
@@ -31,7 +33,6 @@ pub(super) struct Answered {
     /// Since the request's head was there.
     pub(super) first_byte: Duration,
     /// Since the request was handed over to be sent, connection and body included.
-    #[expect(dead_code, reason = "the access log takes it next")]
     pub(super) upstream: Duration,
 }
 
@@ -47,6 +48,7 @@ impl<'a> Record<'a> {
             sent: now,
             answered: None,
             bytes_up: 0,
+            ids: Ids::default(),
             _in_flight: metrics.in_flight.hold(),
         }
     }
@@ -57,8 +59,9 @@ impl<'a> Record<'a> {
     }
 
     /// The head of the destination's answer is there.
-    pub(super) fn answered(&mut self) {
+    pub(super) fn answered(&mut self, head: &HeaderMap) {
         let now = Instant::now();
+        self.ids = Ids::of(head);
         self.answered = Some(Answered { first_byte: now - self.started, upstream: now - self.sent });
     }
 
@@ -91,6 +94,6 @@ impl<'a> Record<'a> {
             bytes_up,
             bytes_down,
         });
-        access::log(&self.method, &self.path, outcome, took);
+        access::log(&self, outcome, took);
     }
 }

@@ -21,12 +21,11 @@ const OUTSIDE_TIME_RANGE: u32 = 700_024;
 const NOT_ENTRA: &str = "see whether a proxy or a sign-in page answers in place of Entra ID";
 
 /// Reads an answer that arrived at `now`, in seconds since the Unix epoch.
-pub(super) fn read(
-    status: u16,
-    headers: &HeaderMap,
-    body: &[u8],
-    now: Duration,
-) -> Result<Grant, TokenError> {
+///
+/// # Errors
+///
+/// It grants no token: what it says instead.
+pub fn read(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> Result<Grant, TokenError> {
     if status != 200 {
         return Err(refusal(status, headers, body, now));
     }

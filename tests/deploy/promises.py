@@ -37,6 +37,8 @@ def check_proxy(proxy, pod, shared):
     ports = {port["name"]: str(port["containerPort"]) for port in proxy["ports"]}
     if (environment.get("HOST") == "127.0.0.1") is not shared:
         yield "HOST is 127.0.0.1 exactly where the application shares the pod"
+    if environment.get("ADMIN_HOST", environment.get("HOST", "0.0.0.0")) != "0.0.0.0":
+        yield "the kubelet does not reach the admin port"
     if ports["admin"] != environment["ADMIN_PORT"] or ports.get("http", environment["PORT"]) != environment["PORT"]:
         yield "ports and their variables differ"
     if not proxy["securityContext"]["readOnlyRootFilesystem"]:

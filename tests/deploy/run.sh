@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 TARGET=${TARGET:-x86_64-unknown-linux-musl}
-export TARGET BINARY=target/$TARGET/release/auth-proxy SIM=target/debug/examples/sim
+export TARGET BINARY=${BINARY:-target/$TARGET/release/auth-proxy} SIM=${SIM:-target/debug/examples/sim}
 
 steps=("$@")
 if [[ ${#steps[@]} == 0 ]]; then

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -57,6 +57,18 @@ impl Proxy {
         let _ = child.wait();
         let _ = reader.join();
         panic!("auth-proxy did not start: {problem}\n{}", lines.lock().unwrap().join("\n"));
+    }
+
+    /// As [`Proxy::start_with`], for one whose log level keeps it from telling its address.
+    pub fn start_silent(sim: &Sim, variables: &[(&str, &str)]) -> Self {
+        // Another program may take the port in between; nobody here does.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let port = address.port().to_string();
+        let (child, lines, reader) = run(environment(sim, &[variables, &[("PORT", &port)]].concat()));
+        let proxy = Self { child, lines, reader: Some(reader), address };
+        wait_for("auth-proxy to listen", || TcpStream::connect(address).is_ok());
+        proxy.wait_healthy();
+        proxy
     }
 
     /// Where it listens.

@@ -2,4 +2,5 @@
 
 mod admin;
 mod exposition;
+mod logs;
 mod metrics;

@@ -142,6 +142,13 @@ fn the_admin_port_is_another_one() {
 }
 
 #[test]
+fn the_admin_port_listens_where_the_other_one_does_unless_told_otherwise() {
+    assert_eq!(good(&[("HOST", "127.0.0.1")]).admin_host, "127.0.0.1");
+    assert_eq!(good(&[("HOST", "127.0.0.1"), ("ADMIN_HOST", "[::]")]).admin_host, "::");
+    refused("ADMIN_HOST", &[("a URL", "http://127.0.0.1", "give only the host")]);
+}
+
+#[test]
 fn the_api_key_is_never_told() {
     let key = |value| good(&[("PROXY_API_KEY", value)]).proxy_api_key.map(|secret| secret.expose().clone());
     assert_eq!(key("0123456789abcdef").as_deref(), Some("0123456789abcdef"));

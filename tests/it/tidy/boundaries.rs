@@ -89,8 +89,8 @@ const RULES: &[Rule] = &[
         forbidden: &["rustls", "webpki_roots"],
     },
     Rule {
-        why: "only the refresher writes the token store",
-        within: &[""],
+        why: "only the refresher writes the token store (outside of `token` the compiler sees to it)",
+        within: &["token"],
         except: &["token/refresher.rs", "token/store.rs"],
         forbidden: &[".publish", ".fail", ".plan", ".begin", ".refresher_runs", ".refresher_ended"],
     },
@@ -157,14 +157,14 @@ fn the_simulator_uses_nothing_of_the_product_and_the_product_nothing_of_it() {
     let mut found = Vec::new();
     for file in rust_files("tests/sim/") {
         for (number, line) in code(&file) {
-            if names(&line, "auth_proxy") || names(&line, "rsa") {
+            if names(&line, "auth_proxy") || names(&line, "rsa::") {
                 found.push(format!("{file}:{number}"));
             }
         }
     }
     for file in rust_files("src/").iter().filter(|file| !is_test(file)) {
         for (number, line) in code(file) {
-            if line.contains("#[path") || line.contains("tests/") || line.contains("include!") {
+            if line.contains("tests/sim") || line.contains("include!") {
                 found.push(format!("{file}:{number}"));
             }
         }
