@@ -161,7 +161,7 @@ impl Shared {
             match server.recv_timeout(LOOK_UP) {
                 Ok(Some(request)) => {
                     last = Instant::now();
-                    self.admit(Incoming::new(request));
+                    self.admit(Incoming::new(request, &self.limits, &self.bans));
                 }
                 Ok(None) => {
                     if generation < self.generation.load(Ordering::SeqCst) && last.elapsed() > RETIREMENT {
@@ -180,7 +180,7 @@ impl Shared {
     }
 
     fn admit(self: &Arc<Self>, request: Incoming) {
-        if let Some(peer) = request.peer() {
+        if let Some(peer) = request.peer {
             self.wake.saw(peer);
         }
         let (most, overflow) = (self.limits.connections, self.limits.overflow.max(1));

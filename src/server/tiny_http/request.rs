@@ -7,60 +7,81 @@ use ::tiny_http::{HTTPVersion, Request, Response, StatusCode as TinyStatus};
 use bytes::Bytes;
 use http::{StatusCode, Version};
 
+use super::bans::Bans;
 use crate::server::connection::wants_keep_alive;
 use crate::server::{Head, Limits, Refusal, head};
 
 /// The largest Content-Length. What is left of a body when a request ends, tiny_http reads into a buffer of that
 /// size: 50,000,000,000,000 bytes cannot be had, and a failed allocation ends the process. This many can be had
 /// anywhere, for they are not touched.
-pub(super) const MAX_LENGTH: usize = 1 << 30;
+const MAX_LENGTH: usize = 1 << 30;
 /// As many fields as our own server takes.
 const MAX_FIELDS: usize = 128;
 
-/// A request that must not simply be dropped.
-pub(super) struct Incoming(Option<Request>);
+/// A request, and its head or what is wrong with it.
+pub(super) struct Incoming {
+    pub(super) request: Held,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) head: Result<Head, Refusal>,
+}
 
 impl Incoming {
-    pub(super) fn new(request: Request) -> Self {
-        Self(Some(request))
-    }
-
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
-        self.0.as_ref().and_then(|request| request.remote_addr().copied())
-    }
-
-    /// The request, unless its length is beyond the bound; it has had its answer then.
-    pub(super) fn take(&mut self) -> Option<Request> {
-        let request = self.0.take()?;
-        if request.body_length().is_none_or(|length| length <= MAX_LENGTH) {
-            return Some(request);
+    /// Judges the requests of each connection in their order: what follows one that broke the rules is refused, too,
+    /// even where tiny_http hands out both at once.
+    pub(super) fn new(request: Request, limits: &Limits, bans: &Bans) -> Self {
+        let peer = request.remote_addr().copied();
+        let head = if bans.holds(peer) {
+            Err(bad("this connection was refused before"))
+        } else if is_endless(&request) {
+            let message = "this build's HTTP server (tiny_http) takes request bodies of at most 1 GiB";
+            Err(Refusal::request(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message))
+        } else {
+            head(&request, limits)
+        };
+        if head.is_err() {
+            bans.add(peer);
         }
-        park(request);
-        None
+        Self { request: Held(Some(request)), peer, head }
     }
 }
 
-/// To drop a request may take as long as its client likes, or end the process: one for which no thread can be had
-/// is given up together with its connection.
-impl Drop for Incoming {
+/// A request that must not simply be dropped: that may take as long as its client likes, or end the process. One
+/// for which no thread can be had is given up together with its connection.
+pub(super) struct Held(Option<Request>);
+
+impl Held {
+    /// The request. One whose body is beyond the bound is none of ours: it is given `refusal` here.
+    pub(super) fn release(mut self, refusal: Option<&Refusal>) -> Option<Request> {
+        let request = self.0.take_if(|request| !is_endless(request));
+        if let (Some(refusal), Some(endless)) = (refusal, self.0.take()) {
+            park(endless, refusal);
+        }
+        request
+    }
+}
+
+impl Drop for Held {
     fn drop(&mut self) {
         std::mem::forget(self.0.take());
     }
 }
 
+fn is_endless(request: &Request) -> bool {
+    request.body_length().is_some_and(|length| length > MAX_LENGTH)
+}
+
 /// Answers a request without touching its body, and leaves its connection to the client: neither reading to an
 /// early end nor dropping would be safe. An upgrade is the only way to a writer that leaves the body alone; its
 /// answer is the interim one that every client knows, behind which ours fits.
-fn park(request: Request) {
+fn park(request: Request, refusal: &Refusal) {
     let interim = Response::new(TinyStatus(100), Vec::new(), io::empty(), None, None);
     let mut stream = request.upgrade("HTTP/1.1", interim);
-    let message = "this build's HTTP server (tiny_http) takes request bodies of at most 1 GiB";
-    let refusal = Refusal::request(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message);
     let body = refusal.body();
     let mut answer = Cursor::new(Vec::new());
     let _ = write!(
         answer,
-        "HTTP/1.1 413 Content Too Large\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        refusal.status,
         body.len()
     );
     let _ = answer.write_all(&body);
@@ -74,8 +95,7 @@ fn park(request: Request) {
 /// # Errors
 ///
 /// The refusal that the request deserves; nothing that follows on its connection can be trusted then.
-pub(super) fn head(request: &Request, limits: &Limits) -> Result<Head, Refusal> {
-    let bad = |message: &str| Refusal::request(StatusCode::BAD_REQUEST, "bad_request", message);
+fn head(request: &Request, limits: &Limits) -> Result<Head, Refusal> {
     let version = match request.http_version() {
         HTTPVersion(1, 1) => Version::HTTP_11,
         HTTPVersion(1, 0) => Version::HTTP_10,
@@ -118,6 +138,10 @@ pub(super) fn is_last(request: &Request) -> bool {
 fn connection_names(request: &Request, option: &str) -> bool {
     let field = request.headers().iter().find(|header| header.field.equiv("Connection"));
     field.is_some_and(|header| header.value.as_str().to_ascii_lowercase().contains(option))
+}
+
+fn bad(message: &str) -> Refusal {
+    Refusal::request(StatusCode::BAD_REQUEST, "bad_request", message)
 }
 
 fn unsupported_version(message: &str) -> Refusal {

@@ -12,7 +12,7 @@ use super::Shared;
 use super::request::{self, Incoming};
 use crate::server::connection::wants_keep_alive;
 use crate::server::respond::{Answer, Sink};
-use crate::server::{Exchange, Head, Length, Refusal};
+use crate::server::{Exchange, Head, Length};
 
 /// What is read of a chunked body that nobody wants, so that its connection can go on. One of known length is read
 /// to its end: tiny_http gives no writer before that.
@@ -23,25 +23,13 @@ const DRAIN_TIME: Duration = Duration::from_secs(2);
 const CUT: &[u8] = b"cut short\r\n\r\n";
 
 /// Answers a request.
-pub(super) fn serve(mut incoming: Incoming, shared: &Shared, crowded: bool) {
-    let peer = incoming.peer();
-    let banned = shared.bans.holds(peer);
-    let Some(request) = incoming.take() else {
-        shared.bans.add(peer);
-        return;
-    };
-    let refused = |refusal: Refusal, request| {
-        shared.bans.add(peer);
-        shared.service.refused(&refusal);
-        refusal.send(&mut Serving::last(request, peer, shared));
-    };
-    if banned {
-        let message = "this connection was refused before";
-        refused(Refusal::request(StatusCode::BAD_REQUEST, "bad_request", message), request);
-        return;
+pub(super) fn serve(incoming: Incoming, shared: &Shared, crowded: bool) {
+    let Incoming { request, peer, head } = incoming;
+    if let Err(refusal) = &head {
+        shared.service.refused(refusal);
     }
-    match request::head(&request, &shared.limits) {
-        Err(refusal) => refused(refusal, request),
+    let Some(request) = request.release(head.as_ref().err()) else { return };
+    match head {
         Ok(head) => {
             let mut serving = Serving::new(&head, request, peer, shared);
             if crowded {
@@ -50,6 +38,7 @@ pub(super) fn serve(mut incoming: Incoming, shared: &Shared, crowded: bool) {
                 shared.service.serve(head, &mut serving);
             }
         }
+        Err(refusal) => refusal.send(&mut Serving::last(request, peer, shared)),
     }
 }
 

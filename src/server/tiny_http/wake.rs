@@ -32,7 +32,7 @@ const CALM: Duration = Duration::from_millis(250);
 /// For so long after a new client the next one may be waiting.
 const STIR: Duration = Duration::from_millis(500);
 /// Between two questions whether anybody accepts, and how long an answer may take.
-const ASK: Duration = Duration::from_secs(2);
+const ASK: Duration = Duration::from_secs(1);
 /// Unanswered questions that make a server deaf.
 const DEAF: u32 = 3;
 /// After a server could not be replaced, or was replaced just now.
