@@ -13,15 +13,20 @@ SERVERS ?= default
 # cargo-deny is built on demand, so its version is a choice of ours.
 CARGO_DENY_VERSION ?= 0.20.2
 
+# What `make dist` builds for.
+DIST_TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
+# What `make test-deploy` tries: names of tests/deploy/steps; all unless given.
+STEPS ?=
+
 BINARY := target/$(TARGET)/release/auth-proxy
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
 build: rust-target ## Build the static release binary (TARGET=x86_64-unknown-linux-musl)
-	$(CARGO) build --locked --release --target $(TARGET)
+	CARGO='$(CARGO)' deploy/dist/compile.sh $(TARGET)
 	@ls -l $(BINARY)
 
 .PHONY: run
@@ -54,7 +59,25 @@ it: ## Integration tests, with every server
 .PHONY: clients
 clients: build ## The real SDKs against the running binary
 	for server in $(SERVERS); do tests/clients/run.sh "$$server"; done
+	AUTH_PROXY_BIN=$(BINARY) tests/clients/oidc/run.sh
 	tests/demo.sh --once
+
+.PHONY: test-deploy
+test-deploy: build ## Image, Kubernetes, systemd, air gap, releases: all that this machine can try
+	$(CARGO) build --locked --example sim
+	CARGO='$(CARGO)' TARGET=$(TARGET) DIST_TARGETS='$(DIST_TARGETS)' tests/deploy/run.sh $(STEPS)
+
+.PHONY: dist
+dist: rust-target ## Everything of a release, into dist/ (Python 3.11+; for aarch64 also gcc-aarch64-linux-gnu)
+	CARGO='$(CARGO)' deploy/dist/dist.sh $(DIST_TARGETS)
+
+.PHONY: vendor
+vendor: ## The committed sources with every crate, into dist/: builds without a network
+	CARGO='$(CARGO)' deploy/dist/vendor.sh
+
+.PHONY: soak
+soak: ## A minute of traffic while Entra ID fails, restarts, and the certificate rotates
+	$(CARGO) test --locked --test it soak -- --ignored --nocapture
 
 .PHONY: audit
 audit: target/tools/bin/cargo-deny ## Advisories, licences, sources and banned crates (builds cargo-deny once)
@@ -67,8 +90,8 @@ clean: ## Remove everything that was built
 # The toolchain file brings its target along, except where the toolchain was installed without it.
 .PHONY: rust-target
 rust-target:
-	@if command -v rustup >/dev/null && ! rustup target list --installed | grep -qx '$(TARGET)'; then \
-	    rustup target add '$(TARGET)'; fi
+	@if command -v rustup >/dev/null; then for target in $(TARGET) $(if $(filter dist,$(MAKECMDGOALS)),$(DIST_TARGETS)); do \
+	    if ! rustup target list --installed | grep -qx "$$target"; then rustup target add "$$target"; fi; done; fi
 
 target/tools/bin/cargo-deny: Makefile
 	$(CARGO) install --locked --root target/tools --version $(CARGO_DENY_VERSION) cargo-deny

@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Long enough for the threads of a new server to have gone to rest.
 const QUIET: Duration = Duration::from_millis(100);
 
+/// A server's name, and how it is started.
+type Server = (&'static str, fn() -> Started);
+
 fn main() {
     let bursts = std::env::args().nth(1).map_or(20, |text| text.parse().expect("how many bursts"));
     println!("{bursts} bursts each; a connection is unanswered after {PATIENCE:?}\n");
@@ -32,7 +35,7 @@ fn main() {
         "{:<28}{:>12}{:>22}{:>26}{:>12}{:>12}",
         "server", "connections", "bursts with a loss", "connections unanswered", "median", "slowest"
     );
-    let servers: [(&str, fn() -> Started); 3] = [
+    let servers: [Server; 3] = [
         ("tiny_http as documented", plain_tiny_http),
         ("ours (the default)", ours),
         ("ours, --features tiny_http", ours_over_tiny_http),

@@ -1,7 +1,10 @@
 //! Start and stop: builds the parts in order, starts their threads, and ends them.
 
-use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, ToSocketAddrs};
+mod administration;
+mod listen;
+
+use std::io;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,23 +12,25 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
+use administration::Administration;
+
 use crate::clock::Clock;
 use crate::config::{Config, Credential};
-use crate::identity::{AssertionSource, CertificateSource, FederatedTokenFile};
+use crate::identity::Identity;
 use crate::log;
+use crate::ops::admin::Admin;
+use crate::ops::metrics::{Metrics, Sources};
+use crate::ops::notify;
 use crate::proxy::Proxy;
 use crate::report::Problem;
+use crate::server::Stop;
 #[cfg(feature = "tiny_http")]
 use crate::server::tiny_http::{Listener, Running};
-use crate::server::{Limits, Stop};
 #[cfg(not(feature = "tiny_http"))]
 use crate::server::{Listener, Running};
 use crate::sys::{self, Ready};
 use crate::token::{Entra, Refresher, TokenStore};
 use crate::upstream::Upstream;
-
-/// What we need besides connections: standard streams, pipes, listener, files, token requests, with room to spare.
-const DESCRIPTORS_OF_OURS: usize = 24;
 
 /// Why the program did not start. The exit code tells them apart.
 #[derive(Debug)]
@@ -53,8 +58,11 @@ pub enum Ending {
 pub struct App {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it listens on `ADMIN_PORT`.
+    pub admin_address: Option<SocketAddr>,
     config: Arc<Config>,
     tokens: Arc<TokenStore>,
+    metrics: Arc<Metrics>,
     server: Running,
     stop: Arc<Stop>,
     signals: UnixStream,
@@ -69,37 +77,51 @@ impl App {
     pub fn start(config: Config) -> Result<Self, StartFault> {
         let config = Arc::new(config);
         let clock = Clock::system();
-        report_panics();
-        let limits = limits(&config, sys::raise_descriptor_limit());
+        let metrics = Arc::new(Metrics::new());
+        report_panics(Arc::clone(&metrics));
+        let limits = listen::limits(&config, sys::raise_descriptor_limit());
         for note in &config.notes {
             log::warn(&note.message, &[("hint", &note.hints.join("; "))]);
         }
 
-        let source = identity(&config, &clock)?;
+        let identity = Identity::open(&config, &clock).map_err(StartFault::Identity)?;
+        tell_who_we_are(&config, &identity);
         let upstream = Upstream::new(&config).map_err(|problem| StartFault::Config(vec![problem]))?;
         let signals = signals().map_err(|error| system("signal handlers", &error))?;
         let stop = Arc::new(Stop::new().map_err(|error| system("a pipe", &error))?);
-        let listener = listen(&config)?;
+        let listener =
+            listen::bind(("HOST", &config.listen.host), ("PORT", config.listen.port), Listener::bind)?;
+        listen::warn_if_open(&config);
+        let administration = Administration::bind(&config)?;
         let address = listener.address().map_err(|error| system("the listener's address", &error))?;
 
         let tokens = TokenStore::new(clock.clone());
         let entra =
             Entra::new(upstream.entra.clone(), clock, &config.token_url, &config.client_id, &config.scope);
-        Refresher::new(Arc::clone(&tokens), source, Box::new(entra))
+        Refresher::new(Arc::clone(&tokens), identity.source, Box::new(entra))
             .spawn()
             .map_err(|error| system("the token thread", &error))?;
 
-        let proxy = Proxy::new(Arc::clone(&config), upstream, Arc::clone(&tokens));
+        let sources = Sources {
+            metrics: Arc::clone(&metrics),
+            tokens: Arc::clone(&tokens),
+            certificate: identity.certificate,
+            connections_limit: limits.connections,
+        };
+        let proxy = Proxy::new(Arc::clone(&config), upstream, Arc::clone(&tokens), Arc::clone(&metrics));
         let server = listener
             .serve(Arc::new(proxy), limits, Arc::clone(&stop))
             .map_err(|error| system("the accept thread", &error))?;
         log::info("listening", &[("address", &address)]);
-        Ok(Self { address, config, tokens, server, stop, signals })
+        let admin_address = administration.map(|it| it.serve(Admin::new(sources))).transpose()?;
+        notify::ready();
+        Ok(Self { address, admin_address, config, tokens, metrics, server, stop, signals })
     }
 
     /// Runs until SIGTERM or SIGINT, then lets requests in flight finish.
     pub fn run(mut self) -> Ending {
         while !self.signalled(Duration::from_secs(1)) {
+            self.count_connections();
             if self.tokens.died() {
                 log::error("the token refresher has ended: so does the program", &[]);
                 return Ending::Forced;
@@ -108,10 +130,12 @@ impl App {
         let grace = self.config.shutdown_grace;
         let open = self.server.connections();
         log::info("stopping", &[("connections", &open), ("grace_seconds", &grace.as_secs())]);
+        notify::stopping();
         self.stop.say();
         self.tokens.stop();
         let deadline = Instant::now() + grace;
         loop {
+            self.count_connections();
             let step = Instant::now() + Duration::from_millis(50);
             if self.server.drain(step.min(deadline)) {
                 log::info("stopped", &[]);
@@ -132,6 +156,11 @@ impl App {
         }
     }
 
+    /// The server counts them itself; scrapes are seldom enough for a number that is a second old.
+    fn count_connections(&self) {
+        self.metrics.connections.set(self.server.connections());
+    }
+
     /// Waits for a signal; takes it when there is one.
     fn signalled(&mut self, patience: Duration) -> bool {
         if sys::wait_one(&self.signals, Ready::READ, Some(Instant::now() + patience)).is_err() {
@@ -141,34 +170,11 @@ impl App {
     }
 }
 
-/// As many connections as asked for and as there are descriptors for: each takes one, and one to the destination.
-fn limits(config: &Config, descriptors: Option<u64>) -> Limits {
-    let limits = Limits { connections: config.max_connections, ..Limits::default() };
-    let descriptors = descriptors.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
-    let spare = descriptors.saturating_sub(DESCRIPTORS_OF_OURS);
-    if spare / 2 >= limits.connections + limits.overflow / 2 {
-        return limits;
-    }
-    let overflow = (spare / 8).min(limits.overflow);
-    let connections = ((spare - overflow) / 2).clamp(1, limits.connections);
-    if connections < limits.connections {
-        log::warn(
-            "fewer connections than MAX_CONNECTIONS: too few file descriptors",
-            &[
-                ("descriptors", &descriptors),
-                ("connections", &connections),
-                ("hint", &"raise ulimit -n (LimitNOFILE)"),
-            ],
-        );
-    }
-    Limits { connections, overflow, ..limits }
-}
-
-/// The certificate or token file, and the line that says who we will be.
-fn identity(config: &Config, clock: &Clock) -> Result<Box<dyn AssertionSource>, StartFault> {
+/// The line that says who we will be, and for whom.
+fn tell_who_we_are(config: &Config, identity: &Identity) {
     let version = env!("CARGO_PKG_VERSION");
     let origin = config.destination.origin();
-    let mut summary: Vec<(&str, &dyn std::fmt::Display)> = vec![
+    let mut summary: Vec<(&str, &dyn log::Value)> = vec![
         ("version", &version),
         ("destination", &origin),
         ("base_path", &config.destination.base_path),
@@ -176,66 +182,20 @@ fn identity(config: &Config, clock: &Clock) -> Result<Box<dyn AssertionSource>, 
         ("client_id", &config.client_id),
         ("scope", &config.scope),
     ];
-    match &config.credential {
-        Credential::Certificate { path, algorithm, send_chain } => {
-            let source = CertificateSource::open(
-                path,
-                *algorithm,
-                *send_chain,
-                &config.client_id,
-                &config.token_url,
-                clock.clone(),
-            )
-            .map_err(StartFault::Identity)?;
-            let (thumbprint, expires) = {
-                let certificate = source.certificate();
-                (certificate.sha1_hex(), log::rfc3339(certificate.not_after_unix))
-            };
-            summary.extend::<[(&str, &dyn std::fmt::Display); 2]>([
-                ("certificate_sha1", &thumbprint),
-                ("certificate_expires", &expires),
-            ]);
-            log::info("auth-proxy starts", &summary);
-            Ok(Box::new(source))
-        }
-        Credential::FederatedTokenFile { path } => {
-            let file = path.display();
-            summary.push(("federated_token_file", &file));
-            log::info("auth-proxy starts", &summary);
-            Ok(Box::new(FederatedTokenFile::open(path).map_err(StartFault::Identity)?))
-        }
+    let (thumbprint, expires, file);
+    if let Some(current) = &identity.certificate {
+        let certificate = current.certificate();
+        (thumbprint, expires) = (certificate.sha1_hex(), log::rfc3339(certificate.not_after_unix));
+        summary.extend::<[(&str, &dyn log::Value); 2]>([
+            ("certificate_sha1", &thumbprint),
+            ("certificate_expires", &expires),
+        ]);
     }
-}
-
-fn listen(config: &Config) -> Result<Listener, StartFault> {
-    let (host, port) = (config.listen.host.as_str(), config.listen.port);
-    let failed = |error: io::Error| {
-        let problem = Problem::new(format!("cannot listen on HOST={host} PORT={port}: {error}"));
-        StartFault::Listen(match error.kind() {
-            ErrorKind::AddrInUse => {
-                problem.hint("another program has this port: choose another PORT, or 0 for a free one")
-            }
-            ErrorKind::PermissionDenied => {
-                problem.hint("ports below 1024 need a privilege: choose a higher PORT")
-            }
-            ErrorKind::AddrNotAvailable => {
-                problem.hint("HOST must be an address of this machine, 0.0.0.0 or ::")
-            }
-            _ => problem.hint("HOST is an IPv4 address, an IPv6 address or a name of this machine"),
-        })
-    };
-    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(failed)?.collect();
-    let listener = Listener::bind(&addresses).map_err(failed)?;
-    if !addresses.iter().all(|address| address.ip().is_loopback()) && config.proxy_api_key.is_none() {
-        log::warn(
-            "anyone who reaches this port can call the destination with our token",
-            &[(
-                "hint",
-                &"set HOST=127.0.0.1 when the application shares this host or pod, or set PROXY_API_KEY",
-            )],
-        );
+    if let Credential::FederatedTokenFile { path } = &config.credential {
+        file = path.display();
+        summary.push(("federated_token_file", &file));
     }
-    Ok(listener)
+    log::info("auth-proxy starts", &summary);
 }
 
 /// SIGTERM and SIGINT as bytes to read. As PID 1 we would not even get them without handlers.
@@ -247,8 +207,9 @@ fn signals() -> io::Result<UnixStream> {
 }
 
 /// A panic is a line in the log: where, not what, for the what may hold a request.
-fn report_panics() {
-    std::panic::set_hook(Box::new(|panic| {
+fn report_panics(metrics: Arc<Metrics>) {
+    std::panic::set_hook(Box::new(move |panic| {
+        metrics.panics.add(1);
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
         log::error(

@@ -1,60 +1,135 @@
-//! Commands that look at a proxy from outside.
+//! Commands that answer questions: would it work (`check`), does it work (`healthcheck`), does it work yet (`wait`).
+//!
+//! `check` takes the steps of a start, with the functions of a start, one after another:
+//!
+//! ```text
+//! settings -> certificate -> authority -> sign-in -> destination
+//! ```
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+mod answers;
+mod claims;
+mod running;
+mod show;
+mod steps;
 
+pub use running::{healthcheck, wait};
+use serde_json::Value;
+pub use show::{json, text};
+
+use crate::clock::Clock;
 use crate::report::Problem;
 
-/// A health check answers from memory; slower than this is not healthy.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// A step, and what its failure is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The environment, and the files it names for TLS.
+    Settings,
+    /// Certificate and key, or the token file.
+    Certificate,
+    /// The way to Entra ID.
+    Authority,
+    /// One token.
+    SignIn,
+    /// The way to the destination, and what it answers to the token.
+    Destination,
+}
 
-/// Asks the proxy that runs in the same container, with the same environment, for its `/health`.
-///
-/// # Errors
-///
-/// It does not answer, or says that it is not ready, and why.
-pub fn healthcheck(lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), Problem> {
-    let setting = |name, default: &str| {
-        lookup(name)
-            .map(|v| v.trim().to_owned())
-            .filter(|v| !v.is_empty())
-            .unwrap_or_else(|| default.to_owned())
+impl Kind {
+    /// As it is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::Certificate => "certificate",
+            Self::Authority => "authority",
+            Self::SignIn => "sign-in",
+            Self::Destination => "destination",
+        }
+    }
+}
+
+/// What was found, by name. Nothing in it is secret.
+pub type Details = Vec<(&'static str, Value)>;
+
+/// How a step went.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It works.
+    Ok(Details),
+    /// It does not; never empty.
+    Failed(Vec<Problem>),
+    /// It could not be tried, and why.
+    Skipped(&'static str),
+}
+
+/// A step that is over.
+#[derive(Debug)]
+pub struct Step {
+    /// Which.
+    pub kind: Kind,
+    /// How it went.
+    pub outcome: Outcome,
+}
+
+/// Takes every step that can be taken, and tells each when it is over.
+pub fn run(lookup: &dyn Fn(&str) -> Option<String>, tell: &mut dyn FnMut(&Step)) -> Vec<Step> {
+    let clock = Clock::system();
+    let mut walk = Walk { steps: Vec::new(), tell };
+    let Some((config, upstream)) = walk.step(Kind::Settings, steps::settings(lookup)) else {
+        for kind in [Kind::Certificate, Kind::Authority, Kind::SignIn, Kind::Destination] {
+            walk.skip::<()>(kind, "the settings are wrong");
+        }
+        return walk.steps;
     };
-    let (host, port) = (setting("HOST", "0.0.0.0"), setting("PORT", "8080"));
-    let address = format!("{host}:{port}");
-    let failed =
-        |cause: &dyn std::fmt::Display| Problem::new(format!("no answer from {address}/health: {cause}"));
-
-    let port: u16 = port.parse().map_err(|_| failed(&"PORT is not a port"))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let mut addresses = (host, port).to_socket_addrs().map_err(|error| failed(&error))?;
-    let address = addresses.next().map(reachable).ok_or_else(|| failed(&"HOST has no address"))?;
-    let answer = ask(address).map_err(|error| failed(&error))?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    if head.split(' ').nth(1) == Some("200") {
-        return Ok(());
+    let identity = walk.step(Kind::Certificate, steps::certificate(&config, &clock));
+    let authority = walk.step(Kind::Authority, steps::authority(&config, &upstream, &clock));
+    let grant = match (identity, authority) {
+        (Some(identity), Some(())) => {
+            walk.step(Kind::SignIn, steps::sign_in(&config, &upstream, &clock, identity))
+        }
+        (None, _) => walk.skip(Kind::SignIn, "there is nothing to sign in with"),
+        (_, None) => walk.skip(Kind::SignIn, "the authority cannot be reached"),
+    };
+    match grant {
+        Some(grant) => {
+            walk.step(Kind::Destination, steps::destination(&config, &upstream, &grant));
+        }
+        None => {
+            walk.skip::<()>(Kind::Destination, "there is no token to ask it with");
+        }
     }
-    Err(Problem::new(format!("not ready: {}", body.trim())))
+    walk.steps
 }
 
-/// Listening everywhere includes here.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
+/// The first step that failed.
+pub fn failed(steps: &[Step]) -> Option<Kind> {
+    steps.iter().find(|step| matches!(step.outcome, Outcome::Failed(_))).map(|step| step.kind)
 }
 
-fn ask(address: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.take(64 * 1024).read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+struct Walk<'a> {
+    steps: Vec<Step>,
+    tell: &'a mut dyn FnMut(&Step),
+}
+
+impl Walk<'_> {
+    /// Notes how a step went; what it gave, if it went well.
+    fn step<T>(&mut self, kind: Kind, result: Result<(T, Details), Vec<Problem>>) -> Option<T> {
+        let (gave, outcome) = match result {
+            Ok((gave, details)) => (Some(gave), Outcome::Ok(details)),
+            Err(problems) => (None, Outcome::Failed(problems)),
+        };
+        self.note(kind, outcome);
+        gave
+    }
+
+    /// Notes that a step could not be taken; it gives nothing.
+    fn skip<T>(&mut self, kind: Kind, why: &'static str) -> Option<T> {
+        self.note(kind, Outcome::Skipped(why));
+        None
+    }
+
+    fn note(&mut self, kind: Kind, outcome: Outcome) {
+        let step = Step { kind, outcome };
+        (self.tell)(&step);
+        self.steps.push(step);
+    }
 }

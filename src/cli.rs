@@ -6,10 +6,11 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::app::{App, Ending, StartFault};
-use crate::check;
-use crate::config::{Config, SETTINGS};
+use crate::check::{self, Kind};
+use crate::config::{self, Config, SETTINGS};
 use crate::log;
 use crate::report::Problem;
+use crate::version;
 
 /// What the exit codes mean; the README repeats it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub enum Exit {
     Identity = 3,
     /// The address cannot be listened on.
     Listen = 4,
+    /// `check`: signing in failed.
+    SignIn = 5,
+    /// `check`: the destination cannot be reached, or refuses.
+    Destination = 6,
 }
 
 impl From<Exit> for ExitCode {
@@ -37,13 +42,18 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<String> = arguments.map(|a| a.to_string_lossy().into_owned()).collect();
     let exit = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] | ["run"] => serve(),
+        ["check"] => examine(Form::Text),
+        ["check", "--json"] => examine(Form::Json),
         ["healthcheck"] => report(check::healthcheck(&environment)),
+        ["wait"] => wait(WAIT),
+        ["wait", "--max", most] => wait(most),
+        ["wait", option] if option.starts_with("--max=") => wait(&option["--max=".len()..]),
         ["--help" | "-h" | "help"] => {
             print!("{}", help());
             Exit::Done
         }
         ["--version" | "-V" | "version"] => {
-            println!("auth-proxy {}", env!("CARGO_PKG_VERSION"));
+            println!("auth-proxy {}", version::describe());
             Exit::Done
         }
         _ => {
@@ -74,8 +84,10 @@ auth-proxy signs in to Microsoft Entra ID with a certificate and adds the bearer
 for Azure OpenAI. Point the application at it instead of at Azure; any API key will do there.
 
 Usage:
-  auth-proxy               run until SIGTERM or SIGINT
-  auth-proxy healthcheck   ask the running proxy's /health; exit code 0 when it is ready
+  auth-proxy                    run until SIGTERM or SIGINT
+  auth-proxy check [--json]     try every step of a start, one token and one request included, and say what is wrong
+  auth-proxy healthcheck        ask the running proxy's /health; exit code 0 when it is ready
+  auth-proxy wait [--max 30s]   ask until it is ready, for so long at most
   auth-proxy --help
   auth-proxy --version
 
@@ -85,9 +97,53 @@ Exit codes:
   2  settings or arguments are wrong
   3  certificate or key cannot be used
   4  the address cannot be listened on
+  5  check: signing in failed
+  6  check: the destination cannot be reached, or refuses
 
 Settings (environment; an empty value means unset):
 ";
+
+/// How long `wait` waits unless told.
+const WAIT: &str = "30s";
+
+/// How `check` tells what it found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Each step as soon as it is over.
+    Text,
+    /// One object in the end.
+    Json,
+}
+
+fn examine(form: Form) -> Exit {
+    let steps = check::run(&environment, &mut |step| {
+        if form == Form::Text {
+            print!("{}", check::text(step));
+        }
+    });
+    let exit = match check::failed(&steps) {
+        None => Exit::Done,
+        Some(Kind::Settings) => Exit::Usage,
+        Some(Kind::Certificate) => Exit::Identity,
+        Some(Kind::Authority | Kind::SignIn) => Exit::SignIn,
+        Some(Kind::Destination) => Exit::Destination,
+    };
+    if form == Form::Json {
+        print!("{}", check::json(&steps, exit as u8));
+    }
+    exit
+}
+
+fn wait(most: &str) -> Exit {
+    match config::duration(most) {
+        Ok(most) => report(check::wait(&environment, most)),
+        Err(mut problem) => {
+            problem.message = format!("--max {}", problem.message);
+            complain(&problem);
+            Exit::Usage
+        }
+    }
+}
 
 fn serve() -> Exit {
     let config = match Config::from_lookup(&environment) {

@@ -45,6 +45,8 @@ pub struct Config {
     pub proxy_api_key: Option<Secret<String>>,
     /// `ADMIN_PORT`.
     pub admin_port: Option<u16>,
+    /// `ADMIN_HOST`, else `HOST`.
+    pub admin_host: String,
     /// `SSL_CERT_FILE`: a PEM bundle used instead of the built-in roots.
     pub ca_file: Option<PathBuf>,
     /// `HTTPS_PROXY` and `NO_PROXY`.
@@ -104,6 +106,15 @@ pub enum LogLevel {
     Info,
     /// Decisions and header names.
     Debug,
+}
+
+/// A length of time as the settings write it: `30s`, `500ms`, `2m`, or seconds without a unit.
+///
+/// # Errors
+///
+/// It is none; the message begins with a verb.
+pub fn duration(text: &str) -> Result<Duration, Problem> {
+    value::grace(text)
 }
 
 impl LogLevel {

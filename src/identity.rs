@@ -12,6 +12,7 @@ mod federated;
 mod file;
 mod file_faults;
 mod keypair;
+mod open;
 mod pem;
 mod source;
 
@@ -21,7 +22,8 @@ mod pems;
 
 pub use certificate::Certificate;
 pub use federated::FederatedTokenFile;
-pub use keypair::{KeyPair, load};
+pub use keypair::{KeyPair, from_pem, load};
+pub use open::Identity;
 pub use source::{CertificateSource, CurrentCertificate};
 
 use crate::report::Problem;

@@ -34,3 +34,4 @@ pub mod server;
 pub mod sys;
 pub mod token;
 pub mod upstream;
+pub mod version;

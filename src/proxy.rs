@@ -2,10 +2,12 @@
 
 mod access;
 mod caller;
+mod decisions;
 mod failure;
 mod forward;
 pub mod headers;
 mod outgoing;
+mod record;
 mod relay;
 pub mod target;
 mod tunnel;

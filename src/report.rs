@@ -39,6 +39,14 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// The beginning of what somebody else said, on one line, without words so long that they could be a token or an
+/// assertion sent back to us.
+pub fn excerpt(said: &str) -> String {
+    let words = said.split_whitespace();
+    let words = words.map(|word| if word.len() > 80 { "[long word withheld]" } else { word });
+    words.collect::<Vec<_>>().join(" ").chars().take(400).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

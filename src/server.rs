@@ -4,15 +4,16 @@
 //! [`Head`] and [`Exchange`] are the seam: all that the rest of the program sees of a server. Ours is the default;
 //! `tiny_http.rs` offers the same over the crate of that name.
 
-mod body;
+pub mod body;
 mod connection;
-mod head;
-mod input;
+pub mod head;
+pub mod input;
 mod listener;
 mod overflow;
 mod pool;
 mod refusal;
 mod respond;
+mod serving;
 mod stop;
 #[cfg(feature = "tiny_http")]
 pub mod tiny_http;
@@ -136,6 +137,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// Answers one request of a connection too many, at once and from memory: nothing here may wait.
     fn turn_away(&self, head: Head, exchange: &mut dyn Exchange);
+
+    /// Learns that the server itself has refused a connection's request, which could not be understood.
+    fn refused(&self, _refusal: &Refusal) {}
 }
 
 /// Bounds on everything that a client controls.

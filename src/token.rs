@@ -8,12 +8,12 @@
 //!
 //! One writer, the refresher; `schedule` decides when it acts and is pure.
 
-mod answer;
+pub mod answer;
 mod bearer;
 mod entra;
 mod error;
 mod form;
-mod http_date;
+pub mod http_date;
 mod random;
 mod refresher;
 mod remedies;

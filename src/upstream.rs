@@ -2,12 +2,13 @@
 //! ureq. Everything that ureq would do by itself (redirects, decompression, proxies, headers) is off.
 
 mod agent;
-mod answer;
+pub mod answer;
 mod buffers;
 mod call;
 mod connector;
 mod dial;
 mod fault;
+pub mod probe;
 mod resolver;
 mod roots;
 mod transport;

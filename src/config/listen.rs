@@ -18,6 +18,17 @@ pub struct Listen {
 }
 
 impl Listen {
+    /// `HOST` and `PORT` alone, for those who only want to find the proxy.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them.
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        let mut env = Env::new(lookup);
+        let listen = Self::read(&mut env);
+        env.finish().map(|_| listen)
+    }
+
     pub(super) fn read(env: &mut Env<'_>) -> Self {
         Self { host: env.or("HOST", String::from("0.0.0.0"), host), port: env.or("PORT", 8080, value::port) }
     }
@@ -43,6 +54,11 @@ pub(super) fn admin_port(env: &mut Env<'_>, listen: &Listen) -> Option<u16> {
             .hint("choose another one, or 0 for a free one")),
         port => Ok(port),
     })
+}
+
+/// `ADMIN_HOST`: a proxy on the loopback of a pod is still asked from the node.
+pub(super) fn admin_host(env: &mut Env<'_>, listen: &Listen) -> String {
+    env.or("ADMIN_HOST", listen.host.clone(), host)
 }
 
 fn host(value: &str) -> Parsed<String> {

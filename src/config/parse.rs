@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::entra::{self, Authority};
 use super::env::Env;
-use super::listen::admin_port;
+use super::listen::{admin_host, admin_port};
 use super::value::{self, Parsed};
 use super::{Config, Destination, Egress, Listen, LogFormat, LogLevel};
 use crate::report::Problem;
@@ -40,6 +40,7 @@ pub(super) fn config(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Config, 
 
     let listen = Listen::read(&mut env);
     let admin_port = admin_port(&mut env, &listen);
+    let admin_host = admin_host(&mut env, &listen);
     let proxy_api_key = proxy_api_key(&mut env);
     let ca_file = env.optional("SSL_CERT_FILE", value::path);
     let egress = Egress::read(&mut env);
@@ -78,6 +79,7 @@ pub(super) fn config(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Config, 
         listen,
         proxy_api_key,
         admin_port,
+        admin_host,
         ca_file,
         egress,
         log_level,

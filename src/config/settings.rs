@@ -64,6 +64,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("HOST", "0.0.0.0", "where to listen: IPv4, IPv6 or a name"),
     setting("PORT", "8080", "where to listen; 0 takes a free port and logs it"),
     setting("ADMIN_PORT", "unset", "a second port for /livez, /readyz, /startupz and /metrics"),
+    setting(
+        "ADMIN_HOST",
+        "as HOST",
+        "where ADMIN_PORT listens: probes and metrics come from outside the pod",
+    ),
     setting("PROXY_API_KEY", "unset", "a key that callers must present; 16 characters or more"),
     setting("SSL_CERT_FILE", "unset", "PEM bundle of roots instead of the built-in Mozilla ones"),
     setting("HTTPS_PROXY", "unset", "way out: http://[user:password@]host[:port], port 80 unless given"),

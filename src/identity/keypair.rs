@@ -47,7 +47,11 @@ pub fn load(path: &Path, now_unix: u64) -> Result<(KeyPair, Vec<Problem>), Probl
 }
 
 /// The same from the file's bytes; `path` is for the messages.
-pub(super) fn from_pem(bytes: &[u8], path: &Path, now: u64) -> Result<(KeyPair, Vec<Problem>), Problem> {
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn from_pem(bytes: &[u8], path: &Path, now: u64) -> Result<(KeyPair, Vec<Problem>), Problem> {
     match parse(bytes, now) {
         Ok((pair, notes)) => Ok((pair, notes.into_iter().map(|note| note.at(path)).collect())),
         Err(fault) => Err(fault.at(path)),

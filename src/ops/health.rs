@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 
 use crate::server::{Exchange, Refusal, send_whole};
-use crate::token::{RefresherState, TokenStore, Unavailable};
+use crate::token::{RefresherState, Status, TokenStore};
 
 /// Where it is asked.
 pub const PATH: &str = "/health";
@@ -14,22 +14,30 @@ pub const PATH: &str = "/health";
 /// not change it, and the destination is not asked: a busy sidecar must not be restarted.
 pub fn answer(tokens: &TokenStore, exchange: &mut dyn Exchange) {
     let status = tokens.status();
-    let mut headers = Refusal::json_headers();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    match status.unavailable {
-        None if status.ready() => {
-            send_whole(exchange, StatusCode::OK, &headers, br#"{"status":"ok"}"#);
-        }
-        unavailable => unhealthy(unavailable, status.refresher, headers, exchange),
-    }
+    if status.ready() { say_ok(exchange) } else { say_why_not(status, exchange) }
 }
 
-fn unhealthy(
-    unavailable: Option<Unavailable>,
-    refresher: RefresherState,
-    mut headers: HeaderMap,
-    exchange: &mut dyn Exchange,
-) {
+/// 200 once there was a token, for good; until then 503 and why.
+pub fn answer_started(tokens: &TokenStore, exchange: &mut dyn Exchange) {
+    let status = tokens.status();
+    // A count that only grows is a latch that cannot be taken back.
+    if status.successes > 0 { say_ok(exchange) } else { say_why_not(status, exchange) }
+}
+
+/// 200 `{"status":"ok"}`.
+pub fn say_ok(exchange: &mut dyn Exchange) {
+    send_whole(exchange, StatusCode::OK, &headers(), br#"{"status":"ok"}"#);
+}
+
+fn headers() -> HeaderMap {
+    let mut headers = Refusal::json_headers();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers
+}
+
+fn say_why_not(status: Status, exchange: &mut dyn Exchange) {
+    let Status { unavailable, refresher, .. } = status;
+    let mut headers = headers();
     let mut body = Map::new();
     body.insert("status".into(), "unavailable".into());
     let reason = match (&unavailable, refresher) {

@@ -2,11 +2,22 @@
 
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::record::Record;
 use super::relay::{Cut, Relayed};
 use super::tunnel::Tunnelled;
-use crate::log;
+use crate::config::LogLevel;
+use crate::log::{self, Column, Millis, Value};
+
+/// By these Azure's support finds a request.
+const IDS: [(&str, &str); 3] = [
+    ("apim-request-id", "apim_request_id"),
+    ("x-request-id", "x_request_id"),
+    ("x-ms-request-id", "x_ms_request_id"),
+];
+/// Theirs have 36 characters.
+const LONGEST_ID: usize = 128;
 
 /// What became of a request, for the access log.
 pub(super) enum Outcome {
@@ -20,40 +31,65 @@ pub(super) enum Outcome {
     ClientGone,
 }
 
-/// Writes the line.
-pub(super) fn log(method: &Method, path: &str, outcome: &Outcome, took: Duration) {
-    let ms = format!("{:.1}", took.as_secs_f64() * 1000.0);
-    let request: [(&str, &dyn std::fmt::Display); 2] = [("method", method), ("path", &path)];
-    let mut fields = request.to_vec();
-    let (status, bytes, cut, to_destination);
-    match outcome {
-        Outcome::Relayed(code, relayed) => {
-            status = code.as_u16();
-            fields.push(("status", &status));
-            fields.push(("bytes", &relayed.bytes));
-            if let Some(why) = &relayed.cut {
-                cut = match why {
-                    Cut::Destination(error) => format!("destination: {error}"),
-                    Cut::Client(error) => format!("client: {error}"),
-                };
-                fields.push(("cut", &cut));
-            }
+/// The destination's names for a request. Empty when nobody will read them.
+#[derive(Debug, Default)]
+pub(super) struct Ids([Option<HeaderValue>; IDS.len()]);
+
+impl Ids {
+    pub(super) fn of(answer: &HeaderMap) -> Self {
+        if !log::enabled(LogLevel::Info) {
+            return Self::default();
         }
-        Outcome::Tunnelled(carried) => {
-            status = 101;
-            (to_destination, bytes) = (carried.to_destination, carried.to_client);
-            fields.extend::<[(&str, &dyn std::fmt::Display); 3]>([
-                ("status", &status),
-                ("bytes_up", &to_destination),
-                ("bytes_down", &bytes),
-            ]);
-        }
-        Outcome::Own(code) => {
-            status = code.as_u16();
-            fields.push(("status", &status));
-        }
-        Outcome::ClientGone => fields.push(("status", &"client_gone")),
+        Self(IDS.map(|(field, _)| answer.get(field).filter(|id| id.len() <= LONGEST_ID).cloned()))
     }
-    fields.push(("ms", &ms));
+
+    fn shown(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let ids = IDS.iter().zip(&self.0);
+        ids.filter_map(|((_, name), id)| Some((*name, id.as_ref()?.to_str().ok()?)))
+    }
+}
+
+/// Writes the line.
+pub(super) fn log(record: &Record<'_>, outcome: &Outcome, took: Duration) {
+    if !log::enabled(LogLevel::Info) {
+        return;
+    }
+    let (status, bytes_up, bytes_down, cut) = match outcome {
+        Outcome::Relayed(status, relayed) => {
+            let cut = relayed.cut.as_ref().map(|why| match why {
+                Cut::Destination(error) => format!("destination: {error}"),
+                Cut::Client(error) => format!("client: {error}"),
+            });
+            (Some(status.as_u16()), record.bytes_up, relayed.bytes, cut)
+        }
+        Outcome::Tunnelled(carried) => (Some(101), carried.to_destination, carried.to_client, None),
+        Outcome::Own(status) => (Some(status.as_u16()), record.bytes_up, 0, None),
+        Outcome::ClientGone => (None, record.bytes_up, 0, None),
+    };
+    let status: &dyn Value = match &status {
+        Some(status) => status,
+        None => &"client_gone",
+    };
+    let (total, times) = (Millis(took), record.answered.map(|a| (Millis(a.first_byte), Millis(a.upstream))));
+    let ids: Vec<_> = record.ids.shown().collect();
+
+    let columns =
+        (Column(&record.method, 6), Column(status, 3), Column(&bytes_up, 7), Column(&bytes_down, 7));
+    let mut fields: Vec<(&str, &dyn Value)> = Vec::with_capacity(12);
+    fields.extend::<[(&str, &dyn Value); 5]>([
+        ("method", &columns.0),
+        ("status", &columns.1),
+        ("bytes_up", &columns.2),
+        ("bytes_down", &columns.3),
+        ("ms", &total),
+    ]);
+    if let Some((first_byte, upstream)) = &times {
+        fields.extend::<[(&str, &dyn Value); 2]>([("first_byte_ms", first_byte), ("upstream_ms", upstream)]);
+    }
+    fields.push(("path", &record.path));
+    if let Some(cut) = &cut {
+        fields.push(("cut", cut));
+    }
+    fields.extend(ids.iter().map(|(name, id)| (*name, id as &dyn Value)));
     log::info("request", &fields);
 }

@@ -10,6 +10,9 @@ use crate::server::Refusal;
 use crate::token::Unavailable;
 use crate::upstream::Fault;
 
+/// The kind of a request that we refuse without asking the destination.
+pub(super) const REFUSED: &str = "refused";
+
 /// A request that failed before an answer began.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -29,7 +32,7 @@ pub(super) enum Failure {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let cause = refusal.message.clone();
-        Self::Refused { refusal: Box::new(refusal), kind: "refused", cause, hint: None }
+        Self::Refused { refusal: Box::new(refusal), kind: REFUSED, cause, hint: None }
     }
 }
 

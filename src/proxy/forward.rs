@@ -2,21 +2,24 @@
 
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Response, StatusCode};
 use ureq::Body;
 
-use super::access::{self, Outcome};
+use super::access::Outcome;
+use super::decisions::{self, Arrived};
 use super::failure::{self, Failure};
 use super::outgoing::Outgoing;
+use super::record::Record;
 use super::upload::{Kept, Upload};
 use super::{caller, headers, relay, target, tunnel};
 use crate::config::Config;
 use crate::log;
 use crate::ops::health;
+use crate::ops::metrics::Metrics;
 use crate::server::{Exchange, Head, Length, Refusal, Service};
-use crate::token::TokenStore;
+use crate::token::{Token, TokenStore};
 use crate::upstream::{Call, Scope, Upstream};
 
 /// How long a request waits for a token that is on its way.
@@ -29,16 +32,27 @@ pub struct Proxy {
     config: Arc<Config>,
     upstream: Upstream,
     tokens: Arc<TokenStore>,
+    metrics: Arc<Metrics>,
 }
 
 impl Proxy {
     /// A proxy to the destination that `config` names.
-    pub fn new(config: Arc<Config>, upstream: Upstream, tokens: Arc<TokenStore>) -> Self {
-        Self { config, upstream, tokens }
+    pub fn new(
+        config: Arc<Config>,
+        upstream: Upstream,
+        tokens: Arc<TokenStore>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { config, upstream, tokens, metrics }
     }
 
     /// Answers a request that is for the destination.
-    fn forward(&self, head: Head, exchange: &mut dyn Exchange) -> Result<Outcome, Failure> {
+    fn forward(
+        &self,
+        head: Head,
+        exchange: &mut dyn Exchange,
+        record: &mut Record<'_>,
+    ) -> Result<Outcome, Failure> {
         if let Some(key) = &self.config.proxy_api_key {
             caller::check(key.expose(), &head)?;
         }
@@ -49,20 +63,30 @@ impl Proxy {
                 Refusal::request(StatusCode::NOT_IMPLEMENTED, "websocket_not_supported", message).into()
             );
         }
+        let arrived = Arrived::look(&head);
         let request = Outgoing::new(&self.config, head, websocket)?;
-        let mut token = self.tokens.obtain(TOKEN_WAIT).map_err(|u| failure::no_token(&u))?;
+        if let Some(arrived) = arrived {
+            arrived.tell(&request, &record.path);
+        }
+        let mut token = self.token(&record.path)?;
         let mut kept = Kept::new(request.length);
         let (mut retried, mut replayed, mut renewed) = (false, false, false);
         loop {
-            let scope =
-                Scope::enter(exchange.client(), request.size + token.bearer().len(), exchange.body_at_hand());
+            let held = exchange.body_at_hand();
+            let scope = Scope::enter(exchange.client(), request.size + token.bearer().len(), held);
             let call = scope.call();
             call.send_before(self.tokens.clock().clone(), token.usable_until());
             let mut upload = Upload::new(exchange, Rc::clone(call), &mut kept, request.length);
-            match request.send(&self.upstream, &token, &mut upload, retried) {
+            record.sending();
+            decisions::sending(&record.path, held);
+            let answer = request.send(&self.upstream, &token, &mut upload, retried);
+            record.bytes_up = kept.read();
+            match answer {
                 Err(error) if !renewed && failure::is_too_late(&error) && kept.can_resume() => {
                     renewed = true;
-                    token = self.tokens.obtain(TOKEN_WAIT).map_err(|u| failure::no_token(&u))?;
+                    self.metrics.repetitions.add("token_expired");
+                    decisions::again(&record.path, "connecting took until the token had expired");
+                    token = self.token(&record.path)?;
                 }
                 Err(error) => {
                     let again = failure::is_disconnect(&error)
@@ -73,6 +97,8 @@ impl Proxy {
                         return Err(failure::from_ureq(&error));
                     }
                     retried = true;
+                    self.metrics.repetitions.add("stale_connection");
+                    decisions::again(&record.path, "the idle connection was closed by the destination");
                 }
                 Ok(response) => {
                     // With no rights to the model a 401 comes, too: a new token is asked for within limits.
@@ -83,12 +109,35 @@ impl Proxy {
                         && let Some(newer) = self.tokens.newer_than(&token, NEWER_TOKEN_WAIT)
                     {
                         token = newer;
+                        self.metrics.repetitions.add("token_rejected");
+                        decisions::again(&record.path, "401, and there is a newer token");
                         continue;
                     }
                     drop(kept);
+                    record.answered(response.headers());
+                    decisions::answered(&record.path, response.status(), response.headers());
                     return self.pass_on(&request, response, call, exchange);
                 }
             }
+        }
+    }
+
+    /// The token, if need be after waiting for it.
+    fn token(&self, path: &str) -> Result<Arc<Token>, Failure> {
+        if let Some(token) = self.tokens.usable() {
+            return Ok(token);
+        }
+        decisions::waiting(path);
+        self.tokens.obtain(TOKEN_WAIT).map_err(|unavailable| failure::no_token(&unavailable).into())
+    }
+
+    /// Counts a request that the destination has not answered.
+    fn count_failure(&self, refusal: &Refusal, kind: &'static str) {
+        match (refusal.kind, kind) {
+            // Its code is an AADSTS number, of which there are too many.
+            ("authentication_error", _) => self.metrics.refusals.add("token_unavailable"),
+            (_, failure::REFUSED) => self.metrics.refusals.add(&refusal.code),
+            _ => self.metrics.upstream_errors.add(kind),
         }
     }
 
@@ -113,12 +162,14 @@ impl Proxy {
             if !request.websocket {
                 return Err(failure::bad_answer("it switched protocols without being asked".into()));
             }
+            let _open = self.metrics.websockets.hold();
             return open_tunnel(parts.headers, call, exchange);
         }
         let Some(length) = relay::length(&request.method, &parts) else {
             return Err(failure::bad_answer("its Transfer-Encoding is not chunked alone".into()));
         };
         let status = parts.status;
+        let _open = (length == Length::Unknown).then(|| self.metrics.streams.hold());
         let relayed = relay::relay(parts, body.into_reader(), length, call, exchange);
         Ok(Outcome::Relayed(status, relayed))
     }
@@ -130,9 +181,8 @@ impl Service for Proxy {
             health::answer(&self.tokens, exchange);
             return;
         }
-        let started = Instant::now();
-        let (method, path) = (head.method.clone(), head.path().to_owned());
-        let outcome = match self.forward(head, exchange) {
+        let mut record = Record::begin(&head, &self.metrics);
+        let outcome = match self.forward(head, exchange, &mut record) {
             Ok(outcome) => outcome,
             Err(Failure::ClientGone) => Outcome::ClientGone,
             Err(Failure::Refused { refusal, kind, cause, hint }) => {
@@ -140,8 +190,8 @@ impl Service for Proxy {
                 log::warn(
                     "request failed",
                     &[
-                        ("method", &method),
-                        ("path", &path),
+                        ("method", &record.method),
+                        ("path", &record.path),
                         ("status", &refusal.status.as_u16()),
                         ("destination", &self.config.destination.authority),
                         ("kind", &kind),
@@ -149,19 +199,31 @@ impl Service for Proxy {
                         ("hint", &hint),
                     ],
                 );
+                self.count_failure(&refusal, kind);
                 refusal.send(exchange);
                 Outcome::Own(refusal.status)
             }
         };
-        access::log(&method, &path, &outcome, started.elapsed());
+        record.end(&outcome);
     }
 
     fn turn_away(&self, head: Head, exchange: &mut dyn Exchange) {
         if head.path() == health::PATH {
             health::answer(&self.tokens, exchange);
         } else {
-            Refusal::overloaded().send(exchange);
+            let refusal = Refusal::overloaded();
+            self.refused(&refusal);
+            refusal.send(exchange);
         }
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        self.metrics.refusals.add(&refusal.code);
+        let status = refusal.status.as_u16();
+        log::info(
+            "request refused",
+            &[("status", &status), ("code", &refusal.code), ("why", &refusal.message)],
+        );
     }
 }
 

@@ -18,7 +18,7 @@ use crate::upstream::Upstream;
 pub(super) struct Outgoing {
     pub(super) method: Method,
     uri: Uri,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     pub(super) length: Length,
     /// It asks for a WebSocket.
     pub(super) websocket: bool,

@@ -10,7 +10,7 @@ use http::{Method, StatusCode, Version};
 use super::headers;
 use crate::scratch;
 use crate::server::{Exchange, Length};
-use crate::upstream::Call;
+use crate::upstream::{Call, Fault};
 
 /// How an answer went.
 #[derive(Debug)]
@@ -106,6 +106,10 @@ fn copy(body: &mut impl Read, exchange: &mut dyn Exchange, bytes: &mut u64) -> R
                 Ok(()) => *bytes += n as u64,
                 Err(error) => break Err(Cut::Client(error)),
             },
+            // While it waits for the destination it watches the client, too.
+            Err(error) if matches!(Fault::inside_io(&error), Some(Fault::ClientGone)) => {
+                break Err(Cut::Client(error));
+            }
             Err(error) => break Err(Cut::Destination(error)),
         }
     };

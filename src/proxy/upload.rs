@@ -12,7 +12,7 @@ use crate::upstream::{Ahead, Call, Fault};
 
 /// The largest body that is kept for a second sending.
 const KEEP: usize = 64 * 1024;
-/// A refused body of unknown end, or one larger than this, is not counted to its end for ureq's sake.
+/// A refused body larger than this, which nobody sends, is not counted to its end for ureq's sake.
 const MAX_SKIP: u64 = 1 << 40;
 
 /// A request body, sent once or, while all of it is kept, again.
@@ -22,13 +22,15 @@ pub(super) struct Kept {
     whole: bool,
     /// More was read than is kept.
     overflowed: bool,
+    /// Bytes that were read, kept or not.
+    read: u64,
 }
 
 impl Kept {
     pub(super) fn new(length: Length) -> Self {
         let empty = matches!(length, Length::Empty | Length::Known(0));
         let too_large = matches!(length, Length::Known(n) if n > KEEP as u64);
-        Self { bytes: Vec::new(), whole: empty, overflowed: too_large }
+        Self { bytes: Vec::new(), whole: empty, overflowed: too_large, read: 0 }
     }
 
     /// What was read so far can be sent again.
@@ -41,7 +43,13 @@ impl Kept {
         self.whole && !self.overflowed
     }
 
+    /// Bytes that were read from the client.
+    pub(super) fn read(&self) -> u64 {
+        self.read
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
+        self.read += bytes.len() as u64;
         if self.overflowed || self.bytes.len() + bytes.len() > KEEP {
             self.overflowed = true;
             self.bytes = Vec::new();
@@ -111,7 +119,9 @@ impl<'a> Upload<'a> {
     fn skip(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.owed {
             None => Ok(0),
-            Some(left) if *left > MAX_SKIP => Err(io::ErrorKind::FileTooLarge.into()),
+            Some(left) if *left > MAX_SKIP => {
+                Err(Fault::RequestBody(io::ErrorKind::FileTooLarge.into()).into())
+            }
             Some(left) => {
                 let n = buffer.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= n as u64;

@@ -4,14 +4,14 @@ use std::io;
 use std::time::Instant;
 
 use super::Length;
-use super::input::Input;
+use super::input::{Input, Source};
 
 /// A chunk-size line: the size, and an extension that nobody reads.
 const MAX_CHUNK_LINE: usize = 1024;
 
 /// Where in its body a request is.
 #[derive(Debug)]
-pub(super) struct Body {
+pub struct Body {
     state: State,
     /// Bytes that trailers and chunk extensions may still take.
     overhead: usize,
@@ -35,7 +35,8 @@ enum State {
 }
 
 impl Body {
-    pub(super) fn new(length: Length, overhead: usize) -> Self {
+    /// The body of a request with this length; `overhead` bounds the bytes of its trailers and chunk extensions.
+    pub fn new(length: Length, overhead: usize) -> Self {
         let state = match length {
             Length::Empty | Length::Known(0) => State::Done,
             Length::Known(n) => State::Counted(n),
@@ -45,7 +46,7 @@ impl Body {
     }
 
     /// The whole body was read.
-    pub(super) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
@@ -99,9 +100,9 @@ impl Body {
     /// # Errors
     ///
     /// `UnexpectedEof`, `InvalidData`, `TimedOut`, or the socket's; then it is broken for good.
-    pub(super) fn read(
+    pub fn read<S: Source>(
         &mut self,
-        input: &mut Input,
+        input: &mut Input<S>,
         into: &mut [u8],
         deadline: Instant,
     ) -> io::Result<usize> {
@@ -112,7 +113,12 @@ impl Body {
         read
     }
 
-    fn step(&mut self, input: &mut Input, into: &mut [u8], deadline: Instant) -> io::Result<usize> {
+    fn step<S: Source>(
+        &mut self,
+        input: &mut Input<S>,
+        into: &mut [u8],
+        deadline: Instant,
+    ) -> io::Result<usize> {
         if into.is_empty() {
             return Ok(0);
         }
@@ -161,7 +167,7 @@ impl Body {
     }
 
     /// One line without its CR LF.
-    fn line(&self, input: &mut Input, max: usize, deadline: Instant) -> io::Result<Vec<u8>> {
+    fn line<S: Source>(&self, input: &mut Input<S>, max: usize, deadline: Instant) -> io::Result<Vec<u8>> {
         let mut seen = 0;
         loop {
             let bytes = input.bytes();
@@ -194,7 +200,7 @@ fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Reads at most `left` bytes and at least one.
-fn take(input: &mut Input, into: &mut [u8], left: u64, deadline: Instant) -> io::Result<u64> {
+fn take<S: Source>(input: &mut Input<S>, into: &mut [u8], left: u64, deadline: Instant) -> io::Result<u64> {
     let most = into.len().min(to_usize(left));
     let n = if input.bytes().is_empty() {
         input.read_direct(&mut into[..most], deadline)?

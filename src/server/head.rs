@@ -18,7 +18,7 @@ const MAX_FIELDS: usize = 128;
 /// # Errors
 ///
 /// 400 for a bare CR or LF (RFC 9112 section 2.2 lets a recipient take LF alone; readers that do not are fooled).
-pub(super) fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
+pub fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
     // Three bytes back: the end may straddle two reads.
     let mut at = seen.saturating_sub(3);
     while let Some(found) = memchr::memchr2(b'\r', b'\n', &bytes[at..]) {
@@ -43,7 +43,7 @@ pub(super) fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refus
 /// # Errors
 ///
 /// The refusal that the request deserves; the connection cannot be used after it.
-pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
+pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
     // Copied once, for all field values together.
     let shared = Bytes::copy_from_slice(bytes);
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];

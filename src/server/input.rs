@@ -8,26 +8,39 @@ use std::time::Instant;
 use crate::scratch::{self, STEP};
 use crate::sys::{self, Ready};
 
+/// Where the bytes come from: a client's socket, or a script in its place.
+pub trait Source {
+    /// Reads at least one byte, waiting for it; 0 when the client has ended its side.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` when `deadline` passed first, else the socket's.
+    fn read(&mut self, into: &mut [u8], deadline: Instant) -> io::Result<usize>;
+}
+
 /// Bytes received and not yet used, in front of a non-blocking socket.
 #[derive(Debug)]
-pub(super) struct Input {
-    stream: Arc<TcpStream>,
+pub struct Input<S = Arc<TcpStream>> {
+    source: S,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
 }
 
 impl Input {
-    pub(super) fn new(stream: Arc<TcpStream>) -> Self {
-        Self { stream, buffer: Vec::new(), start: 0, end: 0 }
-    }
-
     pub(super) fn stream(&self) -> &Arc<TcpStream> {
-        &self.stream
+        &self.source
+    }
+}
+
+impl<S: Source> Input<S> {
+    /// Nothing is at hand yet.
+    pub fn new(source: S) -> Self {
+        Self { source, buffer: Vec::new(), start: 0, end: 0 }
     }
 
     /// Bytes at hand.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
@@ -54,7 +67,7 @@ impl Input {
         } else if self.buffer.len() < self.end + STEP / 2 {
             self.buffer.resize(self.end + STEP, 0);
         }
-        let n = read(&self.stream, &mut self.buffer[self.end..], deadline)?;
+        let n = self.source.read(&mut self.buffer[self.end..], deadline)?;
         self.end += n;
         Ok(n)
     }
@@ -62,11 +75,11 @@ impl Input {
     /// Reads straight into `into`, past the buffer, which must be empty.
     pub(super) fn read_direct(&mut self, into: &mut [u8], deadline: Instant) -> io::Result<usize> {
         debug_assert!(self.bytes().is_empty(), "bytes at hand come first");
-        read(&self.stream, into, deadline)
+        self.source.read(into, deadline)
     }
 
     /// Takes all bytes at hand, and frees the buffer.
-    pub(super) fn take(&mut self) -> Vec<u8> {
+    pub fn take(&mut self) -> Vec<u8> {
         let bytes = self.bytes().to_vec();
         self.consume(bytes.len());
         self.release();
@@ -81,14 +94,18 @@ impl Input {
     }
 }
 
-fn read(mut stream: &TcpStream, into: &mut [u8], deadline: Instant) -> io::Result<usize> {
-    loop {
-        match stream.read(into) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                sys::wait_one(stream, Ready::READ, Some(deadline))?;
+/// A non-blocking socket.
+impl Source for Arc<TcpStream> {
+    fn read(&mut self, into: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        let mut stream: &TcpStream = self;
+        loop {
+            match stream.read(into) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    sys::wait_one(stream, Ready::READ, Some(deadline))?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            read => return read,
         }
     }
 }

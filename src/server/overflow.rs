@@ -8,9 +8,9 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::connection::Serving;
 use super::input::Input;
 use super::refusal::Refusal;
+use super::serving::Serving;
 use super::stop::Stop;
 use super::{Limits, Service, head};
 use crate::sys::{self, Ready};
@@ -134,11 +134,15 @@ impl Crowd {
                         let mut serving = Serving::new(&head, true, &mut member.input, limits, &self.stop);
                         self.service.turn_away(head, &mut serving);
                     }
-                    Err(refusal) => refusal.send(&mut Serving::last(&mut member.input, limits, &self.stop)),
+                    Err(refusal) => {
+                        self.service.refused(&refusal);
+                        refusal.send(&mut Serving::last(&mut member.input, limits, &self.stop));
+                    }
                 }
                 self.answered(member)
             }
             Err(refusal) => {
+                self.service.refused(&refusal);
                 refusal.send(&mut Serving::last(&mut member.input, &self.limits, &self.stop));
                 self.answered(member)
             }
@@ -153,6 +157,8 @@ impl Crowd {
 
     /// To one whose turn never came.
     fn refuse(&self, member: &mut Member) {
-        Refusal::overloaded().send(&mut Serving::last(&mut member.input, &self.limits, &self.stop));
+        let refusal = Refusal::overloaded();
+        self.service.refused(&refusal);
+        refusal.send(&mut Serving::last(&mut member.input, &self.limits, &self.stop));
     }
 }

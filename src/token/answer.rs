@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::error::{TokenError, classify};
 use super::{Grant, http_date, remedies};
+use crate::report::excerpt;
 
 /// However long a token is said to live: half a day later it is replaced all the same.
 const LONGEST_LIFE: f64 = 86_400.0;
@@ -21,12 +22,11 @@ const OUTSIDE_TIME_RANGE: u32 = 700_024;
 const NOT_ENTRA: &str = "see whether a proxy or a sign-in page answers in place of Entra ID";
 
 /// Reads an answer that arrived at `now`, in seconds since the Unix epoch.
-pub(super) fn read(
-    status: u16,
-    headers: &HeaderMap,
-    body: &[u8],
-    now: Duration,
-) -> Result<Grant, TokenError> {
+///
+/// # Errors
+///
+/// It grants no token: what it says instead.
+pub fn read(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> Result<Grant, TokenError> {
     if status != 200 {
         return Err(refusal(status, headers, body, now));
     }
@@ -96,7 +96,7 @@ fn refusal(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> Toke
         code,
         error: error.map(Into::into),
         hints: hints(error, code, date_skew),
-        detail: (!description.is_empty()).then(|| shortened(description)),
+        detail: (!description.is_empty()).then(|| excerpt(description)),
         trace_id: id("trace_id", "Trace ID:"),
         correlation_id: id("correlation_id", "Correlation ID:"),
         retry_after,
@@ -168,13 +168,6 @@ fn leading_id(text: &str) -> Option<String> {
 fn is_short_and_plain(error: &str) -> bool {
     (1..=64).contains(&error.len())
         && error.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte))
-}
-
-/// The description for the log: its beginning, without words that could be an assertion sent back to us.
-fn shortened(description: &str) -> String {
-    let words = description.split_whitespace();
-    let words = words.map(|word| if word.len() > 80 { "[long word withheld]" } else { word });
-    words.collect::<Vec<_>>().join(" ").chars().take(400).collect()
 }
 
 #[cfg(test)]

@@ -31,6 +31,11 @@ impl Grant {
         bearer.set_sensitive(true);
         Some(Self { bearer, expires_in, refresh_in })
     }
+
+    /// `Bearer …`, marked sensitive.
+    pub fn bearer(&self) -> &HeaderValue {
+        &self.bearer
+    }
 }
 
 impl fmt::Debug for Grant {

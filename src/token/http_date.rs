@@ -4,7 +4,7 @@ const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Seconds since the Unix epoch from an IMF-fixdate (RFC 9110 section 5.6.7), the one form that servers may send.
-pub(super) fn parse(text: &str) -> Option<i64> {
+pub fn parse(text: &str) -> Option<i64> {
     let parts: Vec<&str> = text.trim().split([' ', ':']).collect();
     let [_weekday, day, month, year, hour, minute, second, "GMT"] = parts[..] else {
         return None;

@@ -146,6 +146,7 @@ impl TokenStore {
         Status {
             unavailable: state.usable(now).is_none().then(|| state.unavailable(now)),
             expires_in: state.token.as_ref().map(|token| token.expires_in(now)),
+            age: state.token.as_ref().map(|token| token.age(now)),
             last_error: state.failure.clone(),
             successes: state.successes,
             failures: state.failures,

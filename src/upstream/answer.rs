@@ -50,7 +50,7 @@ enum State {
 
 /// The filter of one connection.
 #[derive(Debug)]
-pub(super) struct Filter(State);
+pub struct Filter(State);
 
 impl Default for Filter {
     fn default() -> Self {
@@ -65,18 +65,18 @@ impl Filter {
     }
 
     /// The answer's head is not whole yet.
-    pub(super) fn is_in_head(&self) -> bool {
+    pub fn is_in_head(&self) -> bool {
         self.0 == State::Head
     }
 
     /// The chunks make no sense from here on.
-    pub(super) fn is_broken(&self) -> bool {
+    pub fn is_broken(&self) -> bool {
         self.0 == State::Broken
     }
 
     /// Takes what ureq has not consumed, of which the last `new` bytes have just come, and says how many bytes of
     /// it are left after the filter, moved to its beginning.
-    pub(super) fn pass(&mut self, bytes: &mut [u8], new: usize) -> usize {
+    pub fn pass(&mut self, bytes: &mut [u8], new: usize) -> usize {
         let mut length = bytes.len();
         let mut from = length - new;
         if self.0 == State::Head {

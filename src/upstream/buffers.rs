@@ -7,6 +7,9 @@ use super::Call;
 use super::answer::Filter;
 use crate::scratch::{self, STEP};
 
+/// The same once the destination has refused the body and ureq only counts to its end, without a byte being moved.
+const SKIP: usize = 256 * 1024;
+
 /// Input and output of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Elastic {
@@ -140,7 +143,8 @@ impl Buffers for Elastic {
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
-        self.reserve(STEP);
+        let skipping = Call::current().is_some_and(|call| call.answered_early());
+        self.reserve(if skipping { SKIP } else { STEP });
         self.room();
         (&mut self.input[self.end..], &mut self.output[self.held..])
     }

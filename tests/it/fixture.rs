@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -59,6 +59,18 @@ impl Proxy {
         panic!("auth-proxy did not start: {problem}\n{}", lines.lock().unwrap().join("\n"));
     }
 
+    /// As [`Proxy::start_with`], for one whose log level keeps it from telling its address.
+    pub fn start_silent(sim: &Sim, variables: &[(&str, &str)]) -> Self {
+        // Another program may take the port in between; nobody here does.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let port = address.port().to_string();
+        let (child, lines, reader) = run(environment(sim, &[variables, &[("PORT", &port)]].concat()));
+        let proxy = Self { child, lines, reader: Some(reader), address };
+        wait_for("auth-proxy to listen", || TcpStream::connect(address).is_ok());
+        proxy.wait_healthy();
+        proxy
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -66,6 +78,17 @@ impl Proxy {
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Where it listens on `ADMIN_PORT`.
+    pub fn admin_address(&self) -> SocketAddr {
+        let line = self.wait_log("listening for administration");
+        line.rsplit_once("address=").unwrap().1.parse().unwrap()
+    }
+
+    /// Asks on `ADMIN_PORT`, over a new connection.
+    pub fn admin(&self, path: &str) -> Response {
+        Client::connect(self.admin_address()).get(path)
     }
 
     /// A new connection to it.
@@ -213,8 +236,8 @@ fn listening_address(line: &str) -> Option<SocketAddr> {
     if let Ok(event) = serde_json::from_str::<serde_json::Value>(line) {
         return event["address"].as_str().filter(|_| event["message"] == "listening")?.parse().ok();
     }
-    let (_, fields) = line.split_once(" listening ")?;
-    fields.split(' ').find_map(|field| field.strip_prefix("address="))?.parse().ok()
+    let (_, fields) = line.split_once(" listening address=")?;
+    fields.split(' ').next()?.parse().ok()
 }
 
 #[test]
@@ -225,4 +248,6 @@ fn the_address_is_found_in_both_log_formats() {
     let json = r#"{"time":"2026-11-23T22:37:13.001Z","level":"info","message":"listening","address":"127.0.0.1:43211"}"#;
     assert_eq!(listening_address(json), address);
     assert_eq!(listening_address("2026-11-23T22:37:13.001Z info  starting version=0.1.0"), None);
+    let other = "2026-11-23T22:37:13.001Z info  listening for administration address=127.0.0.1:43212";
+    assert_eq!(listening_address(other), None);
 }

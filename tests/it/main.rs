@@ -15,13 +15,19 @@ mod pems;
 mod client;
 mod core;
 mod fixture;
+#[cfg(not(feature = "tiny_http"))]
 mod hostile;
 mod limits;
 mod neighbours;
+mod notify;
+mod ops;
 mod simulator;
 mod stopping;
 mod tidy;
+#[cfg(feature = "tiny_http")]
+mod tiny_http;
 mod token;
 #[cfg(not(feature = "tiny_http"))]
 mod websocket;
+#[cfg(not(feature = "tiny_http"))]
 mod wire;

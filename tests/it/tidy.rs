@@ -24,7 +24,7 @@ fn tracked() -> Vec<String> {
         .output();
     let listed = listed.ok().filter(|output| output.status.success());
     // Outside a checkout, as in a source archive, there is nothing else here.
-    let Some(listed) = listed else { return walk(root(), &["target", ".git"]) };
+    let Some(listed) = listed else { return walk(root(), &["target", ".git", "vendor"]) };
     let text = String::from_utf8(listed.stdout).unwrap();
     text.lines().map(str::to_owned).filter(|file| root().join(file).is_file()).collect()
 }

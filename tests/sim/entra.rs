@@ -120,6 +120,12 @@ impl Entra {
         self.state(|state| state.certificates.push(certificate));
     }
 
+    /// The same in place of every certificate before, in one step.
+    pub fn register_only(&self, pem: &str) {
+        let certificate = Registered::from_pem(pem);
+        self.state(|state| state.certificates = vec![certificate]);
+    }
+
     /// Removes every certificate from the application.
     pub fn unregister_all(&self) {
         self.state(|state| state.certificates.clear());

@@ -10,7 +10,7 @@ use super::{BASE, bad, good, notes, read, refused};
 #[test]
 fn without_settings_one_problem_names_all_that_is_missing() {
     for value in [None, Some(""), Some(" \t\n")] {
-        // A blank key is a problem of its own.
+        // A blank key for callers is a problem of its own.
         let lookup = |name: &str| value.filter(|_| name != "PROXY_API_KEY").map(str::to_owned);
         let problems = Config::from_lookup(&lookup).expect_err("nothing is set");
         assert_eq!(problems.len(), 1, "{problems:#?}");
@@ -77,7 +77,9 @@ fn the_table_holds_exactly_what_is_asked_for() {
 #[test]
 fn the_defaults_in_the_table_are_the_defaults() {
     let unset = format!("{:?}", good(&[]));
-    for setting in SETTINGS.iter().filter(|s| !["required", "unset", "by destination"].contains(&s.default)) {
+    for setting in
+        SETTINGS.iter().filter(|s| !["required", "unset", "by destination", "as HOST"].contains(&s.default))
+    {
         assert_eq!(format!("{:?}", good(&[(setting.name, setting.default)])), unset, "{}", setting.name);
     }
     for setting in SETTINGS.iter().filter(|s| s.default == "required") {
@@ -139,6 +141,13 @@ fn the_admin_port_is_another_one() {
             ("a service link", "tcp://10.0.0.1:80", "a Service of that name"),
         ],
     );
+}
+
+#[test]
+fn the_admin_port_listens_where_the_other_one_does_unless_told_otherwise() {
+    assert_eq!(good(&[("HOST", "127.0.0.1")]).admin_host, "127.0.0.1");
+    assert_eq!(good(&[("HOST", "127.0.0.1"), ("ADMIN_HOST", "[::]")]).admin_host, "::");
+    refused("ADMIN_HOST", &[("a URL", "http://127.0.0.1", "give only the host")]);
 }
 
 #[test]

@@ -50,9 +50,9 @@ impl Drop for Incoming {
 
 /// Answers a request without touching its body, and leaves its connection to the client: neither reading to an
 /// early end nor dropping would be safe. An upgrade is the only way to a writer that leaves the body alone; its
-/// answer is an interim one, behind which ours fits.
+/// answer is the interim one that every client knows, behind which ours fits.
 fn park(request: Request) {
-    let interim = Response::new(TinyStatus(102), Vec::new(), io::empty(), None, None);
+    let interim = Response::new(TinyStatus(100), Vec::new(), io::empty(), None, None);
     let mut stream = request.upgrade("HTTP/1.1", interim);
     let message = "this build's HTTP server (tiny_http) takes request bodies of at most 1 GiB";
     let refusal = Refusal::request(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message);

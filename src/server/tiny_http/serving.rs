@@ -32,6 +32,7 @@ pub(super) fn serve(mut incoming: Incoming, shared: &Shared, crowded: bool) {
     };
     let refused = |refusal: Refusal, request| {
         shared.bans.add(peer);
+        shared.service.refused(&refusal);
         refusal.send(&mut Serving::last(request, peer, shared));
     };
     if banned {

@@ -1,10 +1,9 @@
 //! What the refresher logs. Never a token.
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use crate::config::LogLevel;
-use crate::log;
+use crate::log::{self, Seconds, Value};
 use crate::token::{Class, TokenError};
 
 pub(super) fn file_changed() {
@@ -12,8 +11,8 @@ pub(super) fn file_changed() {
 }
 
 pub(super) fn success(expires_in: Duration, next_in: Duration, ended: Option<&(TokenError, u32)>) {
-    let (lifetime, next) = (seconds(expires_in), seconds(next_in));
-    let mut fields: Vec<(&str, &dyn Display)> = vec![("lifetime", &lifetime), ("next_refresh_in", &next)];
+    let (lifetime, next) = (Seconds(expires_in), Seconds(next_in));
+    let mut fields: Vec<(&str, &dyn Value)> = vec![("lifetime", &lifetime), ("next_refresh_in", &next)];
     if let Some((_, failures)) = ended {
         fields.push(("failures_before", failures));
     }
@@ -27,9 +26,9 @@ pub(super) fn failure(failure: &TokenError, known: bool, next_in: Duration, time
         Class::Permanent if known => LogLevel::Debug,
         Class::Permanent => LogLevel::Error,
     };
-    let (next, left) = (seconds(next_in), seconds(time_left));
+    let (next, left) = (Seconds(next_in), Seconds(time_left));
     let hints = (!failure.hints.is_empty()).then(|| failure.hints.join("; "));
-    let optional: [(&str, Option<&dyn Display>); 8] = [
+    let optional: [(&str, Option<&dyn Value>); 8] = [
         ("status", some(&failure.status)),
         ("error", some(&failure.error)),
         ("aadsts", some(&failure.code)),
@@ -39,16 +38,12 @@ pub(super) fn failure(failure: &TokenError, known: bool, next_in: Duration, time
         ("correlation_id", some(&failure.correlation_id)),
         ("client_request_id", some(&failure.request_id)),
     ];
-    let mut fields: Vec<(&str, &dyn Display)> =
+    let mut fields: Vec<(&str, &dyn Value)> =
         vec![("problem", &failure.summary), ("next_attempt_in", &next), ("token_usable_for", &left)];
     fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
     log::event(level, "token refresh failed", &fields);
 }
 
-fn some<T: Display>(value: &Option<T>) -> Option<&dyn Display> {
-    value.as_ref().map(|value| value as &dyn Display)
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{:.1}s", duration.as_secs_f64())
+fn some<T: Value>(value: &Option<T>) -> Option<&dyn Value> {
+    value.as_ref().map(|value| value as &dyn Value)
 }

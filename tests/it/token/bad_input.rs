@@ -7,6 +7,8 @@ use crate::fixture::{Finished, environment, run_to_end};
 use crate::pems;
 use crate::sim::{Options, Sim};
 
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
 /// Runs it with these variables on top and expects this exit code.
 #[track_caller]
 fn ends(sim: &Sim, variables: &[(&str, &str)], code: i32) -> Finished {
@@ -21,9 +23,6 @@ fn ends(sim: &Sim, variables: &[(&str, &str)], code: i32) -> Finished {
     finished
 }
 
-/// What is wrong, the variables that make it so, what is said about it.
-type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
-
 #[test]
 fn settings_that_are_wrong_end_it_with_2() {
     let sim = Sim::start(Options::default());
@@ -33,7 +32,7 @@ fn settings_that_are_wrong_end_it_with_2() {
         path.to_str().unwrap().to_owned()
     };
     let (empty, garbage) = (file("empty", ""), file("garbage", "no certificate\n"));
-    let rows: [Row<'_>; 16] = [
+    let rows: [(&str, Variables<'_>, &str); 16] = [
         (
             "no client id",
             &[("AZURE_CLIENT_ID", "")],

@@ -50,7 +50,7 @@ impl InProcess {
         let stop = Arc::new(Stop::new().unwrap());
         let listener = Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
         let address = listener.address().unwrap();
-        let proxy = Proxy::new(config, upstream, Arc::clone(&tokens));
+        let proxy = Proxy::new(config, upstream, Arc::clone(&tokens), Arc::default());
         let running = listener.serve(Arc::new(proxy), Limits::default(), Arc::clone(&stop)).unwrap();
         Self { hands, tokens, address, stop, running }
     }

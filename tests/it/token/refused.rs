@@ -11,6 +11,8 @@ use crate::client::Response;
 use crate::fixture::Proxy;
 use crate::sim::{Answer, Options, Sim, replace_file, wait_for};
 
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
 /// What a caller is told.
 #[track_caller]
 fn refusal(response: &Response) -> Value {
@@ -28,13 +30,10 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
 }
 
-/// What is wrong, the variables that make it so, Entra's code, what to do.
-type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
-
 #[test]
 fn callers_health_and_log_say_what_entra_said_and_what_to_do() {
     let sim = Sim::start(Options::default());
-    let rows: [Row<'_>; 4] = [
+    let rows: [(&str, Variables<'_>, &str, &str); 4] = [
         (
             "another tenant",
             &[("AZURE_TENANT_ID", "99999999-0000-4000-8000-000000000000")],

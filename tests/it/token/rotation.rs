@@ -24,10 +24,10 @@ pub struct Pair {
 }
 
 /// Made once: a key takes a while.
-static PAIRS: [OnceLock<Pair>; 3] = [const { OnceLock::new() }; 3];
+static PAIRS: [OnceLock<Pair>; 5] = [const { OnceLock::new() }; 5];
 
 impl Pair {
-    /// One of three.
+    /// One of five.
     pub fn number(number: usize) -> &'static Self {
         PAIRS[number].get_or_init(|| {
             let pem = client_pem(&format!("pair {number}"));
@@ -61,9 +61,9 @@ pub fn used(sim: &Sim, pair: &Pair) {
     });
 }
 
-/// Tokens of three seconds: the file is read again every one and a half.
+/// Tokens of three seconds, renewed after one: the file is read again every second.
 pub fn short_lived() -> Options {
-    Options { token_lifetime: 3, ..Options::default() }
+    Options { token_lifetime: 3, refresh_in: Some(1), ..Options::default() }
 }
 
 fn count(proxy: &Proxy, text: &str) -> usize {
@@ -124,8 +124,7 @@ fn a_file_is_renamed_over_it_and_the_old_certificate_removed_from_entra() {
     let pair = Pair::uploaded(0, &sim);
     replace_file(&sim.certificate_path(), &pair.pem);
     used(&sim, pair);
-    sim.entra.unregister_all();
-    sim.entra.register(&pair.pem);
+    sim.entra.register_only(&pair.pem);
     traffic.flows(100);
     traffic.end_without_failure();
     assert_eq!(count(&proxy, " warn "), 0);
@@ -148,45 +147,50 @@ fn it_is_written_in_place_and_removed_and_written_again() {
     traffic.end_without_failure();
 }
 
-/// Leaves the file like this for a few refreshes: the old pair stays in use, and one warning says why.
-fn bad_file(broken: &dyn Fn(&Pair, &str) -> String, expected: &str) {
+/// What is written instead of the new file, the old one being known as well.
+type Broken = fn(&str, &str) -> String;
+
+/// The file is left bad for a few refreshes: the old pair stays in use, and one warning says why.
+#[test]
+fn a_bad_file_changes_nothing_until_it_is_good() {
+    fn certificate(pem: &str) -> &str {
+        &pem[pem.find("-----BEGIN CERTIFICATE").unwrap()..]
+    }
+    fn key(pem: &str) -> &str {
+        &pem[..pem.find("-----BEGIN CERTIFICATE").unwrap()]
+    }
+    let rows: [(&str, Broken, &str); 5] = [
+        ("half written", |new, _| new[..new.len() / 2].to_owned(), "END"),
+        ("empty", |_, _| String::new(), "is empty"),
+        ("a new key with the old certificate", |new, old| key(new).to_owned() + certificate(old), "key"),
+        ("an old key with the new certificate", |new, old| key(old).to_owned() + certificate(new), "key"),
+        ("a certificate whose key comes later", |new, _| certificate(new).to_owned(), "key"),
+    ];
+    std::thread::scope(|scope| {
+        for (name, broken, expected) in rows {
+            scope.spawn(move || bad_file(name, broken, expected));
+        }
+    });
+}
+
+fn bad_file(name: &str, broken: Broken, expected: &str) {
     let sim = Sim::start(short_lived());
     let first = fs::read_to_string(sim.certificate_path()).unwrap();
     let proxy = Proxy::start(&sim);
-    let traffic = Traffic::start(&proxy, 2, Duration::from_millis(20));
+    let traffic = Traffic::start(&proxy, 1, Duration::from_millis(20));
     let pair = Pair::uploaded(0, &sim);
-    fs::write(sim.certificate_path(), broken(pair, &first)).unwrap();
+    fs::write(sim.certificate_path(), broken(&pair.pem, &first)).unwrap();
     let warning = proxy.wait_log("still_in_use=");
-    assert!(warning.contains(expected) && warning.contains("hint="), "{warning}");
-    assert!(warning.contains(sim.certificate_path().to_str().unwrap()), "{warning}");
+    assert!(warning.contains(expected) && warning.contains("hint="), "{name}: {warning}");
+    assert!(warning.contains(sim.certificate_path().to_str().unwrap()), "{name}: {warning}");
     let tokens = sim.entra.issued().len();
     wait_for("more tokens for the old certificate", || sim.entra.issued().len() >= tokens + 2);
-    assert_eq!(proxy.health().status, 200);
-    assert_eq!(count(&proxy, " warn "), 1, "told once: {:#?}", proxy.log());
+    assert_eq!(proxy.health().status, 200, "{name}");
+    assert_eq!(count(&proxy, " warn "), 1, "{name}: told once: {:#?}", proxy.log());
     fs::write(sim.certificate_path(), &pair.pem).unwrap();
     used(&sim, pair);
     traffic.end_without_failure();
-    assert_eq!(count(&proxy, "new certificate taken into use"), 1);
-}
-
-#[test]
-fn a_half_written_file_changes_nothing() {
-    bad_file(&|new, _| new.pem[..new.pem.len() / 2].to_owned(), "END");
-}
-
-#[test]
-fn a_new_key_with_the_old_certificate_changes_nothing() {
-    bad_file(&|new, old| new.halves().0.to_owned() + &old[old.find("-----BEGIN CERT").unwrap()..], "key");
-}
-
-#[test]
-fn an_old_key_with_the_new_certificate_changes_nothing() {
-    bad_file(&|new, old| old[..old.find("-----BEGIN CERT").unwrap()].to_owned() + new.halves().1, "key");
-}
-
-#[test]
-fn an_empty_file_changes_nothing() {
-    bad_file(&|_, _| String::new(), "is empty");
+    assert_eq!(count(&proxy, "new certificate taken into use"), 1, "{name}");
 }
 
 /// With an hour's token nothing but the change itself makes it look.

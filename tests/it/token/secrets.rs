@@ -107,7 +107,7 @@ fn trouble_at_entra(sim: &Sim) {
 }
 
 fn nothing_is_told(format: &str) {
-    let sim = Sim::start(Options { token_lifetime: 3, ..Options::default() });
+    let sim = Sim::start(Options { token_lifetime: 3, refresh_in: Some(1), ..Options::default() });
     let first = fs::read_to_string(sim.certificate_path()).unwrap();
     let basic = STANDARD.encode(format!("user:{PROXY_PASSWORD}"));
     let egress = Egress::start(Some(&format!("Basic {basic}")));
@@ -162,13 +162,12 @@ fn nothing_is_told(format: &str) {
 }
 
 #[test]
-fn nothing_is_told_in_text() {
-    nothing_is_told("text");
-}
-
-#[test]
-fn nothing_is_told_in_json() {
-    nothing_is_told("json");
+fn nothing_is_told_in_text_or_json() {
+    std::thread::scope(|scope| {
+        for format in ["text", "json"] {
+            scope.spawn(move || nothing_is_told(format));
+        }
+    });
 }
 
 #[test]

@@ -135,6 +135,17 @@ fn expectations() -> Vec<Row> {
         )
         .seen("POST /b", &["content-length: 4"], "body"),
         row(
+            "a request that is refused at once gets no 100 Continue, and its body is not waited for",
+            "POST /b#c HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n",
+        )
+        .refused(400),
+        row(
+            "the body of a request that is refused at once is no request",
+            "POST /b#c HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbodyGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
+        )
+        .answered(400)
+        .seen("GET /b", &[], ""),
+        row(
             "HTTP/1.0 knows no 100 Continue",
             "POST /b HTTP/1.0\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\nbody",
         )

@@ -49,6 +49,14 @@ fn without_a_body() -> Vec<Row> {
             &["content-length: 9"],
             "",
         ),
+        row("HEAD with a body that must not be there", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad")
+            .of("HEAD")
+            .got(200, &["content-length: 3"], ""),
+        row(
+            "a head whose lines end in LF alone, which clients have always read",
+            "HTTP/1.1 200 OK\nX-A: 1\nContent-Length: 2\n\nhi",
+        )
+        .got(200, &["content-length: 2", "x-a: 1"], "hi"),
         row("a length of nothing", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").got(
             200,
             &["content-length: 0"],

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# vendor.sh: dist/auth-proxy-VERSION-source.tar.gz, the sources with every crate they need. `make dist` in it needs no network.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
+SOURCE_DATE_EPOCH=$(deploy/dist/epoch.sh)
+export SOURCE_DATE_EPOCH PYTHONDONTWRITEBYTECODE=1
+umask 022
+folder=target/dist/auth-proxy-$version-source
+rm -rf "$folder"
+mkdir -p "$folder" dist
+
+# What is committed; a change that is not is left out on purpose.
+git archive HEAD | tar -x -C "$folder"
+# With their versions in the folders' names, as in cargo's own store: so paths, and with them the binary, are the same.
+"${CARGO:-cargo}" vendor --quiet --locked --versioned-dirs "$folder/vendor" >/dev/null
+cat >>"$folder/.cargo/config.toml" <<'CONFIG'
+
+# This is a source bundle: every crate is in vendor/.
+[source.crates-io]
+replace-with = "vendor"
+
+[source.vendor]
+directory = "vendor"
+
+[net]
+offline = true
+CONFIG
+python3 deploy/dist/tarball.py "dist/auth-proxy-$version-source.tar.gz" "$folder"
+(cd dist && shopt -s nullglob && sha256sum -- *.gz *.json *.txt >SHA256SUMS)
+ls -l "dist/auth-proxy-$version-source.tar.gz"

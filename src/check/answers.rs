@@ -1,0 +1,141 @@
+//! What the destination's answer to `check` means, and what to do.
+
+use http::Uri;
+use http::header::LOCATION;
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::report::{Problem, excerpt};
+use crate::upstream::probe::Answer;
+
+const ROLE: &str = "assign the role Cognitive Services OpenAI User on the resource to this application; it takes up \
+    to five minutes to work";
+
+/// A remark when it is fine.
+pub(super) fn explain(answer: &Answer, uri: &Uri, config: &Config) -> Result<Option<&'static str>, Problem> {
+    let said = said(&answer.body).unwrap_or_default();
+    let says = |words: &[&str]| {
+        let lower = said.to_ascii_lowercase();
+        words.iter().any(|word| lower.contains(word))
+    };
+    let (meaning, hints): (&str, &[&str]) = match answer.status {
+        200..=299 => return Ok(None),
+        429 => return Ok(Some("it accepts the token and asks for fewer requests")),
+        300..=399 => return Err(redirected(answer, uri)),
+        400 if says(&["subdomain"]) => (
+            "this endpoint takes keys but no tokens",
+            &["set API_BASE_URL to the resource's own name, https://NAME.openai.azure.com"],
+        ),
+        401 if says(&["data action", "permission"]) => {
+            ("we are signed in, but without the right to it", &[ROLE])
+        }
+        401 if says(&["subscription key", "api endpoint"]) => (
+            "it asks for a key instead of the token",
+            &[
+                "set API_BASE_URL to the resource's own name, https://NAME.openai.azure.com",
+                "in front of API Management, remove its subscription requirement",
+            ],
+        ),
+        401 => (
+            "it does not accept the token",
+            &[
+                "check AZURE_SCOPE: its host is the audience that the destination asks for",
+                "check that the resource belongs to the tenant AZURE_TENANT_ID",
+                ROLE,
+            ],
+        ),
+        403 if says(&[
+            "firewall",
+            "virtual network",
+            "public access",
+            "public network",
+            "private endpoint",
+        ]) =>
+        {
+            (
+                "its network rules keep us out",
+                &[
+                    "allow this machine's outgoing address under Networking, or use the private endpoint's name and DNS",
+                    "if only an egress proxy is allowed, set HTTPS_PROXY",
+                ],
+            )
+        }
+        403 => {
+            ("we are signed in, but may not do this", &[ROLE, "see whether a gateway or policy forbids it"])
+        }
+        404 => (
+            "there is no such path",
+            &[
+                "API_BASE_URL is put in front of every request's path: /openai/v1/... must follow it, or /v1/... if it ends in /openai",
+                "a gateway without a list of models is no fault: the token was sent, ask for a model to be sure",
+            ],
+        ),
+        407 => ("a proxy in between asks for credentials", &["check HTTPS_PROXY"]),
+        500..=599 => (
+            "it, or a gateway in front of it, is in trouble",
+            &["try again; see https://azure.status.microsoft"],
+        ),
+        _ => ("an answer that nobody expected", &["check API_BASE_URL"]),
+    };
+    Err(problem(answer, uri, meaning, &said, hints, config))
+}
+
+fn problem(
+    answer: &Answer,
+    uri: &Uri,
+    meaning: &str,
+    said: &str,
+    hints: &[&str],
+    config: &Config,
+) -> Problem {
+    let mut problem = Problem::new(format!("GET {uri} was answered {}: {meaning}", answer.status));
+    for hint in hints {
+        problem = problem.hint(*hint);
+    }
+    if answer.status == 401 {
+        problem = problem.hint(format!("AZURE_SCOPE is {}", config.scope));
+    }
+    if !said.is_empty() {
+        problem = problem.hint(format!("in its words: {said}"));
+    }
+    let id = ["apim-request-id", "x-ms-request-id", "x-request-id"];
+    if let Some(id) = id.iter().find_map(|name| answer.headers.get(*name)?.to_str().ok()) {
+        problem = problem.hint(format!("for Azure's support: request id {}", excerpt(id)));
+    }
+    problem
+}
+
+/// Not followed: the token would go where it does not belong.
+fn redirected(answer: &Answer, uri: &Uri) -> Problem {
+    let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    let host = location.and_then(|location| location.parse::<Uri>().ok()?.host().map(str::to_owned));
+    let to = host.map(|host| format!(" to {host}")).unwrap_or_default();
+    Problem::new(format!("GET {uri} was answered {}: a redirect{to}, which is not followed", answer.status))
+        .hint("API_BASE_URL must be the API itself, not a portal or a sign-in page in front of it")
+}
+
+/// The message in an error's body, as Azure OpenAI and its gateways put it.
+fn said(body: &[u8]) -> Option<String> {
+    let json: Value = serde_json::from_slice(body).ok()?;
+    let error = json.get("error").unwrap_or(&json);
+    let message = error.get("message").or_else(|| json.get("message")).or(Some(error))?;
+    Some(excerpt(message.as_str()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_found_in_every_shape() {
+        for (body, expected) in [
+            (r#"{"error":{"code":"401","message":"one"}}"#, Some("one")),
+            (r#"{"statusCode":401,"message":"two"}"#, Some("two")),
+            (r#"{"error":"three"}"#, Some("three")),
+            ("<html>", None),
+            ("[]", None),
+        ] {
+            assert_eq!(said(body.as_bytes()).as_deref(), expected, "{body}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What an access token says about itself, for a person: a few claims, never the token. Nothing is verified, that is
+//! the destination's business, and a token need not be readable at all.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderValue;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::Details;
+
+/// Claims of Entra ID's access tokens, of version 1 and 2, and what they are called here.
+const CLAIMS: [(&str, &str); 6] = [
+    ("aud", "audience"),
+    ("appid", "application"),
+    ("azp", "application"),
+    ("oid", "principal"),
+    ("tid", "tenant"),
+    ("roles", "roles"),
+];
+
+pub(super) fn of(bearer: &HeaderValue) -> Details {
+    let Some(claims) = payload(bearer) else {
+        return vec![("token", "cannot be looked into".into())];
+    };
+    let known = CLAIMS.iter().filter_map(|(claim, name)| Some((*name, claims.get(*claim)?.clone())));
+    let mut details: Details = known.filter(|(_, value)| is_plain(value)).collect();
+    if claims.get("roles").is_none() {
+        details.push(("roles", Value::Array(Vec::new())));
+        details.push((
+            "note",
+            "rights to a resource are not in the token: the destination looks them up".into(),
+        ));
+    }
+    details
+}
+
+/// The second part of a JWT (RFC 7519 section 3).
+fn payload(bearer: &HeaderValue) -> Option<Value> {
+    let token = bearer.to_str().ok()?.strip_prefix("Bearer ")?;
+    let payload = Zeroizing::new(URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?);
+    serde_json::from_slice(&payload).ok()
+}
+
+/// A text or a list of texts.
+fn is_plain(value: &Value) -> bool {
+    value.is_string() || value.as_array().is_some_and(|list| list.iter().all(Value::is_string))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bearer(claims: &str) -> HeaderValue {
+        HeaderValue::from_str(&format!("Bearer e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))).unwrap()
+    }
+
+    #[test]
+    fn known_claims_are_shown_and_others_are_not() {
+        let details = of(&bearer(r#"{"aud":"a","azp":"b","roles":["r"],"oid":7,"email":"x"}"#));
+        let names: Vec<_> = details.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["audience", "application", "roles"]);
+        assert_eq!(of(&bearer("{}"))[0].0, "roles");
+        for opaque in ["Bearer opaque", "Bearer a.!.b", "Bearer a.e30x.b"] {
+            assert_eq!(of(&HeaderValue::from_static(opaque))[0].0, "token", "{opaque}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Questions to the proxy that runs with the same environment: in the same container, pod or unit.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use crate::config::Listen;
+use crate::report::Problem;
+
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// A health check answers from memory; slower than this is not healthy.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two questions of `wait`.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Asks for its `/health`, on `PORT`.
+///
+/// # Errors
+///
+/// It does not answer, or says that it is not ready, and why.
+pub fn healthcheck(lookup: Lookup<'_>) -> Result<(), Problem> {
+    ask(&listen(lookup)?)
+}
+
+/// Asks until it is healthy, for so long at most.
+///
+/// # Errors
+///
+/// The last answer, or the lack of it.
+pub fn wait(lookup: Lookup<'_>, most: Duration) -> Result<(), Problem> {
+    let listen = listen(lookup)?;
+    let deadline = Instant::now() + most;
+    loop {
+        let Err(problem) = ask(&listen) else { return Ok(()) };
+        if Instant::now() + PAUSE >= deadline {
+            let message = format!("not ready within {} s: {}", most.as_secs_f64(), problem.message);
+            return Err(Problem { message, ..problem });
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn listen(lookup: Lookup<'_>) -> Result<Listen, Problem> {
+    let listen = Listen::from_lookup(lookup).map_err(|problems| {
+        problems.into_iter().next().unwrap_or_else(|| Problem::new("HOST or PORT is wrong"))
+    })?;
+    if listen.port == 0 {
+        return Err(Problem::new("PORT is 0, so that nobody knows where to ask")
+            .hint("give the proxy and this command the same PORT"));
+    }
+    Ok(listen)
+}
+
+fn ask(listen: &Listen) -> Result<(), Problem> {
+    let failed = |cause: &dyn std::fmt::Display| {
+        Problem::new(format!("no answer from {}:{}/health: {cause}", listen.host, listen.port))
+    };
+    let mut addresses = (&*listen.host, listen.port).to_socket_addrs().map_err(|error| failed(&error))?;
+    let address = addresses.next().map(reachable).ok_or_else(|| failed(&"HOST has no address"))?;
+    let answer = exchange(address).map_err(|error| failed(&error))?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    match head.split(' ').nth(1) {
+        Some("200") => Ok(()),
+        Some("503") => Err(Problem::new(format!("not ready: {}", body.trim()))),
+        _ => Err(failed(&"it is not auth-proxy that answers")),
+    }
+}
+
+/// Listening everywhere includes here.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+fn exchange(address: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(64 * 1024).read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}

@@ -1,0 +1,100 @@
+//! A check's outcome as text and as JSON. Text from elsewhere is kept from speaking to the terminal.
+
+use serde_json::{Map, Value, json};
+
+use super::{Outcome, Step};
+
+/// One step, its lines ended.
+pub fn text(step: &Step) -> String {
+    let name = step.kind.name();
+    let mut out = String::new();
+    match &step.outcome {
+        Outcome::Ok(details) => {
+            line(&mut out, &format!("ok       {name}"));
+            for (name, value) in details {
+                let value = match value {
+                    Value::String(text) => text.clone(),
+                    Value::Array(list) if list.is_empty() => "none".to_owned(),
+                    Value::Array(list) => {
+                        list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+                    }
+                    other => other.to_string(),
+                };
+                line(&mut out, &format!("           {:<18} {value}", name.replace('_', " ")));
+            }
+        }
+        Outcome::Failed(problems) => {
+            for problem in problems {
+                line(&mut out, &format!("failed   {name}: {}", problem.message));
+                for hint in &problem.hints {
+                    line(&mut out, &format!("           hint: {hint}"));
+                }
+            }
+        }
+        Outcome::Skipped(why) => line(&mut out, &format!("skipped  {name}: {why}")),
+    }
+    out
+}
+
+/// All steps as one object.
+pub fn json(steps: &[Step], exit_code: u8) -> String {
+    let steps: Vec<Value> = steps.iter().map(object).collect();
+    let all = json!({"ok": exit_code == 0, "exit_code": exit_code, "steps": steps});
+    format!("{all:#}\n")
+}
+
+fn object(step: &Step) -> Value {
+    let mut object = Map::new();
+    object.insert("step".into(), step.kind.name().into());
+    let (status, name, value) = match &step.outcome {
+        Outcome::Ok(details) => {
+            let mut members = Map::new();
+            for (name, value) in details {
+                // Only notes come more than once.
+                let value = match members.get(*name).and_then(Value::as_str) {
+                    Some(before) => format!("{before}; {}", value.as_str().unwrap_or_default()).into(),
+                    None => value.clone(),
+                };
+                members.insert((*name).into(), value);
+            }
+            ("ok", "details", Value::Object(members))
+        }
+        Outcome::Failed(problems) => {
+            let problems =
+                problems.iter().map(|problem| json!({"message": problem.message, "hints": problem.hints}));
+            ("failed", "problems", problems.collect())
+        }
+        Outcome::Skipped(why) => ("skipped", "reason", (*why).into()),
+    };
+    object.insert("status".into(), status.into());
+    object.insert(name.into(), value);
+    Value::Object(object)
+}
+
+fn line(out: &mut String, text: &str) {
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Kind;
+    use crate::report::Problem;
+
+    #[test]
+    fn a_step_is_shown_with_its_details_or_its_remedy() {
+        let step = |outcome| text(&Step { kind: Kind::SignIn, outcome });
+        let details = vec![("days_left", json!(3)), ("roles", json!(["a", "b"])), ("x", json!("\u{1b}[31m"))];
+        assert_eq!(
+            step(Outcome::Ok(details)),
+            "ok       sign-in\n           days left          3\n           roles              a, b\n           \
+             x                  \\u{1b}[31m\n"
+        );
+        let problem = Problem::new("no").hint("do");
+        assert_eq!(step(Outcome::Failed(vec![problem])), "failed   sign-in: no\n           hint: do\n");
+        assert_eq!(step(Outcome::Skipped("why")), "skipped  sign-in: why\n");
+    }
+}

@@ -1,0 +1,183 @@
+//! The steps, each with the function that a start uses, or the one that requests use.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{DATE, HeaderMap};
+use serde_json::{Value, json};
+
+use super::{Details, answers, claims};
+use crate::clock::Clock;
+use crate::config::{Config, Credential, LogLevel};
+use crate::identity::Identity;
+use crate::log::{self, rfc3339};
+use crate::proxy::target;
+use crate::report::Problem;
+use crate::token::{Endpoint as _, Entra, Grant, TokenError, http_date};
+use crate::upstream::{Upstream, probe};
+
+type Result<T> = std::result::Result<(T, Details), Vec<Problem>>;
+
+/// How long one question may take altogether.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Within this, clocks agree: a `Date` has whole seconds and was some time on its way.
+const SAME_TIME: i64 = 5;
+
+pub(super) fn settings(lookup: &dyn Fn(&str) -> Option<String>) -> Result<(Arc<Config>, Upstream)> {
+    let config = Arc::new(Config::from_lookup(lookup)?);
+    // What runs below tells its own story at `info`; here the steps are the story.
+    let level = if config.log_level == LogLevel::Info { LogLevel::Warn } else { config.log_level };
+    log::init(level, config.log_format);
+    let upstream = Upstream::new(&config).map_err(|problem| vec![problem])?;
+    let mut details = vec![
+        ("destination", format!("{}{}", config.destination.origin(), config.destination.base_path).into()),
+        ("token_url", config.token_url.clone().into()),
+        ("client_id", config.client_id.clone().into()),
+        ("scope", config.scope.clone().into()),
+        ("listen", format!("{}:{}", config.listen.host, config.listen.port).into()),
+    ];
+    if let Some(file) = &config.ca_file {
+        details.push(("trusted_roots", file.display().to_string().into()));
+    }
+    for note in &config.notes {
+        details.push((
+            "note",
+            std::iter::once(&note.message).chain(&note.hints).cloned().collect::<Vec<_>>().join("; ").into(),
+        ));
+    }
+    Ok(((config, upstream), details))
+}
+
+pub(super) fn certificate(config: &Config, clock: &Clock) -> Result<Identity> {
+    let identity = Identity::open(config, clock).map_err(|problem| vec![problem])?;
+    let details = match (&identity.certificate, &config.credential) {
+        (Some(current), _) => {
+            let certificate = current.certificate();
+            vec![
+                ("subject", certificate.subject.clone().into()),
+                ("issuer", certificate.issuer.clone().into()),
+                ("thumbprint_sha1", certificate.sha1_hex().into()),
+                ("thumbprint_sha256", certificate.sha256_hex().into()),
+                ("expires", rfc3339(certificate.not_after_unix).into()),
+                ("days_left", (certificate.seconds_left(clock.unix().as_secs()) / 86_400).into()),
+                ("key", format!("RSA, {} bits, belongs to this certificate", certificate.key_bits).into()),
+            ]
+        }
+        (None, Credential::FederatedTokenFile { path } | Credential::Certificate { path, .. }) => {
+            vec![("federated_token_file", path.display().to_string().into())]
+        }
+    };
+    Ok((identity, details))
+}
+
+/// Whether Entra ID can be reached, and whether our clocks agree. Any answer will do: what it thinks of us is the
+/// next step's business.
+pub(super) fn authority(config: &Config, upstream: &Upstream, clock: &Clock) -> Result<()> {
+    let metadata = match config.token_url.strip_suffix("/oauth2/v2.0/token") {
+        Some(tenant) => format!("{tenant}/v2.0/.well-known/openid-configuration"),
+        None => config.token_url.clone(),
+    };
+    let Ok(uri) = metadata.parse() else {
+        return Err(vec![Problem::new(format!("{metadata} is no URL"))]);
+    };
+    let answer = probe::get(&upstream.entra, &uri, None, PATIENCE).map_err(|problem| vec![problem])?;
+    let mut details = vec![
+        ("asked", metadata.clone().into()),
+        ("way", way(config, &uri)),
+        ("status", answer.status.into()),
+        ("milliseconds", milliseconds(answer.took)),
+    ];
+    if let Some(ahead) = ahead(&answer.headers, clock) {
+        let clock = match ahead {
+            _ if ahead.abs() <= SAME_TIME => "agrees with the authority's".to_owned(),
+            0.. => format!("{ahead} s ahead of the authority's: set it (NTP)"),
+            _ => format!("{} s behind the authority's: set it (NTP)", -ahead),
+        };
+        details.push(("clock", clock.into()));
+    }
+    Ok(((), details))
+}
+
+/// One token. It is looked into, never shown.
+pub(super) fn sign_in(
+    config: &Config,
+    upstream: &Upstream,
+    clock: &Clock,
+    mut identity: Identity,
+) -> Result<Grant> {
+    let mut entra = Entra::new(
+        upstream.entra.clone(),
+        clock.clone(),
+        &config.token_url,
+        &config.client_id,
+        &config.scope,
+    );
+    let grant = identity
+        .source
+        .assertion()
+        .map_err(TokenError::from)
+        .and_then(|assertion| entra.request(&assertion))
+        .map_err(|error| vec![refused(error)])?;
+    let mut details = vec![("lifetime_seconds", grant.expires_in.as_secs().into())];
+    details.extend(claims::of(grant.bearer()));
+    Ok((grant, details))
+}
+
+/// What the destination answers to our token, at a path that every Azure OpenAI resource has.
+pub(super) fn destination(config: &Config, upstream: &Upstream, grant: &Grant) -> Result<()> {
+    let base = &config.destination.base_path;
+    let path = if base.ends_with("/v1") {
+        "/models"
+    } else if base.ends_with("/openai") {
+        "/v1/models"
+    } else {
+        "/openai/v1/models"
+    };
+    let Some(uri) = target::join(&config.destination, path) else {
+        return Err(vec![Problem::new(format!("API_BASE_URL and {path} make no URL"))]);
+    };
+    let answer = probe::get(&upstream.destination, &uri, Some(grant.bearer()), PATIENCE)
+        .map_err(|problem| vec![problem])?;
+    let note = answers::explain(&answer, &uri, config).map_err(|problem| vec![problem])?;
+    let mut details = vec![
+        ("asked", uri.to_string().into()),
+        ("way", way(config, &uri)),
+        ("status", answer.status.into()),
+        ("milliseconds", milliseconds(answer.took)),
+    ];
+    details.extend(note.map(|note| ("note", note.into())));
+    Ok(((), details))
+}
+
+fn refused(error: TokenError) -> Problem {
+    let TokenError { summary, detail, hints, trace_id, correlation_id, .. } = error;
+    let mut problem = Problem { message: summary, hints };
+    if let Some(detail) = detail {
+        problem = problem.hint(format!("in its words: {detail}"));
+    }
+    if let (Some(trace), Some(correlation)) = (trace_id, correlation_id) {
+        problem =
+            problem.hint(format!("for Entra ID's support: trace id {trace}, correlation id {correlation}"));
+    }
+    problem
+}
+
+/// Directly, or through which egress proxy.
+fn way(config: &Config, uri: &http::Uri) -> Value {
+    let https = uri.scheme_str() == Some("https");
+    let port = uri.port_u16().unwrap_or(443);
+    match config.egress.proxy_for(uri.host().unwrap_or_default(), port).filter(|_| https) {
+        Some(proxy) => format!("through the egress proxy {}:{}", proxy.host, proxy.port).into(),
+        None => "direct".into(),
+    }
+}
+
+/// How many seconds our clock is ahead of theirs.
+fn ahead(headers: &HeaderMap, clock: &Clock) -> Option<i64> {
+    let date = http_date::parse(headers.get(DATE)?.to_str().ok()?)?;
+    Some(i64::try_from(clock.unix().as_secs()).ok()? - date)
+}
+
+fn milliseconds(took: Duration) -> Value {
+    json!(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,124 @@
+//! What a field of an event may hold. Numbers are told apart from text, so that JSON shows them as numbers.
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+/// The value of a field.
+pub trait Value {
+    /// Writes it, without quotes or escapes.
+    ///
+    /// # Errors
+    ///
+    /// The writer's.
+    fn write(&self, out: &mut dyn Write) -> fmt::Result;
+
+    /// What was written is a number of JSON.
+    fn is_number(&self) -> bool {
+        false
+    }
+
+    /// What stands behind the number for a person.
+    fn unit(&self) -> &'static str {
+        ""
+    }
+
+    /// How wide the column is that it stands in on a terminal.
+    fn width(&self) -> usize {
+        0
+    }
+}
+
+impl<T: Value + ?Sized> Value for &T {
+    fn write(&self, out: &mut dyn Write) -> fmt::Result {
+        (**self).write(out)
+    }
+
+    fn is_number(&self) -> bool {
+        (**self).is_number()
+    }
+
+    fn unit(&self) -> &'static str {
+        (**self).unit()
+    }
+
+    fn width(&self) -> usize {
+        (**self).width()
+    }
+}
+
+macro_rules! values {
+    ($is_number:literal: $($type:ty),+) => {$(
+        impl Value for $type {
+            fn write(&self, out: &mut dyn Write) -> fmt::Result {
+                write!(out, "{self}")
+            }
+
+            fn is_number(&self) -> bool {
+                $is_number
+            }
+        }
+    )+};
+}
+
+values!(true: u8, u16, u32, u64, usize, i32, i64);
+// In JSON `true` and `false` need quotes as little as numbers do.
+values!(true: bool);
+values!(false: str, String, std::net::SocketAddr, std::io::Error, std::path::Display<'_>);
+values!(false: std::borrow::Cow<'_, str>, http::Method, http::uri::Authority);
+
+/// Seconds with one decimal.
+#[derive(Debug, Clone, Copy)]
+pub struct Seconds(pub Duration);
+
+impl Value for Seconds {
+    fn write(&self, out: &mut dyn Write) -> fmt::Result {
+        write!(out, "{:.1}", self.0.as_secs_f64())
+    }
+
+    fn is_number(&self) -> bool {
+        true
+    }
+
+    fn unit(&self) -> &'static str {
+        "s"
+    }
+}
+
+/// Milliseconds with one decimal; the field's name says so.
+#[derive(Debug, Clone, Copy)]
+pub struct Millis(pub Duration);
+
+impl Value for Millis {
+    fn write(&self, out: &mut dyn Write) -> fmt::Result {
+        write!(out, "{:.1}", self.0.as_secs_f64() * 1000.0)
+    }
+
+    fn is_number(&self) -> bool {
+        true
+    }
+
+    fn width(&self) -> usize {
+        8
+    }
+}
+
+/// A value in a column of this width.
+pub struct Column<'a>(pub &'a dyn Value, pub usize);
+
+impl Value for Column<'_> {
+    fn write(&self, out: &mut dyn Write) -> fmt::Result {
+        self.0.write(out)
+    }
+
+    fn is_number(&self) -> bool {
+        self.0.is_number()
+    }
+
+    fn unit(&self) -> &'static str {
+        self.0.unit()
+    }
+
+    fn width(&self) -> usize {
+        self.1
+    }
+}

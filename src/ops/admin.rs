@@ -1,0 +1,97 @@
+//! `ADMIN_PORT`: probes and metrics on a listener of their own. It needs no key, so that whatever it tells may be
+//! known to everybody who reaches it, and it is answered until the process ends.
+//!
+//! Three probes with three meanings, as Kubernetes asks for them:
+//!
+//! - `/livez`: the process answers. To be restarted when not; so it depends on nothing outside.
+//! - `/startupz`: the listener is bound and there was a token once. Never taken back.
+//! - `/readyz`: a request would be served now; what `/health` says.
+//!
+//! And `/metrics`.
+
+use std::time::Duration;
+
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, StatusCode};
+
+use super::health;
+use super::metrics::{self, Sources};
+use crate::server::{Exchange, Head, Limits, Refusal, Service, send_whole};
+
+/// The descriptors that this takes at most: connections, those above the cap, listener and pipes.
+pub const DESCRIPTORS: usize = 2 * CONNECTIONS + 8;
+
+/// Probes of one node and a few scrapers.
+const CONNECTIONS: usize = 16;
+
+/// The bounds of this listener, small: it must cost little and still answer when the other one is crowded.
+pub fn limits() -> Limits {
+    Limits {
+        connections: CONNECTIONS,
+        overflow: CONNECTIONS,
+        head_bytes: 16 * 1024,
+        head_time: Duration::from_secs(5),
+        body_idle: Duration::from_secs(5),
+        write_stall: Duration::from_secs(5),
+        ..Limits::default()
+    }
+}
+
+/// Answers on `ADMIN_PORT`.
+pub struct Admin(Sources);
+
+impl Admin {
+    /// Tells about the program around these. To be made when the other listener is bound.
+    pub fn new(sources: Sources) -> Self {
+        Self(sources)
+    }
+}
+
+impl Service for Admin {
+    fn serve(&self, head: Head, exchange: &mut dyn Exchange) {
+        let answer = match head.path() {
+            "/livez" => live,
+            "/metrics" => metrics,
+            "/readyz" => {
+                |admin: &Self, exchange: &mut dyn Exchange| health::answer(&admin.0.tokens, exchange)
+            }
+            "/startupz" => {
+                |admin: &Self, exchange: &mut dyn Exchange| health::answer_started(&admin.0.tokens, exchange)
+            }
+            _ => not_found,
+        };
+        if matches!(head.method, Method::GET | Method::HEAD) {
+            answer(self, exchange);
+        } else {
+            refuse_method(exchange);
+        }
+    }
+
+    /// Everything comes from memory: one connection too many is served like the others.
+    fn turn_away(&self, head: Head, exchange: &mut dyn Exchange) {
+        self.serve(head, exchange);
+    }
+}
+
+fn live(_: &Admin, exchange: &mut dyn Exchange) {
+    health::say_ok(exchange);
+}
+
+fn metrics(admin: &Admin, exchange: &mut dyn Exchange) {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+    send_whole(exchange, StatusCode::OK, &headers, admin.0.page().as_bytes());
+}
+
+fn not_found(_: &Admin, exchange: &mut dyn Exchange) {
+    let message = "on ADMIN_PORT there are /livez, /readyz, /startupz and /metrics";
+    Refusal::request(StatusCode::NOT_FOUND, "not_found", message).send(exchange);
+}
+
+fn refuse_method(exchange: &mut dyn Exchange) {
+    let message = "ADMIN_PORT is asked with GET or HEAD";
+    let refusal = Refusal::request(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+    let mut headers = refusal.headers();
+    headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    send_whole(exchange, refusal.status, &headers, &refusal.body());
+}

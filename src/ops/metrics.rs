@@ -1,0 +1,214 @@
+//! What is counted, for `/metrics`. One struct, shared; counting is a few relaxed atomic additions, without locks or
+//! allocation, and every label has few values, whatever clients and destination send.
+//!
+//! ```text
+//! proxy --count--> Metrics (cells) --read--> page --text--> GET /metrics
+//!                  TokenStore, certificate ----'
+//! ```
+
+mod cells;
+mod page;
+mod process;
+mod text;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use cells::{Counter, Gauge, Held, Histogram, Kinds};
+use http::{Method, StatusCode};
+pub use page::Sources;
+
+/// The `Content-Type` of [`Sources::page`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The values of `method`.
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
+/// The values of `status`.
+const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
+/// The values of `kind` of upstream errors: those of `upstream::Fault` and of `proxy::failure`.
+const UPSTREAM_KINDS: [&str; 11] = [
+    "dns",
+    "connect",
+    "connect_timeout",
+    "egress_proxy",
+    "tls",
+    "truncated",
+    "closed",
+    "timeout",
+    "bad_answer",
+    "token_expired",
+    "other",
+];
+/// The values of `kind` of refusals: the codes in their bodies, every AADSTS number being `token_unavailable`.
+const REFUSAL_KINDS: [&str; 13] = [
+    "token_unavailable",
+    "invalid_api_key",
+    "overloaded",
+    "bad_request",
+    "transfer_encoding_not_supported",
+    "headers_too_large",
+    "uri_too_long",
+    "body_too_large",
+    "request_timeout",
+    "method_not_supported",
+    "http_version_not_supported",
+    "websocket_not_supported",
+    "other",
+];
+/// The statuses by which a destination says that something is set up wrongly or asked too often.
+const DENIALS: [&str; 4] = ["401", "403", "404", "429"];
+/// The values of `reason` of repetitions.
+const REPETITIONS: [&str; 3] = ["stale_connection", "token_rejected", "token_expired"];
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Requests being answered.
+    pub in_flight: Gauge,
+    /// Answers of unknown length being passed on: event streams.
+    pub streams: Gauge,
+    /// Open WebSockets.
+    pub websockets: Gauge,
+    /// Open connections of applications.
+    pub connections: Gauge,
+    /// Requests sent to the destination once more.
+    pub repetitions: Kinds<3>,
+    /// Requests that got no whole answer from the destination.
+    pub upstream_errors: Kinds<11>,
+    /// Requests refused without asking the destination.
+    pub refusals: Kinds<13>,
+    /// Answers that the destination broke off.
+    pub answers_cut: Counter,
+    /// Requests whose client left before the end of the answer.
+    pub clients_gone: Counter,
+    /// Threads that panicked.
+    pub panics: Counter,
+    requests: [[Counter; STATUSES.len()]; METHODS.len()],
+    denials: [Counter; DENIALS.len()],
+    first_byte: Histogram,
+    duration: Histogram,
+    bytes_up: Counter,
+    bytes_down: Counter,
+    started: Duration,
+}
+
+/// A request that has its answer, or will get none.
+#[derive(Debug)]
+pub struct Finished<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// The status that the client got; none when it left before.
+    pub status: Option<StatusCode>,
+    /// From its head to the end.
+    pub took: Duration,
+    /// From its head to that of the destination's answer; none when there was no such answer.
+    pub first_byte: Option<Duration>,
+    /// Bytes of its body, or of a WebSocket towards the destination.
+    pub bytes_up: u64,
+    /// Bytes of the answer's body, or of a WebSocket towards the client.
+    pub bytes_down: u64,
+}
+
+impl Metrics {
+    /// Nothing counted yet; the program starts now.
+    pub fn new() -> Self {
+        Self {
+            in_flight: Gauge::default(),
+            streams: Gauge::default(),
+            websockets: Gauge::default(),
+            connections: Gauge::default(),
+            repetitions: Kinds::new(REPETITIONS),
+            upstream_errors: Kinds::new(UPSTREAM_KINDS),
+            refusals: Kinds::new(REFUSAL_KINDS),
+            answers_cut: Counter::default(),
+            clients_gone: Counter::default(),
+            panics: Counter::default(),
+            requests: Default::default(),
+            denials: Default::default(),
+            first_byte: Histogram::default(),
+            duration: Histogram::default(),
+            bytes_up: Counter::default(),
+            bytes_down: Counter::default(),
+            started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+        }
+    }
+
+    /// Counts a request.
+    pub fn finished(&self, request: &Finished<'_>) {
+        let status = request.status.map(|status| status.as_u16());
+        let class = status.map_or(STATUSES.len() - 1, |code| usize::from(code / 100).clamp(1, 5) - 1);
+        self.requests[method(request.method)][class].add(1);
+        self.bytes_up.add(request.bytes_up);
+        self.bytes_down.add(request.bytes_down);
+        if let Some(first_byte) = request.first_byte {
+            self.first_byte.observe(first_byte);
+            let denial = match status {
+                Some(401) => 0,
+                Some(403) => 1,
+                Some(404) => 2,
+                Some(429) => 3,
+                _ => DENIALS.len(),
+            };
+            if let Some(counter) = self.denials.get(denial) {
+                counter.add(1);
+            }
+        }
+        // A WebSocket's life says nothing about how fast anything is.
+        if status != Some(101) {
+            self.duration.observe(request.took);
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The place of a method in [`METHODS`].
+fn method(method: &Method) -> usize {
+    match *method {
+        Method::GET => 0,
+        Method::HEAD => 1,
+        Method::POST => 2,
+        Method::PUT => 3,
+        Method::PATCH => 4,
+        Method::DELETE => 5,
+        Method::OPTIONS => 6,
+        _ => METHODS.len() - 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_counted_once_under_its_classes() {
+        let metrics = Metrics::new();
+        let count = |method: &[u8], status: Option<u16>| {
+            metrics.finished(&Finished {
+                method: &Method::from_bytes(method).unwrap(),
+                status: status.map(|code| StatusCode::from_u16(code).unwrap()),
+                took: Duration::from_millis(3),
+                first_byte: status.map(|_| Duration::from_millis(2)),
+                bytes_up: 5,
+                bytes_down: 7,
+            });
+        };
+        for (name, index) in METHODS.iter().zip(0..) {
+            assert_eq!(method(&Method::from_bytes(name.as_bytes()).unwrap()), index);
+        }
+        count(b"POST", Some(429));
+        count(b"POST", Some(999));
+        count(b"PROPFIND", None);
+        count(b"GET", Some(101));
+        assert_eq!(metrics.requests[2][3].value(), 1);
+        assert_eq!(metrics.requests[2][4].value(), 1, "a status out of every class is bad news");
+        assert_eq!(metrics.requests[7][5].value(), 1);
+        assert_eq!(metrics.requests[0][0].value(), 1);
+        assert_eq!(metrics.denials[3].value(), 1);
+        assert_eq!((metrics.bytes_up.value(), metrics.bytes_down.value()), (20, 28));
+        assert_eq!((metrics.first_byte.count(), metrics.duration.count()), (3, 3));
+    }
+}

@@ -1,0 +1,162 @@
+//! The cells that count: atomics, relaxed, for each is read on its own.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds so many.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How many there were.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// One more, until the returned value is dropped, however that comes about.
+    #[must_use]
+    pub fn hold(&self) -> Held<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Held(self)
+    }
+
+    /// Sets it.
+    pub fn set(&self, value: usize) {
+        self.0.store(i64::try_from(value).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    /// How many there are.
+    pub fn value(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One, as long as it lives.
+#[derive(Debug)]
+pub struct Held<'a>(&'a Gauge);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A counter for each of a few names; what has no name counts as the last.
+#[derive(Debug)]
+pub struct Kinds<const N: usize> {
+    names: [&'static str; N],
+    counters: [Counter; N],
+}
+
+impl<const N: usize> Kinds<N> {
+    /// Counters of these names.
+    pub fn new(names: [&'static str; N]) -> Self {
+        Self { names, counters: std::array::from_fn(|_| Counter::default()) }
+    }
+
+    /// One more of this kind.
+    pub fn add(&self, kind: &str) {
+        let place = self.names.iter().position(|name| *name == kind).unwrap_or(N - 1);
+        self.counters[place].add(1);
+    }
+
+    /// Names and counts.
+    pub fn values(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.names.iter().copied().zip(self.counters.iter().map(Counter::value))
+    }
+}
+
+/// Upper bounds in microseconds and as they are written: from a cached answer to the longest reasoning.
+pub(super) const BOUNDS: [(u64, &str); 16] = [
+    (5_000, "0.005"),
+    (10_000, "0.01"),
+    (25_000, "0.025"),
+    (50_000, "0.05"),
+    (100_000, "0.1"),
+    (250_000, "0.25"),
+    (500_000, "0.5"),
+    (1_000_000, "1"),
+    (2_500_000, "2.5"),
+    (5_000_000, "5"),
+    (10_000_000, "10"),
+    (30_000_000, "30"),
+    (60_000_000, "60"),
+    (120_000_000, "120"),
+    (300_000_000, "300"),
+    (600_000_000, "600"),
+];
+
+/// Durations, counted by [`BOUNDS`].
+#[derive(Debug, Default)]
+pub struct Histogram {
+    /// One for each bound and one for what is above them all; not cumulative.
+    buckets: [Counter; BOUNDS.len() + 1],
+    micros: Counter,
+}
+
+impl Histogram {
+    /// One more duration.
+    pub fn observe(&self, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let place = BOUNDS.iter().position(|(bound, _)| micros <= *bound).unwrap_or(BOUNDS.len());
+        self.buckets[place].add(1);
+        self.micros.add(micros);
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(Counter::value).sum()
+    }
+
+    /// The counts by bound, not cumulative; the last is above them all.
+    pub(super) fn counts(&self) -> impl Iterator<Item = u64> {
+        self.buckets.iter().map(Counter::value)
+    }
+
+    /// All durations together, in seconds.
+    pub(super) fn seconds(&self) -> f64 {
+        Duration::from_micros(self.micros.value()).as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_written_as_they_are_and_include_their_own_value() {
+        let histogram = Histogram::default();
+        for (micros, text) in BOUNDS {
+            let seconds: f64 = text.parse().unwrap();
+            assert_eq!((seconds * 1e6).round() as u64, micros);
+            histogram.observe(Duration::from_micros(micros));
+        }
+        assert!(BOUNDS.is_sorted());
+        histogram.observe(Duration::MAX);
+        assert!(histogram.counts().all(|count| count == 1));
+    }
+
+    #[test]
+    fn what_is_held_is_given_back_and_what_is_unknown_is_the_last() {
+        let gauge = Gauge::default();
+        let one = gauge.hold();
+        assert_eq!(gauge.value(), 1);
+        drop(one);
+        assert_eq!(gauge.value(), 0);
+        let kinds = Kinds::new(["a", "other"]);
+        kinds.add("a");
+        kinds.add("never heard of");
+        assert_eq!(kinds.values().collect::<Vec<_>>(), [("a", 1), ("other", 1)]);
+    }
+}

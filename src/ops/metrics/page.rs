@@ -1,0 +1,139 @@
+//! The page: every family, in the order in which people ask for them.
+
+use std::sync::Arc;
+
+use super::text::Text;
+use super::{DENIALS, METHODS, Metrics, STATUSES, process};
+use crate::identity::CurrentCertificate;
+use crate::token::TokenStore;
+use crate::version;
+
+/// Where the numbers come from.
+pub struct Sources {
+    /// What was counted.
+    pub metrics: Arc<Metrics>,
+    /// The token, and how its refreshes went.
+    pub tokens: Arc<TokenStore>,
+    /// The certificate in use, if it is one that signs in.
+    pub certificate: Option<CurrentCertificate>,
+    /// How many connections are served at a time.
+    pub connections_limit: usize,
+}
+
+impl Sources {
+    /// The page, as [`super::CONTENT_TYPE`] says.
+    pub fn page(&self) -> String {
+        let mut text = Text::default();
+        build(&mut text);
+        self.requests(&mut text);
+        self.destination(&mut text);
+        self.identity(&mut text);
+        process::write(&mut text, self.metrics.started);
+        text.finish()
+    }
+
+    fn requests(&self, text: &mut Text) {
+        let m = &*self.metrics;
+        let help =
+            "Requests that ended, by method and class of status; none: the client left before an answer.";
+        text.family("auth_proxy_requests_total", "counter", help);
+        for (method, row) in METHODS.iter().zip(&m.requests) {
+            for (status, counter) in STATUSES.iter().zip(row) {
+                text.sample(&[("method", method), ("status", status)], counter.value());
+            }
+        }
+        let help = "From a request's head to the head of the destination's answer.";
+        text.histogram("auth_proxy_time_to_first_byte_seconds", help, &m.first_byte);
+        let help = "From a request's head to the end of its answer; WebSockets apart.";
+        text.histogram("auth_proxy_request_duration_seconds", help, &m.duration);
+        let help = "Bytes of bodies and WebSockets, counted when the request ends; up: to the destination.";
+        text.family("auth_proxy_transferred_bytes_total", "counter", help);
+        text.sample(&[("direction", "up")], m.bytes_up.value());
+        text.sample(&[("direction", "down")], m.bytes_down.value());
+
+        for (name, help, gauge) in [
+            ("auth_proxy_requests_in_flight", "Requests being answered, WebSockets included.", &m.in_flight),
+            (
+                "auth_proxy_streams_open",
+                "Answers of unknown length being passed on: event streams.",
+                &m.streams,
+            ),
+            ("auth_proxy_websockets_open", "Open WebSockets.", &m.websockets),
+            ("auth_proxy_connections", "Open connections of applications.", &m.connections),
+        ] {
+            text.single(name, "gauge", help, gauge.value());
+        }
+        let help = "Connections served at a time (MAX_CONNECTIONS, or what descriptors allow).";
+        text.single("auth_proxy_connections_limit", "gauge", help, self.connections_limit);
+        let help = "Requests refused without asking the destination.";
+        text.family("auth_proxy_refusals_total", "counter", help);
+        for (kind, count) in m.refusals.values() {
+            text.sample(&[("kind", kind)], count);
+        }
+        let help = "Requests whose client left before the end of the answer.";
+        text.single("auth_proxy_clients_gone_total", "counter", help, m.clients_gone.value());
+    }
+
+    fn destination(&self, text: &mut Text) {
+        let m = &*self.metrics;
+        let help = "Requests that got no answer from the destination.";
+        text.family("auth_proxy_upstream_errors_total", "counter", help);
+        for (kind, count) in m.upstream_errors.values() {
+            text.sample(&[("kind", kind)], count);
+        }
+        let help = "Answers that the destination broke off in the middle.";
+        text.single("auth_proxy_upstream_answers_cut_total", "counter", help, m.answers_cut.value());
+        let help = "Answers of the destination with a status that asks for somebody's attention.";
+        text.family("auth_proxy_upstream_denials_total", "counter", help);
+        for (status, counter) in DENIALS.iter().zip(&m.denials) {
+            text.sample(&[("status", status)], counter.value());
+        }
+        let help = "Requests sent to the destination once more.";
+        text.family("auth_proxy_upstream_repetitions_total", "counter", help);
+        for (reason, count) in m.repetitions.values() {
+            text.sample(&[("reason", reason)], count);
+        }
+    }
+
+    fn identity(&self, text: &mut Text) {
+        let status = self.tokens.status();
+        let help = "1 when a request would be served: usable token, not stopping.";
+        text.single("auth_proxy_ready", "gauge", help, u8::from(status.ready()));
+        let help = "When the access token expires; absent when there was never one.";
+        text.family("auth_proxy_token_expiry_timestamp_seconds", "gauge", help);
+        if let Some(left) = status.expires_in {
+            text.sample(&[], (self.tokens.clock().unix() + left).as_secs());
+        }
+        let help = "How long ago the access token was asked for; absent when there was never one.";
+        text.family("auth_proxy_token_age_seconds", "gauge", help);
+        if let Some(age) = status.age {
+            text.sample(&[], age.as_secs_f64());
+        }
+        let help = "Attempts to get an access token.";
+        text.family("auth_proxy_token_refreshes_total", "counter", help);
+        text.sample(&[("result", "success")], status.successes);
+        text.sample(&[("result", "failure")], status.failures);
+        let help = "1 when the last attempt to get an access token failed.";
+        let failing = u8::from(status.last_error.is_some());
+        text.single("auth_proxy_token_refresh_failing", "gauge", help, failing);
+        let help = "When the certificate in use expires; absent with workload identity.";
+        text.family("auth_proxy_certificate_expiry_timestamp_seconds", "gauge", help);
+        if let Some(current) = &self.certificate {
+            text.sample(&[], current.certificate().not_after_unix);
+        }
+        let help = "Threads that panicked: bugs.";
+        text.single("auth_proxy_panics_total", "counter", help, self.metrics.panics.value());
+    }
+}
+
+fn build(text: &mut Text) {
+    text.family("auth_proxy_build_info", "gauge", "Which build this is; always 1.");
+    let target = version::target();
+    let labels = [
+        ("version", version::VERSION),
+        ("commit", version::COMMIT.unwrap_or("unknown")),
+        ("target", &target),
+        ("server", version::SERVER),
+    ];
+    text.sample(&labels, 1);
+}

@@ -1,0 +1,77 @@
+//! `LOG_LEVEL=debug`: what was decided about a request, and which fields it came and left with, by name alone. Below
+//! that level nothing is looked at.
+
+use http::{HeaderMap, HeaderName, StatusCode};
+
+use super::outgoing::Outgoing;
+use super::target;
+use crate::config::LogLevel;
+use crate::log;
+use crate::server::Head;
+
+/// More names than this are only counted.
+const NAMES: usize = 40;
+
+/// A request as it came.
+pub(super) struct Arrived {
+    names: Vec<HeaderName>,
+    credentials_in_query: usize,
+}
+
+impl Arrived {
+    /// Looks at it when it will be told about.
+    pub(super) fn look(head: &Head) -> Option<Self> {
+        log::enabled(LogLevel::Debug).then(|| Self {
+            names: head.headers.keys().cloned().collect(),
+            credentials_in_query: target::credentials(&head.target).count(),
+        })
+    }
+
+    /// Tells what it came with, and what of that does not go on.
+    pub(super) fn tell(self, request: &Outgoing, path: &str) {
+        let (stripped, passed): (Vec<_>, Vec<_>) =
+            self.names.iter().partition(|name| !request.headers.contains_key(*name));
+        log::debug(
+            "request headers",
+            &[
+                ("path", &path),
+                ("passed", &list(passed.into_iter())),
+                ("stripped", &list(stripped.into_iter())),
+                ("credentials_stripped_from_query", &self.credentials_in_query),
+                ("websocket", &request.websocket),
+            ],
+        );
+    }
+}
+
+/// The request is about to be sent. Its head is held when the body's first bytes are there to go with it.
+pub(super) fn sending(path: &str, held: bool) {
+    log::debug("request sent", &[("path", &path), ("head_held_for_body", &held)]);
+}
+
+/// The request is sent once more, and why.
+pub(super) fn again(path: &str, why: &str) {
+    log::debug("request will be sent again", &[("path", &path), ("why", &why)]);
+}
+
+/// There is no token at hand.
+pub(super) fn waiting(path: &str) {
+    log::debug("request held until there is a token", &[("path", &path)]);
+}
+
+/// The destination has answered.
+pub(super) fn answered(path: &str, status: StatusCode, headers: &HeaderMap) {
+    if log::enabled(LogLevel::Debug) {
+        let names = list(headers.keys());
+        log::debug("answer headers", &[("path", &path), ("status", &status.as_u16()), ("names", &names)]);
+    }
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a HeaderName>) -> String {
+    let names: Vec<&str> = names.map(HeaderName::as_str).collect();
+    let mut list = names[..names.len().min(NAMES)].join(",");
+    if names.len() > NAMES {
+        list.push_str(&format!(" and {} more", names.len() - NAMES));
+    }
+    list
+}

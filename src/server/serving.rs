@@ -1,0 +1,202 @@
+//! One request being answered: its body, its answer, and what is done with the connection behind it.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::EXPECT;
+use http::{HeaderMap, StatusCode, Version};
+use socket2::SockRef;
+
+use super::body::Body;
+use super::input::Input;
+use super::respond::Answer;
+use super::stop::Stop;
+use super::{Exchange, Head, Length, Limits};
+use crate::sys::{self, Ready};
+
+/// What is read of a body that nobody wants, so that the answer in front of it survives.
+const DRAIN_BYTES: u64 = 256 * 1024;
+/// How long that may take.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// One request being answered on our own server.
+pub(super) struct Serving<'a> {
+    input: &'a mut Input,
+    body: Body,
+    answer: Answer,
+    /// The client waits for 100 before it sends the body (RFC 9110 section 10.1.1).
+    awaits_continue: bool,
+    limits: &'a Limits,
+    stop: &'a Stop,
+}
+
+impl<'a> Serving<'a> {
+    pub(super) fn new(
+        head: &Head,
+        close: bool,
+        input: &'a mut Input,
+        limits: &'a Limits,
+        stop: &'a Stop,
+    ) -> Self {
+        let expects = |e: &http::HeaderValue| e.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        Self {
+            body: Body::new(head.length, limits.head_bytes),
+            answer: Answer::new(head, close, limits.write_stall),
+            awaits_continue: head.version == Version::HTTP_11
+                && head.length != Length::Empty
+                && head.headers.get(EXPECT).is_some_and(expects),
+            input,
+            limits,
+            stop,
+        }
+    }
+
+    /// For an answer to a request whose head could not be understood.
+    pub(super) fn last(input: &'a mut Input, limits: &'a Limits, stop: &'a Stop) -> Self {
+        Self {
+            body: Body::new(Length::Unknown, 0),
+            answer: Answer::last(limits.write_stall),
+            awaits_continue: false,
+            input,
+            limits,
+            stop,
+        }
+    }
+
+    /// After the service is done: true when the connection can serve another request.
+    pub(super) fn settle(mut self) -> bool {
+        if !self.answer.is_finished() {
+            self.abort();
+            return false;
+        }
+        if self.answer.closes() {
+            if !self.body.is_done() {
+                self.linger();
+            }
+            return false;
+        }
+        self.drain()
+    }
+
+    /// Ends an answer that is not whole. A reset where the end of the connection would look like the end of the
+    /// answer; elsewhere the framing shows it, and what was sent shall still be read.
+    fn abort(&self) {
+        if self.answer.ends_with_connection() {
+            let _ = SockRef::from(&**self.input.stream()).set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    /// Reads what little is left of a body, to keep the connection. Not part of its caller's frame, which lies below
+    /// everything that serves a request: stack once used stays with the thread.
+    #[inline(never)]
+    fn drain(&mut self) -> bool {
+        let deadline = Instant::now() + DRAIN_TIME;
+        let mut scratch = [0; 4096];
+        let mut drained = 0;
+        while !self.body.is_done() {
+            match self.body.read(self.input, &mut scratch, deadline) {
+                Ok(n) => drained += n as u64,
+                Err(_) => return false,
+            }
+            if drained > DRAIN_BYTES {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Closing a socket with unread input resets it, and a reset destroys the answer on its way: end our side,
+    /// then read on for a while.
+    pub(super) fn linger(&mut self) {
+        let mut stream: &TcpStream = self.input.stream();
+        if stream.shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+        let deadline = Instant::now() + DRAIN_TIME;
+        let mut scratch = [0; 4096];
+        let mut drained = 0;
+        while drained < DRAIN_BYTES {
+            match stream.read(&mut scratch) {
+                Ok(0) => return,
+                Ok(n) => drained += n as u64,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if sys::wait_one(stream, Ready::READ, Some(deadline)).is_err() {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Exchange for Serving<'_> {
+    fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.expect_body()?;
+        self.body.read(self.input, buffer, Instant::now() + self.limits.body_idle)
+    }
+
+    fn expect_body(&mut self) -> io::Result<Option<Instant>> {
+        if std::mem::take(&mut self.awaits_continue)
+            && self.input.bytes().is_empty()
+            && !self.answer.started()
+        {
+            let mut interim: &TcpStream = self.input.stream();
+            interim.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        }
+        Ok(Some(Instant::now() + self.limits.body_idle))
+    }
+
+    fn body_at_hand(&self) -> bool {
+        self.body.is_at_hand(self.input.bytes())
+    }
+
+    fn receive_body(&mut self) -> io::Result<bool> {
+        if !self.body.is_at_framing() {
+            return Ok(true);
+        }
+        match self.input.fill(Instant::now()) {
+            // The end of the connection: reading the body says so.
+            Ok(0) => Ok(true),
+            Ok(_) => Ok(self.body_at_hand()),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn client(&self) -> Option<Arc<TcpStream>> {
+        Some(Arc::clone(self.input.stream()))
+    }
+
+    fn take_ahead(&mut self) -> Vec<u8> {
+        self.input.take()
+    }
+
+    fn start(&mut self, status: StatusCode, headers: &HeaderMap, length: Length) {
+        // Whether the rest of the body is worth reading to keep the connection is decided now: the head says so.
+        let unread =
+            self.body.left().is_none_or(|left| left > DRAIN_BYTES || self.awaits_continue && left > 0);
+        if unread || self.stop.said() {
+            self.answer.close_after();
+        }
+        self.answer.start(status, headers, length);
+    }
+
+    fn started(&self) -> bool {
+        self.answer.started()
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.answer.write(&mut &**self.input.stream(), bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.answer.flush(&mut &**self.input.stream())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.answer.finish(&mut &**self.input.stream())
+    }
+}

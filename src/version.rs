@@ -1,0 +1,31 @@
+//! Which build this is. Nothing here depends on when or where it was built.
+
+use std::env::consts::{ARCH, OS};
+
+/// The version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit, when the build was told (`AUTH_PROXY_COMMIT`, as `make build` does).
+pub const COMMIT: Option<&str> = option_env!("AUTH_PROXY_COMMIT");
+
+/// What serves `PORT`.
+pub const SERVER: &str = if cfg!(feature = "tiny_http") { "tiny_http" } else { "built-in" };
+
+/// The target triple, put together from what the compiler tells: no build script is needed for it.
+pub fn target() -> String {
+    let environment = if cfg!(target_env = "musl") {
+        "-musl"
+    } else if cfg!(target_env = "gnu") {
+        "-gnu"
+    } else {
+        ""
+    };
+    format!("{ARCH}-unknown-{OS}{environment}")
+}
+
+/// What `--version` says, behind the program's name.
+pub fn describe() -> String {
+    let commit = COMMIT.map(|commit| format!(", commit {commit}")).unwrap_or_default();
+    let server = if cfg!(feature = "tiny_http") { ", server tiny_http" } else { "" };
+    format!("{VERSION} ({}{commit}{server})", target())
+}

@@ -1,0 +1,192 @@
+//! `auth-proxy check`: every step with its remedy, one exit code for each kind of fault, and never a secret.
+
+use serde_json::{Value, json};
+
+use crate::fixture::{Finished, environment, run_to_end};
+use crate::sim::{Answer, Egress, Options, Sim, temp_dir};
+
+fn check(sim: &Sim, variables: &[(&str, &str)]) -> Finished {
+    let finished = run_to_end(&["check"], environment(sim, variables));
+    let told = format!("{}{}", finished.stdout, finished.stderr);
+    for issued in sim.entra.issued() {
+        let secret = issued.token.rsplit('.').next().unwrap();
+        assert!(!told.contains(secret) && !told.contains("eyJ"), "the token is shown: {told}");
+    }
+    finished
+}
+
+/// The first words of each step's line.
+fn steps(finished: &Finished) -> Vec<String> {
+    let heads = finished.stdout.lines().filter(|line| !line.starts_with(' '));
+    let words = |line: &str| {
+        line.split([':', ' ']).filter(|word| !word.is_empty()).take(2).collect::<Vec<_>>().join(" ")
+    };
+    heads.map(words).collect()
+}
+
+#[track_caller]
+fn assert_steps(finished: &Finished, outcomes: [&str; 5], code: i32) {
+    let names = ["settings", "certificate", "authority", "sign-in", "destination"];
+    let expected: Vec<_> =
+        outcomes.iter().zip(names).map(|(outcome, name)| format!("{outcome} {name}")).collect();
+    assert_eq!(steps(finished), expected, "{finished:#?}");
+    assert_eq!(finished.status.code(), Some(code), "{finished:#?}");
+}
+
+const OK: [&str; 5] = ["ok"; 5];
+
+#[test]
+fn all_is_well_and_told_as_text_and_as_json() {
+    let sim = Sim::start(Options::default());
+    let finished = check(&sim, &[]);
+    assert_steps(&finished, OK, 0);
+    assert_eq!(finished.stderr, "");
+    let key = "RSA, 2048 bits, belongs to this certificate";
+    for expected in ["CN=auth-proxy test", key, "agrees with the authority's"] {
+        assert!(finished.stdout.contains(expected), "{expected}: {}", finished.stdout);
+    }
+    let request = &sim.azure.requests()[0];
+    assert_eq!((request.method.as_str(), request.target().as_str()), ("GET", "/openai/v1/models"));
+
+    let finished = run_to_end(&["check", "--json"], environment(&sim, &[("LOG_FORMAT", "json")]));
+    let report: Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!((report["ok"].as_bool(), report["exit_code"].as_u64()), (Some(true), Some(0)));
+    let step = |index: usize| report["steps"][index]["details"].clone();
+    assert_eq!(step(1)["thumbprint_sha1"].as_str().unwrap().len(), 40);
+    assert_eq!(step(1)["thumbprint_sha256"].as_str().unwrap().len(), 64);
+    assert!(step(1)["days_left"].as_u64().unwrap() > 0);
+    assert_eq!(step(3)["lifetime_seconds"], 3600);
+    assert_eq!(step(3)["application"], sim.options().client_id);
+    assert_eq!(step(3)["audience"], "https://cognitiveservices.azure.com");
+    assert_eq!(step(3)["roles"], json!([]));
+    assert_eq!(step(4)["status"], 200);
+}
+
+#[test]
+fn a_base_path_is_part_of_what_is_asked() {
+    let sim = Sim::start(Options::default());
+    for base in ["/openai", "/openai/v1"] {
+        assert_steps(&check(&sim, &[("API_BASE_URL", &(sim.azure_url() + base))]), OK, 0);
+        assert_eq!(sim.azure.requests().pop().unwrap().target(), "/openai/v1/models");
+    }
+}
+
+#[test]
+fn settings_are_reported_together() {
+    let sim = Sim::start(Options::default());
+    let finished = check(&sim, &[("PORT", "x"), ("AZURE_CLIENT_ID", ""), ("SSL_CERT_FILE", "")]);
+    assert_eq!(finished.status.code(), Some(2));
+    assert_eq!(finished.stdout.matches("failed   settings: ").count(), 2, "{}", finished.stdout);
+    assert_eq!(finished.stdout.matches("skipped ").count(), 4);
+    let finished = check(&sim, &[("SSL_CERT_FILE", "/does/not/exist")]);
+    assert_eq!(finished.status.code(), Some(2));
+    assert!(sim.entra.requests().is_empty());
+}
+
+#[test]
+fn a_bad_certificate_does_not_hide_the_state_of_the_authority() {
+    let sim = Sim::start(Options::default());
+    let finished = check(&sim, &[("AZURE_CERTIFICATE_PATH", "/does/not/exist")]);
+    assert_steps(&finished, ["ok", "failed", "ok", "skipped", "skipped"], 3);
+    assert!(finished.stdout.contains("certificate file /does/not/exist does not exist\n           hint: "));
+}
+
+#[test]
+fn workload_identity_is_checked_too() {
+    let sim = Sim::start(Options::default());
+    let dir = temp_dir("check");
+    let file = dir.join("token");
+    std::fs::write(&file, "e30.e30.c2lnbmF0dXJl").unwrap();
+    sim.entra.expect_federated("e30.e30.c2lnbmF0dXJl");
+    let path = file.to_str().unwrap();
+    let finished = check(&sim, &[("AZURE_CERTIFICATE_PATH", ""), ("AZURE_FEDERATED_TOKEN_FILE", path)]);
+    assert_steps(&finished, OK, 0);
+    assert!(finished.stdout.contains(path) && !finished.stdout.contains("c2lnbmF0dXJl"));
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn an_authority_that_cannot_be_reached_or_refuses() {
+    let sim = Sim::start(Options::default());
+    let finished = check(&sim, &[("AZURE_AUTHORITY_HOST", "localhost:1")]);
+    assert_steps(&finished, ["ok", "ok", "failed", "skipped", "skipped"], 5);
+    assert!(finished.stdout.contains("hint: check firewall and network policy"), "{}", finished.stdout);
+    sim.entra.script([Answer::default_behaviour(), Answer::aadsts(700_027)]);
+    let finished = check(&sim, &[]);
+    assert_steps(&finished, ["ok", "ok", "ok", "failed", "skipped"], 5);
+    for expected in ["AADSTS700027", "hint: upload the certificate", "trace id "] {
+        assert!(finished.stdout.contains(expected), "{expected}: {}", finished.stdout);
+    }
+}
+
+#[test]
+fn a_wrong_clock_is_found_before_it_is_refused() {
+    let sim = Sim::start(Options::default());
+    sim.entra.set_clock(-100, 0);
+    let finished = check(&sim, &[]);
+    assert!(finished.stdout.contains(" s ahead of the authority's: set it (NTP)"), "{}", finished.stdout);
+}
+
+#[test]
+fn what_the_destination_answers_is_explained() {
+    let sim = Sim::start(Options::default());
+    let error = |status, message: &str| Answer::status(status).json(&json!({"error": {"message": message}}));
+    let denied = "The principal `x` lacks the required data action `y` to perform `GET /openai/models`.";
+    let role = "Cognitive Services OpenAI User";
+    let closed = "Public access is disabled. Please configure private endpoint.";
+    let subdomain = "Please provide a custom subdomain for token authentication";
+    let moved = Answer::status(302).header("Location", "https://login.example/x?y=1");
+    let rows = [
+        (error(401, denied), "without the right to it", role),
+        (error(401, "audience is incorrect"), "does not accept the token", "check AZURE_SCOPE"),
+        (error(401, "Access denied due to invalid subscription key"), "asks for a key", "own name"),
+        (error(403, closed), "network rules", "private endpoint"),
+        (error(403, "no"), "may not do this", role),
+        (error(404, "Resource not found"), "no such path", "API_BASE_URL is put in front"),
+        (error(400, subdomain), "keys but no tokens", "own name"),
+        (moved, "a redirect to login.example", "the API itself"),
+        (Answer::status(502).body("<html>"), "in trouble", "try again"),
+    ];
+    for (answer, meaning, remedy) in rows {
+        sim.azure.script([answer.header("apim-request-id", "r-1")]);
+        let finished = check(&sim, &[]);
+        assert_steps(&finished, ["ok", "ok", "ok", "ok", "failed"], 6);
+        assert!(finished.stdout.contains(meaning) && finished.stdout.contains(remedy), "{}", finished.stdout);
+        assert!(!finished.stdout.contains("y=1"), "{}", finished.stdout);
+    }
+    assert_eq!(sim.azure.requests().len(), 9, "nothing is repeated or followed");
+    sim.azure.script([Answer::status(429)]);
+    let finished = check(&sim, &[]);
+    assert_steps(&finished, OK, 0);
+    assert!(finished.stdout.contains("asks for fewer requests"));
+}
+
+#[test]
+fn a_destination_that_cannot_be_reached_or_trusted() {
+    let sim = Sim::start(Options { entra_tls: false, ..Options::default() });
+    let failed = ["ok", "ok", "ok", "ok", "failed"];
+    let finished = check(&sim, &[("API_BASE_URL", "https://localhost:1")]);
+    assert_steps(&finished, failed, 6);
+    let finished = check(&sim, &[("API_BASE_URL", "https://no-such-host.invalid")]);
+    assert_steps(&finished, failed, 6);
+    assert!(finished.stdout.contains("cannot resolve no-such-host.invalid"), "{}", finished.stdout);
+    let finished = check(&sim, &[("SSL_CERT_FILE", "")]);
+    assert_steps(&finished, failed, 6);
+    assert!(finished.stdout.contains("set SSL_CERT_FILE"), "{}", finished.stdout);
+    sim.azure.script([Answer::drop_connection()]);
+    assert_steps(&check(&sim, &[]), failed, 6);
+}
+
+#[test]
+fn the_egress_proxy_is_used_and_named() {
+    let sim = Sim::start(Options::default());
+    let egress = Egress::start(None);
+    let authority = format!("entra.sim.test:{}", sim.entra.server.port());
+    let base = format!("https://azure.sim.test:{}", sim.azure.server.port());
+    let url = egress.url();
+    let variables = [("AZURE_AUTHORITY_HOST", &*authority), ("API_BASE_URL", &base), ("HTTPS_PROXY", &url)];
+    let finished = check(&sim, &variables);
+    assert_steps(&finished, OK, 0);
+    let way = format!("through the egress proxy 127.0.0.1:{}", egress.server.port());
+    assert_eq!(finished.stdout.matches(&way).count(), 2, "{}", finished.stdout);
+}

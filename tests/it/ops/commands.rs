@@ -1,0 +1,91 @@
+//! The small commands: `wait`, `healthcheck`, `--version`, `--help`, and what is none.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use crate::fixture::{Finished, Proxy, environment, run_to_end};
+use crate::sim::{Options, Sim};
+
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Finished {
+    run_to_end(arguments, variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+}
+
+fn free_port() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
+}
+
+#[test]
+fn wait_ends_when_the_proxy_is_ready() {
+    let sim = Sim::start(Options::default());
+    sim.entra.stop();
+    let port = free_port();
+    let proxy = Proxy::spawn(environment(&sim, &[("PORT", &port), ("ADMIN_PORT", "0")]));
+    proxy.wait_log("token refresh failed");
+    let unready = run(&["wait", "--max=300ms"], &[("PORT", &port), ("HOST", "127.0.0.1")]);
+    assert_eq!(unready.status.code(), Some(1));
+    assert!(unready.stderr.starts_with("error: not ready within 0.3 s: not ready: {"), "{}", unready.stderr);
+    assert!(unready.stderr.contains("could not be connected"), "{}", unready.stderr);
+    let waiting = {
+        let port = port.clone();
+        std::thread::spawn(move || run(&["wait", "--max", "60s"], &[("PORT", &port)]))
+    };
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!waiting.is_finished());
+    sim.entra.restart();
+    let ready = waiting.join().unwrap();
+    assert_eq!((ready.status.code(), ready.stderr.as_str()), (Some(0), ""));
+    let healthy = run(&["healthcheck"], &[("PORT", &port), ("ADMIN_PORT", "1")]);
+    assert_eq!(healthy.status.code(), Some(0), "{healthy:?}");
+}
+
+#[test]
+fn wait_gives_up_in_time_and_says_why() {
+    let port = free_port();
+    let started = Instant::now();
+    let finished = run(&["wait", "--max", "1"], &[("PORT", &port)]);
+    assert_eq!(finished.status.code(), Some(1));
+    assert!(started.elapsed() >= Duration::from_millis(500));
+    let expected = format!("error: not ready within 1 s: no answer from 0.0.0.0:{port}/health: ");
+    assert!(finished.stderr.starts_with(&expected), "{}", finished.stderr);
+}
+
+#[test]
+fn what_cannot_be_understood_is_named() {
+    for (arguments, variable, code, expected) in [
+        (&["wait", "--max", "soon"][..], ("PORT", ""), 2, "--max is not a length of time"),
+        (&["wait"], ("PORT", "0"), 1, "PORT is 0"),
+        (&["healthcheck"], ("PORT", "eighty"), 1, "PORT is not a port number"),
+        (&["wait", "10s"], ("PORT", ""), 2, "unknown arguments: wait 10s"),
+        (&["check", "--yaml"], ("PORT", ""), 2, "unknown arguments: check --yaml"),
+    ] {
+        let finished = run(arguments, &[variable]);
+        assert_eq!(finished.status.code(), Some(code), "{finished:?}");
+        assert!(finished.stderr.contains(expected), "{finished:?}");
+    }
+}
+
+#[test]
+fn the_version_names_the_target() {
+    let finished = run(&["--version"], &[]);
+    let (version, arch) = (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    let expected = format!("auth-proxy {version} ({arch}-unknown-linux-");
+    assert!(finished.stdout.starts_with(&expected), "{}", finished.stdout);
+    assert_eq!(finished.stdout.lines().count(), 1);
+}
+
+#[test]
+fn the_help_has_every_command_and_the_readme_every_exit_code() {
+    let finished = run(&["--help"], &[]);
+    assert_eq!((finished.status.code(), finished.stderr.as_str()), (Some(0), ""));
+    for command in ["check [--json]", "healthcheck", "wait [--max 30s]", "--help", "--version"] {
+        assert!(finished.stdout.contains(&format!("  auth-proxy {command}")), "{command}");
+    }
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    for code in 0..=6 {
+        let line = finished.stdout.lines().find(|line| line.starts_with(&format!("  {code}  "))).unwrap();
+        assert!(
+            readme.contains(&format!("| {code} | {} |", &line[5..])),
+            "the README has other words: {line}"
+        );
+    }
+}

@@ -1,0 +1,126 @@
+//! What the log says of requests: enough to find them again, as text and as JSON, and nothing nobody asked for.
+
+use serde_json::Value;
+
+use crate::client::Raw;
+use crate::fixture::Proxy;
+use crate::sim::{Answer, Options, Sim, patience, wait_for};
+
+fn start(variables: &[(&str, &str)]) -> (Sim, Proxy) {
+    let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
+    let proxy = Proxy::start_with(&sim, variables);
+    (sim, proxy)
+}
+
+fn field(line: &str, name: &str) -> Option<f64> {
+    line.split(' ').find_map(|field| field.strip_prefix(&format!("{name}=")))?.parse().ok()
+}
+
+#[test]
+fn a_request_is_one_line_with_times_bytes_and_the_destinations_names_for_it() {
+    let (sim, proxy) = start(&[]);
+    let ids = Answer::status(200).header("apim-request-id", "a-1").header("x-ms-request-id", "m-2");
+    sim.azure.script([ids.body("four")]);
+    proxy.client().request("POST", "/openai/v1/embeddings?secret=1", &[], b"{}");
+    let line = proxy.wait_log(" request ");
+    let expected = " info  request method=POST status=200 bytes_up=2 bytes_down=4 ms=";
+    assert!(line.contains(expected), "{line}");
+    assert!(line.ends_with(" path=/openai/v1/embeddings apim_request_id=a-1 x_ms_request_id=m-2"), "{line}");
+    assert!(!line.contains("secret") && !line.contains('\u{1b}'), "{line}");
+
+    proxy.client().get("/sim/slow?ms=200");
+    let line = proxy.wait_log("path=/sim/slow");
+    let times = ["upstream_ms", "first_byte_ms", "ms"].map(|name| field(&line, name).unwrap());
+    assert!(times.is_sorted() && times[0] >= 200.0, "{line}");
+}
+
+#[test]
+fn in_json_numbers_are_numbers() {
+    let (sim, proxy) = start(&[("LOG_FORMAT", "json")]);
+    sim.azure.script([Answer::status(404).header("x-request-id", "r-3").body("no")]);
+    proxy.client().request("PUT", "/a%0Ab", &[], b"body");
+    let event: Value = serde_json::from_str(&proxy.wait_log("\"request\"")).unwrap();
+    assert_eq!((event["level"].as_str(), event["method"].as_str()), (Some("info"), Some("PUT")));
+    assert_eq!((event["status"].as_u64(), event["path"].as_str()), (Some(404), Some("/a%0Ab")));
+    assert_eq!((event["bytes_up"].as_u64(), event["bytes_down"].as_u64()), (Some(4), Some(2)));
+    assert!(event["first_byte_ms"].as_f64() <= event["ms"].as_f64());
+    assert_eq!(event["x_request_id"], "r-3");
+    let token: Value = serde_json::from_str(&proxy.wait_log("token refreshed")).unwrap();
+    assert_eq!(token["lifetime"].as_f64(), Some(3600.0));
+    for line in proxy.log() {
+        assert!(serde_json::from_str::<Value>(&line).is_ok_and(|event| event["time"].is_string()), "{line}");
+    }
+}
+
+#[test]
+fn who_broke_off_is_told() {
+    let (sim, proxy) = start(&[]);
+    sim.azure.script([Answer::raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")]);
+    proxy.client().get("/cut");
+    assert!(proxy.wait_log("path=/cut").contains("cut=\"destination: "));
+    let mut client = Raw::connect(proxy.address());
+    client.send("GET /sim/sse?events=1000&pause_ms=20 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert!(!client.read_some(patience()).unwrap().is_empty());
+    drop(client);
+    let line = proxy.wait_log("path=/sim/sse");
+    assert!(line.contains("cut=\"client: "), "{line}");
+    let mut client = Raw::connect(proxy.address());
+    client.send("GET /sim/slow?ms=60000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    wait_for("the request to arrive", || sim.azure.log().seen() >= 3);
+    drop(client);
+    let line = proxy.wait_log("path=/sim/slow");
+    assert!(line.contains("status=client_gone") && !line.contains("upstream_ms"), "{line}");
+}
+
+#[test]
+fn what_the_server_could_not_understand_is_told_without_its_words() {
+    let (_sim, proxy) = start(&[]);
+    let mut client = Raw::connect(proxy.address());
+    client.send("GET /path?query HTTP/1.1\r\nHost: a\r\nforged name: x\r\n\r\n").unwrap();
+    assert!(client.read_some(patience()).unwrap().starts_with(b"HTTP/1.1 400"));
+    let line = proxy.wait_log("request refused");
+    assert!(line.contains("status=400 code=bad_request why="), "{line}");
+    assert!(!line.contains("forged") && !line.contains("query"), "{line}");
+}
+
+#[test]
+fn at_warn_served_requests_are_silent_and_failures_are_not() {
+    let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
+    let proxy = Proxy::start_silent(&sim, &[("LOG_LEVEL", "warn")]);
+    assert_eq!(proxy.client().get("/sim/echo").status, 200);
+    sim.azure.stop();
+    assert_eq!(proxy.client().get("/failed").status, 502);
+    proxy.wait_log("request failed");
+    assert!(proxy.log().iter().all(|line| line.contains(" warn ")), "{:#?}", proxy.log());
+}
+
+#[test]
+fn debug_tells_names_and_decisions() {
+    let (sim, proxy) = start(&[("LOG_LEVEL", "debug")]);
+    let fields = [
+        ("api-key", "hidden-1"),
+        ("X-Custom", "hidden-2"),
+        ("Connection", "keep-alive, x-hop"),
+        ("X-Hop", "1"),
+    ];
+    let mut client = proxy.client();
+    client.request("POST", "/sim/echo?api-key=hidden-3&x=hidden-4", &fields, b"hidden-5");
+    let line = proxy.wait_log("request headers");
+    for expected in ["path=/sim/echo ", "x-custom", "credentials_stripped_from_query=1", "websocket=false"] {
+        assert!(line.contains(expected), "{expected}: {line}");
+    }
+    let stripped = line.split("stripped=").nth(1).unwrap().split(' ').next().unwrap();
+    let mut stripped: Vec<&str> = stripped.split(',').collect();
+    stripped.sort_unstable();
+    assert_eq!(stripped, ["api-key", "connection", "host", "x-hop"]);
+    assert!(proxy.wait_log("request sent").contains("head_held_for_body="));
+    assert!(proxy.wait_log("answer headers").contains("content-type"));
+
+    // The kept connection dies between two requests.
+    sim.azure.stop();
+    sim.azure.restart();
+    assert_eq!(client.get("/sim/echo").status, 200);
+    proxy.wait_log("path=/sim/echo");
+    let log = proxy.log().join("\n");
+    assert!(!log.contains("hidden"), "{log}");
+}

@@ -1,0 +1,174 @@
+//! The build with tiny_http's server: what its wrapping prevents, and what it refuses.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+use crate::client::{Client, Raw};
+use crate::fixture::Proxy;
+use crate::sim::{Options, Sim, latin1, patience, wait_for};
+
+fn start() -> (Proxy, Sim) {
+    let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
+    (Proxy::start(&sim), sim)
+}
+
+/// What comes back within a second.
+fn answer_to(proxy: &Proxy, request: &str) -> String {
+    let mut raw = Raw::connect(proxy.address());
+    raw.send(request).unwrap();
+    latin1(&raw.read_to_end(Duration::from_secs(1)).0)
+}
+
+/// tiny_http reserves memory for what it has not read when a request is dropped, or its client has left.
+#[test]
+fn a_length_beyond_all_memory_does_not_end_the_process() {
+    let (mut proxy, sim) = start();
+    for length in ["50000000000000", "1073741825", "18446744073709551615"] {
+        for more in ["", "Expect: 100-continue\r\n", "Connection: close\r\n", "Content-Length: 5\r\n"] {
+            let head = format!(
+                "POST /sim/upload HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n{more}\r\nhello"
+            );
+            let answer = answer_to(&proxy, &head);
+            assert!(answer.contains("HTTP/1.1 413 ") && answer.contains("body_too_large"), "{answer}");
+        }
+    }
+    // The clients have left.
+    for _ in 0..20 {
+        assert_eq!(proxy.health().status, 200);
+    }
+    assert!(proxy.is_running());
+    assert_eq!(sim.azure.requests().len(), 0);
+}
+
+#[test]
+fn suspicious_framing_is_refused_together_with_what_follows() {
+    let (proxy, sim) = start();
+    for (status, head) in [
+        (400, "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
+        (400, "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"),
+        (400, "Content-Length: 5\r\nContent-Length: 6\r\n"),
+        (400, "Content-Length: +5\r\n"),
+        (400, "Content-Length: five\r\n"),
+        (400, "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+        (501, "Transfer-Encoding: gzip, chunked\r\n"),
+        (501, "Transfer-Encoding: identity\r\n"),
+        (400, "Host: y\r\n"),
+    ] {
+        let body = "0\r\n\r\n";
+        let smuggled = "GET /sim/echo?smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+        let answer =
+            answer_to(&proxy, &format!("POST /sim/echo HTTP/1.1\r\nHost: x\r\n{head}\r\n{body}{smuggled}"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {answer}");
+        assert!(answer.contains("connection: close\r\n"), "{head}: {answer}");
+        assert!(!answer.contains("HTTP/1.1 200"), "{head}: {answer}");
+    }
+    assert_eq!(sim.azure.requests().len(), 0);
+}
+
+#[test]
+fn strange_heads_are_refused() {
+    let (proxy, sim) = start();
+    for (status, request) in [
+        ("400", "GET /\n/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+        ("400", "GET //evil HTTP/1.1\r\n\r\n"),
+        ("400", "GET http://evil.test/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+        ("400", "GET @evil.test/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\r\nHost: x\r\nA: b\nc: d\r\n\r\n"),
+        ("501", "CONNECT evil.test:443 HTTP/1.1\r\nHost: evil.test:443\r\n\r\n"),
+        ("505", "GET / HTTP/0.9\r\nHost: x\r\n\r\n"),
+        ("505", "GET / HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n"),
+        ("501", "GET /sim/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
+    ] {
+        let answer = answer_to(&proxy, request);
+        assert_eq!(answer.get(9..12), Some(status), "{request}: {answer}");
+    }
+    let many = "X: y\r\n".repeat(200);
+    assert!(answer_to(&proxy, &format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n")).contains(" 431 "));
+    assert_eq!(sim.azure.requests().len(), 0);
+}
+
+#[test]
+fn a_malformed_chunk_is_the_clients_fault() {
+    let (proxy, _sim) = start();
+    let head = "POST /sim/upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for body in ["5\r\nhello\r\nxyz\r\n", "5\r\nhello0\r\n\r\n", "0\r\nTrailer: 1\r\n\r\n"] {
+        let answer = answer_to(&proxy, &format!("{head}{body}"));
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{body:?}: {answer}");
+    }
+}
+
+#[test]
+fn running_out_of_descriptors_is_no_end() {
+    let (proxy, _sim) = start();
+    let pid = Pid::from_raw(i32::try_from(proxy.pid()).unwrap());
+    let most = getrlimit(Resource::Nofile).maximum;
+    let usual = Rlimit { current: most, maximum: most };
+    for room in 1..=4 {
+        let before = proxy.log().len();
+        let tight = Rlimit { current: Some(proxy.fds() as u64 + room), maximum: most };
+        prlimit(pid, Resource::Nofile, tight).unwrap();
+        let crowd: Vec<Raw> = (0..10).map(|_| Raw::connect(proxy.address())).collect();
+        wait_for("its accept thread to end, with an error or for want of a duplicate", || {
+            let ended = |line: &String| line.contains("cannot accept") || line.contains("panicked");
+            proxy.log()[before..].iter().any(ended)
+        });
+        prlimit(pid, Resource::Nofile, usual).unwrap();
+        drop(crowd);
+        wait_for("a new server", || proxy.log()[before..].iter().any(|line| line.contains("was replaced")));
+        proxy.wait_healthy();
+    }
+}
+
+#[test]
+fn a_crowd_is_turned_away_and_health_is_answered() {
+    let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
+    let proxy = Proxy::start_with(&sim, &[("MAX_CONNECTIONS", "2")]);
+    let mut streams: Vec<Client> = (0..2).map(|_| proxy.client()).collect();
+    for stream in &mut streams {
+        stream.send("GET", "/sim/sse?events=1000&pause_ms=50", &[], b"").unwrap();
+        assert!(!stream.raw.read_some(patience()).unwrap().is_empty());
+    }
+    let mut client = proxy.client();
+    let refused = client.get("/sim/echo");
+    assert_eq!((refused.status, refused.header("retry-after").as_deref()), (503, Some("1")));
+    assert_eq!(client.get("/health").status, 200);
+    drop(streams);
+    wait_for("a place", || proxy.client().get("/sim/echo").status == 200);
+}
+
+#[test]
+fn pipelined_answers_come_in_order() {
+    let (proxy, _sim) = start();
+    let mut client = proxy.client();
+    let mut requests = Vec::new();
+    for number in 0..20 {
+        let body = "x".repeat(number);
+        let length = body.len();
+        write!(
+            requests,
+            "POST /sim/echo?n={number} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+    }
+    client.raw.send(requests).unwrap();
+    for number in 0..20 {
+        let seen = client.response("POST").unwrap().json();
+        assert_eq!(seen["target"], format!("/sim/echo?n={number}"));
+    }
+}
+
+#[test]
+fn stopping_lets_a_stream_finish_and_refuses_new_connections() {
+    let (mut proxy, _sim) = start();
+    let mut stream = proxy.client();
+    stream.send("GET", "/sim/sse?events=10&pause_ms=50", &[], b"").unwrap();
+    let begin = stream.raw.read_some(patience()).unwrap();
+    assert!(begin.starts_with(b"HTTP/1.1 200 "));
+    proxy.signal("TERM");
+    wait_for("a closed port", || std::net::TcpStream::connect(proxy.address()).is_err());
+    let (rest, _) = stream.raw.read_to_end(patience());
+    assert!(rest.ends_with(b"0\r\n\r\n"), "the stream was cut");
+    assert!(proxy.wait_exit().success());
+}
