@@ -28,6 +28,7 @@ rm -rf "$work/run"
 mkdir -p "$work/run"
 started=()
 trap 'kill "${started[@]}" 2>/dev/null || true' EXIT
+trap 'exit 130' INT TERM
 
 # first_line FILE: waits for the first line of a file.
 first_line() {
@@ -50,11 +51,11 @@ started+=($!)
 first_line "$work/run/sim.log" >/dev/null
 cat "$work/run/sim/ca.pem" "$work/run/cert.pem" >"$work/run/roots.pem"
 
-# start_proxy NAME API_BASE_URL: prints the port. The last settings win.
+# start_proxy NAME API_BASE_URL: leaves the port in `port`. The last settings win.
 start_proxy() {
     # shellcheck disable=SC2046
     env -i $(cat "$work/run/env") "SSL_CERT_FILE=$work/run/roots.pem" "API_BASE_URL=$2" "$proxy" 2>"$work/run/$1.log" &
-    echo $! >"$work/run/$1.pid"
+    started+=($!)
     for _ in $(seq 100); do
         port=$(sed -n 's/.* listening address=127.0.0.1:\([0-9]*\).*/\1/p' "$work/run/$1.log")
         if [[ -n $port ]] && curl --silent --fail --output /dev/null "http://127.0.0.1:$port/health"; then
@@ -74,10 +75,8 @@ started+=($!)
 plain=$(first_line "$work/run/plain.port")
 tls=$(first_line "$work/run/tls.port")
 start_proxy plain "http://localhost:$plain"
-started+=("$(cat "$work/run/plain.pid")")
 over_plain=$port
 start_proxy tls "https://localhost:$tls"
-started+=("$(cat "$work/run/tls.pid")")
 over_tls=$port
 cat >"$work/run/client.json" <<JSON
 {"outdir": "$work/run/servers", "cases": $cases, "exclude-cases": [], "exclude-agent-cases": {}, "servers": [
@@ -97,7 +96,6 @@ JSON
 "$work/suite/bin/wstest" -m fuzzingserver -w 0 -s "$work/run/server.json" >"$work/run/server.log" 2>&1 &
 started+=($!)
 start_proxy reverse "http://127.0.0.1:$free"
-started+=("$(cat "$work/run/reverse.pid")")
 until curl --silent --output /dev/null "http://127.0.0.1:$free/"; do sleep 0.1; done
 for agent in direct proxy; do
     to=$free
