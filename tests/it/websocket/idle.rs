@@ -33,8 +33,8 @@ fn cost(count: usize, most_kb: u64) {
 
 #[test]
 fn a_hundred_idle_websockets_stay_small() {
-    // Frames of a debug build are larger than those of the release.
-    cost(100, 10_000);
+    // Frames of a debug build are twice as large as those of the release; with buffers kept it would be 18 MB.
+    cost(100, 16_000);
 }
 
 #[test]
