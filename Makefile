@@ -20,7 +20,7 @@ FUZZ_TARGETS ?= answer chunked entra filter head location pem
 
 # What `make dist` builds for.
 DIST_TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
-# What `make test-deploy` tries: names of tests/deploy/steps; all unless given.
+# What `make test-deploy` and `make test-attack` try: names of their steps; all unless given.
 STEPS ?=
 
 BINARY := target/$(TARGET)/release/auth-proxy
@@ -75,6 +75,17 @@ clients: build ## The real SDKs against the running binary
 	for server in $(SERVERS); do tests/clients/run.sh "$$server"; done
 	AUTH_PROXY_BIN=$(BINARY) tests/clients/oidc/run.sh
 	tests/demo.sh --once
+
+.PHONY: test-faults
+test-faults: build ## What networks do to connections, at both sides, each with its expected outcome (DNS: as root)
+	$(CARGO) test --locked --test it faults:: -- --include-ignored --nocapture --test-threads=2
+	$(CARGO) build --locked --example sim
+	BINARY=$(BINARY) tests/faults/dns.py
+
+.PHONY: test-attack
+test-attack: build ## Attack the release binary: slow clients, crowds, floods, exhaustion (slowhttptest; STEPS="slow drain")
+	$(CARGO) build --locked --example sim
+	BINARY=$(BINARY) tests/attack/run.py $(STEPS)
 
 .PHONY: test-deploy
 test-deploy: build ## Image, Kubernetes, systemd, air gap, releases: all that this machine can try

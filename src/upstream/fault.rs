@@ -106,8 +106,14 @@ impl Fault {
 /// What to do about a refused certificate, by kind.
 fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
     use rustls::CertificateError as C;
-    let rustls::Error::InvalidCertificate(certificate) = error else {
-        return None;
+    let certificate = match error {
+        rustls::Error::InvalidCertificate(certificate) => certificate,
+        rustls::Error::InvalidMessage(_) => {
+            return Some(
+                "what answers does not speak TLS: check scheme and port of the address, and HTTPS_PROXY",
+            );
+        }
+        _ => return None,
     };
     Some(match certificate {
         C::UnknownIssuer => {
