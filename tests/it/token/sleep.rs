@@ -5,9 +5,10 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::in_process::InProcess;
 use super::rotation::short_lived;
 use super::traffic::Traffic;
-use super::{MODELS, chat, every_token_was_good, within};
+use super::{MODELS, chat, every_token_was_good, granted, within};
 use crate::fixture::Proxy;
 use crate::sim::{Options, Sim};
 
@@ -53,6 +54,34 @@ fn after_a_stop_without_entra_there_is_503() {
     within(Duration::from_secs(5), "health", || proxy.health().status == 200);
     assert_eq!(chat(&mut client).status, 200);
     every_token_was_good(&sim);
+}
+
+/// Its boot clock stands still meanwhile; the wall clock is set afterwards.
+#[test]
+fn after_a_pause_of_the_machine_the_old_token_is_not_sent() {
+    let sim = Sim::start(Options::default());
+    let proxy = InProcess::start(&sim);
+    assert_eq!(chat(&mut proxy.client()).status, 200);
+    sim.azure.revoke_tokens();
+    proxy.hands.pause(Duration::from_secs(7200));
+    let waiting: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = proxy.client();
+            std::thread::spawn(move || chat(&mut client).status)
+        })
+        .collect();
+    for waiting in waiting {
+        assert_eq!(waiting.join().unwrap(), 200);
+    }
+    assert_eq!(granted(&sim), 2, "one sign-in for all of them");
+    assert_eq!(sim.azure.requests().len(), 5, "nothing was sent twice");
+    every_token_was_good(&sim);
+
+    sim.entra.stop();
+    proxy.hands.pause(Duration::from_secs(7200));
+    assert_eq!(proxy.client().get("/health").status, 503);
+    assert_eq!(chat(&mut proxy.client()).status, 503);
+    assert_eq!(sim.azure.requests().len(), 5);
 }
 
 #[test]
