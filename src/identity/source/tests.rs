@@ -240,7 +240,8 @@ fn whatever_takes_the_files_place_leaves_the_pair_in_use() {
     });
     let (volume, aside) = (fixture.directory.join("volume"), fixture.directory.join("aside"));
     let before = thumbprint(&mut fixture.source);
-    let intruders: [(fn(&Path), &str); 5] = [
+    type Intruder = fn(&Path);
+    let intruders: [(Intruder, &str); 5] = [
         (|_| (), "does not exist"),
         (|file| fs::create_dir_all(file).unwrap(), "is a directory"),
         (
