@@ -91,12 +91,12 @@ def test_an_old_bearer_token_is_replaced_not_joined(proxy):
 def test_a_websocket_is_tunnelled(proxy):
     websockets = pytest.importorskip("websockets.sync.client")
     address = "ws" + proxy.url.removeprefix("http") + "/openai/v1/sim/ws"
-    open_it = websockets.connect(address, additional_headers={"api-key": "dummy"}, proxy=None, max_size=None)
+    settings = {"additional_headers": {"api-key": "dummy"}, "proxy": None, "max_size": None}
     if os.environ.get("AUTH_PROXY_SERVER") == "tiny_http":
         with pytest.raises(websockets.InvalidStatus, match="501"):
-            open_it.__enter__()
+            websockets.connect(address, **settings)
         return
-    with open_it as socket:
+    with websockets.connect(address, **settings) as socket:
         for message in ("hello", b"\0" * 1_000_000, ""):
             socket.send(message)
             assert socket.recv(timeout=10 * PATIENCE) == message
