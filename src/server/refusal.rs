@@ -49,7 +49,7 @@ impl Refusal {
 
     /// There are more connections than we serve: come back soon.
     pub fn overloaded() -> Self {
-        let message = "auth-proxy is overloaded: too many connections";
+        let message = "auth-proxy is overloaded: there are more connections than MAX_CONNECTIONS; try again";
         let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", message);
         refusal.retry_after = Some(1);
         refusal

@@ -18,6 +18,7 @@ mod checks;
 mod client;
 mod core;
 mod corpora;
+mod faults_of_users;
 mod fixture;
 #[cfg(not(feature = "tiny_http"))]
 mod hostile;
