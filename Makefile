@@ -8,8 +8,8 @@ SHELL := bash
 CARGO ?= cargo
 # Where the release binary runs: static, so on any Linux of that processor.
 TARGET ?= x86_64-unknown-linux-musl
-# The servers that are linted and tested: ours (`default`, which is no feature); `tiny_http` is the feature of its name.
-SERVERS ?= default
+# The servers that are linted and that serve the SDKs: ours (`default`, which is no feature), and the feature `tiny_http`.
+SERVERS ?= default tiny_http
 # cargo-deny is built on demand, so its version is a choice of ours.
 CARGO_DENY_VERSION ?= 0.20.2
 CARGO_FUZZ_VERSION ?= 0.13.2
@@ -20,14 +20,14 @@ FUZZ_TARGETS ?= answer chunked entra filter head location pem
 
 # What `make dist` builds for.
 DIST_TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
-# What `make test-deploy` tries: names of tests/deploy/steps; all unless given.
+# What `make test-deploy` and `make test-attack` try: names of their steps; all unless given.
 STEPS ?=
 
 BINARY := target/$(TARGET)/release/auth-proxy
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
 build: rust-target ## Build the static release binary (TARGET=x86_64-unknown-linux-musl)
@@ -39,7 +39,7 @@ run: build ## See it work on this machine; with AZURE_CLIENT_ID set: run it agai
 	@tests/demo.sh
 
 .PHONY: test
-test: fmt-check lint unit it clients ## Everything that CI checks
+test: fmt-check lint unit it it-tiny_http clients shipped ## Everything that CI checks
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -58,14 +58,34 @@ unit: ## Unit tests
 	$(CARGO) test --locked --lib --bins
 
 .PHONY: it
-it: ## Integration tests, with every server
-	for server in $(SERVERS); do $(CARGO) test --locked --features "$${server#default}" --test '*'; done
+it: ## Integration tests
+	$(CARGO) test --locked --test '*'
+
+.PHONY: it-tiny_http
+it-tiny_http: ## The main job on the tiny_http server
+	$(CARGO) test --locked --features tiny_http --test it -- core:: tiny_http:: stopping::
+
+.PHONY: shipped
+shipped: build ## What the release binary promises: memory of a gibibyte each way and of 1,000 WebSockets, 100 bursts
+	for promise in a_gibibyte_each_way a_thousand_idle_websockets a_hundred_bursts; do \
+	    AUTH_PROXY_BIN=$(BINARY) $(CARGO) test --locked --test it $$promise -- --ignored --nocapture; done
 
 .PHONY: clients
 clients: build ## The real SDKs against the running binary
 	for server in $(SERVERS); do tests/clients/run.sh "$$server"; done
 	AUTH_PROXY_BIN=$(BINARY) tests/clients/oidc/run.sh
 	tests/demo.sh --once
+
+.PHONY: test-faults
+test-faults: build ## What networks do to connections, at both sides, each with its expected outcome (DNS: as root)
+	$(CARGO) test --locked --test it faults:: -- --include-ignored --nocapture --test-threads=2
+	$(CARGO) build --locked --example sim
+	BINARY=$(BINARY) tests/faults/dns.py
+
+.PHONY: test-attack
+test-attack: build ## Attack the release binary: slow clients, crowds, floods, exhaustion (slowhttptest; STEPS="slow drain")
+	$(CARGO) build --locked --example sim
+	BINARY=$(BINARY) tests/attack/run.py $(STEPS)
 
 .PHONY: test-deploy
 test-deploy: build ## Image, Kubernetes, systemd, air gap, releases: all that this machine can try

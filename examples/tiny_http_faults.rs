@@ -21,8 +21,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Longer than anything on the loopback takes.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+type Fault = fn() -> String;
+
 /// What is tried, and the function that tries it and says what it saw.
-const FAULTS: [(&str, fn() -> String); 6] = [
+const FAULTS: [(&str, Fault); 6] = [
     ("Content-Length: 50000000000000, then the client leaves", absurd_length),
     ("one accept that fails for want of descriptors", failed_accept),
     (

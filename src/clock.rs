@@ -32,6 +32,15 @@ impl Moment {
     }
 }
 
+/// One instant on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// On the boot clock.
+    pub boot: Moment,
+    /// On the wall clock, as seconds since the Unix epoch.
+    pub unix: Duration,
+}
+
 /// Where the time comes from. Clones share the same source.
 #[derive(Clone)]
 pub struct Clock(Source);
@@ -62,6 +71,22 @@ impl Clock {
             }
             Source::Set(clock) => Moment(Duration::from_millis(clock.boot.load(Ordering::SeqCst))),
         }
+    }
+
+    /// Now on both clocks.
+    pub fn reading(&self) -> Reading {
+        // The wall clock first: a process that is stopped in between takes itself for older, not for younger.
+        let unix = self.unix();
+        Reading { boot: self.now(), unix }
+    }
+
+    /// Now on the boot clock, put forward by the time since `then` that only the wall clock knows of: the boot clock
+    /// of a virtual machine stands still while that is paused, its wall clock is set afterwards.
+    pub fn now_by_either(&self, then: Reading) -> Moment {
+        // The boot clock first, for the same reason.
+        let now = self.now();
+        let passed = self.unix().saturating_sub(then.unix);
+        now.after(passed.saturating_sub(now.since(then.boot)))
     }
 
     /// Now on the wall clock, as seconds since the Unix epoch.
@@ -108,6 +133,11 @@ impl SetClock {
     pub fn jump_unix(&self, unix: u64) {
         self.unix.store(unix * 1000, Ordering::SeqCst);
     }
+
+    /// Lets time pass on the wall clock alone: a virtual machine was paused, and its clock was set afterwards.
+    pub fn pause(&self, time: Duration) {
+        self.unix.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+    }
 }
 
 #[cfg(test)]
@@ -125,6 +155,22 @@ mod tests {
         assert_eq!(clock.unix(), Duration::from_secs(1_700_000_005));
         hands.jump_unix(1);
         assert_eq!(clock.now().since(start), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn the_clock_that_went_further_tells_how_much_time_has_passed() {
+        let hands = SetClock::at_unix(1_700_000_000);
+        let clock = Clock::set(Arc::clone(&hands));
+        let then = clock.reading();
+        let passed = || clock.now_by_either(then).since(then.boot);
+        hands.advance(Duration::from_secs(5));
+        assert_eq!(passed(), Duration::from_secs(5));
+        hands.pause(Duration::from_secs(60));
+        assert_eq!(passed(), Duration::from_secs(65));
+        hands.jump_unix(1);
+        assert_eq!(passed(), Duration::from_secs(5), "a wall clock set back takes nothing away");
+        hands.jump_unix(u64::MAX / 1000);
+        assert!(passed() > Duration::from_secs(1_000_000_000));
     }
 
     #[test]

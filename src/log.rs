@@ -1,13 +1,19 @@
 //! One event per line on standard error, as text or JSON. Nothing secret is ever handed to it; control characters
-//! are escaped, so that a request cannot forge a line. An event that is not printed costs a comparison.
+//! are escaped, so that a request cannot forge a line. An event that is not printed costs a comparison, and nobody
+//! waits for a standard error that is not read.
 
 mod line;
+mod sink;
+mod throttle;
 mod time;
 mod value;
 
-use std::io::{IsTerminal as _, Write as _};
-use std::sync::OnceLock;
+use std::io::IsTerminal as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use sink::Sink;
+pub use throttle::Throttle;
 pub use time::rfc3339;
 pub use value::{Column, Millis, Seconds, Value};
 
@@ -17,6 +23,8 @@ use crate::config::{LogFormat, LogLevel};
 pub type Fields<'a> = &'a [(&'a str, &'a dyn Value)];
 
 static SETTINGS: OnceLock<(LogLevel, Style)> = OnceLock::new();
+static SINK: Mutex<Sink> = Mutex::new(Sink::new());
+static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +63,23 @@ pub fn event(level: LogLevel, message: &str, fields: Fields<'_>) {
     if level > most {
         return;
     }
+    let line = render(style, level, message, fields);
+    let gap = |lines: u64| {
+        let message = "lines of log were dropped: standard error was not read";
+        render(style, LogLevel::Warn, message, &[("lines", &lines)])
+    };
+    let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
+    if !sink.write(&mut std::io::stderr().lock(), &line, gap) {
+        DROPPED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Lines that found no room in standard error.
+pub fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+fn render(style: Style, level: LogLevel, message: &str, fields: Fields<'_>) -> String {
     let mut line = String::with_capacity(256);
     match style {
         Style::Text => line::text(&mut line, level, message, fields),
@@ -62,8 +87,7 @@ pub fn event(level: LogLevel, message: &str, fields: Fields<'_>) {
         Style::Json => line::json(&mut line, level, message, fields),
     }
     line.push('\n');
-    // A closed standard error must not end a request.
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    line
 }
 
 /// An event of level `error`: something does not work.

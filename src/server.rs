@@ -10,9 +10,11 @@ pub mod head;
 pub mod input;
 mod listener;
 mod overflow;
+mod pace;
 mod pool;
 mod refusal;
 mod respond;
+mod room;
 mod serving;
 mod stop;
 #[cfg(feature = "tiny_http")]
@@ -149,13 +151,15 @@ pub struct Limits {
     pub connections: usize,
     /// Connections above that which are answered with a refusal.
     pub overflow: usize,
-    /// Bytes of a request head, and of all trailers of a body.
+    /// Bytes of a request head.
     pub head_bytes: usize,
+    /// Requests at a time whose head is longer than 16 KiB: memory for all connections at once would be too much.
+    pub large_heads: usize,
     /// From the first byte of a head to its last.
     pub head_time: Duration,
     /// Between two requests of one connection.
     pub keep_alive: Duration,
-    /// Silence inside a request body.
+    /// For the next kilobyte of a request body, or its end.
     pub body_idle: Duration,
     /// How long a client may read nothing of an answer.
     pub write_stall: Duration,
@@ -167,6 +171,7 @@ impl Default for Limits {
             connections: 1024,
             overflow: 256,
             head_bytes: 64 * 1024,
+            large_heads: 64,
             head_time: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             body_idle: Duration::from_secs(60),

@@ -7,7 +7,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The commit, when the build was told (`AUTH_PROXY_COMMIT`, as `make build` does).
 pub const COMMIT: Option<&str> = match option_env!("AUTH_PROXY_COMMIT") {
-    Some("") => None,
+    Some(commit) if commit.is_empty() => None,
     commit => commit,
 };
 

@@ -10,6 +10,8 @@ use crate::report::Problem;
 use crate::secret::Secret;
 
 const WHAT: &str = "federated token file";
+const WHO_MOUNTS_IT: &str = "the azure-workload-identity webhook mounts it: pods want the label \
+    azure.workload.identity/use: \"true\"";
 /// Service account tokens are below 2 KB; request lines and headers elsewhere end at 64.
 const LIMIT: u64 = 64 * 1024;
 
@@ -36,12 +38,10 @@ impl FederatedTokenFile {
 
 impl AssertionSource for FederatedTokenFile {
     fn assertion(&mut self) -> Result<Secret<String>, Problem> {
-        let content = self.file.read()?;
+        let content = self.file.read().map_err(|problem| problem.hint(WHO_MOUNTS_IT))?;
         token(&content).map_err(|fault| {
             let problem = Problem::new(format!("{WHAT} {} {fault}", self.file.path().display()));
-            problem.hint(
-                "it should hold one JWT and nothing else; the azure-workload-identity webhook mounts it",
-            )
+            problem.hint("it should hold one JWT and nothing else").hint(WHO_MOUNTS_IT)
         })
     }
 
@@ -88,7 +88,9 @@ mod tests {
         assert_eq!(source.assertion().unwrap().expose(), "eyJh.eyJi.bmV3LXNpZ25hdHVyZQ");
         fs::remove_file(&path).unwrap();
         assert!(source.changed());
-        assert!(source.assertion().unwrap_err().message.ends_with("token does not exist"));
+        let problem = source.assertion().unwrap_err();
+        assert!(problem.message.ends_with("token does not exist"), "{problem}");
+        assert!(problem.hints.last().unwrap().contains("azure.workload.identity/use"), "{problem}");
         fs::remove_dir_all(directory).unwrap();
     }
 

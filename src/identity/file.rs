@@ -2,10 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -69,16 +70,17 @@ impl Watched {
 
 /// The whole content of a regular file of at most `limit` bytes, in a buffer that is wiped.
 pub(super) fn read(what: &str, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    // Asked first, because opening a pipe would wait for its writer.
-    let metadata = fs::metadata(path).map_err(|error| file_faults::not_opened(what, path, &error))?;
+    let failed = |error: io::Error| file_faults::not_opened(what, path, &error);
+    // Opening a pipe must not wait for its writer; what was opened is what is looked at, whatever is swapped meanwhile.
+    let flags = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(file_faults::not_a_file(what, path, metadata.is_dir()));
     }
     if metadata.len() > limit {
         return Err(file_faults::too_big(what, path, limit));
     }
-    let file = File::open(path).map_err(|error| file_faults::not_opened(what, path, &error))?;
-    let failed = |error: io::Error| file_faults::not_opened(what, path, &error);
     // Room for everything at once: growing would leave copies of a key behind.
     let room = usize::try_from(metadata.len() + 1).unwrap_or_default();
     let mut content = Zeroizing::new(Vec::with_capacity(room));

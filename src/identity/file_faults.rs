@@ -62,9 +62,8 @@ fn not_found(what: &str, path: &Path) -> Problem {
     let problem = match missing {
         Some(parent) => problem
             .hint(format!("not even {} exists: is the volume mounted, and at that path?", parent.display())),
-        None => {
-            problem.hint("check the path as the container sees it: the key of the secret is the file's name")
-        }
+        None => problem
+            .hint("check the path as the container sees it; in a Secret's volume a key is the file's name"),
     };
     match std::env::current_dir() {
         Ok(here) if path.is_relative() => {
@@ -151,7 +150,8 @@ fn unreadable(what: &str, path: &Path, us: &Us, barrier: Option<&Barrier>) -> Pr
             "mode and owner would allow it: SELinux or AppArmor may not; docker: -v HOST:CONTAINER:ro,z",
         );
     }
-    let change = if barrier.is_directory { "x" } else { "r" };
+    let (change, it, allowed) =
+        if barrier.is_directory { ("x", "the directory", "enter") } else { ("r", "the file", "read") };
     let target = quoted(&barrier.path);
     if owner == uid {
         return problem.hint(format!("it is ours: chmod u+{change} {target}"));
@@ -159,7 +159,7 @@ fn unreadable(what: &str, path: &Path, us: &Us, barrier: Option<&Barrier>) -> Pr
     problem
         .hint(match owner {
             // Running as root to read a file is no advice.
-            0 => format!("docker: on the host, chown {uid} the file, or --user with a uid that may read it"),
+            0 => format!("docker: on the host, chown {uid} {it}, or --user with a uid that may {allowed} it"),
             _ => format!("docker: run with --user {owner}:{group}, which owns it"),
         })
         .hint("kubernetes: securityContext.fsGroup on the pod, and defaultMode 0440 on the secret's volume")

@@ -8,6 +8,8 @@ use crate::config::LogLevel;
 
 const DIM: &str = "\x1b[2m";
 const RESET: &str = "\x1b[0m";
+/// Bytes of a value. Methods and paths are as long as a client likes.
+const LONGEST: usize = 2048;
 /// The date's part of a time, which a person at a terminal knows.
 const DATE: usize = "2026-11-23T".len();
 
@@ -52,7 +54,7 @@ pub(super) fn json(line: &mut String, level: LogLevel, message: &str, fields: Fi
             let _ = value.write(line);
         } else {
             line.push('"');
-            let _ = value.write(&mut Json(line));
+            let _ = value.write(&mut Cut::new(Json(line)));
             line.push('"');
         }
     }
@@ -61,7 +63,7 @@ pub(super) fn json(line: &mut String, level: LogLevel, message: &str, fields: Fi
 
 fn quoted(line: &mut String, value: &dyn super::Value) {
     let start = line.len();
-    let _ = value.write(&mut Plain(line));
+    let _ = value.write(&mut Cut::new(Plain(line)));
     line.push_str(value.unit());
     if line.len() == start || line[start..].contains([' ', '"', '=']) {
         let value = line.split_off(start).replace('"', "\\\"");
@@ -81,6 +83,34 @@ fn colour(level: LogLevel) -> &'static str {
 /// What ends a line somewhere, or moves a cursor.
 fn is_dangerous(c: char) -> bool {
     c.is_control() || c == '\u{2028}' || c == '\u{2029}'
+}
+
+/// The beginning of a value that is longer than [`LONGEST`], and dots.
+struct Cut<W> {
+    out: W,
+    left: usize,
+}
+
+impl<W> Cut<W> {
+    fn new(out: W) -> Self {
+        Self { out, left: LONGEST }
+    }
+}
+
+impl<W: Write> Write for Cut<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.len() <= self.left {
+            self.left -= text.len();
+            return self.out.write_str(text);
+        }
+        let end = text.floor_char_boundary(self.left);
+        self.out.write_str(&text[..end])?;
+        if self.left > 0 {
+            self.out.write_str("...")?;
+        }
+        self.left = 0;
+        Ok(())
+    }
 }
 
 /// Text with control characters, line separators included, as `\xNN` or `\u{NNNN}`.
@@ -134,6 +164,15 @@ mod tests {
         let mut line = String::new();
         text(&mut line, LogLevel::Info, "request", &[("path", &"/a\nERROR forged"), ("empty", &"")]);
         assert!(line.ends_with(r#" info  request path="/a\nERROR forged" empty="""#), "{line}");
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        for show in [text, json] {
+            let mut line = String::new();
+            show(&mut line, LogLevel::Info, "request", &[("path", &"ä".repeat(60_000))]);
+            assert!(line.contains("ää...") && line.len() < LONGEST + 200, "{}", line.len());
+        }
     }
 
     #[test]

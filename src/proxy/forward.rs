@@ -15,7 +15,7 @@ use super::record::Record;
 use super::upload::{Kept, Upload};
 use super::{caller, headers, relay, target, tunnel};
 use crate::config::Config;
-use crate::log;
+use crate::log::{self, Throttle};
 use crate::ops::health;
 use crate::ops::metrics::Metrics;
 use crate::server::{Exchange, Head, Length, Refusal, Service};
@@ -26,6 +26,9 @@ use crate::upstream::{Call, Scope, Upstream};
 const TOKEN_WAIT: Duration = Duration::from_secs(5);
 /// How long one that was answered with 401 waits for a newer token.
 const NEWER_TOKEN_WAIT: Duration = Duration::from_secs(10);
+
+/// Every connection above the cap is refused; that there are some is told once a second.
+static CROWD: Throttle = Throttle::every(Duration::from_secs(1));
 
 /// What requests are served with.
 pub struct Proxy {
@@ -211,7 +214,7 @@ impl Service for Proxy {
         if head.path() == health::PATH {
             health::answer(&self.tokens, exchange);
         } else {
-            let refusal = Refusal::overloaded();
+            let refusal = Refusal::overloaded("connections");
             self.refused(&refusal);
             refusal.send(exchange);
         }
@@ -219,11 +222,15 @@ impl Service for Proxy {
 
     fn refused(&self, refusal: &Refusal) {
         self.metrics.refusals.add(&refusal.code);
+        let crowd = refusal.status == StatusCode::SERVICE_UNAVAILABLE;
+        let Some(untold) = (if crowd { CROWD.pass() } else { Some(0) }) else { return };
         let status = refusal.status.as_u16();
-        log::info(
-            "request refused",
-            &[("status", &status), ("code", &refusal.code), ("why", &refusal.message)],
-        );
+        let mut fields: Vec<(&str, &dyn log::Value)> =
+            vec![("status", &status), ("code", &refusal.code), ("why", &refusal.message)];
+        if untold > 0 {
+            fields.push(("untold", &untold));
+        }
+        log::info("request refused", &fields);
     }
 }
 

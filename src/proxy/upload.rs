@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::server::{Exchange, Length};
 use crate::sys::{self, Ready};
@@ -12,6 +13,9 @@ use crate::upstream::{Ahead, Call, Fault};
 
 /// The largest body that is kept for a second sending.
 const KEEP: usize = 64 * 1024;
+/// What all requests together keep: a repetition is rare, and memory is not for what is rare.
+const KEEP_TOGETHER: usize = 16 << 20;
+static KEPT_TOGETHER: AtomicUsize = AtomicUsize::new(0);
 /// A refused body larger than this, which nobody sends, is not counted to its end for ureq's sake.
 const MAX_SKIP: u64 = 1 << 40;
 
@@ -50,12 +54,25 @@ impl Kept {
 
     fn keep(&mut self, bytes: &[u8]) {
         self.read += bytes.len() as u64;
-        if self.overflowed || self.bytes.len() + bytes.len() > KEEP {
-            self.overflowed = true;
-            self.bytes = Vec::new();
-        } else {
-            self.bytes.extend_from_slice(bytes);
+        if self.overflowed {
+            return;
         }
+        let together = KEPT_TOGETHER.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        if self.bytes.len() > KEEP || together > KEEP_TOGETHER {
+            self.overflowed = true;
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        KEPT_TOGETHER.fetch_sub(std::mem::take(&mut self.bytes).len(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.forget();
     }
 }
 

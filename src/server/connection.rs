@@ -11,6 +11,7 @@ use http::{StatusCode, Version};
 
 use super::input::Input;
 use super::refusal::Refusal;
+use super::room::{Place, Room};
 use super::serving::Serving;
 use super::stop::Stop;
 use super::{Head, Limits, Service, head};
@@ -20,20 +21,26 @@ use crate::sys::{self, Ready};
 /// A connection whose next request comes within this keeps its buffers.
 const BUSY: Duration = Duration::from_millis(500);
 
+/// A head that is longer than one buffer needs a place.
+const LARGE: usize = scratch::STEP;
+
 /// What a connection needs to be served.
 pub(super) struct Context<'a> {
     pub(super) service: &'a dyn Service,
     pub(super) limits: &'a Limits,
     pub(super) stop: &'a Stop,
+    /// For large heads.
+    pub(super) room: &'a Room,
     /// Idle connections shall make room.
     pub(super) crowded: &'a dyn Fn() -> bool,
 }
 
 /// Serves requests until the client leaves, breaks the rules or pauses too long, or we stop.
-pub(super) fn serve(stream: TcpStream, _peer: SocketAddr, context: &Context<'_>) {
-    let stream = Arc::new(stream);
-    let mut input = Input::new(Arc::clone(&stream));
-    while let Some(head) = next_head(&mut input, context) {
+pub(super) fn serve(stream: Arc<TcpStream>, _peer: SocketAddr, context: &Context<'_>) {
+    let mut input = Input::new(stream);
+    loop {
+        let mut place = None;
+        let Some(head) = next_head(&mut input, context, &mut place) else { return };
         let head = match head {
             Ok(head) => head,
             Err(refusal) => {
@@ -52,8 +59,12 @@ pub(super) fn serve(stream: TcpStream, _peer: SocketAddr, context: &Context<'_>)
     }
 }
 
-/// Waits for a request and reads its head. None when there will be no more.
-fn next_head(input: &mut Input, context: &Context<'_>) -> Option<Result<Head, Refusal>> {
+/// Waits for a request and reads its head, taking a place for one that is large. None when there will be no more.
+fn next_head<'a>(
+    input: &mut Input,
+    context: &Context<'a>,
+    place: &mut Option<Place<'a>>,
+) -> Option<Result<Head, Refusal>> {
     if input.bytes().is_empty() {
         input.release();
         wait_for_request(input.stream(), context)?;
@@ -80,6 +91,12 @@ fn next_head(input: &mut Input, context: &Context<'_>) -> Option<Result<Head, Re
             }
             Ok(None) => seen = input.bytes().len(),
             Err(refusal) => return Some(Err(refusal)),
+        }
+        if seen >= LARGE && place.is_none() {
+            *place = context.room.take();
+            if place.is_none() {
+                return Some(Err(Refusal::overloaded("large request heads")));
+            }
         }
         match input.fill(deadline) {
             Ok(0) => return None,

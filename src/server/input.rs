@@ -49,6 +49,10 @@ impl<S: Source> Input<S> {
         self.start += amount;
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
+            if self.buffer.len() > STEP {
+                // A large head is gone; its request may last.
+                self.buffer = Vec::new();
+            }
         }
     }
 

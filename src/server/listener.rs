@@ -3,24 +3,34 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::connection::{self, Context};
 use super::overflow::Overflow;
 use super::pool::Pool;
+use super::room::Room;
 use super::stop::Stop;
 use super::{Limits, Service};
-use crate::log;
+use crate::log::{self, Throttle};
 use crate::sys::{self, Ready};
 
 /// std's 128 is short for a burst; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 1024;
 /// After an accept that failed for lack of something, so that it is not tried in a spin.
 const BACK_OFF: Duration = Duration::from_millis(50);
+/// A client that vanished without a word is found out after two minutes of silence, not after the system's two hours:
+/// it may hold a thread and an open request to the destination.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
+/// A system that lacks something lets every connection fail: some are told, the others counted.
+static TROUBLE: Throttle = Throttle::every(Duration::from_secs(10));
 
 /// A bound listener, which refuses nobody yet: clients wait in its backlog.
 #[derive(Debug)]
@@ -61,7 +71,9 @@ impl Listener {
         let pool = Pool::new("connection");
         let limits = Arc::new(limits);
         let overflow = Overflow::start(Arc::clone(&service), Arc::clone(&limits), Arc::clone(&stop))?;
-        let acceptor = Acceptor { listener: self.0, service, limits, stop, pool: pool.clone(), overflow };
+        let room = Arc::new(Room::new(limits.large_heads));
+        let acceptor =
+            Acceptor { listener: self.0, service, limits, stop, pool: pool.clone(), overflow, room };
         let thread = std::thread::Builder::new().name("accept".into()).stack_size(256 * 1024);
         let thread = thread.spawn(move || acceptor.run())?;
         Ok(Running { thread: Some(thread), pool })
@@ -102,27 +114,36 @@ struct Acceptor {
     stop: Arc<Stop>,
     pool: Pool,
     overflow: Overflow,
+    room: Arc<Room>,
 }
 
 impl Acceptor {
     fn run(self) {
-        let mut failing = false;
         while !self.stop.said() {
-            let wanted = [(self.listener.as_fd(), Ready::READ), (self.stop.as_fd(), Ready::READ)];
-            let _ = sys::wait(wanted, None);
+            // A panic costs the connection that it happened at.
+            if catch_unwind(AssertUnwindSafe(|| self.wait())).is_err() {
+                std::thread::sleep(BACK_OFF);
+            }
+        }
+        // Whoever stood in the queue before the word was said came in time.
+        for _ in 0..BACKLOG {
             match self.listener.accept() {
-                Ok((stream, peer)) => {
-                    failing = false;
-                    self.admit(stream, peer);
-                }
-                Err(error) if is_passing(&error) => {}
-                Err(error) => {
-                    if !failing {
-                        log::warn("cannot accept connections; trying on", &[("cause", &error)]);
-                    }
-                    failing = true;
-                    std::thread::sleep(BACK_OFF);
-                }
+                Ok((stream, peer)) => self.admit(stream, peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Waits for a connection or the stop.
+    fn wait(&self) {
+        let wanted = [(self.listener.as_fd(), Ready::READ), (self.stop.as_fd(), Ready::READ)];
+        match sys::wait(wanted, None).and_then(|_| self.listener.accept()) {
+            Ok((stream, peer)) => self.admit(stream, peer),
+            Err(error) if is_passing(&error) => {}
+            Err(error) => {
+                tell("cannot accept connections; trying on", &error);
+                std::thread::sleep(BACK_OFF);
             }
         }
     }
@@ -131,20 +152,30 @@ impl Acceptor {
         if prepare(&stream).is_err() {
             return;
         }
+        let stream = Arc::new(stream);
         if self.pool.busy() >= self.limits.connections {
             self.overflow.admit(stream);
             return;
         }
         let (service, limits) = (Arc::clone(&self.service), Arc::clone(&self.limits));
         let (stop, pool) = (Arc::clone(&self.stop), self.pool.clone());
+        let (served, room) = (Arc::clone(&stream), Arc::clone(&self.room));
         let job = move || {
             let crowded = || pool.busy() > limits.connections - limits.connections / 4;
-            let context = Context { service: &*service, limits: &limits, stop: &stop, crowded: &crowded };
-            connection::serve(stream, peer, &context);
+            let context =
+                Context { service: &*service, limits: &limits, stop: &stop, room: &room, crowded: &crowded };
+            connection::serve(served, peer, &context);
         };
         if let Err(error) = self.pool.run(Box::new(job)) {
-            log::warn("cannot start a thread for a connection", &[("cause", &error)]);
+            tell("cannot start a thread for a connection; it is refused", &error);
+            self.overflow.admit(stream);
         }
+    }
+}
+
+fn tell(what: &str, cause: &io::Error) {
+    if let Some(untold) = TROUBLE.pass() {
+        log::warn(what, &[("cause", cause), ("untold", &untold)]);
     }
 }
 
@@ -152,6 +183,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
+    // Connections inherit it.
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
@@ -159,8 +192,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nonblocking(true)?;
-    stream.set_nodelay(true)?;
-    SockRef::from(stream).set_keepalive(true)
+    stream.set_nodelay(true)
 }
 
 /// The peer left before it was accepted, or nobody is there: the next accept may well succeed.
@@ -172,4 +204,23 @@ fn is_passing(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn connections_inherit_the_listeners_keepalive() {
+        let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let _client = TcpStream::connect(listener.address().unwrap()).unwrap();
+        sys::wait_one(&listener.0, Ready::READ, Some(Instant::now() + Duration::from_secs(20))).unwrap();
+        let (accepted, _) = listener.0.accept().unwrap();
+        let socket = SockRef::from(&accepted);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+    }
 }

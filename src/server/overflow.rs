@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ const MAX_HEAD: usize = 16 * 1024;
 
 /// The way to the thread.
 pub(super) struct Overflow {
-    arrivals: Arc<Mutex<Vec<TcpStream>>>,
+    arrivals: Arc<Mutex<Vec<Arc<TcpStream>>>>,
     wake: PipeWriter,
 }
 
@@ -34,6 +35,8 @@ impl Overflow {
     /// There is no thread or descriptor for it.
     pub(super) fn start(service: Arc<dyn Service>, limits: Arc<Limits>, stop: Arc<Stop>) -> io::Result<Self> {
         let (woken, wake) = io::pipe()?;
+        // One thread for all: it waits for nobody. An answer of this size finds room in an empty send buffer.
+        let limits = Limits { write_stall: Duration::ZERO, ..(*limits).clone() };
         let arrivals = Arc::new(Mutex::new(Vec::new()));
         let crowd =
             Crowd { arrivals: Arc::clone(&arrivals), woken, service, limits, stop, members: VecDeque::new() };
@@ -43,17 +46,17 @@ impl Overflow {
     }
 
     /// Hands a connection over.
-    pub(super) fn admit(&self, stream: TcpStream) {
+    pub(super) fn admit(&self, stream: Arc<TcpStream>) {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
         let _ = (&self.wake).write(&[0]);
     }
 }
 
 struct Crowd {
-    arrivals: Arc<Mutex<Vec<TcpStream>>>,
+    arrivals: Arc<Mutex<Vec<Arc<TcpStream>>>>,
     woken: PipeReader,
     service: Arc<dyn Service>,
-    limits: Arc<Limits>,
+    limits: Limits,
     stop: Arc<Stop>,
     /// The oldest first.
     members: VecDeque<Member>,
@@ -68,29 +71,34 @@ struct Member {
 
 impl Crowd {
     fn run(mut self) {
-        loop {
-            let deadline = self.members.iter().map(|member| member.deadline).min();
-            let mut wanted = vec![(self.woken.as_fd(), Ready::READ)];
-            wanted.extend(self.members.iter().map(|member| (member.input.stream().as_fd(), Ready::READ)));
-            let Ok(found) = sys::wait_many(&wanted, deadline) else {
-                // Out of memory: whoever is here has waited long enough.
-                self.members.clear();
-                continue;
-            };
-            if found[0].any() && !matches!((&self.woken).read(&mut [0; 64]), Ok(1..)) {
-                return;
-            }
-            let now = Instant::now();
-            let members = std::mem::take(&mut self.members);
-            for (mut member, found) in members.into_iter().zip(&found[1..]) {
-                if (!found.any() || self.attend(&mut member)) && now < member.deadline {
-                    self.members.push_back(member);
-                } else if !member.answered {
-                    self.refuse(&mut member);
-                }
-            }
-            self.take_in();
+        // A panic costs those who are here; others will come.
+        while catch_unwind(AssertUnwindSafe(|| self.turn())).unwrap_or(true) {}
+    }
+
+    /// Waits for something to happen and sees to it. False when the server is no more.
+    fn turn(&mut self) -> bool {
+        let deadline = self.members.iter().map(|member| member.deadline).min();
+        let mut wanted = vec![(self.woken.as_fd(), Ready::READ)];
+        wanted.extend(self.members.iter().map(|member| (member.input.stream().as_fd(), Ready::READ)));
+        let Ok(found) = sys::wait_many(&wanted, deadline) else {
+            // Out of memory: whoever is here has waited long enough.
+            self.members.clear();
+            return true;
+        };
+        if found[0].any() && !matches!((&self.woken).read(&mut [0; 64]), Ok(1..)) {
+            return false;
         }
+        let now = Instant::now();
+        let members = std::mem::take(&mut self.members);
+        for (mut member, found) in members.into_iter().zip(&found[1..]) {
+            if (!found.any() || self.attend(&mut member)) && now < member.deadline {
+                self.members.push_back(member);
+            } else if !member.answered {
+                self.refuse(&mut member);
+            }
+        }
+        self.take_in();
+        true
     }
 
     fn take_in(&mut self) {
@@ -103,7 +111,7 @@ impl Crowd {
                 self.refuse(&mut oldest);
             }
             let deadline = Instant::now() + PATIENCE;
-            self.members.push_back(Member { input: Input::new(Arc::new(stream)), deadline, answered: false });
+            self.members.push_back(Member { input: Input::new(stream), deadline, answered: false });
         }
     }
 
@@ -157,7 +165,7 @@ impl Crowd {
 
     /// To one whose turn never came.
     fn refuse(&self, member: &mut Member) {
-        let refusal = Refusal::overloaded();
+        let refusal = Refusal::overloaded("connections");
         self.service.refused(&refusal);
         refusal.send(&mut Serving::last(&mut member.input, &self.limits, &self.stop));
     }

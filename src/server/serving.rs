@@ -11,11 +11,14 @@ use socket2::SockRef;
 
 use super::body::Body;
 use super::input::Input;
+use super::pace::Pace;
 use super::respond::Answer;
 use super::stop::Stop;
 use super::{Exchange, Head, Length, Limits};
 use crate::sys::{self, Ready};
 
+/// Bytes of all trailers and chunk extensions of a body; nobody sends any.
+const MAX_OVERHEAD: usize = 16 * 1024;
 /// What is read of a body that nobody wants, so that the answer in front of it survives.
 const DRAIN_BYTES: u64 = 256 * 1024;
 /// How long that may take.
@@ -25,10 +28,10 @@ const DRAIN_TIME: Duration = Duration::from_secs(2);
 pub(super) struct Serving<'a> {
     input: &'a mut Input,
     body: Body,
+    pace: Pace,
     answer: Answer,
     /// The client waits for 100 before it sends the body (RFC 9110 section 10.1.1).
     awaits_continue: bool,
-    limits: &'a Limits,
     stop: &'a Stop,
 }
 
@@ -42,13 +45,13 @@ impl<'a> Serving<'a> {
     ) -> Self {
         let expects = |e: &http::HeaderValue| e.as_bytes().eq_ignore_ascii_case(b"100-continue");
         Self {
-            body: Body::new(head.length, limits.head_bytes),
+            body: Body::new(head.length, MAX_OVERHEAD),
+            pace: Pace::new(limits.body_idle),
             answer: Answer::new(head, close, limits.write_stall),
             awaits_continue: head.version == Version::HTTP_11
                 && head.length != Length::Empty
                 && head.headers.get(EXPECT).is_some_and(expects),
             input,
-            limits,
             stop,
         }
     }
@@ -57,10 +60,10 @@ impl<'a> Serving<'a> {
     pub(super) fn last(input: &'a mut Input, limits: &'a Limits, stop: &'a Stop) -> Self {
         Self {
             body: Body::new(Length::Unknown, 0),
+            pace: Pace::new(limits.body_idle),
             answer: Answer::last(limits.write_stall),
             awaits_continue: false,
             input,
-            limits,
             stop,
         }
     }
@@ -135,7 +138,9 @@ impl<'a> Serving<'a> {
 impl Exchange for Serving<'_> {
     fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.expect_body()?;
-        self.body.read(self.input, buffer, Instant::now() + self.limits.body_idle)
+        let n = self.body.read(self.input, buffer, self.pace.deadline())?;
+        self.pace.came(n);
+        Ok(n)
     }
 
     fn expect_body(&mut self) -> io::Result<Option<Instant>> {
@@ -146,7 +151,7 @@ impl Exchange for Serving<'_> {
             let mut interim: &TcpStream = self.input.stream();
             interim.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
-        Ok(Some(Instant::now() + self.limits.body_idle))
+        Ok(Some(self.pace.deadline()))
     }
 
     fn body_at_hand(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{DATE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, DATE, RETRY_AFTER};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -19,6 +19,7 @@ const LONGEST_WAIT: u64 = 3600;
 const WAIT_WHEN_THROTTLED: Duration = Duration::from_secs(5);
 /// AADSTS700024: the one error whose usual cause is our clock.
 const OUTSIDE_TIME_RANGE: u32 = 700_024;
+const NOT_JSON: &str = "it is not JSON";
 const NOT_ENTRA: &str = "see whether a proxy or a sign-in page answers in place of Entra ID";
 
 /// Reads an answer that arrived at `now`, in seconds since the Unix epoch.
@@ -30,10 +31,19 @@ pub fn read(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> Res
     if status != 200 {
         return Err(refusal(status, headers, body, now));
     }
-    grant(body).map_err(|fault| TokenError {
-        status: Some(status),
-        hints: vec![NOT_ENTRA.into()],
-        ..TokenError::transient(format!("the token endpoint's answer is of no use: {fault}"))
+    grant(body).map_err(|fault| {
+        // Some gateways answer 200 whatever they pass on.
+        let refusal = refusal(status, headers, body, now);
+        if refusal.error.is_some() || refusal.code.is_some() {
+            return refusal;
+        }
+        let compressed = fault == NOT_JSON && headers.contains_key(CONTENT_ENCODING);
+        let fault = if compressed { "it is compressed, which was not asked for" } else { fault };
+        TokenError {
+            status: Some(status),
+            hints: vec![NOT_ENTRA.into()],
+            ..TokenError::transient(format!("the token endpoint's answer is of no use: {fault}"))
+        }
     })
 }
 
@@ -42,7 +52,7 @@ fn grant(body: &[u8]) -> Result<Grant, &'static str> {
     if body.is_empty() {
         return Err("it is empty");
     }
-    let mut json: Value = serde_json::from_slice(body).map_err(|_| "it is not JSON")?;
+    let mut json: Value = serde_json::from_slice(body).map_err(|_| NOT_JSON)?;
     let token_type = json.get("token_type").and_then(Value::as_str).unwrap_or_default();
     if !token_type.eq_ignore_ascii_case("Bearer") {
         return Err("token_type is not Bearer");

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use zeroize::Zeroizing;
 
 use super::schedule;
-use crate::clock::Moment;
+use crate::clock::{Moment, Reading};
 
 /// A successful answer (RFC 6749 section 5.1), checked.
 pub struct Grant {
@@ -46,22 +46,22 @@ impl fmt::Debug for Grant {
 
 /// An access token, shared as `Arc<Token>` with every request that carries it.
 ///
-/// Its end is told on the boot clock alone. That clock goes on while the process is stopped and the machine is
-/// suspended, and nobody can set it; a wall clock that jumps would expire a good token or revive a dead one. What
-/// the boot clock misses, a paused virtual machine, the destination's 401 tells ([`TokenStore::reject`]).
+/// Its end is told on the boot clock, which goes on while the process is stopped and the machine is suspended, and
+/// which nobody can set. While a virtual machine is paused that clock stands still, and only the wall clock, set
+/// afterwards, knows; the store puts time forward by that ([`Clock::now_by_either`]). Time never goes back.
 ///
-/// [`TokenStore::reject`]: super::TokenStore::reject
+/// [`Clock::now_by_either`]: crate::clock::Clock::now_by_either
 pub struct Token {
     bearer: HeaderValue,
-    requested: Moment,
+    requested: Reading,
     usable_until: Moment,
     expires: Moment,
 }
 
 impl Token {
     /// Expiry counts from the instant before the request was sent, so that a slow answer cannot lengthen it.
-    pub(super) fn new(grant: Grant, requested: Moment) -> Self {
-        let expires = requested.after(grant.expires_in);
+    pub(super) fn new(grant: Grant, requested: Reading) -> Self {
+        let expires = requested.boot.after(grant.expires_in);
         let usable_until = expires.before(schedule::margin(grant.expires_in));
         Self { bearer: grant.bearer, requested, usable_until, expires }
     }
@@ -71,9 +71,14 @@ impl Token {
         &self.bearer
     }
 
+    /// The instant before its request was sent.
+    pub(super) fn requested(&self) -> Reading {
+        self.requested
+    }
+
     /// How long ago it was requested.
     pub fn age(&self, now: Moment) -> Duration {
-        now.since(self.requested)
+        now.since(self.requested.boot)
     }
 
     /// From when on it must not be sent any more.
@@ -118,7 +123,7 @@ mod tests {
     fn debug_hides_the_token() {
         let grant = Grant::new("s3cr3t", Duration::from_secs(60), None).unwrap();
         assert!(!format!("{grant:?}{:?}", grant.bearer).contains("s3cr3t"));
-        let token = Token::new(grant, crate::clock::Clock::system().now());
+        let token = Token::new(grant, crate::clock::Clock::system().reading());
         assert!(!format!("{token:?}{:?}", token.bearer()).contains("s3cr3t"));
         assert_eq!(token.bearer(), "Bearer s3cr3t");
     }

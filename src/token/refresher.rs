@@ -12,7 +12,7 @@ use super::bearer::{Grant, Token};
 use super::error::{Class, TokenError};
 use super::schedule::{self, Setback};
 use super::{Endpoint, TokenStore, random};
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, Moment, Reading};
 use crate::identity::AssertionSource;
 
 /// How often the certificate file is looked at: a `stat`.
@@ -96,7 +96,7 @@ impl Refresher {
 
     fn refresh(&mut self) {
         self.store.begin();
-        let requested = self.clock.now();
+        let requested = self.clock.reading();
         let outcome = caught(|| self.attempt())
             .unwrap_or_else(|| Err(TokenError::transient("the token refresh ran into a bug of auth-proxy")))
             .and_then(|grant| self.still_good(grant, requested));
@@ -113,18 +113,19 @@ impl Refresher {
     }
 
     /// The machine may have slept between request and answer.
-    fn still_good(&self, grant: Grant, requested: Moment) -> Result<Grant, TokenError> {
-        if self.clock.now().since(requested) < grant.expires_in - schedule::margin(grant.expires_in) {
+    fn still_good(&self, grant: Grant, requested: Reading) -> Result<Grant, TokenError> {
+        let passed = self.clock.now_by_either(requested).since(requested.boot);
+        if passed < grant.expires_in - schedule::margin(grant.expires_in) {
             return Ok(grant);
         }
         Err(TokenError::transient("the token had expired when it arrived"))
     }
 
-    fn accept(&mut self, grant: Grant, requested: Moment) {
+    fn accept(&mut self, grant: Grant, requested: Reading) {
         let next_in = schedule::refresh_after(grant.expires_in, grant.refresh_in, (self.jitter)());
         let expires_in = grant.expires_in;
-        self.not_before = requested;
-        self.store.publish(Token::new(grant, requested), requested.after(next_in));
+        self.not_before = requested.boot;
+        self.store.publish(Token::new(grant, requested), requested.boot.after(next_in));
         tell::success(expires_in, next_in, self.setback.take().as_ref());
     }
 
@@ -134,7 +135,7 @@ impl Refresher {
             Some((last, failures)) if last.class == failure.class => failures.saturating_add(1),
             _ => 1,
         };
-        let time_left = self.store.usable().map_or(Duration::ZERO, |token| token.usable_for(now));
+        let time_left = self.store.usable_for();
         let setback = Setback { class: failure.class, failures, time_left, retry_after: failure.retry_after };
         let next_in = schedule::retry_in(setback, (self.jitter)());
         self.not_before = now.after(failure.retry_after.unwrap_or_default());

@@ -3,8 +3,12 @@
 //! Readers hold the lock for a clone of an `Arc`. A token is built whole before it is stored, so that nobody sees
 //! half of one; a failed attempt stores its error beside the old token, never instead of it.
 
+mod state;
+
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use state::State;
 
 use super::bearer::Token;
 use super::error::TokenError;
@@ -27,34 +31,11 @@ pub struct TokenStore {
     work: Condvar,
 }
 
-#[derive(Debug)]
-struct State {
-    token: Option<Arc<Token>>,
-    /// How the last attempt failed, if it did.
-    failure: Option<TokenError>,
-    in_flight: bool,
-    next_attempt: Moment,
-    /// A refresh that was asked for and has not begun.
-    forced: bool,
-    successes: u64,
-    failures: u64,
-    refresher: RefresherState,
-}
-
 impl TokenStore {
     /// An empty store whose first attempt is due now.
     pub fn new(clock: Clock) -> Arc<Self> {
-        let state = State {
-            token: None,
-            failure: None,
-            in_flight: false,
-            next_attempt: clock.now(),
-            forced: false,
-            successes: 0,
-            failures: 0,
-            refresher: RefresherState::Starting,
-        };
-        Arc::new(Self { clock, state: Mutex::new(state), news: Condvar::new(), work: Condvar::new() })
+        let state = Mutex::new(State::new(clock.now()));
+        Arc::new(Self { clock, state, news: Condvar::new(), work: Condvar::new() })
     }
 
     /// The clock that tokens live by.
@@ -66,7 +47,7 @@ impl TokenStore {
     pub fn usable(&self) -> Option<Arc<Token>> {
         let state = self.lock();
         // The clock is read last: a process that was stopped while it waited for the lock must not trust its past.
-        state.usable(self.clock.now()).cloned()
+        state.usable(&self.clock).cloned()
     }
 
     /// The token, if need be after waiting: at most `max_wait`, and only while a refresh is in flight or due
@@ -79,15 +60,14 @@ impl TokenStore {
         let started = Instant::now();
         let mut state = self.lock();
         loop {
-            let now = self.clock.now();
-            if let Some(token) = state.usable(now) {
+            if let Some(token) = state.usable(&self.clock) {
                 return Ok(Arc::clone(token));
             }
             let left = max_wait.saturating_sub(started.elapsed());
-            if left.is_zero() || !state.attempt_within(now, left) {
-                return Err(state.unavailable(now));
+            if left.is_zero() || !state.attempt_within(&self.clock, left) {
+                return Err(state.unavailable(&self.clock));
             }
-            if state.due(now) {
+            if state.due(&self.clock) {
                 // After a suspension it may be asleep although its time has come.
                 self.work.notify_one();
             }
@@ -101,8 +81,7 @@ impl TokenStore {
     /// Returns whether a newer token is there or under way: see [`TokenStore::newer_than`].
     pub fn reject(&self, token: &Arc<Token>) -> bool {
         let mut state = self.lock();
-        let now = self.clock.now();
-        if state.newer_than(token, now).is_some() {
+        if state.newer_than(token, &self.clock).is_some() {
             return true;
         }
         if !state.attends() {
@@ -113,7 +92,7 @@ impl TokenStore {
         }
         // While attempts fail their own schedule holds. The two together also keep forced refreshes a minute apart:
         // the last one has left a young token or a failure.
-        if token.age(now) <= TOO_YOUNG_TO_DOUBT || state.failure.is_some() {
+        if token.age(self.clock.now()) <= TOO_YOUNG_TO_DOUBT || state.failure.is_some() {
             return false;
         }
         state.forced = true;
@@ -127,7 +106,7 @@ impl TokenStore {
         let started = Instant::now();
         let mut state = self.lock();
         loop {
-            if let Some(newer) = state.newer_than(token, self.clock.now()) {
+            if let Some(newer) = state.newer_than(token, &self.clock) {
                 return Some(newer);
             }
             let left = max_wait.saturating_sub(started.elapsed());
@@ -142,9 +121,9 @@ impl TokenStore {
     /// For `/health`, `/readyz` and the metrics.
     pub fn status(&self) -> Status {
         let state = self.lock();
-        let now = self.clock.now();
+        let now = state.token_time(&self.clock);
         Status {
-            unavailable: state.usable(now).is_none().then(|| state.unavailable(now)),
+            unavailable: state.usable(&self.clock).is_none().then(|| state.unavailable(&self.clock)),
             expires_in: state.token.as_ref().map(|token| token.expires_in(now)),
             age: state.token.as_ref().map(|token| token.age(now)),
             last_error: state.failure.clone(),
@@ -188,7 +167,14 @@ impl TokenStore {
     }
 
     pub(super) fn due(&self) -> bool {
-        self.lock().due(self.clock.now())
+        self.lock().due(&self.clock)
+    }
+
+    /// How long the token may still be sent; zero when there is none.
+    pub(super) fn usable_for(&self) -> Duration {
+        let state = self.lock();
+        let now = state.token_time(&self.clock);
+        state.token.as_ref().map_or(Duration::ZERO, |token| token.usable_for(now))
     }
 
     pub(super) fn next_attempt(&self) -> Moment {
@@ -227,56 +213,10 @@ impl TokenStore {
     pub(super) fn sleep(&self, wake: Moment) -> bool {
         let state = self.lock();
         let pause = wake.since(self.clock.now()).min(LONGEST_SLEEP);
-        if !state.attends() || state.forced || pause.is_zero() {
+        if !state.attends() || state.due(&self.clock) || pause.is_zero() {
             return state.attends();
         }
         self.work.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0.attends()
-    }
-}
-
-impl State {
-    fn settle(&mut self, next_attempt: Moment) {
-        self.in_flight = false;
-        self.next_attempt = next_attempt;
-    }
-
-    fn due(&self, now: Moment) -> bool {
-        self.forced || self.next_attempt <= now
-    }
-
-    /// The first reason to leave stays.
-    fn leave(&mut self, reason: RefresherState) {
-        if self.attends() {
-            self.refresher = reason;
-        }
-    }
-
-    /// Whether the refresher is there, or will be, to hear of anything.
-    fn attends(&self) -> bool {
-        matches!(self.refresher, RefresherState::Starting | RefresherState::Running)
-    }
-
-    fn attempt_within(&self, now: Moment, time: Duration) -> bool {
-        self.attends() && (self.in_flight || self.due(now.after(time)))
-    }
-
-    fn usable(&self, now: Moment) -> Option<&Arc<Token>> {
-        self.token.as_ref().filter(|token| !token.usable_for(now).is_zero())
-    }
-
-    fn newer_than(&self, token: &Arc<Token>, now: Moment) -> Option<Arc<Token>> {
-        self.usable(now).filter(|held| !Arc::ptr_eq(held, token)).cloned()
-    }
-
-    fn unavailable(&self, now: Moment) -> Unavailable {
-        let reason = match self.refresher {
-            RefresherState::Died => "the token refresher has ended",
-            RefresherState::Stopped => "the proxy is stopping",
-            _ if self.token.is_some() => "the access token has expired",
-            _ => "there is no access token yet",
-        };
-        let wait = if self.in_flight { Duration::ZERO } else { self.next_attempt.since(now) };
-        Unavailable::new(reason, self.failure.as_ref(), wait)
     }
 }
 

@@ -23,7 +23,7 @@ const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 pub struct Upstream {
     /// For the destination: connections pooled, no overall deadline.
     pub destination: Agent,
-    /// For Entra ID.
+    /// For Entra ID: a new connection for every request.
     pub entra: Agent,
 }
 
@@ -36,16 +36,21 @@ impl Upstream {
     pub fn new(config: &Arc<Config>) -> Result<Self, Problem> {
         let tls = roots::client_config(config.ca_file.as_deref())?;
         let names = Names::default();
-        let agent = |read_idle| {
+        let agent = |read_idle, max_idle| {
             let dialler = Dialler { tls: Arc::clone(&tls), names: names.clone(), config: Arc::clone(config) };
-            Agent::with_parts(settings(read_idle), dialler, NoResolver)
+            Agent::with_parts(settings(read_idle, max_idle), dialler, NoResolver)
         };
-        Ok(Self { destination: agent(config.read_idle_timeout), entra: agent(Duration::from_secs(30)) })
+        Ok(Self {
+            destination: agent(config.read_idle_timeout, MAX_IDLE),
+            // A token request every few minutes gains nothing by a kept connection, and one that died unnoticed,
+            // while the machine slept for instance, would hold it up for half a minute.
+            entra: agent(Duration::from_secs(30), 0),
+        })
     }
 }
 
 /// Everything that ureq would do by itself, off.
-fn settings(read_idle: Duration) -> ureq::config::Config {
+fn settings(read_idle: Duration, max_idle: usize) -> ureq::config::Config {
     Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -55,8 +60,8 @@ fn settings(read_idle: Duration) -> ureq::config::Config {
         .accept("")
         .accept_encoding("")
         .max_response_header_size(MAX_RESPONSE_HEAD)
-        .max_idle_connections(MAX_IDLE)
-        .max_idle_connections_per_host(MAX_IDLE)
+        .max_idle_connections(max_idle)
+        .max_idle_connections_per_host(max_idle)
         .max_idle_age(MAX_IDLE_AGE)
         .timeout_per_read(Some(read_idle))
         .timeout_per_write(Some(read_idle))

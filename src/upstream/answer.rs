@@ -8,7 +8,7 @@ use http::StatusCode;
 
 /// Fields of a head; ureq takes no more.
 const MAX_FIELDS: usize = 128;
-/// Bytes of one chunk extension, and of all trailers.
+/// Bytes of one chunk extension, of all trailers, and of all interim answers to one request.
 const MAX_OVERHEAD: usize = 64 * 1024;
 /// Digits of a chunk size: 64 bits.
 const MAX_DIGITS: usize = 16;
@@ -16,8 +16,8 @@ const MAX_DIGITS: usize = 16;
 /// Where in an answer a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// In front of or within a head.
-    Head,
+    /// In front of or within a head; so many bytes of interim answers were dropped.
+    Head(usize),
     /// In a body that is not chunked, or in what ureq will refuse.
     Plain,
     /// Within a chunk-size line: its digits so far, and the size they say.
@@ -54,19 +54,19 @@ pub struct Filter(State);
 
 impl Default for Filter {
     fn default() -> Self {
-        Self(State::Head)
+        Self(State::Head(0))
     }
 }
 
 impl Filter {
     /// A new request: what comes next is a head.
     pub(super) fn restart(&mut self) {
-        self.0 = State::Head;
+        self.0 = State::Head(0);
     }
 
     /// The answer's head is not whole yet.
     pub fn is_in_head(&self) -> bool {
-        self.0 == State::Head
+        matches!(self.0, State::Head(_))
     }
 
     /// The chunks make no sense from here on.
@@ -79,13 +79,18 @@ impl Filter {
     pub fn pass(&mut self, bytes: &mut [u8], new: usize) -> usize {
         let mut length = bytes.len();
         let mut from = length - new;
-        if self.0 == State::Head {
+        if let State::Head(mut dropped) = self.0 {
             from = loop {
                 match head(&bytes[..length]) {
                     Head::Incomplete => return length,
                     Head::Interim(end) => {
                         bytes.copy_within(end..length, 0);
                         length -= end;
+                        dropped += end;
+                        self.0 = if dropped > MAX_OVERHEAD { State::Broken } else { State::Head(dropped) };
+                        if self.is_broken() {
+                            return 0;
+                        }
                     }
                     Head::Final(end, state) => {
                         self.0 = state;

@@ -109,7 +109,9 @@ fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
     let certificate = match error {
         rustls::Error::InvalidCertificate(certificate) => certificate,
         rustls::Error::InvalidMessage(_) => {
-            return Some("it does not answer in TLS: check scheme and port, http is not https");
+            return Some(
+                "what answers does not speak TLS: check scheme and port of the address, and HTTPS_PROXY",
+            );
         }
         _ => return None,
     };

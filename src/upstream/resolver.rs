@@ -49,6 +49,10 @@ impl Names {
         let finished = entry.finished;
         if !entry.looking {
             entry.looking = self.look_up(host);
+            if !entry.looking {
+                entry.error = "the system gives no thread to look it up".into();
+                entry.finished += 1;
+            }
         }
         let deadline = if known { deadline.min(Instant::now() + PATIENCE_WITH_OLD) } else { deadline };
         loop {

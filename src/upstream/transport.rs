@@ -130,7 +130,7 @@ impl Transport for Connection {
                 self.spent = true;
                 return Err(ureq::Error::Io(std::io::Error::new(
                     std::io::ErrorKind::InvalidData,
-                    "the chunks of the answer make no sense",
+                    "the framing of the answer makes no sense",
                 )));
             }
             match received {

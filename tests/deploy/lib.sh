@@ -49,12 +49,15 @@ have() {
 # later COMMAND: when the step ends.
 later() { cleanups+=("$1"); }
 
-# eventually SECONDS COMMAND...: until it succeeds.
+# eventually SECONDS COMMAND...: until it succeeds; of what it says, only the last time counts.
 eventually() {
     local end=$((SECONDS + $1))
     shift
-    until "$@"; do
-        if ((SECONDS >= end)); then fail "not within the time: $*"; fi
+    until "$@" >"$WORK/tried" 2>&1; do
+        if ((SECONDS >= end)); then
+            cat "$WORK/tried"
+            fail "not within the time: $*"
+        fi
         sleep 0.1
     done
 }

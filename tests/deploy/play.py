@@ -1,29 +1,39 @@
-"""play.py MANIFEST IMAGE SECRET CERTIFICATE CA KEY=VALUE...: a manifest of deploy/kubernetes as `podman play kube` takes it.
+"""play.py MANIFEST IMAGE KIND NAME CERTIFICATE CA KEY=VALUE...: a manifest of deploy/kubernetes as `podman play kube` takes it.
 
-The proxy's container stays as it is, except for what a single machine lacks: the network is the host's, the Secret is given
-here, probes are left out (podman would run curl inside the image), and the settings are the simulator's. The application
+The proxy's container stays as it is, except for what a single machine lacks: the network is the host's, the certificate is
+given here (as the KIND Secret, or as ConfigMap), probes are left out (podman would run curl inside the image), and the settings are the simulator's. The application
 is the proxy's own image, which asks the proxy for its health over the loopback that they share.
 """
 
+import base64
 import sys
 
 import yaml
 
 
-def main(manifest, image, secret, certificate, ca, *settings):
+def main(manifest, image, kind, name, certificate, ca, *settings):
     with open(manifest, encoding="utf-8") as file:
         documents = list(yaml.safe_load_all(file))
     settings = dict(setting.split("=", 1) for setting in settings)
-    with open(certificate, encoding="utf-8") as pem, open(ca, encoding="utf-8") as roots:
+    with open(certificate, "rb") as pem, open(ca, "rb") as roots:
         files = {"certificate.pem": pem.read(), "ca.pem": roots.read()}
-    documents.insert(0, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret}, "stringData": files})
     for document in documents:
         if document["kind"] == "ConfigMap":
             document["data"] = {**document["data"], **settings, "SSL_CERT_FILE": "/certs/ca.pem"}
         if document["kind"] == "Deployment":
             document["spec"]["replicas"] = 1
             change(document["spec"]["template"]["spec"], image, settings)
+            if kind == "ConfigMap":
+                document["spec"]["template"]["spec"]["volumes"][0] = {"name": name, "configMap": {"name": name}}
+    documents.insert(0, {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": data(kind, files)})
     yaml.safe_dump_all(documents, sys.stdout)
+
+
+def data(kind, files):
+    """Not `stringData`: podman 4.3 mounts an empty folder then."""
+    if kind == "ConfigMap":
+        return {name: content.decode() for name, content in files.items()}
+    return {name: base64.b64encode(content).decode() for name, content in files.items()}
 
 
 def change(pod, image, settings):

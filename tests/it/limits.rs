@@ -48,7 +48,7 @@ impl Service for Echo {
         if head.path() == "/health" {
             send_whole(exchange, StatusCode::OK, &HeaderMap::new(), b"ok");
         } else {
-            Refusal::overloaded().send(exchange);
+            Refusal::overloaded("connections").send(exchange);
         }
     }
 }

@@ -18,6 +18,8 @@ mod checks;
 mod client;
 mod core;
 mod corpora;
+#[cfg(not(feature = "tiny_http"))]
+mod faults;
 mod faults_of_users;
 mod fixture;
 #[cfg(not(feature = "tiny_http"))]

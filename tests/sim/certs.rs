@@ -15,6 +15,8 @@ pub struct Material {
     /// Certificate and key of both servers, for localhost, 127.0.0.1, ::1 and *.sim.test, which only an egress proxy
     /// resolves.
     pub server: String,
+    /// As `server`, but of years ago.
+    pub expired: String,
     /// Key and certificate with which the proxy signs in.
     pub client: String,
     /// The client's certificate, as Entra ID knows it.
@@ -51,11 +53,11 @@ pub fn material() -> &'static Material {
     static MATERIAL: OnceLock<Material> = OnceLock::new();
     MATERIAL.get_or_init(|| {
         let dir = super::temp_dir("auth-proxy-sim-keys");
-        let (ca, server) = authority_and_server(&dir);
+        let (ca, server, expired) = authority_and_servers(&dir);
         let _ = std::fs::remove_dir_all(&dir);
         let client = client_pem("auth-proxy test");
         let registered = Registered::from_pem(&client);
-        Material { ca, server, client, registered }
+        Material { ca, server, expired, client, registered }
     })
 }
 
@@ -108,7 +110,7 @@ pub fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-fn authority_and_server(dir: &Path) -> (String, String) {
+fn authority_and_servers(dir: &Path) -> (String, String, String) {
     let file = |name: &str| dir.join(name).to_str().unwrap().to_owned();
     let new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-sha256"];
     // Everything is named in files: flags that add extensions differ between versions of the command.
@@ -145,8 +147,23 @@ fn authority_and_server(dir: &Path) -> (String, String) {
         ],
         b"",
     );
-    let server = String::from_utf8(certificate).unwrap() + &read(Path::new(&key));
-    (read(Path::new(&ca)), server)
+    let key = read(Path::new(&key));
+    let server = String::from_utf8(certificate).unwrap() + &key;
+    // The one command that takes both dates in every version.
+    let issuer = format!(
+        "[ca]\ndefault_ca=this\n[this]\ndatabase={0}/index\nserial={0}/serial\nnew_certs_dir={0}\ndefault_md=sha256\n\
+         policy=any\n[any]\ncommonName=supplied\n",
+        dir.display()
+    );
+    for (name, content) in [("issuer.cnf", issuer.as_str()), ("index", ""), ("serial", "03")] {
+        std::fs::write(file(name), content).unwrap();
+    }
+    let (config, expired) = (file("issuer.cnf"), file("expired.pem"));
+    let authority = ["ca", "-batch", "-notext", "-config", &config, "-cert", &ca, "-keyfile", &ca_key];
+    let dates = ["-startdate", "20200101000000Z", "-enddate", "20210101000000Z"];
+    let files = ["-extfile", &extensions, "-in", &csr, "-out", &expired];
+    openssl(&[&authority[..], &dates[..], &files[..]].concat(), b"");
+    (read(Path::new(&ca)), server, read(Path::new(&expired)) + &key)
 }
 
 fn read(path: &Path) -> String {

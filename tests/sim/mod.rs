@@ -31,6 +31,7 @@ mod form;
 mod head;
 mod patience;
 mod record;
+mod relay;
 mod script;
 mod server;
 mod status;
@@ -50,6 +51,7 @@ pub use self::egress::Egress;
 pub use self::entra::Entra;
 pub use self::patience::{eventually, patience, wait_for};
 pub use self::record::{BodyEnd, Log, OnRequest, Request, latin1};
+pub use self::relay::{Fault, Relay};
 pub use self::tokens::Issued;
 
 /// How a simulator is set up; `Options::default()` is what most tests want.
@@ -205,6 +207,11 @@ pub fn replace_file(path: &Path, content: &str) {
 /// What both servers show to TLS clients, for destinations that a test makes itself.
 pub fn server_tls() -> Arc<ServerConfig> {
     tls_config(&certs::material().server)
+}
+
+/// The same with a certificate that expired years ago.
+pub fn expired_server_tls() -> Arc<ServerConfig> {
+    tls_config(&certs::material().expired)
 }
 
 fn tls_config(pem: &str) -> Arc<ServerConfig> {

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use socket2::{Domain, Socket, Type};
 
 use super::conn::Conn;
 use super::exchange::{self, Exchange};
@@ -24,6 +25,8 @@ pub struct Server {
 
 struct Inner {
     address: SocketAddr,
+    /// Keeps the port ours during an outage: bound, never listening.
+    reservation: Socket,
     tls: Option<Arc<ServerConfig>>,
     handler: Arc<Handler>,
     log: Arc<Log>,
@@ -37,10 +40,12 @@ struct Inner {
 impl Server {
     /// Listens on this loopback port, 0 for a free one.
     pub fn start(port: u16, tls: Option<Arc<ServerConfig>>, log: Arc<Log>, handler: Arc<Handler>) -> Self {
-        let listener =
-            listen(SocketAddr::from(([127, 0, 0, 1], port))).expect("a loopback port to listen on");
+        let reservation = bind(SocketAddr::from(([127, 0, 0, 1], port))).expect("a loopback port");
+        let address = reservation.local_addr().unwrap().as_socket().unwrap();
+        let listener = listen(address, &reservation).expect("a port to listen on");
         let inner = Arc::new(Inner {
-            address: listener.local_addr().unwrap(),
+            address,
+            reservation,
             tls,
             handler,
             log,
@@ -75,7 +80,7 @@ impl Server {
     pub fn restart(&self) {
         let mut accepting = self.accepting.lock().unwrap();
         if accepting.is_none() {
-            let listener = listen(self.inner.address).expect("the same port again");
+            let listener = listen(self.inner.address, &self.inner.reservation).expect("the same port again");
             self.inner.stopping.store(false, Ordering::SeqCst);
             *accepting = Some(accept_in_background(&self.inner, listener));
         }
@@ -110,11 +115,21 @@ impl Drop for Server {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
+/// Listens beside the reservation, which lets nobody else in.
+fn listen(address: SocketAddr, reservation: &Socket) -> io::Result<TcpListener> {
+    reservation.set_reuse_address(true)?;
+    let listener = bind(address)?;
     // std listens with a backlog of 128, less than a load test opens at once.
-    socket2::SockRef::from(&listener).listen(4096)?;
-    Ok(listener)
+    listener.listen(4096)?;
+    reservation.set_reuse_address(false)?;
+    Ok(listener.into())
+}
+
+fn bind(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 fn accept_in_background(inner: &Arc<Inner>, listener: TcpListener) -> JoinHandle<()> {

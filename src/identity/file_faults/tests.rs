@@ -49,6 +49,10 @@ fn a_closed_directory_is_named() {
     let directory = Barrier { path: "/certs".into(), is_directory: true, mode: 0o700, uid: 0, gid: 0 };
     let problem = told(&directory);
     assert!(problem.message.contains("directory /certs has mode 0700 and owner uid 0"), "{problem}");
+    assert_eq!(
+        problem.hints[0],
+        "docker: on the host, chown 65532 the directory, or --user with a uid that may enter it"
+    );
     assert!(problem.hints[2].ends_with("chmod g+x /certs"), "{problem}");
 }
 

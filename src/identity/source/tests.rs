@@ -229,6 +229,59 @@ fn a_file_that_goes_away_and_comes_back_is_noticed() {
     assert_eq!(fixture.after_refresh(), kept_silently());
 }
 
+/// Each is named once, none is waited for, and the good file is taken again when it is back.
+#[test]
+fn whatever_takes_the_files_place_leaves_the_pair_in_use() {
+    let mut fixture = Fixture::with("its place", |directory| {
+        fs::create_dir(directory.join("volume")).unwrap();
+        let file = directory.join("volume/id.pem");
+        fs::write(&file, content("key-first.pem")).unwrap();
+        file
+    });
+    let (volume, aside) = (fixture.directory.join("volume"), fixture.directory.join("aside"));
+    let before = thumbprint(&mut fixture.source);
+    type Intruder = fn(&Path);
+    let intruders: [(Intruder, &str); 5] = [
+        (|_| (), "does not exist"),
+        (|file| fs::create_dir_all(file).unwrap(), "is a directory"),
+        (
+            |file| {
+                fs::create_dir(file.parent().unwrap()).unwrap();
+                assert!(std::process::Command::new("mkfifo").arg(file).status().unwrap().success());
+            },
+            "is not a regular file",
+        ),
+        (
+            |file| {
+                fs::create_dir(file.parent().unwrap()).unwrap();
+                symlink("gone", file).unwrap();
+            },
+            "is a symbolic link to gone, which does not exist",
+        ),
+        (
+            |file| {
+                fs::create_dir(file.parent().unwrap()).unwrap();
+                fs::write(file, vec![b'\n'; 1024 * 1024 + 1]).unwrap();
+            },
+            "is larger than 1024 KiB",
+        ),
+    ];
+    for (intrude, fact) in intruders {
+        fs::rename(&volume, &aside).unwrap();
+        intrude(&fixture.file);
+        assert!(fixture.source.changed(), "{fact}");
+        assert_eq!(fixture.after_refresh(), kept(fact));
+        assert_eq!(fixture.after_refresh(), kept_silently(), "{fact}");
+        assert_eq!(thumbprint(&mut fixture.source), before, "{fact}");
+        let _ = fs::remove_dir_all(&volume);
+        fs::rename(&aside, &volume).unwrap();
+        assert!(fixture.source.changed(), "{fact}");
+        assert_eq!(fixture.after_refresh(), kept_silently(), "{fact}");
+    }
+    fixture.move_over("other.pem");
+    assert_eq!(fixture.after_refresh(), renewed());
+}
+
 /// Right after a write within one tick of the clock, the change may show only when the tick is over.
 fn wait_for_change(source: &mut CertificateSource) -> bool {
     let deadline = Instant::now() + Duration::from_secs(10);

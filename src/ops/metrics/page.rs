@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::text::Text;
 use super::{DENIALS, METHODS, Metrics, STATUSES, process};
 use crate::identity::CurrentCertificate;
+use crate::log;
 use crate::token::TokenStore;
 use crate::version;
 
@@ -123,6 +124,8 @@ impl Sources {
         }
         let help = "Threads that panicked: bugs.";
         text.single("auth_proxy_panics_total", "counter", help, self.metrics.panics.value());
+        let help = "Lines of log dropped because standard error was not read.";
+        text.single("auth_proxy_log_lines_dropped_total", "counter", help, log::dropped());
     }
 }
 

@@ -76,6 +76,25 @@ fn an_answer_of_no_use_is_a_passing_failure() {
     }
 }
 
+#[test]
+fn a_refusal_is_understood_behind_a_status_of_200() {
+    let refusal = r#"{"error":"invalid_client","error_codes":[700027],"trace_id":"0-a"}"#;
+    let error = answer(200, &[], refusal).unwrap_err();
+    assert_eq!((error.class, error.status, error.code), (Class::Permanent, Some(200), Some(700_027)));
+    assert_eq!(error.trace_id.as_deref(), Some("0-a"));
+    assert!(error.hints[0].contains("upload the certificate"), "{error:?}");
+    let error = answer(200, &[], r#"{"error":"temporarily_unavailable"}"#).unwrap_err();
+    assert_eq!(error.summary, "the token endpoint answered 200, temporarily_unavailable");
+    assert_eq!(error.class, Class::Transient);
+}
+
+#[test]
+fn a_compressed_answer_is_named() {
+    let error = answer(200, &[("content-encoding", "gzip")], "\u{1f}\u{8b}\u{8}").unwrap_err();
+    assert_eq!(error.class, Class::Transient);
+    assert!(error.summary.ends_with("it is compressed, which was not asked for"), "{error:?}");
+}
+
 const TRACE: &str = "0000aaaa-11bb-cccc-dd22-eeeeee333333";
 const CORRELATION: &str = "aaaa0000-bb11-2222-33cc-444444dddddd";
 

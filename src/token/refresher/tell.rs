@@ -7,7 +7,7 @@ use crate::log::{self, Seconds, Value};
 use crate::token::{Class, TokenError};
 
 pub(super) fn file_changed() {
-    log::info("certificate file changed, asking for a token with it", &[]);
+    log::info("the certificate or token file has changed, asking for a token with it", &[]);
 }
 
 pub(super) fn success(expires_in: Duration, next_in: Duration, ended: Option<&(TokenError, u32)>) {

@@ -3,6 +3,7 @@ use std::sync::atomic::Ordering;
 use super::*;
 use crate::token::test_kit::{Bench, down, granted, refused, secs, throttled};
 
+mod clocks;
 mod thread;
 
 /// A bench with a refresher that the test steps by hand.
@@ -239,26 +240,6 @@ fn a_panic_is_a_failed_attempt() {
     t.run(secs(5));
     assert_eq!(t.bench.bearer().as_deref(), Some("Bearer new"));
     assert_eq!(t.bench.store.status().failures, 1);
-}
-
-#[test]
-fn a_suspension_is_noticed_at_the_first_wake() {
-    let mut t = Stepped::holding("old", 3600);
-    t.bench.advance(3600);
-    assert_eq!(t.bench.bearer(), None, "before the refresher has woken");
-    t.bench.script.then(granted("new", 3600));
-    t.refresher.step();
-    assert_eq!(t.bench.bearer().as_deref(), Some("Bearer new"));
-}
-
-#[test]
-fn a_jump_of_the_wall_clock_changes_nothing() {
-    let mut t = Stepped::holding("old", 3600);
-    for unix in [1, 4_000_000_000] {
-        t.bench.hands.jump_unix(unix);
-        assert_eq!(t.requests_during(secs(10)), 0);
-        assert_eq!(t.bench.bearer().as_deref(), Some("Bearer old"));
-    }
 }
 
 #[test]

@@ -14,11 +14,11 @@ fn store() -> (Arc<SetClock>, Arc<TokenStore>) {
 }
 
 fn publish(store: &TokenStore, text: &str, lifetime: u64) {
-    let now = store.clock().now();
+    let requested = store.clock().reading();
     store.begin();
     store.publish(
-        Token::new(Grant::new(text, secs(lifetime), None).unwrap(), now),
-        now.after(secs(lifetime / 2)),
+        Token::new(Grant::new(text, secs(lifetime), None).unwrap(), requested),
+        requested.boot.after(secs(lifetime / 2)),
     );
 }
 

@@ -20,15 +20,31 @@ port=$(free_port) admin=$(free_port)
 mapfile -t settings < <(grep -v -e '^HOST=' -e '^PORT=' -e '^SSL_CERT_FILE=' "$WORK/env")
 settings+=(HOST=127.0.0.1 "PORT=$port" ADMIN_HOST=127.0.0.1 "ADMIN_PORT=$admin")
 timeout 60 kubectl kustomize deploy/kubernetes/sidecar-classic | sed "s/your-application/$pod/; s/auth-proxy-certificate/$pod-certificate/" >"$WORK/manifest"
-timeout 60 target/tools/deploy/bin/python tests/deploy/play.py "$WORK/manifest" "$image" "$pod-certificate" \
-    "$sim/certificate.pem" "$sim/ca.pem" "${settings[@]}" >"$WORK/pod.yaml"
-
 # The image of the pause container is podman's own work, and stays only if it was there before.
-before=$(podman images --quiet | sort)
-later "podman images --quiet | sort | comm -13 <(echo '$before') - | xargs --no-run-if-empty podman rmi --force >/dev/null"
-later "timeout 60 podman play kube --down '$WORK/pod.yaml' >/dev/null; podman secret rm $pod-certificate >/dev/null; podman volume rm $pod-certificate >/dev/null"
-timeout 120 podman play kube "$WORK/pod.yaml"
-container=$(podman ps --filter "name=$pod" --format '{{.Names}}' | grep 'auth-proxy$')
+pause=$(podman images --quiet --filter reference='localhost/podman-pause')
+later "[[ -n '$pause' ]] || podman images --quiet --filter reference=localhost/podman-pause | xargs --no-run-if-empty podman rmi --force >/dev/null"
+down() {
+    timeout 60 podman play kube --down "$WORK/pod.yaml"
+    if podman secret inspect "$pod-certificate"; then podman secret rm "$pod-certificate"; fi
+    if podman volume exists "$pod-certificate"; then podman volume rm "$pod-certificate"; fi
+} >/dev/null 2>&1
+later down
+
+# play KIND: with the certificate from a Secret or from a ConfigMap; sets `container`.
+play() {
+    timeout 60 target/tools/deploy/bin/python tests/deploy/play.py "$WORK/manifest" "$image" "$1" "$pod-certificate" \
+        "$sim/certificate.pem" "$sim/ca.pem" "${settings[@]}" >"$WORK/pod.yaml"
+    timeout 120 podman play kube "$WORK/pod.yaml"
+    container=$(podman ps --all --filter "name=$pod" --format '{{.Names}}' | grep 'auth-proxy$')
+}
+said() { podman logs "$container" 2>&1 | grep -q -e 'listening for administration' -e '^error:'; }
+play Secret
+eventually 60 said
+if podman logs "$container" 2>&1 | grep 'is PEM in base64 once more'; then
+    skipped 'the certificate from a Secret' "podman $(podman version --format '{{.Client.Version}}') mounts it without decoding it: from a ConfigMap"
+    down
+    play ConfigMap
+fi
 probe() { ask --fail "http://127.0.0.1:$admin/$1"; }
 for path in startupz readyz livez; do eventually 60 probe "$path"; done
 chat "http://127.0.0.1:$port" >"$WORK/answer"

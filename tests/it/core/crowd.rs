@@ -54,9 +54,9 @@ fn they_are_answered_within_a_second_beside_a_long_stream() {
     assert!(*slowest < Duration::from_secs(1), "{times:?}");
 }
 
-/// `cargo test --release --test it core::crowd -- --ignored --nocapture`
+/// As often as it was measured for the server that was not taken.
 #[test]
-#[ignore = "a measurement: takes a minute, wants the release build"]
+#[ignore = "a measurement, for the release binary: make shipped"]
 fn a_hundred_bursts() {
     let pair = Pair::start_plain();
     let mut times: Vec<Duration> = (0..100).map(|_| burst(pair.address(), "/sim/status/200")).collect();

@@ -10,9 +10,11 @@ use super::{Told, told};
 use crate::fixture::{Proxy, environment, run_to_end};
 use crate::sim::{Answer, Options, Sim};
 
+type Setting = (&'static str, &'static str, (&'static str, &'static str), &'static str, Told);
+
 /// A name for the fault, `API_BASE_URL`, one more variable, the code of the answer, and what is told. `TLS` and
 /// `PLAIN` stand for the ports of two simulated destinations, `WEB` for that of a web server.
-pub(super) const SETTINGS: &[(&str, &str, (&str, &str), &str, Told)] = &[
+pub(super) const SETTINGS: &[Setting] = &[
     (
         "a misspelt name",
         "https://no-such-name.invalid",

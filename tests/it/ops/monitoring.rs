@@ -77,11 +77,8 @@ fn dashboard_rules_and_documentation_fit_the_metrics() {
     }
     let unused: Vec<_> = families.difference(&used).collect();
     assert!(unused.is_empty(), "neither dashboard nor rules use {unused:?}");
-    let documentation = read("docs/operations.md");
+    let documentation = read("README.md");
     for family in families.iter().filter_map(|family| family.strip_prefix("auth_proxy_")) {
-        assert!(
-            documentation.contains(&format!("`{family}`")),
-            "docs/operations.md does not tell of {family}"
-        );
+        assert!(documentation.contains(&format!("`{family}`")), "README.md does not tell of {family}");
     }
 }

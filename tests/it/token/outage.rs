@@ -1,7 +1,9 @@
 //! Entra ID fails in every way it can: nobody notices while the old token is good, and nobody gets an expired one.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use super::rotation::short_lived;
 use super::traffic::Traffic;
 use super::{MODELS, chat, every_token_was_good, granted, within};
 use crate::fixture::Proxy;
@@ -106,6 +108,18 @@ fn an_answer_that_does_not_come_costs_no_request() {
     traffic.flows(200);
     traffic.end_without_failure();
     assert_eq!(proxy.health().status, 200);
+}
+
+/// A connection that has died unnoticed must not hold up the next attempt.
+#[test]
+fn every_token_request_has_a_connection_of_its_own() {
+    let sim = Sim::start(short_lived());
+    sim.entra.script([Answer::default_behaviour(), Answer::aadsts(90033)]);
+    let _proxy = Proxy::start(&sim);
+    wait_for("three tokens", || granted(&sim) >= 3);
+    let connections: Vec<u64> = sim.entra.requests().iter().map(|request| request.connection).collect();
+    let different: HashSet<u64> = connections.iter().copied().collect();
+    assert_eq!(different.len(), connections.len(), "{connections:?}");
 }
 
 #[test]

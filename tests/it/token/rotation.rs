@@ -203,7 +203,7 @@ fn a_new_certificate_is_proven_within_seconds_while_the_old_token_serves() {
     replace_file(&sim.certificate_path(), &pair.pem);
     within(Duration::from_secs(15), "a second token", || sim.entra.issued().len() == 2);
     used(&sim, pair);
-    proxy.wait_log("certificate file changed, asking for a token with it");
+    proxy.wait_log("the certificate or token file has changed, asking for a token with it");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::json;
 
 use crate::client::Client;
@@ -14,7 +14,8 @@ use crate::sim::{Answer, Egress, Options, Sim, Step, wait_for};
 use super::rotation::{Pair, used};
 use super::{CHAT, MODELS, chat, field};
 
-const CALLER_KEY: &str = "callers-key-0123456789abcdef";
+const CALLER_KEY: &str = "callers-key+/0123456789abcdef";
+const CALLER_KEY_ESCAPED: &str = "callers-key%2B%2f0123456789abcdef";
 const FOREIGN_KEY: &str = "sk-foreign-key-0123456789";
 const QUERY: &str = "query-value-0123456789";
 const BODY: &str = "body-text-0123456789";
@@ -28,6 +29,26 @@ fn key_lines(pem: &str) -> Vec<String> {
     key.lines().filter(|line| !line.starts_with('-') && line.len() > 20).map(str::to_owned).collect()
 }
 
+/// The secret in base64, whatever stands in front of it, and with escapes.
+fn encodings(secret: &str) -> Vec<String> {
+    // Three alignments, each without the characters that its neighbours share.
+    let mut encodings: Vec<String> = (0..3)
+        .map(|shift| {
+            let text = STANDARD_NO_PAD.encode("x".repeat(shift) + secret);
+            text[(shift * 8).div_ceil(6)..text.len() - 1].to_owned()
+        })
+        .collect();
+    let escape = |byte| -> String {
+        match byte {
+            b'+' | b'/' | b'@' | b'=' => format!("%{byte:02X}"),
+            byte => char::from(byte).into(),
+        }
+    };
+    encodings.push(secret.bytes().map(escape).collect());
+    encodings.push(encodings[3].to_lowercase());
+    encodings
+}
+
 /// Requests of every kind, with a secret wherever a secret can be.
 fn traffic(sim: &Sim, proxy: &Proxy) {
     let chat = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": BODY}]}).to_string();
@@ -38,8 +59,10 @@ fn traffic(sim: &Sim, proxy: &Proxy) {
     };
     let (bearer, foreign) = (format!("Bearer {CALLER_KEY}"), format!("Bearer {FOREIGN_KEY}"));
     let mut client = proxy.client();
-    let target = format!("{CHAT}?q={QUERY}&api-key={CALLER_KEY}&subscription-key={FOREIGN_KEY}");
-    assert_eq!(ask(&mut client, &target, &[("api-key", FOREIGN_KEY)]).status, 200);
+    for key in [CALLER_KEY, CALLER_KEY_ESCAPED] {
+        let target = format!("{CHAT}?q={QUERY}&api-key={key}&subscription-key={FOREIGN_KEY}");
+        assert_eq!(ask(&mut client, &target, &[("api-key", FOREIGN_KEY)]).status, 200);
+    }
     assert_eq!(ask(&mut client, CHAT, &[("Authorization", &bearer), ("api-key", FOREIGN_KEY)]).status, 200);
     assert_eq!(ask(&mut client, CHAT, &[("Authorization", &foreign)]).status, 401);
     // What the destination answers, in whole or in half.
@@ -136,10 +159,20 @@ fn nothing_is_told(format: &str) {
     fs::write(sim.certificate_path(), &pair.pem).unwrap();
     used(&sim, pair);
 
-    let mut secrets: Vec<String> =
-        [CALLER_KEY, FOREIGN_KEY, QUERY, BODY, ANSWER, HEADER, PROXY_PASSWORD, &basic, &escaped]
-            .map(str::to_owned)
-            .to_vec();
+    let mut secrets: Vec<String> = [
+        CALLER_KEY,
+        CALLER_KEY_ESCAPED,
+        FOREIGN_KEY,
+        QUERY,
+        BODY,
+        ANSWER,
+        HEADER,
+        PROXY_PASSWORD,
+        &basic,
+        &escaped,
+    ]
+    .map(str::to_owned)
+    .to_vec();
     secrets.extend([&first, &pair.pem].into_iter().flat_map(|pem| key_lines(pem)));
     for issued in sim.entra.issued() {
         secrets.extend(issued.token.split('.').skip(1).map(str::to_owned));
@@ -147,6 +180,9 @@ fn nothing_is_told(format: &str) {
     for request in sim.entra.requests() {
         secrets.extend(field(&request, "client_assertion").split('.').skip(1).map(str::to_owned));
     }
+    // What is in a header or a query can turn up encoded.
+    let encoded: Vec<String> = secrets.iter().flat_map(|secret| encodings(secret)).collect();
+    secrets.extend(encoded);
     secrets.push("eyJ".into());
     assert!(secrets.len() > 60 && secrets.iter().all(|secret| secret.len() > 2));
     let log = proxy.log();

@@ -5,9 +5,9 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::in_process::InProcess;
 use super::rotation::short_lived;
-use super::traffic::Traffic;
-use super::{MODELS, chat, every_token_was_good, within};
+use super::{MODELS, chat, every_token_was_good, granted, within};
 use crate::fixture::Proxy;
 use crate::sim::{Options, Sim};
 
@@ -21,19 +21,25 @@ fn all_expired(sim: &Sim) {
 fn after_a_stop_across_expiry_the_first_request_is_served_with_a_new_token() {
     let sim = Sim::start(short_lived());
     let proxy = Proxy::start(&sim);
-    let traffic = Traffic::start(&proxy, 4, Duration::from_millis(4));
+    let mut kept = proxy.client();
     for _ in 0..2 {
-        traffic.flows(50);
+        // A connection that rests in the pool. Nothing is being sent when it stops: that could not be taken back.
+        assert_eq!(chat(&mut kept).status, 200);
         proxy.signal("STOP");
         all_expired(&sim);
-        let mut client = proxy.client();
-        // It is in the socket when the program wakes.
-        client.send("GET", MODELS, &[], b"").unwrap();
+        // These are in their sockets when the program wakes.
+        let mut crowd: Vec<_> = (0..8).map(|_| proxy.client()).collect();
+        crowd.push(kept);
+        for client in &mut crowd {
+            client.send("GET", MODELS, &[], b"").unwrap();
+        }
         proxy.signal("CONT");
-        assert_eq!(client.response("GET").unwrap().status, 200);
+        for client in &mut crowd {
+            assert_eq!(client.response("GET").unwrap().status, 200);
+        }
         assert_eq!(proxy.health().status, 200);
+        kept = crowd.pop().unwrap();
     }
-    traffic.end_without_failure();
     every_token_was_good(&sim);
 }
 
@@ -53,6 +59,34 @@ fn after_a_stop_without_entra_there_is_503() {
     within(Duration::from_secs(5), "health", || proxy.health().status == 200);
     assert_eq!(chat(&mut client).status, 200);
     every_token_was_good(&sim);
+}
+
+/// Its boot clock stands still meanwhile; the wall clock is set afterwards.
+#[test]
+fn after_a_pause_of_the_machine_the_old_token_is_not_sent() {
+    let sim = Sim::start(Options::default());
+    let proxy = InProcess::start(&sim);
+    assert_eq!(chat(&mut proxy.client()).status, 200);
+    sim.azure.revoke_tokens();
+    proxy.hands.pause(Duration::from_secs(7200));
+    let waiting: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = proxy.client();
+            std::thread::spawn(move || chat(&mut client).status)
+        })
+        .collect();
+    for waiting in waiting {
+        assert_eq!(waiting.join().unwrap(), 200);
+    }
+    assert_eq!(granted(&sim), 2, "one sign-in for all of them");
+    assert_eq!(sim.azure.requests().len(), 5, "nothing was sent twice");
+    every_token_was_good(&sim);
+
+    sim.entra.stop();
+    proxy.hands.pause(Duration::from_secs(7200));
+    assert_eq!(proxy.client().get("/health").status, 503);
+    assert_eq!(chat(&mut proxy.client()).status, 503);
+    assert_eq!(sim.azure.requests().len(), 5);
 }
 
 #[test]

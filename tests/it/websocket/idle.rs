@@ -38,7 +38,7 @@ fn a_hundred_idle_websockets_stay_small() {
 }
 
 #[test]
-#[ignore = "for the release build: cargo test --release --test it a_thousand_idle -- --ignored --nocapture"]
+#[ignore = "for the release binary: make shipped"]
 fn a_thousand_idle_websockets_cost_less_than_64_mb() {
     // And 4 MB for the program itself.
     cost(1000, 60_000);

@@ -2,7 +2,7 @@
 
 use super::{Bench, error_code, fields};
 use crate::client::{Client, Ended, Response};
-use crate::sim::{Answer, Step, latin1, patience};
+use crate::sim::{Answer, Step, latin1, patience, wait_for};
 
 /// What the destination says, and what the client makes of it.
 pub struct Row {
@@ -93,7 +93,13 @@ impl Row {
                 assert_eq!((response.status, error_code(&response).as_str()), (502, *code));
             }
         }
-        // Whatever the destination sent too much is no part of another answer.
+        // Whatever the destination sent too much, all of which is there by now, is no part of another answer.
+        if matches!(self.expected, Expected::Answer { .. }) {
+            wait_for("the destination to have sent everything", || {
+                let requests = bench.sim.azure.requests();
+                requests.iter().filter(|request| request.path() == "/r").all(|request| request.done.is_some())
+            });
+        }
         let mut client = if keeps { client } else { bench.client() };
         next(&mut client, bench);
     }

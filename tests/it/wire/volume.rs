@@ -83,7 +83,7 @@ fn two_hundred_megabytes_each_way_need_no_memory() {
 }
 
 #[test]
-#[ignore = "takes a minute: run it with --release, whose memory is what is promised"]
+#[ignore = "for the release binary, whose memory is what is promised: make shipped"]
 fn a_gibibyte_each_way_needs_no_memory() {
     both_ways(LONG);
 }

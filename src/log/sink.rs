@@ -1,0 +1,127 @@
+//! Standard error may be a pipe that nobody empties. No request waits for its log: what finds no room is dropped, and
+//! the next line that finds some tells how much.
+
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use crate::sys::{self, Ready};
+
+/// A reader that is slow, not gone, gets this long; while it is gone, nothing more.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// What a pipe that is ready takes without blocking: `PIPE_BUF`.
+const STEP: usize = 4096;
+
+/// What is known of the other end.
+#[derive(Debug)]
+pub(super) struct Sink {
+    patience: Duration,
+    /// The last line found no room.
+    stalled: bool,
+    /// The last line was dropped in its middle.
+    torn: bool,
+    /// Lines dropped since one was written.
+    missing: u64,
+}
+
+impl Sink {
+    pub(super) const fn new() -> Self {
+        Self { patience: PATIENCE, stalled: false, torn: false, missing: 0 }
+    }
+
+    /// Writes a line with its line end, if need be behind another one, made by `gap`, that says how many are missing.
+    /// False when it is missing, too.
+    pub(super) fn write(
+        &mut self,
+        out: &mut (impl Write + AsFd),
+        line: &str,
+        gap: impl FnOnce(u64) -> String,
+    ) -> bool {
+        let mut whole = Ok(());
+        if self.missing > 0 {
+            let gap = gap(self.missing);
+            whole = self.push(out, if self.torn { "\n" } else { "" }).and_then(|()| self.push(out, &gap));
+        }
+        if whole.is_ok() {
+            (self.missing, self.torn) = (0, false);
+            whole = self.push(out, line);
+        }
+        if whole.is_err() {
+            self.missing += 1;
+        }
+        whole.is_ok()
+    }
+
+    fn push(&mut self, out: &mut (impl Write + AsFd), text: &str) -> io::Result<()> {
+        for (i, piece) in text.as_bytes().chunks(STEP).enumerate() {
+            let patience = if self.stalled { Duration::ZERO } else { self.patience };
+            let ready = sys::wait_one(out, Ready::WRITE, Some(Instant::now() + patience));
+            self.stalled = ready.is_err();
+            if let Err(error) = ready {
+                self.torn |= i > 0;
+                return Err(error);
+            }
+            // A closed standard error must not end a request.
+            let _ = out.write_all(piece);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_that_nobody_empties_costs_lines_and_no_time() {
+        let (mut reader, mut writer) = io::pipe().unwrap();
+        let mut sink = Sink { patience: Duration::from_millis(10), ..Sink::new() };
+        let gap = |missing| format!("{missing} missing\n");
+        let line = format!("{}\n", "x".repeat(2000));
+        let mut written = 0;
+        while sink.write(&mut writer, &line, gap) {
+            written += 1;
+            assert!(written < 1_000_000, "the pipe is never full");
+        }
+        // Without the patience of the first one.
+        for _ in 0..1000 {
+            assert!(!sink.write(&mut writer, &line, gap));
+        }
+        let mut room = vec![0; written * line.len()];
+        reader.read_exact(&mut room).unwrap();
+        assert!(sink.write(&mut writer, "last\n", gap));
+        drop(writer);
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "1001 missing\nlast\n");
+    }
+
+    #[test]
+    fn a_line_cut_in_its_middle_is_ended_before_the_next() {
+        let (mut reader, mut writer) = io::pipe().unwrap();
+        let mut sink = Sink { patience: Duration::from_millis(10), ..Sink::new() };
+        let long = format!("{}\n", "x".repeat(4 << 20));
+        assert!(!sink.write(&mut writer, &long, |_| String::new()));
+        let reading = std::thread::spawn(move || {
+            let mut all = String::new();
+            reader.read_to_string(&mut all).unwrap();
+            all
+        });
+        while !sink.write(&mut writer, "last\n", |missing| format!("{missing} missing\n")) {}
+        drop(writer);
+        let all = reading.join().unwrap();
+        let mut lines = all.lines();
+        assert!(lines.next().unwrap().bytes().all(|byte| byte == b'x'));
+        assert!(lines.next().unwrap().ends_with(" missing"));
+        assert_eq!((lines.next(), lines.next()), (Some("last"), None));
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_is_no_reason_to_wait() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        drop(reader);
+        assert!(Sink::new().write(&mut writer, "last\n", |_| String::new()));
+    }
+}

@@ -1,0 +1,103 @@
+//! What the store holds under its lock, and what follows from it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{RefresherState, Token, TokenError, Unavailable};
+use crate::clock::{Clock, Moment};
+
+/// Entra ID refuses assertions when a clock is wrong by minutes; a difference below this is none.
+const CLOCK_IS_AHEAD: i64 = 60;
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) token: Option<Arc<Token>>,
+    /// How the last attempt failed, if it did.
+    pub(super) failure: Option<TokenError>,
+    pub(super) in_flight: bool,
+    pub(super) next_attempt: Moment,
+    /// A refresh that was asked for and has not begun.
+    pub(super) forced: bool,
+    pub(super) successes: u64,
+    pub(super) failures: u64,
+    pub(super) refresher: RefresherState,
+}
+
+impl State {
+    pub(super) fn new(next_attempt: Moment) -> Self {
+        Self {
+            token: None,
+            failure: None,
+            in_flight: false,
+            next_attempt,
+            forced: false,
+            successes: 0,
+            failures: 0,
+            refresher: RefresherState::Starting,
+        }
+    }
+
+    pub(super) fn settle(&mut self, next_attempt: Moment) {
+        self.in_flight = false;
+        self.next_attempt = next_attempt;
+    }
+
+    pub(super) fn due(&self, clock: &Clock) -> bool {
+        self.due_within(clock, Duration::ZERO)
+    }
+
+    fn due_within(&self, clock: &Clock, time: Duration) -> bool {
+        // What the wall clock alone says hastens one attempt; after a failure pauses are counted on the boot clock, so
+        // that a wall clock that is wrong cannot make attempts follow one another.
+        let now = if self.failure.is_some() { clock.now() } else { self.token_time(clock) };
+        self.forced || self.next_attempt <= now.after(time)
+    }
+
+    /// Now, as the token has to see it. A paused machine's wall clock puts it forward; one that Entra ID has just
+    /// called wrong does not.
+    pub(super) fn token_time(&self, clock: &Clock) -> Moment {
+        let skew = self.failure.as_ref().and_then(|failure| failure.date_skew);
+        match &self.token {
+            Some(token) if skew.is_none_or(|ahead| ahead < CLOCK_IS_AHEAD) => {
+                clock.now_by_either(token.requested())
+            }
+            _ => clock.now(),
+        }
+    }
+
+    /// The first reason to leave stays.
+    pub(super) fn leave(&mut self, reason: RefresherState) {
+        if self.attends() {
+            self.refresher = reason;
+        }
+    }
+
+    /// Whether the refresher is there, or will be, to hear of anything.
+    pub(super) fn attends(&self) -> bool {
+        matches!(self.refresher, RefresherState::Starting | RefresherState::Running)
+    }
+
+    pub(super) fn attempt_within(&self, clock: &Clock, time: Duration) -> bool {
+        self.attends() && (self.in_flight || self.due_within(clock, time))
+    }
+
+    pub(super) fn usable(&self, clock: &Clock) -> Option<&Arc<Token>> {
+        self.token.as_ref().filter(|token| !token.usable_for(self.token_time(clock)).is_zero())
+    }
+
+    pub(super) fn newer_than(&self, token: &Arc<Token>, clock: &Clock) -> Option<Arc<Token>> {
+        self.usable(clock).filter(|held| !Arc::ptr_eq(held, token)).cloned()
+    }
+
+    pub(super) fn unavailable(&self, clock: &Clock) -> Unavailable {
+        let reason = match self.refresher {
+            RefresherState::Died => "the token refresher has ended",
+            RefresherState::Stopped => "the proxy is stopping",
+            _ if self.token.is_some() => "the access token has expired",
+            _ => "there is no access token yet",
+        };
+        let due = self.in_flight || self.due(clock);
+        let wait = if due { Duration::ZERO } else { self.next_attempt.since(clock.now()) };
+        Unavailable::new(reason, self.failure.as_ref(), wait)
+    }
+}

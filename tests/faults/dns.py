@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""A name server that is gone, slow or wrong, in front of the shipped binary, in a network namespace with a resolv.conf of
+its own. Prints a line per row; needs root and `ip`, and says so when it lacks them. Takes two minutes.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+
+BINARY = os.environ.get("BINARY", "target/x86_64-unknown-linux-musl/release/auth-proxy")
+SIM = os.environ.get("SIM", "target/debug/examples/sim")
+NAME = f"auth-proxy-dns-{os.getpid()}"
+# Idle connections to the destination and remembered addresses are both too old to be used after this.
+FORGET = 62
+
+
+def serve(mode_file):
+    """The name server: every name is 127.0.0.1, when the mode says so."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener.bind(("127.0.0.1", 53))
+    while True:
+        query, client = listener.recvfrom(512)
+        with open(mode_file) as file:
+            mode = file.read().strip()
+        if mode == "silent":
+            continue
+        if mode == "slow":
+            time.sleep(1)
+        end = 12
+        while query[end]:
+            end += query[end] + 1
+        kind, question = query[end + 1 : end + 3], query[12 : end + 5]
+        answers = b"" if mode == "unknown" or kind != b"\0\1" else b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4\x7f\0\0\1"
+        flags = b"\x81\x83" if mode == "unknown" else b"\x81\x80"
+        listener.sendto(query[:2] + flags + b"\0\1" + (b"\0\1" if answers else b"\0\0") + b"\0\0\0\0" + question + answers, client)
+
+
+def ask(port):
+    """Status, code and seconds of a request; run inside the namespace."""
+    start = time.monotonic()
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/sim/echo", timeout=30) as answer:
+            return answer.status, "", time.monotonic() - start
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)["error"]["code"], time.monotonic() - start
+    except OSError as error:
+        return 0, str(error), time.monotonic() - start
+
+
+class Rows:
+    def __init__(self, folder):
+        self.folder, self.processes, self.mode_file = folder, [], os.path.join(folder, "mode")
+        self.mode("answers")
+
+    def mode(self, mode):
+        with open(self.mode_file + ".new", "w") as file:
+            file.write(mode)
+        os.rename(self.mode_file + ".new", self.mode_file)
+
+    def inside(self, *command, **options):
+        process = subprocess.Popen(["ip", "netns", "exec", NAME, *command], **options)
+        self.processes.append(process)
+        return process
+
+    def ask(self, port, count=1):
+        command = ["ip", "netns", "exec", NAME, sys.executable, __file__, "ask", str(port), str(count)]
+        return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=90).stdout)
+
+    def proxy(self, settings, port):
+        log = os.path.join(self.folder, f"proxy-{port}.log")
+        with open(log, "wb") as out:
+            env = {**settings, "PORT": str(port), "CONNECT_TIMEOUT": "3s"}
+            process = self.inside(BINARY, env=env, stderr=out)
+        end = time.monotonic() + 30
+        while b" listening " not in open(log, "rb").read():
+            assert time.monotonic() < end and process.poll() is None, open(log).read()
+            time.sleep(0.05)
+        return process, log
+
+    def run(self):
+        self.inside(sys.executable, __file__, "serve", self.mode_file)
+        env_file, sim_log = os.path.join(self.folder, "env"), os.path.join(self.folder, "sim.log")
+        with open(sim_log, "wb") as out:
+            self.inside(SIM, "--stay", "--dir", self.folder, "--env-file", env_file, stdout=out, stderr=out)
+        end = time.monotonic() + 60
+        while b'"ready"' not in open(sim_log, "rb").read():
+            assert time.monotonic() < end, open(sim_log).read()
+            time.sleep(0.05)
+        settings = dict(line.rstrip("\n").split("=", 1) for line in open(env_file))
+        settings["API_BASE_URL"] = settings["API_BASE_URL"].replace("localhost", "api.sim.test")
+
+        first, _ = self.proxy(settings, 9001)
+        self.row("a name server that answers", self.ask(9001), 200)
+        self.mode("slow")
+        slow, _ = self.proxy(settings, 9002)
+        self.row("a slow one", self.ask(9002), 200)
+        self.mode("unknown")
+        unknown, log = self.proxy(settings, 9003)
+        self.row("a name that does not exist", self.ask(9003), 502, "upstream_dns", log, "cannot resolve api.sim.test")
+        self.mode("silent")
+        silent, log = self.proxy(settings, 9004)
+        before = threads(silent)
+        found = self.ask(9004, 30)
+        self.row("a silent one, 30 requests at once", found, 502, "upstream_dns", log, "no answer in time")
+        # One lookup for all of them, and threads of connections that end soon.
+        assert threads(silent) <= before + 31, threads(silent)
+        time.sleep(FORGET)
+        self.row("a silent one, the address is known", self.ask(9001), 200)
+        self.mode("unknown")
+        self.row("no such name any more, the address is known", self.ask(9002), 200)
+        self.mode("answers")
+        self.row("it answers again", self.ask(9004), 200)
+        for process in (first, slow, unknown, silent):
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        print("  ok       all of them stop")
+
+    def row(self, name, found, status, code="", log=None, text=""):
+        slowest = max(took for _, _, took in found)
+        assert all((one[0], one[1]) == (status, code) for one in found), f"{name}: {found}"
+        assert not log or text in open(log).read(), f"{name}: {text!r} is not in {open(log).read()}"
+        print(f"  ok       {name}: {status} {code} after {slowest:.1f} s", flush=True)
+
+
+def threads(process):
+    return len(os.listdir(f"/proc/{process.pid}/task"))
+
+
+def main():
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        print("  skipped  DNS: needs root and `ip` (package iproute2) for a network namespace")
+        return
+    folder, config = tempfile.mkdtemp(prefix="auth-proxy-dns-"), f"/etc/netns/{NAME}"
+    made = subprocess.run(["ip", "netns", "add", NAME], capture_output=True, text=True, check=False)
+    if made.returncode:
+        print(f"  skipped  DNS: no network namespace: {made.stderr.strip()}")
+        return
+    rows = Rows(folder)
+    try:
+        os.makedirs(config)
+        with open(f"{config}/resolv.conf", "w") as file:
+            file.write("nameserver 127.0.0.1\n")
+        subprocess.run(["ip", "-n", NAME, "link", "set", "lo", "up"], check=True)
+        rows.run()
+    finally:
+        for process in reversed(rows.processes):
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        subprocess.run(["ip", "netns", "del", NAME], check=False)
+        shutil.rmtree(config, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        # Only when nobody else has one.
+        try:
+            os.rmdir("/etc/netns")
+        except OSError:
+            pass
+
+
+match sys.argv[1:]:
+    case ["serve", mode_file]:
+        serve(mode_file)
+    case ["ask", port, count]:
+        found = []
+        asking = [threading.Thread(target=lambda: found.append(ask(port))) for _ in range(int(count))]
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join()
+        print(json.dumps(found))
+    case _:
+        main()

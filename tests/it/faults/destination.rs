@@ -1,0 +1,164 @@
+//! Between the proxy and the destination.
+
+use std::time::Duration;
+
+use super::{endless_fields, endless_interim_answers, garbage, given_back, oversized_head};
+use crate::client::Response;
+use crate::fixture::Proxy;
+use crate::sim::{Fault, Options, Relay, Sim, pattern, wait_for};
+
+/// What the application gets.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    /// The whole answer.
+    Whole,
+    /// An error of ours: status, code, and what the log says.
+    Error(u16, &'static str, &'static str),
+    /// The beginning of an answer, visibly cut, and what the log says.
+    Cut(&'static str),
+}
+use Outcome::{Cut, Error, Whole};
+
+/// Where in the life of a connection the fault begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// No connection is open yet.
+    Cold,
+    /// An idle one rests in the pool.
+    Pooled,
+}
+use When::{Cold, Pooled};
+
+struct Row {
+    name: &'static str,
+    fault: Fault,
+    when: When,
+    /// Bytes of the answer.
+    size: usize,
+    plain: Outcome,
+    tls: Outcome,
+}
+
+fn row(name: &'static str, fault: Fault, when: When, size: usize, plain: Outcome, tls: Outcome) -> Row {
+    Row { name, fault, when, size, plain, tls }
+}
+
+const MS: Duration = Duration::from_millis(1);
+const CLOSED: Outcome = Error(502, "upstream_closed", "localhost");
+const BAD: Outcome = Error(502, "upstream_bad_answer", "kind=bad_answer");
+const UNREACHABLE: Outcome = Error(502, "upstream_unreachable", "cannot connect to localhost");
+const SILENT: Outcome = Error(504, "upstream_timeout", "longer than READ_IDLE_TIMEOUT");
+const NO_CONNECTION: Outcome = Error(504, "upstream_connect_timeout", "no connection to localhost");
+const BROKEN: Outcome = Cut("cut=\"destination: ");
+
+fn rows() -> Vec<Row> {
+    vec![
+        row("latency", Fault::Latency(20 * MS), Cold, 3000, Whole, Whole),
+        row("slices of a byte", Fault::Slice(1, Duration::ZERO), Cold, 3000, Whole, Whole),
+        row("slices of seven bytes", Fault::Slice(7, MS), Pooled, 3000, Whole, Whole),
+        row("bandwidth", Fault::Bandwidth(100_000), Cold, 50_000, Whole, Whole),
+        row("no end of the connection", Fault::NoClose, Cold, 3000, Whole, Whole),
+        row("black hole", Fault::BlackHole, Cold, 10, SILENT, NO_CONNECTION),
+        row("half-open", Fault::BlackHole, Pooled, 10, SILENT, SILENT),
+        row("reset", Fault::Reset(0), Cold, 10, CLOSED, UNREACHABLE),
+        row("reset of a pooled connection", Fault::Reset(0), Pooled, 10, CLOSED, CLOSED),
+        row("reset in the head", Fault::Reset(30), Pooled, 10, CLOSED, CLOSED),
+        row("reset in the body", Fault::Reset(100_000), Cold, 300_000, BROKEN, BROKEN),
+        row("end", Fault::Truncate(0), Cold, 10, CLOSED, UNREACHABLE),
+        row("end of a pooled connection", Fault::Truncate(0), Pooled, 10, CLOSED, CLOSED),
+        row("end in the head", Fault::Truncate(30), Pooled, 10, CLOSED, CLOSED),
+        row("end in the body", Fault::Truncate(100_000), Cold, 300_000, BROKEN, BROKEN),
+        row("garbage", garbage(), Cold, 10, BAD, Error(502, "upstream_tls", "TLS handshake with localhost")),
+        row("garbage on a pooled connection", garbage(), Pooled, 10, BAD, CLOSED),
+        row("oversized head", oversized_head(), Pooled, 10, BAD, CLOSED),
+        row("endless fields", endless_fields(), Pooled, 10, BAD, CLOSED),
+        row("endless interim answers", endless_interim_answers(), Pooled, 10, BAD, CLOSED),
+    ]
+}
+
+#[test]
+fn plain() {
+    each(false, |row| row.plain);
+}
+
+#[test]
+fn tls() {
+    each(true, |row| row.tls);
+}
+
+fn each(tls: bool, expected: impl Fn(&Row) -> Outcome) {
+    let sim = Sim::start(Options { entra_tls: false, azure_tls: tls, ..Options::default() });
+    let relay = Relay::start(sim.azure.server.port());
+    let url = format!("{}://localhost:{}", sim.azure.server.scheme(), relay.port());
+    let timeouts = [("CONNECT_TIMEOUT", "1500ms"), ("READ_IDLE_TIMEOUT", "1500ms")];
+    for row in rows() {
+        let expected = expected(&row);
+        // Where an answer is expected, a slow machine shall not make it a timeout.
+        let impatient = matches!(expected, Error(504, ..));
+        let settings =
+            [&[("API_BASE_URL", url.as_str())], &timeouts[..if impatient { 2 } else { 0 }]].concat();
+        let proxy = Proxy::start_with(&sim, &settings);
+        if row.when == Pooled {
+            whole(&ask(&proxy, row.size), row.size);
+            // The client has its answer before the connection is back in the pool.
+            proxy.wait_log(" request method=POST");
+        }
+        let threads = proxy.threads();
+        relay.set(row.fault);
+        let found = ask(&proxy, row.size);
+        relay.set(Fault::None);
+        eprintln!("  {:<40} {:?} {} {expected:?}", row.name, row.when, sim.azure.server.scheme());
+        match expected {
+            Whole => whole(&found, row.size),
+            Error(status, code, log) => {
+                assert_eq!(
+                    (found.status, found.json()["error"]["code"].as_str()),
+                    (status, Some(code)),
+                    "{}",
+                    row.name
+                );
+                let line = proxy.wait_log("request failed");
+                assert!(line.contains(log), "{}: {line}", row.name);
+            }
+            Cut(log) => {
+                assert_eq!(found.status, 200, "{}", row.name);
+                assert!(found.fault.is_some() && found.body.len() < row.size, "{} looks complete", row.name);
+                assert!(pattern(0, row.size).starts_with(&found.body), "{}", row.name);
+                let line = proxy.wait_log("cut=");
+                assert!(line.contains(log), "{}: {line}", row.name);
+            }
+        }
+        // The pool is clean: the next request, which may not be repeated, is served.
+        wait_for("the next request", || {
+            let next = ask(&proxy, row.size);
+            assert!(impatient || next.status == 200, "{}: {} afterwards", row.name, next.status);
+            next.status == 200
+        });
+        given_back(&proxy, threads.max(8));
+    }
+}
+
+/// A POST: it is not sent twice once it was sent.
+fn ask(proxy: &Proxy, size: usize) -> Response {
+    proxy.client().request("POST", &format!("/sim/bytes/{size}"), &[], b"body")
+}
+
+#[track_caller]
+fn whole(response: &Response, size: usize) {
+    assert_eq!((response.status, &response.fault), (200, &None));
+    assert!(response.body == pattern(0, size), "{} bytes of {size}", response.body.len());
+}
+
+#[test]
+fn a_port_that_refuses_and_one_that_is_silent() {
+    let sim = Sim::start(Options { entra_tls: false, azure_tls: false, ..Options::default() });
+    let proxy = Proxy::start(&sim);
+    sim.azure.stop();
+    let refused = ask(&proxy, 10);
+    assert_eq!(
+        (refused.status, refused.json()["error"]["code"].as_str()),
+        (502, Some("upstream_unreachable"))
+    );
+    sim.azure.restart();
+    whole(&ask(&proxy, 10), 10);
+}
