@@ -6,7 +6,10 @@ use std::env::consts::{ARCH, OS};
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The commit, when the build was told (`AUTH_PROXY_COMMIT`, as `make build` does).
-pub const COMMIT: Option<&str> = option_env!("AUTH_PROXY_COMMIT");
+pub const COMMIT: Option<&str> = match option_env!("AUTH_PROXY_COMMIT") {
+    Some(commit) if commit.is_empty() => None,
+    commit => commit,
+};
 
 /// What serves `PORT`.
 pub const SERVER: &str = if cfg!(feature = "tiny_http") { "tiny_http" } else { "built-in" };

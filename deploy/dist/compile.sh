@@ -29,4 +29,8 @@ if [[ $target != "$(uname -m)"-* ]]; then
     export "$compiler=${!compiler:-$architecture-linux-gnu-gcc}" "${linker^^}=rust-lld"
 fi
 
+# What `--version` says: the last commit that changed the program, so that documents alone do not change its bits.
+AUTH_PROXY_COMMIT=$(deploy/dist/commit.sh)
+export AUTH_PROXY_COMMIT
+
 "${CARGO:-cargo}" build --locked --release --target "$target"

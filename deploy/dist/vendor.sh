@@ -12,6 +12,7 @@ mkdir -p "$folder" dist
 
 # What is committed; a change that is not is left out on purpose.
 git archive HEAD | tar -x -C "$folder"
+deploy/dist/commit.sh >"$folder/COMMIT"
 # With their versions in the folders' names, as in cargo's own store: so paths, and with them the binary, are the same.
 "${CARGO:-cargo}" vendor --quiet --locked --versioned-dirs "$folder/vendor" >/dev/null
 cat >>"$folder/.cargo/config.toml" <<'CONFIG'

@@ -35,6 +35,10 @@ pub(super) fn settings(lookup: &dyn Fn(&str) -> Option<String>) -> Result<(Arc<C
         ("client_id", config.client_id.clone().into()),
         ("scope", config.scope.clone().into()),
         ("listen", format!("{}:{}", config.listen.host, config.listen.port).into()),
+        (
+            "callers",
+            if config.proxy_api_key.is_some() { "must present PROXY_API_KEY" } else { "need no key" }.into(),
+        ),
     ];
     if let Some(file) = &config.ca_file {
         details.push(("trusted_roots", file.display().to_string().into()));
@@ -87,6 +91,9 @@ pub(super) fn authority(config: &Config, upstream: &Upstream, clock: &Clock) -> 
         ("status", answer.status.into()),
         ("milliseconds", milliseconds(answer.took)),
     ];
+    if answer.status != 200 {
+        details.push(("note", "it can be reached, which is all this step asks; signing in says more".into()));
+    }
     if let Some(ahead) = ahead(&answer.headers, clock) {
         let clock = match ahead {
             _ if ahead.abs() <= SAME_TIME => "agrees with the authority's".to_owned(),
@@ -152,7 +159,8 @@ pub(super) fn destination(config: &Config, upstream: &Upstream, grant: &Grant) -
 fn refused(error: TokenError) -> Problem {
     let TokenError { summary, detail, hints, trace_id, correlation_id, .. } = error;
     let mut problem = Problem { message: summary, hints };
-    if let Some(detail) = detail {
+    // The ids have a line of their own.
+    if let Some(detail) = detail.as_deref().and_then(|detail| detail.split(" Trace ID:").next()) {
         problem = problem.hint(format!("in its words: {detail}"));
     }
     if let (Some(trace), Some(correlation)) = (trace_id, correlation_id) {

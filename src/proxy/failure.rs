@@ -12,6 +12,9 @@ use crate::upstream::Fault;
 
 /// The kind of a request that we refuse without asking the destination.
 pub(super) const REFUSED: &str = "refused";
+/// What to do when the destination hangs up.
+const CLOSED: &str =
+    "the client may try again; if it repeats, check port and scheme of API_BASE_URL, and firewalls";
 
 /// A request that failed before an answer began.
 #[derive(Debug)]
@@ -46,11 +49,12 @@ pub(super) fn from_ureq(error: &ureq::Error) -> Failure {
         ureq::Error::Timeout(_) => {
             let message = "the destination did not answer in time";
             let cause = "it was silent for longer than READ_IDLE_TIMEOUT".into();
-            refused(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message, "timeout", cause, None)
+            let hint = Some("raise READ_IDLE_TIMEOUT if answers may take that long".into());
+            refused(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message, "timeout", cause, hint)
         }
         ureq::Error::Io(io) if io.kind() == io::ErrorKind::UnexpectedEof => {
             let message = "the destination closed the connection without an answer";
-            refused(StatusCode::BAD_GATEWAY, "upstream_closed", message, "closed", cause, None)
+            refused(StatusCode::BAD_GATEWAY, "upstream_closed", message, "closed", cause, Some(CLOSED.into()))
         }
         ureq::Error::LargeResponseHeader(..) => {
             let message = "the destination's answer has a head larger than 64 KiB";
@@ -76,7 +80,9 @@ pub(super) fn is_too_late(error: &ureq::Error) -> bool {
 /// An answer that cannot be passed on.
 pub(super) fn bad_answer(cause: String) -> Failure {
     let message = "the destination's answer is not valid HTTP/1.1";
-    refused(StatusCode::BAD_GATEWAY, "upstream_bad_answer", message, "bad_answer", cause, None)
+    let hint =
+        Some("check port and scheme of API_BASE_URL: something else than HTTP may answer there".into());
+    refused(StatusCode::BAD_GATEWAY, "upstream_bad_answer", message, "bad_answer", cause, hint)
 }
 
 fn from_fault(fault: &Fault) -> Failure {
@@ -108,7 +114,10 @@ fn from_fault(fault: &Fault) -> Failure {
             refused(status, "token_expired", message, fault.kind(), fault.to_string(), None)
         }
         Fault::Truncated(_) => {
-            gateway("upstream_closed", "the destination broke the connection without an answer")
+            let (message, cause) =
+                ("the destination broke the connection without an answer", fault.to_string());
+            let hint = Some(CLOSED.into());
+            refused(StatusCode::BAD_GATEWAY, "upstream_closed", message, fault.kind(), cause, hint)
         }
     }
 }

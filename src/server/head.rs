@@ -12,6 +12,8 @@ use super::{Head, Length};
 
 /// More fields than any client sends.
 const MAX_FIELDS: usize = 128;
+/// How a TLS connection begins (RFC 8446 section 5.1): a record of type handshake, version 3.x.
+const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];
 
 /// Looks for the end of the head in the first bytes of `bytes`; `seen` of them held no end the last time.
 ///
@@ -19,6 +21,11 @@ const MAX_FIELDS: usize = 128;
 ///
 /// 400 for a bare CR or LF (RFC 9112 section 2.2 lets a recipient take LF alone; readers that do not are fooled).
 pub fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
+    if bytes.starts_with(TLS_HANDSHAKE) {
+        return Err(bad(
+            "the client speaks TLS to a port of plain HTTP: its base URL must begin with http://",
+        ));
+    }
     // Three bytes back: the end may straddle two reads.
     let mut at = seen.saturating_sub(3);
     while let Some(found) = memchr::memchr2(b'\r', b'\n', &bytes[at..]) {
@@ -71,7 +78,9 @@ pub(super) fn assemble<'a>(
 ) -> Result<Head, Refusal> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| bad("the method is malformed"))?;
     if method == Method::CONNECT {
-        return Err(refuse(StatusCode::NOT_IMPLEMENTED, "method_not_supported", "CONNECT is not supported"));
+        let message =
+            "CONNECT is not supported: auth-proxy is a base URL for API clients, not their HTTPS_PROXY";
+        return Err(refuse(StatusCode::NOT_IMPLEMENTED, "method_not_supported", message));
     }
     let headers = headers(fields)?;
     let host = host(&headers, version)?;
@@ -84,7 +93,11 @@ pub(super) fn assemble<'a>(
 pub(super) fn too_large(bytes: &[u8], limit: usize) -> Refusal {
     if bytes.windows(2).take(limit).any(|w| w == b"\r\n") {
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        refuse(status, "headers_too_large", "the request head is larger than 64 KiB")
+        refuse(
+            status,
+            "headers_too_large",
+            "the request head is larger than 64 KiB: send fewer or shorter header fields",
+        )
     } else {
         refuse(StatusCode::URI_TOO_LONG, "uri_too_long", "the request target is longer than 64 KiB")
     }
@@ -174,7 +187,7 @@ fn malformed(bytes: &[u8], error: httparse::Error) -> Refusal {
         httparse::Error::Version if names_a_version(bytes) => refuse(
             StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             "http_version_not_supported",
-            "only HTTP/1.1 and HTTP/1.0 are supported",
+            "only HTTP/1.1 and HTTP/1.0 are supported: let the client speak HTTP/1.1",
         ),
         error => bad(&format!("the request head is malformed: {error}")),
     }
@@ -260,5 +273,11 @@ mod tests {
         for head in ["GET / HTTP/1.1\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nA: b\rc\r\n\r\n", "\n\n", "\r\r"] {
             assert!(find_end(head.as_bytes(), 0).is_err(), "{head:?}");
         }
+    }
+
+    #[test]
+    fn a_client_that_speaks_tls_is_known_by_its_first_bytes() {
+        assert!(find_end(b"\x16\x03\x01\x02\x00", 0).unwrap_err().message.contains("http://"));
+        assert_eq!(find_end(b"\x16", 0), Ok(None));
     }
 }

@@ -49,7 +49,9 @@ impl Refusal {
 
     /// There is more than we serve at a time: come back soon.
     pub fn overloaded(too_many: &str) -> Self {
-        let message = format!("auth-proxy is overloaded: too many {too_many}");
+        let message = format!(
+            "auth-proxy is overloaded: too many {too_many} at once; try again, or raise MAX_CONNECTIONS"
+        );
         let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", message);
         refusal.retry_after = Some(1);
         refusal

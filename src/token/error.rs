@@ -93,7 +93,8 @@ pub(super) fn classify(status: u16, error: Option<&str>, code: Option<u32>) -> C
             | "invalid_resource"
             | "invalid_grant"
             | "unsupported_grant_type"
-            | "interaction_required",
+            | "interaction_required"
+            | "access_denied",
         ) if !passing => Class::Permanent,
         // Not Entra ID's vocabulary: a gateway on the way, whose mood may change.
         _ => Class::Transient,
@@ -116,6 +117,7 @@ mod tests {
             (400, Some("invalid_grant"), None, Permanent),
             (400, Some("unsupported_grant_type"), None, Permanent),
             (400, Some("interaction_required"), None, Permanent),
+            (400, Some("access_denied"), Some(53_003), Permanent),
             (400, Some("temporarily_unavailable"), None, Transient),
             (400, Some("server_error"), None, Transient),
             (400, Some("invalid_request"), Some(90_033), Transient),

@@ -56,7 +56,8 @@ impl Dialler {
         let mut socket = match proxy {
             None => dial::dial(&self.names, host, port, deadline)?,
             Some(proxy) => {
-                let mut socket = dial::dial(&self.names, &proxy.host, proxy.port, deadline)?;
+                let dialled = dial::dial(&self.names, &proxy.host, proxy.port, deadline);
+                let mut socket = dialled.map_err(tunnel_proxy::not_dialled)?;
                 tunnel_proxy::connect(&mut socket, proxy, host, port, deadline)?;
                 socket
             }

@@ -28,11 +28,11 @@ pub enum Fault {
         /// The limit that passed.
         after: Duration,
     },
-    /// The egress proxy refused or garbled CONNECT.
+    /// The egress proxy could not be connected, or refused or garbled CONNECT.
     EgressProxy {
         /// The proxy's host and port.
         proxy: String,
-        /// What it answered.
+        /// What it answered, or why it did not.
         cause: String,
     },
     /// The TLS handshake failed.
@@ -103,7 +103,7 @@ impl Fault {
     }
 }
 
-/// What to do about a refused certificate, by kind.
+/// What to do about a refused certificate, by kind, or about a handshake that is none.
 fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
     use rustls::CertificateError as C;
     let certificate = match error {

@@ -11,6 +11,16 @@ use crate::sys::Ready;
 /// The longest answer to CONNECT that is read.
 const MAX_HEAD: usize = 16 * 1024;
 
+/// The fault when the proxy itself could not be connected: another setting mends it.
+pub(super) fn not_dialled(fault: Fault) -> Fault {
+    match fault {
+        Fault::Connect { host, cause } => {
+            Fault::EgressProxy { proxy: host, cause: format!("cannot connect to it: {cause}") }
+        }
+        fault => fault,
+    }
+}
+
 /// Asks the proxy on the other end of `socket` for a tunnel to `host:port`.
 pub(super) fn connect(
     socket: &mut TcpStream,

@@ -73,12 +73,16 @@ impl Raw {
     pub fn read_some(&mut self, patience: Duration) -> io::Result<Vec<u8>> {
         self.tcp().set_read_timeout(Some(patience.max(Duration::from_millis(1))))?;
         let mut bytes = vec![0; 64 * 1024];
-        let count = match self {
-            Self::Plain(tcp) => tcp.read(&mut bytes)?,
-            Self::Tls(stream) => stream.read(&mut bytes)?,
-        };
-        bytes.truncate(count);
-        Ok(bytes)
+        loop {
+            let read = match self {
+                Self::Plain(tcp) => tcp.read(&mut bytes),
+                Self::Tls(stream) => stream.read(&mut bytes),
+            };
+            // With a time limit, Linux interrupts a read even when the process was only stopped and continued.
+            if !matches!(&read, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
+                return read.map(|count| bytes[..count].to_vec());
+            }
+        }
     }
 
     /// Everything until the peer closes, or until it has been silent for this long.

@@ -20,6 +20,7 @@ mod core;
 mod corpora;
 #[cfg(not(feature = "tiny_http"))]
 mod faults;
+mod faults_of_users;
 mod fixture;
 #[cfg(not(feature = "tiny_http"))]
 mod hostile;

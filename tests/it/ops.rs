@@ -6,3 +6,4 @@ mod commands;
 mod exposition;
 mod logs;
 mod metrics;
+mod monitoring;

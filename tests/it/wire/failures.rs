@@ -95,7 +95,13 @@ fn the_egress_proxy_is_not_there() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let egress = format!("http://127.0.0.1:{port}");
     let proxy = Proxy::start_with(&sim, &[("API_BASE_URL", "https://other.test"), ("HTTPS_PROXY", &egress)]);
-    check(&proxy, 502, "upstream_unreachable", None, &[&format!("127.0.0.1:{port}")]);
+    check(
+        &proxy,
+        502,
+        "upstream_egress_proxy",
+        None,
+        &[&format!("egress proxy 127.0.0.1:{port}: cannot connect")],
+    );
 }
 
 #[test]

@@ -1,0 +1,80 @@
+//! Faults that only Entra ID can know, or that keep us from asking it. The program stays; the user sees the caller's
+//! 503, `/health` and the log.
+
+use super::{Told, told};
+use crate::fixture::Proxy;
+use crate::sim::{Answer, Options, Sim};
+
+/// The number of Entra ID's refusal, and what is told.
+pub(super) const FAULTS: &[(u32, Told)] = &[
+    // The certificate was not uploaded, or to another application.
+    (
+        700_027,
+        told("the certificate or the signature of the assertion was not accepted", "upload the certificate"),
+    ),
+    // The clock of this machine is wrong.
+    (700_024, told("the assertion is outside its time range", "set this machine's clock")),
+    // The client id of another tenant's application.
+    (
+        700_016,
+        told("the application was not found in this tenant", "check AZURE_CLIENT_ID and AZURE_TENANT_ID"),
+    ),
+    // The application exists, its service principal does not.
+    (7_000_229, told("the application has no service principal in this tenant", "az ad sp create")),
+    // Somebody has disabled it.
+    (7_000_112, told("the application is disabled", "ask an administrator to enable it")),
+    // Another tenant's id, or another cloud's.
+    (90_002, told("the tenant was not found", "check AZURE_TENANT_ID, and AZURE_AUTHORITY_HOST")),
+    // The scope names a resource that this tenant does not have.
+    (500_011, told("the resource of the scope was not found", "check AZURE_SCOPE")),
+    // Conditional Access for workloads.
+    (53_003, told("Conditional Access blocks this sign-in", "ask for the outgoing IP address")),
+    // A workload identity whose federated credential is for another service account.
+    (700_213, told("the assertion's subject fits no federated credential", "compare issuer and subject")),
+];
+
+#[test]
+fn faults_that_entra_id_tells() {
+    let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
+    for (number, told) in FAULTS {
+        sim.entra.script([Answer::aadsts(*number)]);
+        let proxy = Proxy::start_listening(&sim, &[]);
+        let logged = proxy.wait_log("token refresh failed");
+        let fault = format!("AADSTS{number}");
+        told.stands_in(&logged, &fault);
+        told.stands_in(&proxy.health().text(), &fault);
+        let answer = proxy.client().get("/openai/v1/models");
+        assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (503, Some(&*fault)));
+        told.stands_in(&answer.text(), &fault);
+    }
+}
+
+/// No answer of Entra ID's at all: the way to it is at fault.
+#[test]
+fn an_authority_that_cannot_be_reached_or_trusted() {
+    let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
+    for (variable, value, told) in [
+        ("AZURE_AUTHORITY_HOST", "no-such-host.invalid", told("cannot resolve", "check the spelling of")),
+        (
+            "AZURE_AUTHORITY_HOST",
+            "localhost:1",
+            told("cannot connect to localhost:1", "check firewall and network policy"),
+        ),
+        ("SSL_CERT_FILE", "", told("TLS handshake", "set SSL_CERT_FILE to the CA bundle")),
+        ("HTTPS_PROXY", "http://127.0.0.1:1", told("egress proxy 127.0.0.1:1", "check HTTPS_PROXY")),
+    ] {
+        let authority = format!("entra.sim.test:{}", sim.entra.server.port());
+        let mut variables = vec![(variable, value)];
+        if variable == "HTTPS_PROXY" {
+            variables.push(("AZURE_AUTHORITY_HOST", &authority));
+        }
+        let proxy = Proxy::start_listening(&sim, &variables);
+        let logged = proxy.wait_log("token refresh failed");
+        told.stands_in(&logged, variable);
+        let answer = proxy.client().get("/openai/v1/models");
+        assert_eq!(
+            (answer.status, answer.json()["error"]["code"].as_str()),
+            (503, Some("token_unavailable"))
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! Faults that end the program at its start: settings, certificate, address. The user sees standard error.
+
+use std::net::TcpListener;
+
+use super::{Told, told};
+use crate::fixture::{environment, run_to_end};
+use crate::pems;
+use crate::sim::{Options, Sim};
+
+/// A name for the fault, the variable and the value that cause it, the exit code, and what is told.
+pub(super) const FAULTS: &[(&str, &str, Value, i32, Told)] = &[
+    (
+        "the variables were never passed on",
+        "AZURE_CLIENT_ID",
+        Value::Is(""),
+        2,
+        told("Missing required Azure AD configuration: AZURE_CLIENT_ID", "App registrations"),
+    ),
+    (
+        "the destination was forgotten",
+        "API_BASE_URL",
+        Value::Is(""),
+        2,
+        told("Missing required Azure AD configuration: API_BASE_URL", "https://"),
+    ),
+    (
+        "the application's name in place of its id",
+        "AZURE_CLIENT_ID",
+        Value::Is("my-app"),
+        2,
+        told("AZURE_CLIENT_ID is not a GUID", "copy the Application (client) ID"),
+    ),
+    (
+        "a placeholder that nothing filled in",
+        "AZURE_CLIENT_ID",
+        Value::Is("${CLIENT_ID}"),
+        2,
+        told("AZURE_CLIENT_ID is not a GUID", "placeholder"),
+    ),
+    (
+        "the tenant that is for everybody",
+        "AZURE_TENANT_ID",
+        Value::Is("common"),
+        2,
+        told("`common`, which is for people who sign in", "use the Directory (tenant) ID"),
+    ),
+    (
+        "a destination without its scheme",
+        "API_BASE_URL",
+        Value::Is("name.openai.azure.com"),
+        2,
+        told("API_BASE_URL", "did you mean `https://name.openai.azure.com`"),
+    ),
+    (
+        "the portal's whole target URI",
+        "API_BASE_URL",
+        Value::Is("https://name.openai.azure.com/openai/deployments/d/chat/completions?api-version=1"),
+        2,
+        told("API_BASE_URL has a query", "only the start is wanted"),
+    ),
+    (
+        "a destination in clear",
+        "API_BASE_URL",
+        Value::Is("http://name.openai.azure.com"),
+        2,
+        told("the token would cross the network in clear", "use https, or set ALLOW_INSECURE_UPSTREAM=true"),
+    ),
+    (
+        "a scope that is a resource",
+        "AZURE_SCOPE",
+        Value::Is("https://cognitiveservices.azure.com"),
+        2,
+        told("AZURE_SCOPE", "/.default"),
+    ),
+    (
+        "a port that Kubernetes has set for a Service",
+        "ADMIN_PORT",
+        Value::Is("tcp://10.0.0.1:80"),
+        2,
+        told("ADMIN_PORT is not a port number", "enableServiceLinks: false"),
+    ),
+    (
+        "a key for callers from a secret that holds a line break alone",
+        "PROXY_API_KEY",
+        Value::Is("\n"),
+        2,
+        told("PROXY_API_KEY holds nothing but white space", "look at the secret it comes from"),
+    ),
+    (
+        "a CA bundle that is not there",
+        "SSL_CERT_FILE",
+        Value::Is("/nowhere/ca.pem"),
+        2,
+        told("SSL_CERT_FILE /nowhere/ca.pem cannot be read", "hint: "),
+    ),
+    (
+        "a certificate that is not mounted",
+        "AZURE_CERTIFICATE_PATH",
+        Value::Is("/nowhere/certificate.pem"),
+        3,
+        told("certificate file /nowhere/certificate.pem does not exist", "is the volume mounted"),
+    ),
+    (
+        "a directory that docker made for want of a file",
+        "AZURE_CERTIFICATE_PATH",
+        Value::NewDirectory,
+        3,
+        told("is a directory", "docker makes an empty directory when the host's side of -v does not exist"),
+    ),
+    (
+        "the certificate without its key",
+        "AZURE_CERTIFICATE_PATH",
+        Value::Pem("no-key.pem"),
+        3,
+        told("has no private key", "one file must hold both"),
+    ),
+    (
+        "the key of another certificate",
+        "AZURE_CERTIFICATE_PATH",
+        Value::Pem("mismatch.pem"),
+        3,
+        told("has a private key that belongs to none of its certificates", "compare the public keys"),
+    ),
+    (
+        "a key with a passphrase",
+        "AZURE_CERTIFICATE_PATH",
+        Value::Pem("encrypted.pem"),
+        3,
+        told("has an encrypted private key", "decrypt it: openssl pkey"),
+    ),
+    (
+        "a PFX under a name that ends in .pem",
+        "AZURE_CERTIFICATE_PATH",
+        Value::Pem("pfx-named.pem"),
+        3,
+        told("is PKCS#12 (PFX), not PEM", "convert it: openssl pkcs12"),
+    ),
+    (
+        "a certificate that has expired",
+        "AZURE_CERTIFICATE_PATH",
+        Value::Pem("expired.pem"),
+        3,
+        told("has an expired certificate", "renew the certificate and upload it"),
+    ),
+    (
+        "an elliptic curve",
+        "AZURE_CERTIFICATE_PATH",
+        Value::Pem("ec.pem"),
+        3,
+        told("Entra ID takes RSA keys only", "request a certificate with an RSA key"),
+    ),
+    (
+        "line breaks lost in an environment variable",
+        "AZURE_CERTIFICATE_PATH",
+        Value::Pem("escaped.pem"),
+        3,
+        told("has the characters \\n where line breaks should be", "put the line breaks back"),
+    ),
+    (
+        "a port that another program has",
+        "PORT",
+        Value::TakenPort,
+        4,
+        told("cannot listen on HOST=127.0.0.1 PORT=", "choose another PORT"),
+    ),
+    (
+        "an address of another machine",
+        "HOST",
+        Value::Is("192.0.2.1"),
+        4,
+        told("cannot listen on HOST=192.0.2.1", "HOST must be an address of this machine"),
+    ),
+];
+
+/// The value of a variable.
+pub(super) enum Value {
+    /// This.
+    Is(&'static str),
+    /// The path of one of `tests/data/make.sh`'s files.
+    Pem(&'static str),
+    /// The path of an empty directory.
+    NewDirectory,
+    /// A port on which somebody listens.
+    TakenPort,
+}
+
+#[test]
+fn faults_at_the_start() {
+    let sim = Sim::start(Options::default());
+    let directory = sim.dir.join("mounted");
+    std::fs::create_dir(&directory).unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    for (fault, variable, value, code, told) in FAULTS {
+        let value = match value {
+            Value::Is(value) => (*value).to_owned(),
+            Value::Pem(name) => pems::pem(name).to_str().unwrap().to_owned(),
+            Value::NewDirectory => directory.to_str().unwrap().to_owned(),
+            Value::TakenPort => taken.local_addr().unwrap().port().to_string(),
+        };
+        let finished = run_to_end(&[], environment(&sim, &[(variable, &value)]));
+        let error = finished.stderr.split_once("error: ").map_or("", |(_, error)| error);
+        told.stands_in(error, fault);
+        assert!(error.contains("\n  hint: "), "{fault}: {error}");
+        assert_eq!(finished.status.code(), Some(*code), "{fault}: {error}");
+    }
+    assert!(sim.entra.requests().is_empty(), "nothing was half started");
+}
