@@ -214,7 +214,7 @@ impl Service for Proxy {
         if head.path() == health::PATH {
             health::answer(&self.tokens, exchange);
         } else {
-            let refusal = Refusal::overloaded("connections");
+            let refusal = Refusal::too_many_connections();
             self.refused(&refusal);
             refusal.send(exchange);
         }

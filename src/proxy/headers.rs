@@ -38,6 +38,7 @@ pub fn strip_request(headers: &mut HeaderMap) {
     for name in CREDENTIALS.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
+    remove_misspelled_credentials(headers);
     headers.remove(HOST);
     // The server has answered it: 100 is about this hop.
     headers.remove(EXPECT);
@@ -108,6 +109,19 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
     }
 }
 
+/// Servers that hand fields over in variables take `api_key` for `api-key`, and so do people.
+fn remove_misspelled_credentials(headers: &mut HeaderMap) {
+    let is_credential = |name: &&HeaderName| {
+        let name = name.as_str();
+        name.contains('_')
+            && CREDENTIALS.iter().any(|credential| credential.as_str() == name.replace('_', "-"))
+    };
+    let misspelled: Vec<HeaderName> = headers.keys().filter(is_credential).cloned().collect();
+    for name in misspelled {
+        headers.remove(name);
+    }
+}
+
 fn strip_key_subprotocols(headers: &mut HeaderMap) {
     let carries_key = |protocol: &[u8]| {
         let start = protocol.get(..KEY_SUBPROTOCOL.len());
@@ -157,10 +171,13 @@ mod tests {
             ("X-Api-Key", "K"),
             ("Ocp-Apim-Subscription-Key", "K"),
             ("Proxy-Authorization", "K"),
+            ("API_Key", "K"),
+            ("ocp_apim-Subscription_key", "K"),
+            ("api_keys", "no key"),
             ("openai-organization", "o"),
         ]);
         strip_request(&mut headers);
-        assert_eq!(names(&headers), ["openai-organization"]);
+        assert_eq!(names(&headers), ["api_keys", "openai-organization"]);
     }
 
     #[test]

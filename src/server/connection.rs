@@ -95,7 +95,7 @@ fn next_head<'a>(
         if seen >= LARGE && place.is_none() {
             *place = context.room.take();
             if place.is_none() {
-                return Some(Err(Refusal::overloaded("large request heads")));
+                return Some(Err(Refusal::overloaded("too many large request heads at once; try again")));
             }
         }
         match input.fill(deadline) {

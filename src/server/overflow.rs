@@ -165,7 +165,7 @@ impl Crowd {
 
     /// To one whose turn never came.
     fn refuse(&self, member: &mut Member) {
-        let refusal = Refusal::overloaded("connections");
+        let refusal = Refusal::too_many_connections();
         self.service.refused(&refusal);
         refusal.send(&mut Serving::last(&mut member.input, &self.limits, &self.stop));
     }

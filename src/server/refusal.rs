@@ -47,11 +47,14 @@ impl Refusal {
         }
     }
 
-    /// There is more than we serve at a time: come back soon.
-    pub fn overloaded(too_many: &str) -> Self {
-        let message = format!(
-            "auth-proxy is overloaded: too many {too_many} at once; try again, or raise MAX_CONNECTIONS"
-        );
+    /// There are more connections than we serve: come back soon.
+    pub fn too_many_connections() -> Self {
+        Self::overloaded("too many connections at once; try again, or raise MAX_CONNECTIONS")
+    }
+
+    /// There is more of something than we serve at a time: come back soon.
+    pub fn overloaded(why: &str) -> Self {
+        let message = format!("auth-proxy is overloaded: {why}");
         let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", message);
         refusal.retry_after = Some(1);
         refusal

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,12 +76,18 @@ impl<'a> Serving<'a> {
             return false;
         }
         if self.answer.closes() {
-            if !self.body.is_done() {
+            if !self.body.is_done() || self.more_was_sent() {
                 self.linger();
             }
             return false;
         }
         self.drain()
+    }
+
+    /// The client sent more behind its last request, or has ended its side.
+    fn more_was_sent(&self) -> bool {
+        let wanted = [(self.input.stream().as_fd(), Ready::READ)];
+        sys::wait(wanted, Some(Instant::now())).is_ok_and(|[socket]| socket.readable())
     }
 
     /// Ends an answer that is not whole. A reset where the end of the connection would look like the end of the

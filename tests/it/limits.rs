@@ -48,7 +48,7 @@ impl Service for Echo {
         if head.path() == "/health" {
             send_whole(exchange, StatusCode::OK, &HeaderMap::new(), b"ok");
         } else {
-            Refusal::overloaded("connections").send(exchange);
+            Refusal::too_many_connections().send(exchange);
         }
     }
 }
@@ -118,6 +118,19 @@ fn an_idle_connection_is_closed_without_a_word() {
     let mut kept = server.client();
     assert_eq!(kept.get("/").status, 200);
     assert!(kept.response("GET").is_err());
+}
+
+#[test]
+fn what_is_sent_behind_the_last_request_does_not_destroy_its_answer() {
+    let server = Server::start(Limits::default());
+    let mut client = server.raw();
+    let last = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\r\nlast";
+    // More than one read takes in.
+    let more = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(4000);
+    client.send(format!("{last}{more}")).unwrap();
+    let (answer, ended) = client.read_to_end(patience());
+    assert!(answer.ends_with(b"\r\n\r\nlast"), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(ended, Ended::Closed);
 }
 
 #[test]
