@@ -8,8 +8,6 @@ use ring::digest;
 use super::{Bench, socket};
 use crate::sim::{latin1, patience, pattern};
 
-/// Promised for the release build; the debug build, which the quick tests measure, is larger by its code.
-const MAX_RSS_KB: u64 = if cfg!(debug_assertions) { 40 * 1024 } else { 20 * 1024 };
 const QUICK: u64 = 200 << 20;
 const LONG: u64 = 1 << 30;
 
@@ -74,7 +72,11 @@ fn both_ways(count: u64) {
         upload(&bench, count, chunked);
     }
     let peak = bench.proxy.peak_rss_kb();
-    assert!(peak < MAX_RSS_KB, "RSS went up to {peak} kB");
+    eprintln!("{count} bytes up and down, twice: RSS at most {peak} kB");
+    // What is promised is the release's; a debug build has larger frames.
+    let shipped = !cfg!(debug_assertions) || std::env::var_os("AUTH_PROXY_BIN").is_some();
+    let most = if shipped { 20 * 1024 } else { 40 * 1024 };
+    assert!(peak < most, "RSS went up to {peak} kB");
 }
 
 #[test]
