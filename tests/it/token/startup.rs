@@ -80,8 +80,7 @@ fn nobody_waits_for_a_token_that_is_not_under_way() {
 fn it_starts_while_entra_is_away_and_serves_within_five_seconds_of_its_return() {
     let sim = Sim::start(Options::default());
     sim.entra.stop();
-    // An outage is told every ten seconds; of every attempt only at this level.
-    let mut proxy = Proxy::start_listening(&sim, &[("LOG_LEVEL", "debug")]);
+    let mut proxy = Proxy::start_listening(&sim, &[]);
     wait_for("a few attempts", || {
         proxy.log().iter().filter(|line| line.contains("token refresh failed")).count() >= 3
     });
