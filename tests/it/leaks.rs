@@ -16,7 +16,7 @@ impl Secrets {
                     secrets.extend(fs::read_to_string(value).iter().flat_map(|pem| key_lines(pem)));
                 }
                 "PROXY_API_KEY" if value.trim().len() > 3 => secrets.push(value.trim().to_owned()),
-                "HTTPS_PROXY" => secrets.extend(password(value)),
+                "HTTPS_PROXY" => secrets.extend(password(value).filter(|password| password.len() > 3)),
                 _ => {}
             }
         }
