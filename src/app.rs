@@ -222,3 +222,6 @@ fn report_panics(metrics: Arc<Metrics>) {
 fn system(what: &str, error: &io::Error) -> StartFault {
     StartFault::System(Problem::new(format!("the system does not give us {what}: {error}")))
 }
+
+#[cfg(test)]
+mod tests;
