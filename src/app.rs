@@ -209,3 +209,6 @@ fn signals() -> io::Result<UnixStream> {
 fn system(what: &str, error: &io::Error) -> StartFault {
     StartFault::System(Problem::new(format!("the system does not give us {what}: {error}")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,6 +135,13 @@ impl Drop for Bench {
     }
 }
 
+/// A store whose refresher has died.
+pub(crate) fn abandoned() -> Arc<TokenStore> {
+    let bench = Bench::new();
+    bench.store.refresher_ended();
+    Arc::clone(&bench.store)
+}
+
 pub(super) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }

@@ -105,7 +105,7 @@ fn an_answer_that_does_not_come_costs_no_request() {
     let proxy = Proxy::start(&sim);
     let traffic = Traffic::start(&proxy, 2, Duration::from_millis(10));
     wait_for("a request that hangs", || sim.entra.requests().len() == 2);
-    traffic.flows(200);
+    traffic.flows(50);
     traffic.end_without_failure();
     assert_eq!(proxy.health().status, 200);
 }

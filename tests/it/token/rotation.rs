@@ -125,7 +125,7 @@ fn a_file_is_renamed_over_it_and_the_old_certificate_removed_from_entra() {
     replace_file(&sim.certificate_path(), &pair.pem);
     used(&sim, pair);
     sim.entra.register_only(&pair.pem);
-    traffic.flows(100);
+    traffic.flows(50);
     traffic.end_without_failure();
     assert_eq!(count(&proxy, " warn "), 0);
 }
