@@ -71,10 +71,11 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 pub fn help() -> String {
     let mut text = String::from(HELP);
     for setting in SETTINGS {
-        text.push_str(&format!(
-            "  {}\n      {} (default: {})\n",
-            setting.name, setting.meaning, setting.default
-        ));
+        let default = match setting.default {
+            "required" => "(required)".to_owned(),
+            default => format!("(default: {default})"),
+        };
+        text.push_str(&format!("  {}\n      {} {default}\n", setting.name, setting.meaning));
     }
     text
 }
