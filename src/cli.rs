@@ -92,6 +92,11 @@ Usage:
   auth-proxy --help
   auth-proxy --version
 
+Example:
+  export AZURE_CLIENT_ID=... AZURE_TENANT_ID=... AZURE_CERTIFICATE_PATH=/path/to/certificate.pem
+  export API_BASE_URL=https://NAME.openai.azure.com HOST=127.0.0.1
+  auth-proxy check && auth-proxy
+
 Exit codes:
   0  stopped, every request finished; or the command succeeded
   1  stopped by force, or failed in another way
