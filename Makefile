@@ -35,8 +35,13 @@ build: rust-target ## Build the static release binary (TARGET=x86_64-unknown-lin
 	@ls -l $(BINARY)
 
 .PHONY: run
-run: build ## See it work on this machine; with AZURE_CLIENT_ID set: run it against Azure
+run: ## See it work on this machine; with AZURE_CLIENT_ID set: run it against Azure
+	+@$(MAKE) --no-print-directory -j2 build $(if $(AZURE_CLIENT_ID),,simulator)
 	@tests/demo.sh
+
+.PHONY: simulator
+simulator: rust-target
+	$(CARGO) build --locked --quiet --example sim
 
 .PHONY: test
 test: fmt-check compiled unit it it-tiny_http clients shipped ## Everything that CI checks
