@@ -39,7 +39,7 @@ run: build ## See it work on this machine; with AZURE_CLIENT_ID set: run it agai
 	@tests/demo.sh
 
 .PHONY: test
-test: fmt-check lint unit it it-tiny_http clients shipped ## Everything that CI checks
+test: fmt-check lint unit it it-tiny_http clients deploy-check shipped ## Everything that CI checks
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -86,6 +86,10 @@ test-faults: build ## What networks do to connections, at both sides, each with 
 test-attack: build ## Attack the release binary: slow clients, crowds, floods, exhaustion (slowhttptest; STEPS="slow drain")
 	$(CARGO) build --locked --example sim
 	BINARY=$(BINARY) tests/attack/run.py $(STEPS)
+
+.PHONY: deploy-check
+deploy-check: ## Manifests, compose file, unit and image against the settings and each other (Pod Security, ports, versions)
+	tests/deploy/check.sh
 
 .PHONY: test-deploy
 test-deploy: build ## Image, Kubernetes, systemd, air gap, releases: all that this machine can try

