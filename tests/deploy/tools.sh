@@ -8,7 +8,7 @@ if [[ ! -e $venv/$(sha1sum <<<"$wanted" | cut -c -8) ]]; then
     rm -rf "$venv"
     python3 -m venv "$venv"
     read -ra packages <<<"$wanted"
-    if timeout 300 "$venv/bin/pip" --disable-pip-version-check --quiet install "${packages[@]}"; then
+    if timeout 600 "$venv/bin/pip" --disable-pip-version-check --quiet install "${packages[@]}"; then
         touch "$venv/$(sha1sum <<<"$wanted" | cut -c -8)"
     else
         echo 'PyPI cannot be reached: the checkers from there are missing'

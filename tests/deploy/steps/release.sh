@@ -77,7 +77,7 @@ if have skopeo skopeo 'the same file as an OCI archive'; then
     for target in "${targets[@]}"; do
         gunzip --stdout "dist/auth-proxy-"*"-linux-${target%%-*}-image.tar.gz" >"$WORK/image.tar"
         for kind in oci-archive docker-archive; do
-            found=$(timeout 60 skopeo inspect --format '{{.Os}}/{{.Architecture}} {{(index .LayersData 0).Size}}' "$kind:$WORK/image.tar")
+            found=$(timeout 60 skopeo inspect --format '{{.Os}}/{{.Architecture}}, {{len .Layers}} layer' "$kind:$WORK/image.tar")
         done
         ok "${target%%-*}: an OCI archive and a docker archive: skopeo inspect" "$found"
     done
