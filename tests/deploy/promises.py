@@ -63,8 +63,8 @@ def form(folder):
         yield f"how to apply it: Secrets {made} made, {used} used"
     if not re.search("kubectl create secret generic auth-proxy-certificate ", README):
         yield "the README makes another Secret"
-    # A container that never ends, or takes its time to, keeps a Job from ending.
-    if workload["kind"] == "Job" and (proxy in pod["containers"] or "lifecycle" in proxy):
+    # A container that never ends, or takes its time to, keeps a Job from ending; so does a sidecar that never starts.
+    if workload["kind"] == "Job" and (proxy in pod["containers"] or "lifecycle" in proxy or "activeDeadlineSeconds" not in workload["spec"]):
         yield "the Job does not end with its container"
     if proxy not in pod["containers"] and proxy["restartPolicy"] != "Always":
         yield "an init container that is no sidecar"
@@ -171,7 +171,7 @@ def unit():
 
 def image():
     toolchain = re.search('channel = "(.*)"', pathlib.Path("rust-toolchain.toml").read_text(encoding="utf-8"))[1]
-    versions = set(re.findall(r"(?:FROM rust:|RUSTUP_TOOLCHAIN=)([0-9.]+)", DOCKERFILE))
+    versions = set(re.findall(r"(?:/rust:|RUSTUP_TOOLCHAIN=)([0-9.]+)", DOCKERFILE))
     if versions != {toolchain}:
         yield f"Rust {versions} instead of {toolchain}"
     if re.search(r"^EXPOSE (.*)$", DOCKERFILE, re.MULTILINE)[1] != SETTINGS["PORT"]:
