@@ -44,7 +44,7 @@ simulator: rust-target
 	$(CARGO) build --locked --quiet --example sim
 
 .PHONY: test
-test: fmt-check compiled unit it it-tiny_http clients shipped ## Everything that CI checks
+test: fmt-check compiled unit it it-tiny_http clients deploy-check shipped ## Everything that CI checks
 
 # The release build ends with a minute on one processor: the other one compiles the tests meanwhile.
 .PHONY: compiled
@@ -101,6 +101,10 @@ test-faults: build ## What networks do to connections, at both sides, each with 
 test-attack: build ## Attack the release binary: slow clients, crowds, floods, exhaustion (slowhttptest; STEPS="slow drain")
 	$(CARGO) build --locked --example sim
 	BINARY=$(BINARY) tests/attack/run.py $(STEPS)
+
+.PHONY: deploy-check
+deploy-check: ## Manifests, compose file, unit and image against the settings and each other (Pod Security, ports, versions)
+	tests/deploy/check.sh
 
 .PHONY: test-deploy
 test-deploy: build ## Image, Kubernetes, systemd, air gap, releases: all that this machine can try
