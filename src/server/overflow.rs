@@ -91,10 +91,9 @@ impl Crowd {
         let now = Instant::now();
         let members = std::mem::take(&mut self.members);
         for (mut member, found) in members.into_iter().zip(&found[1..]) {
-            if (!found.any() || self.attend(&mut member)) && now < member.deadline {
+            let stays = !found.any() || self.attend(&mut member);
+            if stays && now < member.deadline || !member.answered && self.refuse(&mut member) {
                 self.members.push_back(member);
-            } else if !member.answered {
-                self.refuse(&mut member);
             }
         }
         self.take_in();
@@ -104,14 +103,21 @@ impl Crowd {
     fn take_in(&mut self) {
         let arrivals = std::mem::take(&mut *self.arrivals.lock().unwrap_or_else(PoisonError::into_inner));
         for stream in arrivals {
-            if self.members.len() >= self.limits.overflow.max(1)
-                && let Some(mut oldest) = self.members.pop_front()
-                && !oldest.answered
-            {
-                self.refuse(&mut oldest);
+            if self.members.len() >= self.limits.overflow.max(1) {
+                self.make_room();
             }
             let deadline = Instant::now() + PATIENCE;
             self.members.push_back(Member { input: Input::new(stream), deadline, answered: false });
+        }
+    }
+
+    /// Sends one away: who has an answer has had some time to read it; else who came first.
+    fn make_room(&mut self) {
+        let answered = self.members.iter().position(|member| member.answered);
+        if let Some(mut member) = self.members.remove(answered.unwrap_or_default())
+            && !member.answered
+        {
+            self.refuse(&mut member);
         }
     }
 
@@ -160,13 +166,15 @@ impl Crowd {
     /// Gives the client time to read what it was sent. False when it is gone already.
     fn answered(&self, member: &mut Member) -> bool {
         member.answered = true;
+        member.deadline = Instant::now() + PATIENCE;
         member.input.stream().shutdown(Shutdown::Write).is_ok()
     }
 
-    /// To one whose turn never came.
-    fn refuse(&self, member: &mut Member) {
+    /// To one whose turn never came. False when it is gone already.
+    fn refuse(&self, member: &mut Member) -> bool {
         let refusal = Refusal::too_many_connections();
         self.service.refused(&refusal);
         refusal.send(&mut Serving::last(&mut member.input, &self.limits, &self.stop));
+        self.answered(member)
     }
 }
