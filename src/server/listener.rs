@@ -20,7 +20,7 @@ use crate::log::{self, Throttle};
 use crate::sys::{self, Ready};
 
 /// std's 128 is short for a burst; the kernel caps it at net.core.somaxconn.
-const BACKLOG: i32 = 1024;
+const BACKLOG: i32 = 4096;
 /// After an accept that failed for lack of something, so that it is not tried in a spin.
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// A client that vanished without a word is found out after two minutes of silence, not after the system's two hours:

@@ -73,6 +73,10 @@ impl Crowd {
     fn run(mut self) {
         // A panic costs those who are here; others will come.
         while catch_unwind(AssertUnwindSafe(|| self.turn())).unwrap_or(true) {}
+        self.take_in();
+        while let Some(member) = self.members.pop_front() {
+            self.part(member);
+        }
     }
 
     /// Waits for something to happen and sees to it. False when the server is no more.
@@ -91,8 +95,8 @@ impl Crowd {
         let now = Instant::now();
         let members = std::mem::take(&mut self.members);
         for (mut member, found) in members.into_iter().zip(&found[1..]) {
-            let stays = !found.any() || self.attend(&mut member);
-            if stays && now < member.deadline || !member.answered && self.refuse(&mut member) {
+            let stays = (!found.any() || self.attend(&mut member)) && now < member.deadline;
+            if stays || self.refuse(&mut member) {
                 self.members.push_back(member);
             }
         }
@@ -104,21 +108,25 @@ impl Crowd {
         let arrivals = std::mem::take(&mut *self.arrivals.lock().unwrap_or_else(PoisonError::into_inner));
         for stream in arrivals {
             if self.members.len() >= self.limits.overflow.max(1) {
-                self.make_room();
+                // Whoever has an answer had a chance to read it.
+                let oldest = self.members.iter().position(|member| member.answered).unwrap_or(0);
+                self.members.remove(oldest).into_iter().for_each(|member| self.part(member));
             }
             let deadline = Instant::now() + PATIENCE;
-            self.members.push_back(Member { input: Input::new(stream), deadline, answered: false });
+            let mut member = Member { input: Input::new(stream), deadline, answered: false };
+            // Most come with their request, and a crowd of others may be right behind.
+            if self.attend(&mut member) || self.refuse(&mut member) {
+                self.members.push_back(member);
+            }
         }
     }
 
-    /// Sends one away: who has an answer has had some time to read it; else who came first.
-    fn make_room(&mut self) {
-        let answered = self.members.iter().position(|member| member.answered);
-        if let Some(mut member) = self.members.remove(answered.unwrap_or_default())
-            && !member.answered
-        {
-            self.refuse(&mut member);
+    /// The end of one that has to leave: by now its request may be there.
+    fn part(&self, mut member: Member) {
+        if !member.answered {
+            self.attend(&mut member);
         }
+        self.refuse(&mut member);
     }
 
     /// Reads what there is, and answers once the request is known. False when the connection is over.
@@ -170,8 +178,11 @@ impl Crowd {
         member.input.stream().shutdown(Shutdown::Write).is_ok()
     }
 
-    /// To one whose turn never came. False when it is gone already.
+    /// To one whose turn never came. Whoever has an answer gets no other. False when the connection is over.
     fn refuse(&self, member: &mut Member) -> bool {
+        if member.answered {
+            return false;
+        }
         let refusal = Refusal::too_many_connections();
         self.service.refused(&refusal);
         refusal.send(&mut Serving::last(&mut member.input, &self.limits, &self.stop));

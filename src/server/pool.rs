@@ -1,9 +1,10 @@
 //! Threads that serve connections, one each: started when needed, ended when idle.
 
-use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 /// Deep enough for a TLS handshake with a long certificate chain, in a debug build, too.
@@ -21,15 +22,15 @@ pub(super) struct Pool(Arc<Shared>);
 struct Shared {
     name: &'static str,
     state: Mutex<State>,
-    work: Condvar,
     rest: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Job>,
-    idle: usize,
-    /// Jobs taken or waiting.
+    /// Idle threads, each with the way to it. The last one that became idle is the first to work again: in turns, few
+    /// connections would keep awake all the threads that many have left behind.
+    idle: Vec<(ThreadId, SyncSender<Job>)>,
+    /// Jobs taken.
     busy: usize,
     /// Somebody waits for `busy` to fall.
     watched: bool,
@@ -38,10 +39,10 @@ struct State {
 
 impl Pool {
     pub(super) fn new(name: &'static str) -> Self {
-        Self(Arc::new(Shared { name, state: Mutex::default(), work: Condvar::new(), rest: Condvar::new() }))
+        Self(Arc::new(Shared { name, state: Mutex::default(), rest: Condvar::new() }))
     }
 
-    /// Jobs running or waiting for a thread.
+    /// Jobs running.
     pub(super) fn busy(&self) -> usize {
         self.lock().busy
     }
@@ -59,12 +60,13 @@ impl Pool {
     pub(super) fn run(&self, job: Job) -> io::Result<()> {
         let mut state = self.lock();
         state.busy += 1;
-        if state.idle > state.waiting.len() {
-            state.waiting.push_back(job);
-            self.0.work.notify_one();
+        let idle = state.idle.pop();
+        drop(state);
+        if let Some((_, hand_over)) = idle {
+            // It waits for this, whatever else happens.
+            let _ = hand_over.send(job);
             return Ok(());
         }
-        drop(state);
         let pool = self.clone();
         let thread = std::thread::Builder::new().name(self.0.name.into()).stack_size(STACK);
         thread.spawn(move || pool.work(job)).map(drop).inspect_err(|_| self.done())
@@ -95,6 +97,7 @@ impl Pool {
     }
 
     fn work(&self, first: Job) {
+        let (hand_over, jobs) = sync_channel(1);
         let mut next = Some(first);
         while let Some(job) = next {
             // One connection's panic is that connection's end, and nobody else's.
@@ -102,23 +105,24 @@ impl Pool {
                 self.lock().panics += 1;
             }
             self.done();
-            next = self.next();
+            next = self.next(&hand_over, &jobs);
         }
     }
 
-    fn next(&self) -> Option<Job> {
-        let mut state = self.lock();
-        state.idle += 1;
-        let deadline = Instant::now() + IDLE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let job = state.waiting.pop_front();
-            if job.is_some() || left.is_zero() {
-                state.idle -= 1;
-                return job;
-            }
-            state = self.0.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+    fn next(&self, hand_over: &SyncSender<Job>, jobs: &Receiver<Job>) -> Option<Job> {
+        let me = std::thread::current().id();
+        self.lock().idle.push((me, hand_over.clone()));
+        if let Ok(job) = jobs.recv_timeout(IDLE) {
+            return Some(job);
         }
+        let mut state = self.lock();
+        if let Some(i) = state.idle.iter().position(|(thread, _)| *thread == me) {
+            state.idle.remove(i);
+            return None;
+        }
+        drop(state);
+        // Chosen at the last moment: the job is on its way.
+        jobs.recv().ok()
     }
 
     fn done(&self) {
@@ -149,6 +153,43 @@ mod tests {
         assert_eq!(receiver.recv().unwrap(), 7);
         assert!(pool.wait_idle(Instant::now() + Duration::from_secs(10)));
         assert_eq!(pool.panics(), 1);
+    }
+
+    #[test]
+    fn the_last_idle_thread_works_first_so_that_the_others_can_end() {
+        let pool = Pool::new("test");
+        let idle = |count| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while pool.lock().idle.len() != count {
+                assert!(Instant::now() < deadline, "not {count} idle threads");
+                std::thread::yield_now();
+            }
+        };
+        let (sender, receiver) = mpsc::channel();
+        let run = |release: Receiver<()>| {
+            let sender = sender.clone();
+            pool.run(Box::new(move || {
+                let _ = release.recv();
+                sender.send(std::thread::current().id()).unwrap();
+            }))
+            .unwrap();
+        };
+        let releases = [(); 4].map(|()| {
+            let (release, blocked) = mpsc::channel();
+            run(blocked);
+            release
+        });
+        let mut last = None;
+        for (i, release) in releases.into_iter().enumerate() {
+            drop(release);
+            last = Some(receiver.recv().unwrap());
+            idle(i + 1);
+        }
+        for _ in 0..20 {
+            run(mpsc::channel().1);
+            assert_eq!(Some(receiver.recv().unwrap()), last);
+            idle(4);
+        }
     }
 
     #[test]
