@@ -106,6 +106,15 @@ test-attack: build ## Attack the release binary: slow clients, crowds, floods, e
 deploy-check: ## Manifests, compose file, unit and image against the settings and each other (Pod Security, ports, versions)
 	tests/deploy/check.sh
 
+.PHONY: test-conformance
+test-conformance: build ## Hundreds of odd requests: what auth-proxy, nginx and HAProxy make of them (needs both)
+	$(CARGO) build --locked --example sim
+	BINARY=$(BINARY) tests/conformance/run.py
+
+.PHONY: test-websockets
+test-websockets: build ## Autobahn through the proxy and without it, some 500 cases (PYTHON2: a Python 2.7 with virtualenv)
+	AUTH_PROXY_BIN=$(BINARY) tests/clients/autobahn/run.sh
+
 .PHONY: test-deploy
 test-deploy: build ## Image, Kubernetes, systemd, air gap, releases: all that this machine can try
 	$(CARGO) build --locked --example sim
