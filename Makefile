@@ -87,9 +87,12 @@ shipped: build ## What the release binary promises: memory of a gibibyte each wa
 
 .PHONY: clients
 clients: build ## The real SDKs against the running binary
-	for server in $(SERVERS); do tests/clients/run.sh "$$server"; done
-	AUTH_PROXY_BIN=$(BINARY) tests/clients/oidc/run.sh
+	tests/clients/run.sh $(SERVERS)
 	tests/demo.sh --once
+
+.PHONY: clients-all
+clients-all: build ## As clients, and litellm's proxy in front of ours
+	tests/clients/run.sh $(SERVERS) litellm-proxy
 
 .PHONY: test-faults
 test-faults: build ## What networks do to connections, at both sides, each with its expected outcome (DNS: as root)
