@@ -152,7 +152,7 @@ pub(super) fn granted(token: &'static str, lifetime: u64) -> impl FnOnce() -> Ou
 }
 
 pub(super) fn down() -> Outcome {
-    Err(TokenError::transient("the token endpoint could not be connected"))
+    Err(TokenError::transient("the token endpoint could not be reached"))
 }
 
 pub(super) fn refused() -> Outcome {

@@ -90,7 +90,7 @@ fn an_expired_token_with_failing_refreshes_is_not_usable() {
     let unavailable = t.bench.store.status().unavailable.expect("it has expired");
     assert_eq!(
         unavailable.to_string(),
-        "the access token has expired: the token endpoint could not be connected"
+        "the access token has expired: the token endpoint could not be reached"
     );
     assert!(!unavailable.permanent);
     assert_eq!(t.bench.bearer(), None);

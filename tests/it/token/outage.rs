@@ -131,7 +131,7 @@ fn past_expiry_there_is_503_and_never_an_expired_token() {
     sim.entra.stop();
     proxy.wait_health(503);
     let health = proxy.health().json();
-    assert_eq!(health["reason"], "the access token has expired: the token endpoint could not be connected");
+    assert_eq!(health["reason"], "the access token has expired: the token endpoint could not be reached");
     let response = proxy.client().get(MODELS);
     assert_eq!((response.status, response.header("x-should-retry")), (503, None));
     assert_eq!(response.json()["error"]["code"], "token_unavailable");

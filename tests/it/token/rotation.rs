@@ -109,7 +109,7 @@ fn kubelet_swaps_the_links() {
     for (number, version) in ["..2026_02", "..2026_03"].into_iter().enumerate() {
         let pair = Pair::uploaded(number, &sim);
         volume.publish(version, &pair.pem);
-        proxy.wait_log(&format!("thumbprint={}", pair.sha1));
+        proxy.wait_log(&format!("certificate_sha1={}", pair.sha1));
         used(&sim, pair);
     }
     traffic.end_without_failure();
