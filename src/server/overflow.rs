@@ -100,10 +100,9 @@ impl Crowd {
         let now = Instant::now();
         let members = std::mem::take(&mut self.members);
         for (mut member, found) in members.into_iter().zip(&found[1..]) {
-            if (!found.any() || self.attend(&mut member)) && now < member.deadline {
+            let stays = (!found.any() || self.attend(&mut member)) && now < member.deadline;
+            if stays || self.refuse(&mut member) {
                 self.members.push_back(member);
-            } else {
-                self.refuse(&mut member);
             }
         }
         self.take_in();
@@ -121,10 +120,8 @@ impl Crowd {
             let deadline = Instant::now() + PATIENCE;
             let mut member = Member { input: Input::new(stream), deadline, answered: false };
             // Most come with their request, and a crowd of others may be right behind.
-            if self.attend(&mut member) {
+            if self.attend(&mut member) || self.refuse(&mut member) {
                 self.members.push_back(member);
-            } else {
-                self.refuse(&mut member);
             }
         }
     }
@@ -182,16 +179,18 @@ impl Crowd {
     /// Gives the client time to read what it was sent. False when it is gone already.
     fn answered(&self, member: &mut Member) -> bool {
         member.answered = true;
+        member.deadline = Instant::now() + PATIENCE;
         member.input.stream().shutdown(Shutdown::Write).is_ok()
     }
 
-    /// To one whose turn never came. Whoever has an answer gets no other.
-    fn refuse(&self, member: &mut Member) {
+    /// To one whose turn never came. Whoever has an answer gets no other. False when the connection is over.
+    fn refuse(&self, member: &mut Member) -> bool {
         if member.answered {
-            return;
+            return false;
         }
         let refusal = Refusal::too_many_connections();
         self.service.refused(&refusal);
         refusal.send(&mut Serving::last(&mut member.input, &self.limits, &self.stop));
+        self.answered(member)
     }
 }

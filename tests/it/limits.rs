@@ -12,7 +12,7 @@ use auth_proxy::server::{
 use http::{HeaderMap, StatusCode};
 
 use crate::client::{Client, Ended, Raw};
-use crate::sim::{patience, wait_for};
+use crate::sim::{latin1, patience, wait_for};
 
 /// Answers with the request's body; `/big` with many bytes, `/late` without having waited for it, `/panic` not at all.
 struct Echo;
@@ -238,6 +238,30 @@ fn a_burst_above_the_cap_pushes_nobody_out_unheard() {
         let (answer, ended) = client.read_to_end(patience());
         assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
         assert_eq!(ended, Ended::Closed);
+    }
+}
+
+#[test]
+fn who_is_refused_above_the_cap_can_read_it_whatever_else_was_sent() {
+    let server = Server::start(Limits { connections: 1, ..Limits::default() });
+    let mut first = server.client();
+    assert_eq!(first.get("/").status, 200);
+    let head = "GET / HTTP/1.1\r\nHost: a\r\n";
+    for sent in [
+        // The rest of a head that was refused for its length: unread, it would turn the end into a reset.
+        format!("{head}X: {}", "x".repeat(200_000)),
+        // The rest of a body.
+        format!("{head}Content-Length: 200000\r\n\r\n{}", "x".repeat(200_000)),
+        // A head that never ends is refused when the patience ends.
+        head.to_owned(),
+    ] {
+        let mut refused = server.raw();
+        refused.send(sent).unwrap();
+        let (answer, ended) = refused.read_to_end(patience());
+        assert!(answer.starts_with(b"HTTP/1.1 503 ") && answer.ends_with(b"}"), "{}", latin1(&answer));
+        assert_eq!(ended, Ended::Closed);
+        // Its side is still open, so that this is not a reset either.
+        refused.send("X").unwrap();
     }
 }
 
