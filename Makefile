@@ -35,11 +35,16 @@ build: rust-target ## Build the static release binary (TARGET=x86_64-unknown-lin
 	@ls -l $(BINARY)
 
 .PHONY: run
-run: build ## See it work on this machine; with AZURE_CLIENT_ID set: run it against Azure
+run: ## See it work on this machine; with AZURE_CLIENT_ID set: run it against Azure
+	+@$(MAKE) --no-print-directory -j2 build $(if $(AZURE_CLIENT_ID),,simulator)
 	@tests/demo.sh
 
+.PHONY: simulator
+simulator: rust-target
+	$(CARGO) build --locked --quiet --example sim
+
 .PHONY: test
-test: fmt-check compiled unit it it-tiny_http clients shipped ## Everything that CI checks
+test: fmt-check compiled unit it it-tiny_http clients deploy-check shipped ## Everything that CI checks
 
 # The release build ends with a minute on one processor: the other one compiles the tests meanwhile.
 .PHONY: compiled
@@ -82,9 +87,12 @@ shipped: build ## What the release binary promises: memory of a gibibyte each wa
 
 .PHONY: clients
 clients: build ## The real SDKs against the running binary
-	for server in $(SERVERS); do tests/clients/run.sh "$$server"; done
-	AUTH_PROXY_BIN=$(BINARY) tests/clients/oidc/run.sh
+	tests/clients/run.sh $(SERVERS)
 	tests/demo.sh --once
+
+.PHONY: clients-all
+clients-all: build ## As clients, and litellm's proxy in front of ours
+	tests/clients/run.sh $(SERVERS) litellm-proxy
 
 .PHONY: test-faults
 test-faults: build ## What networks do to connections, at both sides, each with its expected outcome (DNS: as root)
@@ -96,6 +104,10 @@ test-faults: build ## What networks do to connections, at both sides, each with 
 test-attack: build ## Attack the release binary: slow clients, crowds, floods, exhaustion (slowhttptest; STEPS="slow drain")
 	$(CARGO) build --locked --example sim
 	BINARY=$(BINARY) tests/attack/run.py $(STEPS)
+
+.PHONY: deploy-check
+deploy-check: ## Manifests, compose file, unit and image against the settings and each other (Pod Security, ports, versions)
+	tests/deploy/check.sh
 
 .PHONY: test-conformance
 test-conformance: build ## Hundreds of odd requests: what auth-proxy, nginx and HAProxy make of them (needs both)

@@ -173,11 +173,10 @@ impl App {
 /// The line that says who we will be, and for whom.
 fn tell_who_we_are(config: &Config, identity: &Identity) {
     let version = env!("CARGO_PKG_VERSION");
-    let origin = config.destination.origin();
+    let destination = format!("{}{}", config.destination.origin(), config.destination.base_path);
     let mut summary: Vec<(&str, &dyn log::Value)> = vec![
         ("version", &version),
-        ("destination", &origin),
-        ("base_path", &config.destination.base_path),
+        ("destination", &destination),
         ("token_url", &config.token_url),
         ("client_id", &config.client_id),
         ("scope", &config.scope),
@@ -209,3 +208,6 @@ fn signals() -> io::Result<UnixStream> {
 fn system(what: &str, error: &io::Error) -> StartFault {
     StartFault::System(Problem::new(format!("the system does not give us {what}: {error}")))
 }
+
+#[cfg(test)]
+mod tests;

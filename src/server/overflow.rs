@@ -6,7 +6,8 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::input::Input;
@@ -21,9 +22,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A head longer than this is not worth reading here.
 const MAX_HEAD: usize = 16 * 1024;
 
+/// Connections on their way to the thread. Few, for each has a descriptor, and those are counted.
+const ARRIVALS: usize = 8;
+/// Taken in at a time, at least as many as the bytes that said so.
+const TURN: usize = 64;
+
 /// The way to the thread.
 pub(super) struct Overflow {
-    arrivals: Arc<Mutex<Vec<Arc<TcpStream>>>>,
+    arrivals: SyncSender<Arc<TcpStream>>,
     wake: PipeWriter,
 }
 
@@ -37,23 +43,22 @@ impl Overflow {
         let (woken, wake) = io::pipe()?;
         // One thread for all: it waits for nobody. An answer of this size finds room in an empty send buffer.
         let limits = Limits { write_stall: Duration::ZERO, ..(*limits).clone() };
-        let arrivals = Arc::new(Mutex::new(Vec::new()));
-        let crowd =
-            Crowd { arrivals: Arc::clone(&arrivals), woken, service, limits, stop, members: VecDeque::new() };
+        let (hand_over, arrivals) = sync_channel(ARRIVALS);
+        let crowd = Crowd { arrivals, woken, service, limits, stop, members: VecDeque::new() };
         let thread = std::thread::Builder::new().name("overflow".into()).stack_size(256 * 1024);
         thread.spawn(move || crowd.run())?;
-        Ok(Self { arrivals, wake })
+        Ok(Self { arrivals: hand_over, wake })
     }
 
     /// Hands a connection over.
     pub(super) fn admit(&self, stream: Arc<TcpStream>) {
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
+        let _ = self.arrivals.send(stream);
         let _ = (&self.wake).write(&[0]);
     }
 }
 
 struct Crowd {
-    arrivals: Arc<Mutex<Vec<Arc<TcpStream>>>>,
+    arrivals: Receiver<Arc<TcpStream>>,
     woken: PipeReader,
     service: Arc<dyn Service>,
     limits: Limits,
@@ -89,7 +94,7 @@ impl Crowd {
             self.members.clear();
             return true;
         };
-        if found[0].any() && !matches!((&self.woken).read(&mut [0; 64]), Ok(1..)) {
+        if found[0].any() && !matches!((&self.woken).read(&mut [0; TURN]), Ok(1..)) {
             return false;
         }
         let now = Instant::now();
@@ -105,7 +110,7 @@ impl Crowd {
     }
 
     fn take_in(&mut self) {
-        let arrivals = std::mem::take(&mut *self.arrivals.lock().unwrap_or_else(PoisonError::into_inner));
+        let arrivals: Vec<_> = self.arrivals.try_iter().take(TURN).collect();
         for stream in arrivals {
             if self.members.len() >= self.limits.overflow.max(1) {
                 // Whoever has an answer had a chance to read it.

@@ -12,6 +12,11 @@ const STACK: usize = 512 * 1024;
 /// An idle thread ends after this.
 const IDLE: Duration = Duration::from_secs(8);
 
+/// What a job may come to need besides its stack, and what everything else may. Memory that is not to be had ends the
+/// process, so no thread is started that could need the last of it.
+const NEED: usize = 256 * 1024;
+const NEED_ELSEWHERE: usize = 8 << 20;
+
 /// A piece of work: one connection.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
@@ -56,11 +61,11 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// No thread can be started and none is idle; the job is dropped.
+    /// No thread is idle, and none can be started or there is too little memory for one more; the job is dropped.
     pub(super) fn run(&self, job: Job) -> io::Result<()> {
         let mut state = self.lock();
         state.busy += 1;
-        let idle = state.idle.pop();
+        let (idle, busy) = (state.idle.pop(), state.busy);
         drop(state);
         if let Some((_, hand_over)) = idle {
             // It waits for this, whatever else happens.
@@ -69,7 +74,8 @@ impl Pool {
         }
         let pool = self.clone();
         let thread = std::thread::Builder::new().name(self.0.name.into()).stack_size(STACK);
-        thread.spawn(move || pool.work(job)).map(drop).inspect_err(|_| self.done())
+        let started = has_memory(busy).and_then(|()| thread.spawn(move || pool.work(job)));
+        started.map(drop).inspect_err(|_| self.done())
     }
 
     /// Waits until no job is left; false when the deadline passed first.
@@ -138,6 +144,15 @@ impl Pool {
     }
 }
 
+/// Whether the system would give what so many jobs may come to need. It is asked for and given back: that touches none.
+fn has_memory(jobs: usize) -> io::Result<()> {
+    let mut need = Vec::<u8>::new();
+    need.try_reserve_exact(NEED_ELSEWHERE.saturating_add(jobs.saturating_mul(NEED)))?;
+    // Or the compiler sees that nobody uses it.
+    std::hint::black_box(&need);
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -153,6 +168,12 @@ mod tests {
         assert_eq!(receiver.recv().unwrap(), 7);
         assert!(pool.wait_idle(Instant::now() + Duration::from_secs(10)));
         assert_eq!(pool.panics(), 1);
+    }
+
+    #[test]
+    fn memory_that_is_not_to_be_had_is_an_error_and_not_the_end() {
+        assert!(has_memory(1).is_ok());
+        assert_eq!(has_memory(usize::MAX).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
     }
 
     #[test]

@@ -44,8 +44,8 @@ struct Trouble {
     failures: u32,
     /// Whether a token was left.
     had_token: bool,
-    /// When the log was told.
-    told: Moment,
+    /// When the log was told; none when it is to be told of the next failure in any case.
+    told: Option<Moment>,
 }
 
 impl Refresher {
@@ -96,8 +96,12 @@ impl Refresher {
         if !caught(|| self.source.changed()).unwrap_or(false) {
             return;
         }
-        let attempt = match self.trouble {
-            Some(_) => self.clock.now().max(self.not_before),
+        let attempt = match &mut self.trouble {
+            Some(trouble) => {
+                // Who has put a new file there wants to know what became of it.
+                trouble.told = None;
+                self.clock.now().max(self.not_before)
+            }
             None => self.clock.now().after(PROVE_AFTER),
         };
         if attempt < self.store.next_attempt() {
@@ -156,10 +160,10 @@ impl Refresher {
         let next_in = schedule::retry_in(setback, (self.jitter)());
         self.not_before = now.after(failure.retry_after.unwrap_or_default());
         self.store.fail(failure.clone(), now.after(next_in));
-        let known_since = before.filter(|trouble| trouble.last.same_as(&failure)).map(|trouble| trouble.told);
-        let level = tell::level(failure.class, known_since.map(|told| now.since(told)));
+        let told = before.filter(|trouble| trouble.last.same_as(&failure)).and_then(|trouble| trouble.told);
+        let level = tell::level(failure.class, told.map(|told| now.since(told)));
         tell::failure(level, &failure, next_in, time_left);
-        let told = known_since.filter(|_| level == LogLevel::Debug).unwrap_or(now);
+        let told = told.filter(|_| level == LogLevel::Debug).or(Some(now));
         self.trouble = Some(Trouble { last: failure, failures, had_token, told });
     }
 }

@@ -18,9 +18,9 @@ start_docker() {
     # The limits are those that some sandboxes let a daemon set.
     start "$WORK/dockerd.log" "${inside[@]}" dockerd --data-root "$place/data" --exec-root "$place/exec" --pidfile "$place/pid" \
         --host "$DOCKER_HOST" --default-ulimit nofile=4096:4096 --default-ulimit nproc=4096:4096
-    local daemon=$!
+    local daemon=$! end=$((SECONDS + 60))
     until docker version >/dev/null 2>&1; do
-        if ((SECONDS > 60)) || ! kill -0 "$daemon" 2>/dev/null; then
+        if ((SECONDS >= end)) || ! kill -0 "$daemon" 2>/dev/null; then
             tail -n 5 "$WORK/dockerd.log"
             skipped "$1" "dockerd does not start here: $(tail -n 1 "$WORK/dockerd.log")"
             return 1

@@ -90,7 +90,7 @@ fn an_expired_token_with_failing_refreshes_is_not_usable() {
     let unavailable = t.bench.store.status().unavailable.expect("it has expired");
     assert_eq!(
         unavailable.to_string(),
-        "the access token has expired: the token endpoint could not be connected"
+        "the access token has expired: the token endpoint could not be reached"
     );
     assert!(!unavailable.permanent);
     assert_eq!(t.bench.bearer(), None);
@@ -110,6 +110,13 @@ fn a_permanent_failure_slows_down_and_a_new_file_ends_it_at_once() {
     assert_eq!(unavailable.trace_id.as_deref(), Some("trace"));
     assert_eq!(unavailable.correlation_id.as_deref(), Some("correlation"));
     assert_eq!(unavailable.remedy.as_deref(), Some("check AZURE_CLIENT_ID"));
+    let clock = t.bench.store.clock().clone();
+    let told = |t: &Stepped| clock.now().since(t.refresher.trouble.as_ref().unwrap().told.unwrap());
+    assert_eq!(told(&t), secs(719), "the first one");
+    t.bench.file.changed.store(true, Ordering::SeqCst);
+    t.bench.script.then(refused);
+    t.refresher.step();
+    assert_eq!(told(&t), secs(0), "and what became of the new file");
     t.bench.file.changed.store(true, Ordering::SeqCst);
     t.bench.script.then(granted("new", 3600));
     t.refresher.step();

@@ -115,7 +115,7 @@ fn debug_tells_names_and_decisions() {
     let mut stripped: Vec<&str> = stripped.split(',').collect();
     stripped.sort_unstable();
     assert_eq!(stripped, ["api-key", "connection", "host", "x-hop"]);
-    assert!(proxy.wait_log("request sent").contains("head_held_for_body="));
+    assert!(proxy.wait_log("request sent").contains("body_at_hand="));
     assert!(proxy.wait_log("answer headers").contains("content-type"));
 
     // The kept connection dies between two requests.
