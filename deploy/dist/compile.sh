@@ -34,3 +34,5 @@ AUTH_PROXY_COMMIT=$(deploy/dist/commit.sh)
 export AUTH_PROXY_COMMIT
 
 "${CARGO:-cargo}" build --locked --release --target "$target"
+# Whatever the umask: in an image another user runs it.
+chmod 755 "target/$target/release/auth-proxy"

@@ -144,7 +144,8 @@ impl Buffers for Elastic {
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
         let skipping = Call::current().is_some_and(|call| call.answered_early());
-        self.reserve(if skipping { SKIP } else { STEP });
+        // Behind a head that was held there is room enough for the first bytes.
+        self.reserve(if skipping { SKIP } else { STEP.saturating_sub(self.held).max(STEP / 4) });
         self.room();
         (&mut self.input[self.end..], &mut self.output[self.held..])
     }
