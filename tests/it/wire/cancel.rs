@@ -38,21 +38,32 @@ impl Leaving {
     }
 }
 
+/// How often the destination may see it late before it counts: a busy machine is late once, a proxy that does not
+/// watch its client always.
+const TRIES: usize = 3;
+
 /// Sends a request, waits until `ready`, leaves, and checks that the destination sees it in time.
 fn leaves(bench: &Bench, request: &str, answer: &Answer, ready: impl Fn(&mut Client)) {
     for leaving in Leaving::ALL {
         eprintln!("  {} {leaving:?} {request:.4}", bench.sim.azure_url());
-        bench.seen();
-        bench.sim.azure.script([answer.clone()]);
-        let mut client = bench.client();
-        client.raw.send(request).unwrap();
-        bench.sim.azure.request_to("/openai/v1/x");
-        ready(&mut client);
-        let left = Instant::now();
-        let _kept = leaving.leave(client);
-        let closed = bench.sim.azure.log().wait("closing", |all| all.first()?.peer_closed);
-        assert!(closed - left < SOON, "it took {:?}", closed - left);
-        assert_eq!(bench.sim.azure.requests().len(), 1, "it is not tried again");
+        let mut late = Vec::new();
+        while late.len() < TRIES {
+            bench.seen();
+            bench.sim.azure.script([answer.clone()]);
+            let mut client = bench.client();
+            client.raw.send(request).unwrap();
+            bench.sim.azure.request_to("/openai/v1/x");
+            ready(&mut client);
+            let left = Instant::now();
+            let _kept = leaving.leave(client);
+            let closed = bench.sim.azure.log().wait("closing", |all| all.first()?.peer_closed);
+            assert_eq!(bench.sim.azure.requests().len(), 1, "it is not tried again");
+            if closed - left < SOON {
+                break;
+            }
+            late.push(closed - left);
+        }
+        assert!(late.len() < TRIES, "it took {late:?}");
     }
 }
 
