@@ -47,6 +47,10 @@ fn find_in_pieces(data: &[u8], mut pieces: Pieces) -> Result<Option<usize>, Refu
 
 /// Byte by byte: the first end or fault decides. A CR at the end of what is there may still get its LF.
 fn naive_end(data: &[u8]) -> Result<Option<usize>, ()> {
+    // A client that speaks TLS is told so at once.
+    if data.starts_with(&[0x16, 0x03]) {
+        return Err(());
+    }
     for (i, byte) in data.iter().enumerate() {
         let (before, behind) = (&data[..i], data.get(i + 1));
         match byte {

@@ -5,10 +5,15 @@ import sys
 from collections import Counter
 
 KEYS = ("behavior", "behaviorClose", "remoteCloseCode")
+# Octets sent one by one, the last of them illegal: whether the echo of those before it comes first is a matter of how
+# many of them one read takes, with a proxy and without. Both are right (RFC 6455 section 7.1.7).
+CHANCE = {"3.4": ("OK", "NON-STRICT")}
 
 
-def verdict(result):
-    return tuple(result[key] for key in KEYS)
+def verdict(case, result):
+    behavior, *close = (result[key] for key in KEYS)
+    allowed = CHANCE.get(case, ())
+    return (" or ".join(allowed) if behavior in allowed else behavior, *close)
 
 
 index, (first, *others) = json.load(open(sys.argv[1])), sys.argv[2:]
@@ -17,7 +22,7 @@ different = 0
 for other in others:
     cases = sorted(set(index[first]) | set(index[other]), key=lambda case: [int(n) for n in case.split(".")])
     for case in cases:
-        pair = [verdict(index[agent][case]) if case in index[agent] else None for agent in (first, other)]
+        pair = [verdict(case, index[agent][case]) if case in index[agent] else None for agent in (first, other)]
         if pair[0] != pair[1]:
             different += 1
             print(f"case {case}: {first} {pair[0]}, {other} {pair[1]}")
