@@ -79,7 +79,7 @@ for server in "${servers[@]}"; do
     export AUTH_PROXY_SERVER=$server
     case $server in
     default)
-        tests libraries main test_litellm.py
+        tests libraries main test_litellm.py test_langchain.py test_docs.py
         tests openai main test_openai.py test_realtime.py
         tests node main test_npm.py test_aimock.py
         tests http main test_http.py test_assertion.py
