@@ -181,7 +181,8 @@ impl Exchange for Serving<'_> {
         // Whether the rest of the body is worth reading to keep the connection is decided now: the head says so.
         let unread =
             self.body.left().is_none_or(|left| left > DRAIN_BYTES || self.awaits_continue && left > 0);
-        if unread || self.stop.said() {
+        let late = status == StatusCode::REQUEST_TIMEOUT && !self.body.is_done();
+        if unread || late || self.stop.said() {
             self.answer.close_after();
         }
         self.answer.start(status, headers, length);

@@ -118,7 +118,7 @@ impl Refresher {
             .and_then(|grant| self.still_good(grant, requested));
         match outcome {
             Ok(grant) => self.accept(grant, requested),
-            Err(failure) => self.put_off(failure),
+            Err(failure) => self.put_off(failure, requested),
         }
     }
 
@@ -145,7 +145,7 @@ impl Refresher {
         tell::success(expires_in, next_in, self.trouble.take().map(|trouble| trouble.failures));
     }
 
-    fn put_off(&mut self, failure: TokenError) {
+    fn put_off(&mut self, failure: TokenError, requested: Reading) {
         let now = self.clock.now();
         let time_left = self.store.usable_for();
         let had_token = !time_left.is_zero();
@@ -156,12 +156,13 @@ impl Refresher {
             }
             _ => 1,
         };
-        let setback = Setback { class: failure.class, failures, time_left, retry_after: failure.retry_after };
+        let (class, retry_after) = (failure.class, failure.retry_after);
+        let setback = Setback { class, failures, time_left, took: now.since(requested.boot), retry_after };
         let next_in = schedule::retry_in(setback, (self.jitter)());
-        self.not_before = now.after(failure.retry_after.unwrap_or_default());
+        self.not_before = now.after(retry_after.unwrap_or_default());
         self.store.fail(failure.clone(), now.after(next_in));
         let told = before.filter(|trouble| trouble.last.same_as(&failure)).and_then(|trouble| trouble.told);
-        let level = tell::level(failure.class, told.map(|told| now.since(told)));
+        let level = tell::level(class, told.map(|told| now.since(told)));
         tell::failure(level, &failure, next_in, time_left);
         let told = told.filter(|_| level == LogLevel::Debug).or(Some(now));
         self.trouble = Some(Trouble { last: failure, failures, had_token, told });

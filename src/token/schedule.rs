@@ -26,6 +26,8 @@ const OUTAGE_PAUSE: Duration = Duration::from_millis(400);
 const OUTAGE_FAILURES: u32 = 25;
 /// The longest of them: requests are to be served within five seconds of Entra ID's return.
 const LONGEST_OUTAGE_PAUSE: Duration = Duration::from_secs(3);
+/// However long the attempt took.
+const SHORTEST_OUTAGE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The first pause when only a person can help.
 const PERMANENT_PAUSE: Duration = Duration::from_secs(60);
@@ -59,6 +61,8 @@ pub(super) struct Setback {
     pub(super) failures: u32,
     /// How long the present token stays usable; zero when there is none.
     pub(super) time_left: Duration,
+    /// How long the attempt took.
+    pub(super) took: Duration,
     /// What Entra ID asked for.
     pub(super) retry_after: Option<Duration>,
 }
@@ -66,17 +70,18 @@ pub(super) struct Setback {
 /// How long to wait before the next attempt.
 pub(super) fn retry_in(setback: Setback, jitter: f64) -> Duration {
     let before = setback.failures.saturating_sub(1);
+    // The jitter comes last: below a limit that holds for all, replicas would otherwise act in step.
+    let jittered = |longest: Duration| longest.mul_f64(jitter.max(LEAST_OF_A_PAUSE));
     let pause = match setback.class {
         Class::Permanent => doubled(PERMANENT_PAUSE, before).min(LONGEST_PERMANENT_PAUSE),
+        Class::Transient if setback.time_left.is_zero() => {
+            let longest = doubled(OUTAGE_PAUSE, before / OUTAGE_FAILURES).min(LONGEST_OUTAGE_PAUSE);
+            // From the beginning of the attempt: one that waited in vain for long has been pause enough.
+            jittered(longest).saturating_sub(setback.took).max(SHORTEST_OUTAGE_PAUSE)
+        }
         Class::Transient => {
-            let longest = if setback.time_left.is_zero() {
-                doubled(OUTAGE_PAUSE, before / OUTAGE_FAILURES).min(LONGEST_OUTAGE_PAUSE)
-            } else {
-                let latest = (setback.time_left / 4).max(SHORTEST_PAUSE);
-                doubled(PAUSE, before).min(LONGEST_PAUSE).min(latest)
-            };
-            // The jitter comes last: below a limit that holds for all, replicas would otherwise act in step.
-            longest.mul_f64(jitter.max(LEAST_OF_A_PAUSE))
+            let latest = (setback.time_left / 4).max(SHORTEST_PAUSE);
+            jittered(doubled(PAUSE, before).min(LONGEST_PAUSE).min(latest))
         }
     };
     pause.max(setback.retry_after.unwrap_or_default())

@@ -1,6 +1,5 @@
 //! Every bound of the server, with limits small enough to reach: in-process, on its own, with a service that echoes.
 
-use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,13 +14,16 @@ use http::{HeaderMap, StatusCode};
 use crate::client::{Client, Ended, Raw};
 use crate::sim::{latin1, patience, wait_for};
 
-/// Answers with the request's body; `/big` with many bytes, `/panic` not at all.
+/// Answers with the request's body; `/big` with many bytes, `/late` without having waited for it, `/panic` not at all.
 struct Echo;
 
 impl Service for Echo {
     fn serve(&self, head: Head, exchange: &mut dyn Exchange) {
         match head.path() {
             "/panic" => panic!("expected in this test: {}", head.target),
+            "/late" => {
+                Refusal::request(StatusCode::REQUEST_TIMEOUT, "request_timeout", "late").send(exchange);
+            }
             "/big" => {
                 exchange.start(StatusCode::OK, &HeaderMap::new(), Length::Unknown);
                 let bytes = [b'x'; 16 * 1024];
@@ -145,14 +147,25 @@ fn a_body_that_pauses_ends_the_request() {
 }
 
 #[test]
+fn a_body_that_came_too_late_is_the_last_of_its_connection() {
+    let server = Server::start(Limits::default());
+    let mut client = server.raw();
+    client.send("POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc").unwrap();
+    let answer = client.read_to_end(patience()).0;
+    assert!(answer.starts_with(b"HTTP/1.1 408 "));
+    assert!(String::from_utf8_lossy(&answer).contains("\r\nconnection: close\r\n"));
+}
+
+#[test]
 fn a_client_that_reads_nothing_is_given_up() {
     let server = Server::start(short());
     let mut client = server.raw();
     client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     wait_for("the answer to begin", || server.running.connections() == 1);
     wait_for("the answer to be given up", || server.running.connections() == 0);
-    let mut read = Vec::new();
-    let _ = client.tcp().read_to_end(&mut read);
+    // A reset, so that the system does not keep for minutes what nobody reads.
+    let (read, ended) = client.read_to_end(patience());
+    assert_eq!(ended, Ended::Cut);
     assert!(!read.ends_with(b"0\r\n\r\n"), "a cut answer looks complete");
 }
 
@@ -207,6 +220,25 @@ fn a_silent_crowd_above_the_cap_does_not_hide_a_probe() {
     let mut refused = crowd.into_iter().next().unwrap();
     let (answer, _) = refused.read_to_end(patience());
     assert!(answer.starts_with(b"HTTP/1.1 503 "));
+}
+
+#[test]
+fn a_burst_above_the_cap_pushes_nobody_out_unheard() {
+    let server = Server::start(Limits { connections: 1, overflow: 4, ..Limits::default() });
+    let mut first = server.client();
+    assert_eq!(first.get("/").status, 200);
+    let burst: Vec<Raw> = (0..100)
+        .map(|_| {
+            let mut client = server.raw();
+            client.send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            client
+        })
+        .collect();
+    for mut client in burst {
+        let (answer, ended) = client.read_to_end(patience());
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+        assert_eq!(ended, Ended::Closed);
+    }
 }
 
 #[test]

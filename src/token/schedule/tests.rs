@@ -76,9 +76,33 @@ fn pauses_after_transient_failures() {
         ("told to come back sooner than planned", 7, hour, Some(1), 0.5, 30_000),
     ];
     for (name, failures, time_left, told, jitter, millis) in rows {
-        let setback = Setback { class: Class::Transient, failures, time_left, retry_after: told.map(secs) };
+        let setback = Setback {
+            class: Class::Transient,
+            failures,
+            time_left,
+            took: secs(0),
+            retry_after: told.map(secs),
+        };
         let pause = retry_in(setback, jitter).as_secs_f64();
         assert!((pause - millis as f64 / 1000.0).abs() < 0.001, "{name}: {pause}");
+    }
+}
+
+#[test]
+fn an_attempt_that_took_long_has_been_pause_enough_while_there_is_no_token() {
+    let rows = [
+        (secs(0), secs(1), None, 2000),
+        (secs(0), secs(10), None, 50),
+        (secs(0), secs(10), Some(7), 7000),
+        (secs(40), secs(10), None, 6667),
+    ];
+    for (time_left, took, told, millis) in rows {
+        let setback =
+            Setback { class: Class::Transient, failures: 100, time_left, took, retry_after: told.map(secs) };
+        // Two thirds of ten seconds, or all of three.
+        let jitter = if time_left.is_zero() { 0.999_999 } else { 2.0 / 3.0 };
+        let pause = retry_in(setback, jitter).as_secs_f64();
+        assert!((pause - millis as f64 / 1000.0).abs() < 0.001, "{time_left:?} {took:?} {told:?}: {pause}");
     }
 }
 
@@ -88,8 +112,13 @@ fn pauses_after_permanent_failures() {
         [(1, None, 60), (2, None, 120), (3, None, 240), (4, None, 300), (99, None, 300), (1, Some(90), 90)];
     for (failures, told, expected) in rows {
         for time_left in [secs(0), secs(4), secs(3600)] {
-            let setback =
-                Setback { class: Class::Permanent, failures, time_left, retry_after: told.map(secs) };
+            let setback = Setback {
+                class: Class::Permanent,
+                failures,
+                time_left,
+                took: secs(9),
+                retry_after: told.map(secs),
+            };
             assert_eq!(retry_in(setback, 0.3), secs(expected), "{failures} {told:?}");
         }
     }
@@ -113,8 +142,13 @@ impl Wait {
         if let Some(known) = self.known.get(&(failures, now)) {
             return *known;
         }
-        let setback =
-            Setback { class: Class::Transient, failures, time_left: Duration::ZERO, retry_after: None };
+        let setback = Setback {
+            class: Class::Transient,
+            failures,
+            time_left: Duration::ZERO,
+            took: self.takes,
+            retry_after: None,
+        };
         let drawn = 16;
         let mut sum = 0.0;
         for draw in 0..drawn {
@@ -138,10 +172,11 @@ impl Wait {
 fn with_three_in_ten_attempts_failing_nobody_waits_in_vain() {
     let millis = Duration::from_millis;
     for (away, takes, bound) in [
-        (millis(0), millis(10), 1e-9),
-        (millis(0), millis(50), 1e-8),
+        (millis(0), millis(10), 1e-10),
+        (millis(0), millis(50), 1e-10),
+        (millis(0), millis(200), 1e-8),
         (millis(1000), millis(10), 1e-8),
-        (millis(1000), millis(50), 1e-7),
+        (millis(1000), millis(50), 1e-8),
     ] {
         let mut wait = Wait { chance: 0.3, away, takes, known: HashMap::new() };
         let in_vain = wait.in_vain(1, Duration::ZERO);

@@ -12,7 +12,7 @@ for target in $DIST_TARGETS; do
 done
 make dist DIST_TARGETS="${targets[*]}"
 (cd dist && sha256sum --check --quiet SHA256SUMS)
-ok 'make dist' "$(cd dist && stat -c '%n %s' -- * | awk '{ printf "%s%s %.1f MB", NR > 1 ? ", " : "", $1, $2 / 1048576 }')"
+ok 'make dist' "$(cd dist && stat -c '%n %s' -- * | awk '{ printf "%s%s %.1f MB", (NR > 1 ? ", " : ""), $1, $2 / 1048576 }')"
 
 for target in "${targets[@]}"; do
     architecture=${target%%-*}
