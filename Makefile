@@ -37,11 +37,26 @@ build: rust-target ## Build the static release binary (TARGET=x86_64-unknown-lin
 	@ls -l $(BINARY)
 
 .PHONY: run
-run: build ## See it work on this machine; with AZURE_CLIENT_ID set: run it against Azure
+run: ## See it work on this machine; with AZURE_CLIENT_ID set: run it against Azure
+	+@$(MAKE) --no-print-directory -j2 build $(if $(AZURE_CLIENT_ID),,simulator)
 	@tests/demo.sh
 
+.PHONY: simulator
+simulator: rust-target
+	$(CARGO) build --locked --quiet --example sim
+
 .PHONY: test
-test: fmt-check lint unit it it-tiny_http clients shipped ## Everything that CI checks
+test: fmt-check compiled unit it it-tiny_http clients deploy-check shipped ## Everything that CI checks
+
+# The release build ends with a minute on one processor: the other one compiles the tests meanwhile.
+.PHONY: compiled
+compiled:
+	+$(MAKE) --no-print-directory --output-sync -j2 build compiled-tests
+
+.PHONY: compiled-tests
+compiled-tests: lint
+	$(CARGO) test --locked --quiet --no-run --features tiny_http --test it
+	$(CARGO) test --locked --quiet --no-run
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -74,9 +89,12 @@ shipped: build ## What the release binary promises: memory of a gibibyte each wa
 
 .PHONY: clients
 clients: build ## The real SDKs against the running binary
-	for server in $(SERVERS); do tests/clients/run.sh "$$server"; done
-	AUTH_PROXY_BIN=$(BINARY) tests/clients/oidc/run.sh
+	tests/clients/run.sh $(SERVERS)
 	tests/demo.sh --once
+
+.PHONY: clients-all
+clients-all: build ## As clients, and litellm's proxy in front of ours
+	tests/clients/run.sh $(SERVERS) litellm-proxy
 
 .PHONY: test-faults
 test-faults: build ## What networks do to connections, at both sides, each with its expected outcome (DNS: as root)
@@ -93,6 +111,19 @@ test-attack: build ## Attack the release binary: slow clients, crowds, floods, e
 bench: build ## Measure beside nginx, haproxy and a Python reference; writes docs/performance.md (PARTS="requests memory")
 	$(CARGO) build --locked --example sim
 	TARGET=$(TARGET) tests/bench/run.sh $(PARTS)
+
+.PHONY: deploy-check
+deploy-check: ## Manifests, compose file, unit and image against the settings and each other (Pod Security, ports, versions)
+	tests/deploy/check.sh
+
+.PHONY: test-conformance
+test-conformance: build ## Hundreds of odd requests: what auth-proxy, nginx and HAProxy make of them (needs both)
+	$(CARGO) build --locked --example sim
+	BINARY=$(BINARY) tests/conformance/run.py
+
+.PHONY: test-websockets
+test-websockets: build ## Autobahn through the proxy and without it, some 500 cases (PYTHON2: a Python 2.7 with virtualenv)
+	AUTH_PROXY_BIN=$(BINARY) tests/clients/autobahn/run.sh
 
 .PHONY: test-deploy
 test-deploy: build ## Image, Kubernetes, systemd, air gap, releases: all that this machine can try

@@ -23,6 +23,7 @@ usage: cargo run --example sim -- [options]
   --log                print each request as Azure received it, tokens shortened
   --pause-ms N         between the events of a stream (default 0)
   --token-lifetime N   seconds (default 3600)
+  --access-token TEXT  every token is this text, for a destination that must know it (default: each is another)
   --entra-port N       (default: a free one)
   --azure-port N       (default: a free one)
   --stay               run until a signal, even when standard input ends
@@ -84,6 +85,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String>
             "--log" => command.options.on_azure_request = Some(Arc::new(print)),
             "--pause-ms" => command.options.pause = Duration::from_millis(number(value()?)?),
             "--token-lifetime" => command.options.token_lifetime = number(value()?)?,
+            "--access-token" => command.options.access_token = Some(value()?),
             "--entra-port" => command.options.entra_port = port(value()?)?,
             "--azure-port" => command.options.azure_port = port(value()?)?,
             "--stay" => command.stay = true,

@@ -20,7 +20,7 @@ use crate::identity::Identity;
 use crate::log;
 use crate::ops::admin::Admin;
 use crate::ops::metrics::{Metrics, Sources};
-use crate::ops::notify;
+use crate::ops::{notify, panics};
 use crate::proxy::Proxy;
 use crate::report::Problem;
 use crate::server::Stop;
@@ -78,7 +78,7 @@ impl App {
         let config = Arc::new(config);
         let clock = Clock::system();
         let metrics = Arc::new(Metrics::new());
-        report_panics(Arc::clone(&metrics));
+        panics::report(Arc::clone(&metrics));
         let limits = listen::limits(&config, sys::raise_descriptor_limit());
         for note in &config.notes {
             log::warn(&note.message, &[("hint", &note.hints.join("; "))]);
@@ -173,11 +173,10 @@ impl App {
 /// The line that says who we will be, and for whom.
 fn tell_who_we_are(config: &Config, identity: &Identity) {
     let version = env!("CARGO_PKG_VERSION");
-    let origin = config.destination.origin();
+    let destination = format!("{}{}", config.destination.origin(), config.destination.base_path);
     let mut summary: Vec<(&str, &dyn log::Value)> = vec![
         ("version", &version),
-        ("destination", &origin),
-        ("base_path", &config.destination.base_path),
+        ("destination", &destination),
         ("token_url", &config.token_url),
         ("client_id", &config.client_id),
         ("scope", &config.scope),
@@ -206,19 +205,9 @@ fn signals() -> io::Result<UnixStream> {
     Ok(receive)
 }
 
-/// A panic is a line in the log: where, not what, for the what may hold a request.
-fn report_panics(metrics: Arc<Metrics>) {
-    std::panic::set_hook(Box::new(move |panic| {
-        metrics.panics.add(1);
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
-        log::error(
-            "a bug: this thread panicked; what it was doing has failed, everything else goes on",
-            &[("at", &place), ("thread", &thread)],
-        );
-    }));
-}
-
 fn system(what: &str, error: &io::Error) -> StartFault {
     StartFault::System(Problem::new(format!("the system does not give us {what}: {error}")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,10 +71,11 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 pub fn help() -> String {
     let mut text = String::from(HELP);
     for setting in SETTINGS {
-        text.push_str(&format!(
-            "  {}\n      {} (default: {})\n",
-            setting.name, setting.meaning, setting.default
-        ));
+        let default = match setting.default {
+            "required" => "(required)".to_owned(),
+            default => format!("(default: {default})"),
+        };
+        text.push_str(&format!("  {}\n      {} {default}\n", setting.name, setting.meaning));
     }
     text
 }
@@ -90,6 +91,11 @@ Usage:
   auth-proxy wait [--max 30s]   ask until it is ready, for so long at most
   auth-proxy --help
   auth-proxy --version
+
+Example:
+  export AZURE_CLIENT_ID=... AZURE_TENANT_ID=... AZURE_CERTIFICATE_PATH=/path/to/certificate.pem
+  export API_BASE_URL=https://NAME.openai.azure.com HOST=127.0.0.1
+  auth-proxy check && auth-proxy
 
 Exit codes:
   0  stopped, every request finished; or the command succeeded

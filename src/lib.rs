@@ -11,6 +11,8 @@
 //! STOP     SIGTERM -> not ready -> no new connections -> in-flight requests finish, or the deadline -> exit
 //! ```
 //!
+//! `docs/architecture.md` walks along one request, and says where to look.
+//!
 //! Invariants, held by `tests/it/tidy.rs`:
 //!
 //! - `server` and `proxy::headers` know no tokens and no settings; `identity` knows no HTTP.

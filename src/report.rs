@@ -3,19 +3,28 @@
 use std::fmt;
 
 /// A fault that a person can do something about: what failed, naming the operand (variable, file, host), and
-/// hints that say what to do. Neither part ever holds a secret.
+/// hints that say what to do. No part ever holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// What failed, one sentence without a full stop.
     pub message: String,
     /// What to do about it, one line each.
     pub hints: Vec<String>,
+    /// What else is known: others' words, numbers for their support.
+    pub notes: Vec<String>,
 }
 
 impl Problem {
     /// A problem without hints yet.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hints: Vec::new() }
+        Self { message: message.into(), hints: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Adds one line of what else is known.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
     }
 
     /// Adds one line that says what to do.
@@ -26,12 +35,15 @@ impl Problem {
     }
 }
 
-/// The message, then each hint on a line of its own.
+/// The message, then each hint and note on a line of its own.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
         for hint in &self.hints {
             write!(f, "\n  hint: {hint}")?;
+        }
+        for note in &self.notes {
+            write!(f, "\n  note: {note}")?;
         }
         Ok(())
     }

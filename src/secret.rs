@@ -33,7 +33,32 @@ impl<T: Zeroize> Drop for Secret<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Display;
+
     use super::*;
+    use crate::identity::KeyPair;
+    use crate::token::{Grant, Token};
+
+    /// Compiles only while the type lacks the trait: with it, two implementations would fit the `_`.
+    macro_rules! lacks {
+        ($type:ty: $($trait:path),+) => {$({
+            trait Lacks<Way> {
+                fn proof() {}
+            }
+            struct Has;
+            impl<T: ?Sized> Lacks<()> for T {}
+            impl<T: ?Sized + $trait> Lacks<Has> for T {}
+            <$type as Lacks<_>>::proof();
+        })+};
+    }
+
+    #[test]
+    fn nothing_secret_can_be_copied_or_shown() {
+        lacks!(Secret<String>: Clone, Display);
+        lacks!(KeyPair: Clone, Display);
+        lacks!(Grant: Clone, Display);
+        lacks!(Token: Clone, Display);
+    }
 
     #[test]
     fn debug_hides_the_value() {

@@ -4,6 +4,7 @@
 //! [`Head`] and [`Exchange`] are the seam: all that the rest of the program sees of a server. Ours is the default;
 //! `tiny_http.rs` offers the same over the crate of that name.
 
+mod authority;
 pub mod body;
 mod connection;
 pub mod head;
@@ -34,7 +35,7 @@ pub use stop::Stop;
 /// A request's head.
 #[derive(Debug)]
 pub struct Head {
-    /// The method, standard or not; never CONNECT.
+    /// The method, standard or not; never CONNECT or TRACE.
     pub method: Method,
     /// The request target in origin form, byte for byte: it begins with a slash.
     pub target: String,

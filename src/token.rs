@@ -30,6 +30,8 @@ pub use refresher::Refresher;
 pub use remedies::{REMEDIES, Remedy};
 pub use status::{RefresherState, Status, Unavailable};
 pub use store::TokenStore;
+#[cfg(test)]
+pub(crate) use test_kit::abandoned;
 
 use crate::secret::Secret;
 

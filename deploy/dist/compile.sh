@@ -39,4 +39,8 @@ export CARGO_ENCODED_RUSTFLAGS
 AUTH_PROXY_COMMIT=$(deploy/dist/commit.sh)
 export AUTH_PROXY_COMMIT
 
+# No time in it: where this is set or changes, ring and all that needs it would be compiled once more.
+unset SOURCE_DATE_EPOCH
 "${CARGO:-cargo}" build --locked --release --target "$target"
+# Whatever the umask: in an image another user runs it.
+chmod 755 "target/$target/release/auth-proxy"

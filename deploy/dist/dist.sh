@@ -24,8 +24,8 @@ for target in "$@"; do
     folder=target/dist/$name
     rm -rf "$folder"
     mkdir -p "$folder/docs"
-    cp "$binary" README.md CHANGELOG.md LICENSE dist/THIRD-PARTY-LICENSES.txt deploy/systemd/auth-proxy.service "$folder"
-    cp docs/deploy-vm.md "$folder/docs"
+    cp "$binary" README.md CHANGELOG.md SECURITY.md LICENSE dist/THIRD-PARTY-LICENSES.txt deploy/systemd/auth-proxy.service "$folder"
+    cp -R docs/. "$folder/docs"
     sums=$(cd "$folder" && find . -type f -printf '%P\n' | sort | xargs sha256sum)
     echo "$sums" >"$folder/SHA256SUMS"
     python3 "$tools/tarball.py" "dist/$name.tar.gz" "$folder"

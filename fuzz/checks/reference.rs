@@ -41,7 +41,8 @@ pub(crate) fn request(head: &[u8]) -> Option<Request> {
         b"HTTP/1.1" => false,
         _ => return None,
     };
-    if !is_token(method) || method == b"CONNECT" || target.iter().any(|b| *b <= b' ' || *b == 0x7f) {
+    let is_refused = [&b"CONNECT"[..], b"TRACE"].contains(&method);
+    if !is_token(method) || is_refused || target.iter().any(|b| *b <= b' ' || *b == 0x7f) {
         return None;
     }
     std::str::from_utf8(target).ok()?;
@@ -54,14 +55,10 @@ pub(crate) fn request(head: &[u8]) -> Option<Request> {
         fields.iter().filter(|(name, _)| name == wanted).map(|(_, value)| &value[..]).collect()
     };
     let host = match all(b"host")[..] {
-        [host] => host,
-        [] if is_http_10 => b"",
+        [host] if is_authority(host) => Some(host),
+        [] if is_http_10 => None,
         _ => return None,
     };
-    let in_host = |b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%:[]".contains(b);
-    if !host.iter().all(in_host) {
-        return None;
-    }
     let length = match (&all(b"transfer-encoding")[..], &all(b"content-length")[..]) {
         ([], []) => Some(0),
         ([], [digits]) if digits.iter().all(u8::is_ascii_digit) => {
@@ -74,7 +71,7 @@ pub(crate) fn request(head: &[u8]) -> Option<Request> {
     Some(Request { method: method.to_vec(), target, is_http_10, fields, length })
 }
 
-fn origin_form(target: &[u8], host: &[u8]) -> Option<Vec<u8>> {
+fn origin_form(target: &[u8], host: Option<&[u8]>) -> Option<Vec<u8>> {
     if target.starts_with(b"/") {
         return Some(target.to_vec());
     }
@@ -83,11 +80,65 @@ fn origin_form(target: &[u8], host: &[u8]) -> Option<Vec<u8>> {
     let rest = &target[scheme.len()..];
     let end = rest.iter().position(|b| b"/?".contains(b)).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    if authority.is_empty() || !authority.eq_ignore_ascii_case(host) {
+    if !is_authority(authority) || host.is_some_and(|host| !authority.eq_ignore_ascii_case(host)) {
         return None;
     }
     let slash: &[u8] = if path.starts_with(b"/") { b"" } else { b"/" };
     Some([slash, path].concat())
+}
+
+/// RFC 3986 sections 3.2.2 and 3.2.3, from the end: a port, if there is a colon that can begin one, then a host.
+fn is_authority(authority: &[u8]) -> bool {
+    let port = authority.iter().rposition(|b| *b == b':').filter(|at| !authority[*at..].contains(&b']'));
+    let (host, port) = authority.split_at(port.unwrap_or(authority.len()));
+    let number = port.iter().skip(1).try_fold(0, |number: u32, b| {
+        let digit = char::from(*b).to_digit(10)?;
+        Some(number * 10 + digit).filter(|number| *number < 1 << 16)
+    });
+    let is_host = match host {
+        [b'[', address @ .., b']'] => is_ipv6(address),
+        name => {
+            let escapes = split(name, b"%");
+            let in_name = |b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(b);
+            let is_escaped = |part: &&[u8]| part.len() >= 2 && part[..2].iter().all(u8::is_ascii_hexdigit);
+            !name.is_empty()
+                && name.iter().all(|b| in_name(b) || *b == b'%')
+                && escapes[1..].iter().all(is_escaped)
+        }
+    };
+    number.is_some() && is_host
+}
+
+/// Eight groups of up to four digits; an IPv4 address for the last two; `::` for one group or more.
+fn is_ipv6(address: &[u8]) -> bool {
+    let halves = split(address, b"::");
+    let groups = |half: &&[u8], last: bool| -> Option<usize> {
+        let parts = if half.is_empty() { Vec::new() } else { split(half, b":") };
+        let group = |(i, part): (usize, &&[u8])| match part.len() {
+            1..=4 if part.iter().all(u8::is_ascii_hexdigit) => Some(1),
+            _ if last && i + 1 == parts.len() && is_ipv4(part) => Some(2),
+            _ => None,
+        };
+        parts.iter().enumerate().map(group).sum()
+    };
+    match &halves[..] {
+        [all] => groups(all, true) == Some(8),
+        [first, second] => {
+            groups(first, false).zip(groups(second, true)).is_some_and(|(first, second)| first + second < 8)
+        }
+        _ => false,
+    }
+}
+
+fn is_ipv4(address: &[u8]) -> bool {
+    let is_octet = |part: &&[u8]| {
+        let number = part.iter().try_fold(0, |number, b| Some(number * 10 + char::from(*b).to_digit(10)?));
+        (1..=3).contains(&part.len())
+            && number.is_some_and(|n| n < 256)
+            && (part.len() == 1 || part[0] != b'0')
+    };
+    let parts = split(address, b".");
+    parts.len() == 4 && parts.iter().all(is_octet)
 }
 
 fn field(line: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {

@@ -93,14 +93,14 @@ fn problem(
         problem = problem.hint(*hint);
     }
     if answer.status == 401 {
-        problem = problem.hint(format!("AZURE_SCOPE is {}", config.scope));
+        problem = problem.note(format!("AZURE_SCOPE is {}", config.scope));
     }
     if !said.is_empty() {
-        problem = problem.hint(format!("in its words: {said}"));
+        problem = problem.note(format!("in its words: {said}"));
     }
     let id = ["apim-request-id", "x-ms-request-id", "x-request-id"];
     if let Some(id) = id.iter().find_map(|name| answer.headers.get(*name)?.to_str().ok()) {
-        problem = problem.hint(format!("for Azure's support: request id {}", excerpt(id)));
+        problem = problem.note(format!("for Azure's support: request id {}", excerpt(id)));
     }
     problem
 }

@@ -4,8 +4,10 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::config::Listen;
-use crate::report::Problem;
+use crate::report::{Problem, excerpt};
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -21,6 +23,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// It does not answer, or says that it is not ready, and why.
 pub fn healthcheck(lookup: Lookup<'_>) -> Result<(), Problem> {
     ask(&listen(lookup)?)
+        .map_err(|problem| Problem { message: format!("not ready: {}", problem.message), ..problem })
 }
 
 /// Asks until it is healthy, for so long at most.
@@ -55,6 +58,7 @@ fn listen(lookup: Lookup<'_>) -> Result<Listen, Problem> {
 fn ask(listen: &Listen) -> Result<(), Problem> {
     let failed = |cause: &dyn std::fmt::Display| {
         Problem::new(format!("no answer from {}:{}/health: {cause}", listen.host, listen.port))
+            .hint("does auth-proxy run there? its log says why not; HOST and PORT must be those that it has")
     };
     let mut addresses = (&*listen.host, listen.port).to_socket_addrs().map_err(|error| failed(&error))?;
     let address = addresses.next().map(reachable).ok_or_else(|| failed(&"HOST has no address"))?;
@@ -62,8 +66,19 @@ fn ask(listen: &Listen) -> Result<(), Problem> {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     match head.split(' ').nth(1) {
         Some("200") => Ok(()),
-        Some("503") => Err(Problem::new(format!("not ready: {}", body.trim()))),
+        Some("503") => Err(reason(body)),
         _ => Err(failed(&"it is not auth-proxy that answers")),
+    }
+}
+
+/// What its answer says: the reason, and what to do.
+fn reason(body: &str) -> Problem {
+    let json: Value = serde_json::from_str(body).unwrap_or_default();
+    let text = |name: &str| json.get(name).and_then(Value::as_str);
+    let problem = Problem::new(text("reason").map_or_else(|| excerpt(body), str::to_owned));
+    match text("remedy") {
+        Some(remedy) => problem.hint(remedy),
+        None => problem,
     }
 }
 

@@ -29,6 +29,9 @@ pub fn text(step: &Step) -> String {
                 for hint in &problem.hints {
                     line(&mut out, &format!("           hint: {hint}"));
                 }
+                for note in &problem.notes {
+                    line(&mut out, &format!("           note: {note}"));
+                }
             }
         }
         Outcome::Skipped(why) => line(&mut out, &format!("skipped  {name}: {why}")),
@@ -60,8 +63,9 @@ fn object(step: &Step) -> Value {
             ("ok", "details", Value::Object(members))
         }
         Outcome::Failed(problems) => {
-            let problems =
-                problems.iter().map(|problem| json!({"message": problem.message, "hints": problem.hints}));
+            let problems = problems.iter().map(
+                |problem| json!({"message": problem.message, "hints": problem.hints, "notes": problem.notes}),
+            );
             ("failed", "problems", problems.collect())
         }
         Outcome::Skipped(why) => ("skipped", "reason", (*why).into()),
@@ -93,8 +97,9 @@ mod tests {
             "ok       sign-in\n           days left          3\n           roles              a, b\n           \
              x                  \\u{1b}[31m\n"
         );
-        let problem = Problem::new("no").hint("do");
-        assert_eq!(step(Outcome::Failed(vec![problem])), "failed   sign-in: no\n           hint: do\n");
+        let problem = Problem::new("no").note("so it is").hint("do");
+        let expected = "failed   sign-in: no\n           hint: do\n           note: so it is\n";
+        assert_eq!(step(Outcome::Failed(vec![problem])), expected);
         assert_eq!(step(Outcome::Skipped("why")), "skipped  sign-in: why\n");
     }
 }

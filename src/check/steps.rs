@@ -158,14 +158,14 @@ pub(super) fn destination(config: &Config, upstream: &Upstream, grant: &Grant) -
 
 fn refused(error: TokenError) -> Problem {
     let TokenError { summary, detail, hints, trace_id, correlation_id, .. } = error;
-    let mut problem = Problem { message: summary, hints };
+    let mut problem = Problem { hints, ..Problem::new(summary) };
     // The ids have a line of their own.
     if let Some(detail) = detail.as_deref().and_then(|detail| detail.split(" Trace ID:").next()) {
-        problem = problem.hint(format!("in its words: {detail}"));
+        problem = problem.note(format!("in its words: {detail}"));
     }
     if let (Some(trace), Some(correlation)) = (trace_id, correlation_id) {
         problem =
-            problem.hint(format!("for Entra ID's support: trace id {trace}, correlation id {correlation}"));
+            problem.note(format!("for Entra ID's support: trace id {trace}, correlation id {correlation}"));
     }
     problem
 }

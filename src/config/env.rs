@@ -115,7 +115,7 @@ impl<'a> Env<'a> {
             let names: Vec<_> = self.missing.iter().map(|(name, _)| *name).collect();
             let message = format!("Missing required Azure AD configuration: {}", names.join(", "));
             let hints = self.missing.into_iter().map(|(_, hint)| hint).collect();
-            problems.insert(0, Problem { message, hints });
+            problems.insert(0, Problem { hints, ..Problem::new(message) });
         }
         if problems.is_empty() { Ok(self.notes) } else { Err(problems) }
     }

@@ -132,7 +132,7 @@ impl Fault {
             Self::NotRsa { kind } => say(format!("has a private key of kind {kind}; Entra ID takes RSA keys only"))
                 .hint("request a certificate with an RSA key of 2048 bits or more")
                 .hint("for a test: openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=auth-proxy \
-                       -keyout key.pem -out cert.pem"),
+                       -keyout key.pem -out cert.pem && cat cert.pem key.pem > identity.pem"),
             Self::NotYetValid { subject, not_before, now } => {
                 say(format!("has a certificate from the future: {subject} is valid from {}", rfc3339(not_before)))
                     .hint(clock(now))
@@ -188,6 +188,7 @@ fn not_pem(looks: Looks, path: &Path, file: &str, out: &str) -> Problem {
         )),
         Looks::Pfx => {
             pem("PKCS#12 (PFX)").hint(format!("convert it: openssl pkcs12 -in {file} -out {out} -nodes"))
+                .hint("if openssl answers `unsupported`, the file is of an older form: add -legacy")
         }
         Looks::Unknown => Problem::new(format!("certificate file {name} has no PEM block in it"))
             .hint("it should hold a -----BEGIN CERTIFICATE----- and a -----BEGIN PRIVATE KEY----- block"),

@@ -30,7 +30,7 @@ pub(super) fn not_a_file(what: &str, path: &Path, is_directory: bool) -> Problem
         .into_iter()
         .flatten()
         .flatten()
-        .filter(|entry| entry.path().is_file())
+        .filter(|entry| entry.path().is_file() && !entry.file_name().as_encoded_bytes().starts_with(b"."))
         .map(|entry| entry.path().display().to_string())
         .take(5)
         .collect();

@@ -176,8 +176,8 @@ impl Notice {
                 &[
                     ("within_days", days),
                     ("subject", &certificate.subject),
-                    ("thumbprint", &certificate.sha1_hex()),
-                    ("expires", &rfc3339(certificate.not_after_unix)),
+                    ("certificate_sha1", &certificate.sha1_hex()),
+                    ("certificate_expires", &rfc3339(certificate.not_after_unix)),
                 ],
             ),
             Self::Kept(problem, certificate) => log::warn(
@@ -185,7 +185,7 @@ impl Notice {
                 &[
                     ("hint", &problem.hints.join("; ")),
                     ("still_in_use", &certificate.sha1_hex()),
-                    ("expires", &rfc3339(certificate.not_after_unix)),
+                    ("certificate_expires", &rfc3339(certificate.not_after_unix)),
                 ],
             ),
             Self::Note(problem) => log::warn(&problem.message, &[("hint", &problem.hints.join("; "))]),
@@ -193,9 +193,9 @@ impl Notice {
                 "new certificate taken into use",
                 &[
                     ("subject", &certificate.subject),
-                    ("thumbprint", &certificate.sha1_hex()),
-                    ("sha256", &certificate.sha256_hex()),
-                    ("expires", &rfc3339(certificate.not_after_unix)),
+                    ("certificate_sha1", &certificate.sha1_hex()),
+                    ("certificate_sha256", &certificate.sha256_hex()),
+                    ("certificate_expires", &rfc3339(certificate.not_after_unix)),
                 ],
             ),
         }

@@ -224,7 +224,7 @@ mod tests {
             );
             line.split_off(line.find("request").unwrap())
         };
-        assert_eq!(shown(7), format!("request {DIM}a={RESET}7     {DIM}b={RESET}0.0s"));
+        assert_eq!(shown(7), format!("request {DIM}a={RESET}7     {DIM}b={RESET}0s"));
         assert_eq!(shown(65535).len(), shown(7).len());
     }
 }

@@ -78,13 +78,14 @@ impl Value for String {
     }
 }
 
-/// Seconds with one decimal.
+/// Seconds, with one decimal where they are few.
 #[derive(Debug, Clone, Copy)]
 pub struct Seconds(pub Duration);
 
 impl Value for Seconds {
     fn write(&self, out: &mut dyn Write) -> fmt::Result {
-        write!(out, "{:.1}", self.0.as_secs_f64())
+        let decimals = if self.0.is_zero() || self.0 >= Duration::from_secs(10) { 0 } else { 1 };
+        write!(out, "{:.decimals$}", self.0.as_secs_f64())
     }
 
     fn is_number(&self) -> bool {

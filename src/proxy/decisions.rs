@@ -44,9 +44,9 @@ impl Arrived {
     }
 }
 
-/// The request is about to be sent. Its head is held when the body's first bytes are there to go with it.
-pub(super) fn sending(path: &str, held: bool) {
-    log::debug("request sent", &[("path", &path), ("head_held_for_body", &held)]);
+/// The request is about to be sent; with the first bytes of its body, when they are there to go with its head.
+pub(super) fn sending(path: &str, at_hand: bool) {
+    log::debug("request sent", &[("path", &path), ("body_at_hand", &at_hand)]);
 }
 
 /// The request is sent once more, and why.

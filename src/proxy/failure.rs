@@ -151,6 +151,7 @@ fn refused(
         // The same certificate will be shown again.
         refusal.should_retry = Some(false);
     }
+    refusal.details.extend(hint.clone().map(|hint| ("remedy", Value::from(hint))));
     Failure::Refused { refusal: Box::new(refusal), kind, cause, hint }
 }
 

@@ -189,19 +189,17 @@ impl Service for Proxy {
             Ok(outcome) => outcome,
             Err(Failure::ClientGone) => Outcome::ClientGone,
             Err(Failure::Refused { refusal, kind, cause, hint }) => {
-                let hint = hint.unwrap_or_default();
-                log::warn(
-                    "request failed",
-                    &[
-                        ("method", &record.method),
-                        ("path", &record.path),
-                        ("status", &refusal.status.as_u16()),
-                        ("destination", &self.config.destination.authority),
-                        ("kind", &kind),
-                        ("cause", &cause),
-                        ("hint", &hint),
-                    ],
-                );
+                let status = refusal.status.as_u16();
+                let mut fields: Vec<(&str, &dyn log::Value)> = vec![
+                    ("method", &record.method),
+                    ("path", &record.path),
+                    ("status", &status),
+                    ("destination", &self.config.destination.authority),
+                    ("kind", &kind),
+                    ("cause", &cause),
+                ];
+                fields.extend(hint.as_ref().map(|hint| ("hint", hint as &dyn log::Value)));
+                log::warn("request failed", &fields);
                 self.count_failure(&refusal, kind);
                 refusal.send(exchange);
                 Outcome::Own(refusal.status)

@@ -17,7 +17,7 @@ const KEEP: usize = 64 * 1024;
 const KEEP_TOGETHER: usize = 16 << 20;
 static KEPT_TOGETHER: AtomicUsize = AtomicUsize::new(0);
 /// A refused body larger than this, which nobody sends, is not counted to its end for ureq's sake.
-const MAX_SKIP: u64 = 1 << 40;
+const MAX_SKIP: u64 = 1 << 36;
 
 /// A request body, sent once or, while all of it is kept, again.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use crate::log::{self, Throttle};
 use crate::sys::{self, Ready};
 
 /// std's 128 is short for a burst; the kernel caps it at net.core.somaxconn.
-const BACKLOG: i32 = 1024;
+const BACKLOG: i32 = 4096;
 /// After an accept that failed for lack of something, so that it is not tried in a spin.
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// A client that vanished without a word is found out after two minutes of silence, not after the system's two hours:
@@ -29,6 +29,9 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(15))
     .with_retries(4);
+/// What the system holds of an answer that the network does not take yet. Without a bound that is megabytes for each client
+/// that reads slowly, and a few hundred of those use up what all connections of a host may have together.
+const UNSENT: u32 = 128 * 1024;
 /// A system that lacks something lets every connection fail: some are told, the others counted.
 static TROUBLE: Throttle = Throttle::every(Duration::from_secs(10));
 
@@ -183,8 +186,9 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
-    // Connections inherit it.
+    // Connections inherit both.
     socket.set_tcp_keepalive(&KEEPALIVE)?;
+    socket.set_tcp_notsent_lowat(UNSENT)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
@@ -213,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_inherit_the_listeners_keepalive() {
+    fn connections_inherit_the_listeners_options() {
         let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         let _client = TcpStream::connect(listener.address().unwrap()).unwrap();
         sys::wait_one(&listener.0, Ready::READ, Some(Instant::now() + Duration::from_secs(20))).unwrap();
@@ -222,5 +226,6 @@ mod tests {
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT);
     }
 }

@@ -6,7 +6,8 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::input::Input;
@@ -21,9 +22,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A head longer than this is not worth reading here.
 const MAX_HEAD: usize = 16 * 1024;
 
+/// Connections on their way to the thread. Few, for each has a descriptor, and those are counted.
+const ARRIVALS: usize = 8;
+/// Taken in at a time, at least as many as the bytes that said so.
+const TURN: usize = 64;
+
 /// The way to the thread.
 pub(super) struct Overflow {
-    arrivals: Arc<Mutex<Vec<Arc<TcpStream>>>>,
+    arrivals: SyncSender<Arc<TcpStream>>,
     wake: PipeWriter,
 }
 
@@ -37,23 +43,22 @@ impl Overflow {
         let (woken, wake) = io::pipe()?;
         // One thread for all: it waits for nobody. An answer of this size finds room in an empty send buffer.
         let limits = Limits { write_stall: Duration::ZERO, ..(*limits).clone() };
-        let arrivals = Arc::new(Mutex::new(Vec::new()));
-        let crowd =
-            Crowd { arrivals: Arc::clone(&arrivals), woken, service, limits, stop, members: VecDeque::new() };
+        let (hand_over, arrivals) = sync_channel(ARRIVALS);
+        let crowd = Crowd { arrivals, woken, service, limits, stop, members: VecDeque::new() };
         let thread = std::thread::Builder::new().name("overflow".into()).stack_size(256 * 1024);
         thread.spawn(move || crowd.run())?;
-        Ok(Self { arrivals, wake })
+        Ok(Self { arrivals: hand_over, wake })
     }
 
     /// Hands a connection over.
     pub(super) fn admit(&self, stream: Arc<TcpStream>) {
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
+        let _ = self.arrivals.send(stream);
         let _ = (&self.wake).write(&[0]);
     }
 }
 
 struct Crowd {
-    arrivals: Arc<Mutex<Vec<Arc<TcpStream>>>>,
+    arrivals: Receiver<Arc<TcpStream>>,
     woken: PipeReader,
     service: Arc<dyn Service>,
     limits: Limits,
@@ -73,6 +78,10 @@ impl Crowd {
     fn run(mut self) {
         // A panic costs those who are here; others will come.
         while catch_unwind(AssertUnwindSafe(|| self.turn())).unwrap_or(true) {}
+        self.take_in();
+        while let Some(member) = self.members.pop_front() {
+            self.part(member);
+        }
     }
 
     /// Waits for something to happen and sees to it. False when the server is no more.
@@ -85,16 +94,15 @@ impl Crowd {
             self.members.clear();
             return true;
         };
-        if found[0].any() && !matches!((&self.woken).read(&mut [0; 64]), Ok(1..)) {
+        if found[0].any() && !matches!((&self.woken).read(&mut [0; TURN]), Ok(1..)) {
             return false;
         }
         let now = Instant::now();
         let members = std::mem::take(&mut self.members);
         for (mut member, found) in members.into_iter().zip(&found[1..]) {
-            if (!found.any() || self.attend(&mut member)) && now < member.deadline {
+            let stays = (!found.any() || self.attend(&mut member)) && now < member.deadline;
+            if stays || self.refuse(&mut member) {
                 self.members.push_back(member);
-            } else if !member.answered {
-                self.refuse(&mut member);
             }
         }
         self.take_in();
@@ -102,17 +110,28 @@ impl Crowd {
     }
 
     fn take_in(&mut self) {
-        let arrivals = std::mem::take(&mut *self.arrivals.lock().unwrap_or_else(PoisonError::into_inner));
+        let arrivals: Vec<_> = self.arrivals.try_iter().take(TURN).collect();
         for stream in arrivals {
-            if self.members.len() >= self.limits.overflow.max(1)
-                && let Some(mut oldest) = self.members.pop_front()
-                && !oldest.answered
-            {
-                self.refuse(&mut oldest);
+            if self.members.len() >= self.limits.overflow.max(1) {
+                // Whoever has an answer had a chance to read it.
+                let oldest = self.members.iter().position(|member| member.answered).unwrap_or(0);
+                self.members.remove(oldest).into_iter().for_each(|member| self.part(member));
             }
             let deadline = Instant::now() + PATIENCE;
-            self.members.push_back(Member { input: Input::new(stream), deadline, answered: false });
+            let mut member = Member { input: Input::new(stream), deadline, answered: false };
+            // Most come with their request, and a crowd of others may be right behind.
+            if self.attend(&mut member) || self.refuse(&mut member) {
+                self.members.push_back(member);
+            }
         }
+    }
+
+    /// The end of one that has to leave: by now its request may be there.
+    fn part(&self, mut member: Member) {
+        if !member.answered {
+            self.attend(&mut member);
+        }
+        self.refuse(&mut member);
     }
 
     /// Reads what there is, and answers once the request is known. False when the connection is over.
@@ -160,13 +179,18 @@ impl Crowd {
     /// Gives the client time to read what it was sent. False when it is gone already.
     fn answered(&self, member: &mut Member) -> bool {
         member.answered = true;
+        member.deadline = Instant::now() + PATIENCE;
         member.input.stream().shutdown(Shutdown::Write).is_ok()
     }
 
-    /// To one whose turn never came.
-    fn refuse(&self, member: &mut Member) {
+    /// To one whose turn never came. Whoever has an answer gets no other. False when the connection is over.
+    fn refuse(&self, member: &mut Member) -> bool {
+        if member.answered {
+            return false;
+        }
         let refusal = Refusal::too_many_connections();
         self.service.refused(&refusal);
         refusal.send(&mut Serving::last(&mut member.input, &self.limits, &self.stop));
+        self.answered(member)
     }
 }

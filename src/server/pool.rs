@@ -1,15 +1,21 @@
 //! Threads that serve connections, one each: started when needed, ended when idle.
 
-use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 /// Deep enough for a TLS handshake with a long certificate chain, in a debug build, too.
 const STACK: usize = 512 * 1024;
 /// An idle thread ends after this.
 const IDLE: Duration = Duration::from_secs(8);
+
+/// What a job may come to need besides its stack, and what everything else may. Memory that is not to be had ends the
+/// process, so no thread is started that could need the last of it.
+const NEED: usize = 256 * 1024;
+const NEED_ELSEWHERE: usize = 8 << 20;
 
 /// A piece of work: one connection.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
@@ -21,15 +27,15 @@ pub(super) struct Pool(Arc<Shared>);
 struct Shared {
     name: &'static str,
     state: Mutex<State>,
-    work: Condvar,
     rest: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Job>,
-    idle: usize,
-    /// Jobs taken or waiting.
+    /// Idle threads, each with the way to it. The last one that became idle is the first to work again: in turns, few
+    /// connections would keep awake all the threads that many have left behind.
+    idle: Vec<(ThreadId, SyncSender<Job>)>,
+    /// Jobs taken.
     busy: usize,
     /// Somebody waits for `busy` to fall.
     watched: bool,
@@ -38,10 +44,10 @@ struct State {
 
 impl Pool {
     pub(super) fn new(name: &'static str) -> Self {
-        Self(Arc::new(Shared { name, state: Mutex::default(), work: Condvar::new(), rest: Condvar::new() }))
+        Self(Arc::new(Shared { name, state: Mutex::default(), rest: Condvar::new() }))
     }
 
-    /// Jobs running or waiting for a thread.
+    /// Jobs running.
     pub(super) fn busy(&self) -> usize {
         self.lock().busy
     }
@@ -55,19 +61,21 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// No thread can be started and none is idle; the job is dropped.
+    /// No thread is idle, and none can be started or there is too little memory for one more; the job is dropped.
     pub(super) fn run(&self, job: Job) -> io::Result<()> {
         let mut state = self.lock();
         state.busy += 1;
-        if state.idle > state.waiting.len() {
-            state.waiting.push_back(job);
-            self.0.work.notify_one();
+        let (idle, busy) = (state.idle.pop(), state.busy);
+        drop(state);
+        if let Some((_, hand_over)) = idle {
+            // It waits for this, whatever else happens.
+            let _ = hand_over.send(job);
             return Ok(());
         }
-        drop(state);
         let pool = self.clone();
         let thread = std::thread::Builder::new().name(self.0.name.into()).stack_size(STACK);
-        thread.spawn(move || pool.work(job)).map(drop).inspect_err(|_| self.done())
+        let started = has_memory(busy).and_then(|()| thread.spawn(move || pool.work(job)));
+        started.map(drop).inspect_err(|_| self.done())
     }
 
     /// Waits until no job is left; false when the deadline passed first.
@@ -95,6 +103,7 @@ impl Pool {
     }
 
     fn work(&self, first: Job) {
+        let (hand_over, jobs) = sync_channel(1);
         let mut next = Some(first);
         while let Some(job) = next {
             // One connection's panic is that connection's end, and nobody else's.
@@ -102,23 +111,24 @@ impl Pool {
                 self.lock().panics += 1;
             }
             self.done();
-            next = self.next();
+            next = self.next(&hand_over, &jobs);
         }
     }
 
-    fn next(&self) -> Option<Job> {
-        let mut state = self.lock();
-        state.idle += 1;
-        let deadline = Instant::now() + IDLE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let job = state.waiting.pop_front();
-            if job.is_some() || left.is_zero() {
-                state.idle -= 1;
-                return job;
-            }
-            state = self.0.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+    fn next(&self, hand_over: &SyncSender<Job>, jobs: &Receiver<Job>) -> Option<Job> {
+        let me = std::thread::current().id();
+        self.lock().idle.push((me, hand_over.clone()));
+        if let Ok(job) = jobs.recv_timeout(IDLE) {
+            return Some(job);
         }
+        let mut state = self.lock();
+        if let Some(i) = state.idle.iter().position(|(thread, _)| *thread == me) {
+            state.idle.remove(i);
+            return None;
+        }
+        drop(state);
+        // Chosen at the last moment: the job is on its way.
+        jobs.recv().ok()
     }
 
     fn done(&self) {
@@ -132,6 +142,15 @@ impl Pool {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the system would give what so many jobs may come to need. It is asked for and given back: that touches none.
+fn has_memory(jobs: usize) -> io::Result<()> {
+    let mut need = Vec::<u8>::new();
+    need.try_reserve_exact(NEED_ELSEWHERE.saturating_add(jobs.saturating_mul(NEED)))?;
+    // Or the compiler sees that nobody uses it.
+    std::hint::black_box(&need);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -149,6 +168,49 @@ mod tests {
         assert_eq!(receiver.recv().unwrap(), 7);
         assert!(pool.wait_idle(Instant::now() + Duration::from_secs(10)));
         assert_eq!(pool.panics(), 1);
+    }
+
+    #[test]
+    fn memory_that_is_not_to_be_had_is_an_error_and_not_the_end() {
+        assert!(has_memory(1).is_ok());
+        assert_eq!(has_memory(usize::MAX).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+    }
+
+    #[test]
+    fn the_last_idle_thread_works_first_so_that_the_others_can_end() {
+        let pool = Pool::new("test");
+        let idle = |count| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while pool.lock().idle.len() != count {
+                assert!(Instant::now() < deadline, "not {count} idle threads");
+                std::thread::yield_now();
+            }
+        };
+        let (sender, receiver) = mpsc::channel();
+        let run = |release: Receiver<()>| {
+            let sender = sender.clone();
+            pool.run(Box::new(move || {
+                let _ = release.recv();
+                sender.send(std::thread::current().id()).unwrap();
+            }))
+            .unwrap();
+        };
+        let releases = [(); 4].map(|()| {
+            let (release, blocked) = mpsc::channel();
+            run(blocked);
+            release
+        });
+        let mut last = None;
+        for (i, release) in releases.into_iter().enumerate() {
+            drop(release);
+            last = Some(receiver.recv().unwrap());
+            idle(i + 1);
+        }
+        for _ in 0..20 {
+            run(mpsc::channel().1);
+            assert_eq!(Some(receiver.recv().unwrap()), last);
+            idle(4);
+        }
     }
 
     #[test]

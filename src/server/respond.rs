@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, StatusCode, Version};
+use socket2::SockRef;
 
 use super::{Head, Length};
 use crate::sys::{self, Ready};
@@ -190,7 +191,10 @@ impl Sink for &TcpStream {
             match self.write_vectored(left) {
                 Ok(n) => IoSlice::advance_slices(&mut left, n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    sys::wait_one(*self, Ready::WRITE, Some(Instant::now() + stall))?;
+                    sys::wait_one(*self, Ready::WRITE, Some(Instant::now() + stall)).inspect_err(|_| {
+                        // Or the system keeps what it does not read for minutes more, and offers it.
+                        let _ = SockRef::from(*self).set_linger(Some(Duration::ZERO));
+                    })?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

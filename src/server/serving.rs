@@ -72,7 +72,6 @@ impl<'a> Serving<'a> {
     /// After the service is done: true when the connection can serve another request.
     pub(super) fn settle(mut self) -> bool {
         if !self.answer.is_finished() {
-            self.abort();
             return false;
         }
         if self.answer.closes() {
@@ -88,14 +87,6 @@ impl<'a> Serving<'a> {
     fn more_was_sent(&self) -> bool {
         let wanted = [(self.input.stream().as_fd(), Ready::READ)];
         sys::wait(wanted, Some(Instant::now())).is_ok_and(|[socket]| socket.readable())
-    }
-
-    /// Ends an answer that is not whole. A reset where the end of the connection would look like the end of the
-    /// answer; elsewhere the framing shows it, and what was sent shall still be read.
-    fn abort(&self) {
-        if self.answer.ends_with_connection() {
-            let _ = SockRef::from(&**self.input.stream()).set_linger(Some(Duration::ZERO));
-        }
     }
 
     /// Reads what little is left of a body, to keep the connection. Not part of its caller's frame, which lies below
@@ -190,10 +181,16 @@ impl Exchange for Serving<'_> {
         // Whether the rest of the body is worth reading to keep the connection is decided now: the head says so.
         let unread =
             self.body.left().is_none_or(|left| left > DRAIN_BYTES || self.awaits_continue && left > 0);
-        if unread || self.stop.said() {
+        let late = status == StatusCode::REQUEST_TIMEOUT && !self.body.is_done();
+        if unread || late || self.stop.said() {
             self.answer.close_after();
         }
         self.answer.start(status, headers, length);
+        if self.answer.ends_with_connection() {
+            // Until it is whole, every end is a reset, that of the process, too: another would look like the end of the
+            // answer. Elsewhere the framing shows a cut, and what was sent shall still be read.
+            let _ = SockRef::from(&**self.input.stream()).set_linger(Some(Duration::ZERO));
+        }
     }
 
     fn started(&self) -> bool {
@@ -209,6 +206,11 @@ impl Exchange for Serving<'_> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.answer.finish(&mut &**self.input.stream())
+        let ends_with_connection = self.answer.ends_with_connection();
+        self.answer.finish(&mut &**self.input.stream())?;
+        if ends_with_connection {
+            SockRef::from(&**self.input.stream()).set_linger(None)?;
+        }
+        Ok(())
     }
 }

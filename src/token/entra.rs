@@ -20,6 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// A real answer has 2 to 10 KiB.
 const LARGEST_ANSWER: usize = 64 * 1024;
 const LONGEST_DETAIL: usize = 300;
+const BROKEN: &str = "if it repeats, look for a firewall or proxy that breaks the connection";
 
 /// Entra ID's token endpoint (RFC 6749 section 4.4, with the assertion of RFC 7523 section 2.2).
 #[derive(Debug)]
@@ -85,6 +86,7 @@ fn read(response: &mut Response<ureq::Body>) -> Result<Zeroizing<Vec<u8>>, Token
         let summary = format!("the token endpoint's answer is larger than {} KiB", LARGEST_ANSWER / 1024);
         return Err(TokenError {
             status: Some(response.status().as_u16()),
+            hints: vec![answer::NOT_ENTRA.to_owned()],
             ..TokenError::transient(summary)
         });
     }
@@ -96,22 +98,20 @@ fn unreached(error: &ureq::Error) -> TokenError {
     let fault = Fault::inside(error);
     let summary = match (fault, error) {
         (Some(Fault::Resolve { .. }), _) => "the name of the token endpoint could not be resolved",
-        (Some(Fault::Connect { .. }), _) => "the token endpoint could not be connected",
-        (Some(Fault::ConnectTimeout { .. }), _) => "the token endpoint could not be connected in time",
+        (Some(Fault::Connect { .. }), _) => "the token endpoint could not be reached",
+        (Some(Fault::ConnectTimeout { .. }), _) => "the token endpoint could not be reached in time",
         (Some(Fault::EgressProxy { .. }), _) => "the egress proxy gave no connection to the token endpoint",
         (Some(Fault::Tls { .. }), _) => "there is no trusted TLS connection to the token endpoint",
         (_, ureq::Error::Timeout(_)) => "the token endpoint did not answer in time",
         _ => "the connection to the token endpoint failed",
     };
     let hint = match (fault, error) {
-        (None, ureq::Error::Timeout(_)) => {
-            Some("see whether a firewall or proxy holds the answer back".into())
-        }
-        _ => fault.and_then(Fault::hint),
+        (None, ureq::Error::Timeout(_)) => "see whether a firewall or proxy holds the answer back".into(),
+        _ => fault.and_then(Fault::hint).unwrap_or_else(|| BROKEN.to_owned()),
     };
     let detail = fault.map_or_else(|| error.to_string(), Fault::to_string);
     TokenError {
-        hints: hint.into_iter().collect(),
+        hints: vec![hint],
         detail: Some(detail.chars().take(LONGEST_DETAIL).collect()),
         ..TokenError::transient(summary)
     }

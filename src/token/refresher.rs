@@ -13,6 +13,7 @@ use super::error::{Class, TokenError};
 use super::schedule::{self, Setback};
 use super::{Endpoint, TokenStore, random};
 use crate::clock::{Clock, Moment, Reading};
+use crate::config::LogLevel;
 use crate::identity::AssertionSource;
 
 /// How often the certificate file is looked at: a `stat`.
@@ -30,10 +31,21 @@ pub struct Refresher {
     source: Box<dyn AssertionSource>,
     endpoint: Box<dyn Endpoint>,
     jitter: fn() -> f64,
-    /// The last failure, and how many of its class came in a row; none after a success.
-    setback: Option<(TokenError, u32)>,
+    /// The failures since the last success.
+    trouble: Option<Trouble>,
     /// What Entra ID's `Retry-After` forbids, whatever happens meanwhile.
     not_before: Moment,
+}
+
+/// Attempts that failed one after the other.
+struct Trouble {
+    last: TokenError,
+    /// How many in a row were of the same class, and met the same need.
+    failures: u32,
+    /// Whether a token was left.
+    had_token: bool,
+    /// When the log was told; none when it is to be told of the next failure in any case.
+    told: Option<Moment>,
 }
 
 impl Refresher {
@@ -45,7 +57,7 @@ impl Refresher {
     ) -> Self {
         let clock = store.clock().clone();
         let not_before = clock.now();
-        Self { store, clock, source, endpoint, jitter: random::unit, setback: None, not_before }
+        Self { store, clock, source, endpoint, jitter: random::unit, trouble: None, not_before }
     }
 
     /// Starts the thread `token-refresher`. It ends after [`TokenStore::stop`], once an attempt in flight is over;
@@ -75,7 +87,7 @@ impl Refresher {
         if self.store.due() {
             self.refresh();
         }
-        let stuck = self.setback.as_ref().is_some_and(|(failure, _)| failure.class == Class::Permanent);
+        let stuck = self.trouble.as_ref().is_some_and(|trouble| trouble.last.class == Class::Permanent);
         let look = self.clock.now().after(if stuck { LOOK_WHEN_STUCK } else { LOOK });
         self.store.next_attempt().min(look)
     }
@@ -84,8 +96,12 @@ impl Refresher {
         if !caught(|| self.source.changed()).unwrap_or(false) {
             return;
         }
-        let attempt = match self.setback {
-            Some(_) => self.clock.now().max(self.not_before),
+        let attempt = match &mut self.trouble {
+            Some(trouble) => {
+                // Who has put a new file there wants to know what became of it.
+                trouble.told = None;
+                self.clock.now().max(self.not_before)
+            }
             None => self.clock.now().after(PROVE_AFTER),
         };
         if attempt < self.store.next_attempt() {
@@ -102,7 +118,7 @@ impl Refresher {
             .and_then(|grant| self.still_good(grant, requested));
         match outcome {
             Ok(grant) => self.accept(grant, requested),
-            Err(failure) => self.put_off(failure),
+            Err(failure) => self.put_off(failure, requested),
         }
     }
 
@@ -126,23 +142,30 @@ impl Refresher {
         let expires_in = grant.expires_in;
         self.not_before = requested.boot;
         self.store.publish(Token::new(grant, requested), requested.boot.after(next_in));
-        tell::success(expires_in, next_in, self.setback.take().as_ref());
+        tell::success(expires_in, next_in, self.trouble.take().map(|trouble| trouble.failures));
     }
 
-    fn put_off(&mut self, failure: TokenError) {
+    fn put_off(&mut self, failure: TokenError, requested: Reading) {
         let now = self.clock.now();
-        let failures = match &self.setback {
-            Some((last, failures)) if last.class == failure.class => failures.saturating_add(1),
+        let time_left = self.store.usable_for();
+        let had_token = !time_left.is_zero();
+        let before = self.trouble.take();
+        let failures = match &before {
+            Some(trouble) if (trouble.last.class, trouble.had_token) == (failure.class, had_token) => {
+                trouble.failures.saturating_add(1)
+            }
             _ => 1,
         };
-        let time_left = self.store.usable_for();
-        let setback = Setback { class: failure.class, failures, time_left, retry_after: failure.retry_after };
+        let (class, retry_after) = (failure.class, failure.retry_after);
+        let setback = Setback { class, failures, time_left, took: now.since(requested.boot), retry_after };
         let next_in = schedule::retry_in(setback, (self.jitter)());
-        self.not_before = now.after(failure.retry_after.unwrap_or_default());
+        self.not_before = now.after(retry_after.unwrap_or_default());
         self.store.fail(failure.clone(), now.after(next_in));
-        let known = self.setback.as_ref().is_some_and(|(last, _)| last.same_as(&failure));
-        tell::failure(&failure, known, next_in, time_left);
-        self.setback = Some((failure, failures));
+        let told = before.filter(|trouble| trouble.last.same_as(&failure)).and_then(|trouble| trouble.told);
+        let level = tell::level(class, told.map(|told| now.since(told)));
+        tell::failure(level, &failure, next_in, time_left);
+        let told = told.filter(|_| level == LogLevel::Debug).or(Some(now));
+        self.trouble = Some(Trouble { last: failure, failures, had_token, told });
     }
 }
 

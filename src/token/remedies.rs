@@ -27,8 +27,8 @@ pub(super) fn throttles(code: u32) -> bool {
     [90_055, 50_196].contains(&code)
 }
 
-const UPLOAD: &str = "upload the certificate to this app registration, renew it if expired, and check that \
-    certificate and key belong together";
+const UPLOAD: &str = "upload the certificate to this app registration, or renew it; the portal lists it by the \
+    SHA-1 thumbprint in auth-proxy's log";
 const SUBJECT: &str = "check the trusted subject and issuer of the app registration, and whether \
     AZURE_CLIENT_SEND_CERTIFICATE_CHAIN is meant";
 const CLIENT: &str = "check AZURE_CLIENT_ID and AZURE_TENANT_ID";

@@ -135,6 +135,13 @@ impl Drop for Bench {
     }
 }
 
+/// A store whose refresher has died.
+pub(crate) fn abandoned() -> Arc<TokenStore> {
+    let bench = Bench::new();
+    bench.store.refresher_ended();
+    Arc::clone(&bench.store)
+}
+
 pub(super) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -145,7 +152,7 @@ pub(super) fn granted(token: &'static str, lifetime: u64) -> impl FnOnce() -> Ou
 }
 
 pub(super) fn down() -> Outcome {
-    Err(TokenError::transient("the token endpoint could not be connected"))
+    Err(TokenError::transient("the token endpoint could not be reached"))
 }
 
 pub(super) fn refused() -> Outcome {

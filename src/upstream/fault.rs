@@ -92,6 +92,9 @@ impl Fault {
             Self::Resolve { host, .. } => {
                 format!("check the spelling of {host}, and DNS inside this container or host")
             }
+            Self::Connect { cause, .. } if is_out_of_descriptors(cause) => {
+                "each connection takes two file descriptors: raise ulimit -n (LimitNOFILE)".into()
+            }
             Self::Connect { .. } | Self::ConnectTimeout { .. } => {
                 "check firewall and network policy; behind an egress proxy set HTTPS_PROXY".into()
             }
@@ -101,6 +104,11 @@ impl Fault {
         };
         Some(text)
     }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// What to do about a refused certificate, by kind, or about a handshake that is none.

@@ -163,6 +163,33 @@ def threads():
         return f"{refused} of 200 got 503 and /health 200 with {cap} threads, {lines} log lines; {figures(after)} after"
 
 
+def memory():
+    """No more memory is to be had (RLIMIT_AS): connections get 503, and it lives."""
+    limit, said = 100 << 20, []
+    with Bench() as bench:
+        proxy = bench.proxy(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+        before = proxy.figures()
+        large = b"".join(b"X-%d: %s\r\n" % (i, b"x" * 1000) for i in range(40))
+        body = b"POST /sim/slow?ms=60000 HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n" + b"x" * 60000
+        for name, text in (("silent", b""), ("large heads", b"GET / HTTP/1.1\r\nHost: a\r\n" + large), ("bodies", body)):
+            crowd = []
+            for _ in range(600):
+                stream = proxy.connect()
+                stream.sendall(text)
+                crowd.append(stream)
+            eventually(20, "no memory to be left", lambda: "cannot start a thread" in bench.text(proxy.log))
+            answers = [proxy.get("/sim/echo") for _ in range(20)]
+            health = [proxy.get("/health")[0] for _ in range(20)]
+            assert health == [200] * 20, health
+            assert all(status in (200, 503) for status, *_ in answers), answers
+            said.append(f"{name}: {proxy.figures()[1]} threads, {sum(status == 503 for status, *_ in answers)} of 20 got 503")
+            for stream in crowd:
+                stream.close()
+            eventually(30, "to be served again", lambda: proxy.get("/sim/echo")[0] == 200)
+        after = proxy.back_to(before, SLACK_KB)
+        return f"{'; '.join(said)}; {figures(after)} after"
+
+
 def requests():
     """Single requests that mean harm, each while others are served."""
     with Bench() as bench:
@@ -478,6 +505,7 @@ STEPS = {
     },
     "descriptors": descriptors,
     "threads": threads,
+    "memory": memory,
     "requests": requests,
     "large-requests": crowd_of_large_requests,
     "streams": streams,

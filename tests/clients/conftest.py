@@ -1,12 +1,14 @@
 """The real proxy binary between the real SDKs and the simulator of Entra ID and Azure OpenAI.
 
-One simulator and one proxy serve the whole run. Only processes started here are stopped here, by their handle.
+One simulator and one proxy serve the whole run, and a second proxy the tests with aimock, a fake Azure OpenAI that is not
+ours. Only processes started here are stopped here, by their handle.
 """
 
 import http.client
 import json
 import os
 import re
+import secrets
 import ssl
 import subprocess
 import threading
@@ -14,6 +16,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SIMULATOR = Path(os.environ.get("AUTH_PROXY_SIM", ROOT / "target/debug/examples/sim"))
 PROXY = Path(os.environ.get("AUTH_PROXY_BIN", ROOT / "target/x86_64-unknown-linux-musl/release/auth-proxy"))
+CLIENTS = Path(os.environ.get("CLIENTS_DIR", ROOT / "target/clients"))
 # Slow machines multiply every wait: the Rust tests' variable, whose default is ten seconds.
 PATIENCE = float(os.environ.get("TEST_PATIENCE_MS", "10000")) / 10_000
 # Between the events of the simulator's streams.
@@ -87,11 +91,17 @@ class Process:
 
 
 @pytest.fixture(scope="session")
-def simulator(tmp_path_factory):
+def access_token():
+    """What the simulated Entra ID hands out, which aimock must know beforehand."""
+    return "ey" + secrets.token_urlsafe(64)
+
+
+@pytest.fixture(scope="session")
+def simulator(tmp_path_factory, access_token):
     directory = tmp_path_factory.mktemp("sim")
     file = directory / "env"
     command = [SIMULATOR, "--dir", directory, "--env-file", file, "--pause-ms", str(PAUSE_MS)]
-    process = Process(command, plain_environment())
+    process = Process([*command, "--access-token", access_token], plain_environment())
     try:
         process.wait_for(r'^\{.*"ready":\s*true')
         process.settings = read_env_file(file)
@@ -103,27 +113,53 @@ def simulator(tmp_path_factory):
 @pytest.fixture(scope="session")
 def proxy(simulator):
     """The running proxy; `url` is where it listens."""
+    with running_proxy(simulator.settings) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def aimock(access_token):
+    """The other fake Azure OpenAI; it refuses every request with any credential but the one token."""
+    directory = CLIENTS / "node"
+    command = [directory / "bin/node", directory / "node_modules/@copilotkit/aimock/dist/cli.js", "--port", "0"]
+    command += ["--fixtures", Path(__file__).parent / "node/aimock.json", "--latency", PAUSE_MS, "--chunk-size", "4"]
+    process = Process([*command, "--strict", "--validate-on-load"], {**plain_environment(), "AIMOCK_API_KEYS": access_token})
+    try:
+        process.url = process.wait_for(r"listening on (http://127\.0\.0\.1:\d+)", 60)[1]
+        yield process
+    finally:
+        process.stop()
+
+
+@pytest.fixture(scope="session")
+def proxy_to_aimock(simulator, aimock):
+    """A proxy of its own, which signs in at the simulator and forwards to aimock."""
+    with running_proxy({**simulator.settings, "API_BASE_URL": aimock.url}) as process:
+        yield process
+
+
+@contextmanager
+def running_proxy(settings):
     assert PROXY.exists(), f"{PROXY} is missing: `make build`"
-    settings = {**simulator.settings, "HOST": "127.0.0.1", "PORT": "0"}
-    process = Process([PROXY], {**plain_environment(), **settings})
+    process = Process([PROXY], {**plain_environment(), **settings, "HOST": "127.0.0.1", "PORT": "0"})
+    RUNNING.append(process)
     try:
         process.url = "http://" + process.wait_for(r"listening.*\baddress=(127\.0\.0\.1:\d+)")[1]
         wait_until_healthy(process)
         yield process
     finally:
         process.stop()
-        RUNNING.pop("proxy", None)
+        RUNNING.remove(process)
 
 
 def wait_until_healthy(process):
-    RUNNING["proxy"] = process
     deadline = time.monotonic() + 20 * PATIENCE
     while True:
         try:
             with urllib.request.urlopen(process.url + "/health", timeout=5) as answer:
                 assert (answer.status, answer.read()) == (200, b'{"status":"ok"}')
                 return
-        except urllib.error.URLError as error:
+        except OSError as error:
             detail = error.read().decode() if isinstance(error, urllib.error.HTTPError) else error
             if time.monotonic() > deadline:
                 raise AssertionError(f"not healthy: {detail}\n" + "\n".join(process.lines)) from None
@@ -139,36 +175,32 @@ def read_env_file(file):
     return {name.removeprefix("export ").strip(): value.strip().strip("'\"") for name, value in pairs}
 
 
-# The proxy's log belongs to the report of a test that failed.
-RUNNING = {}
+# Their logs belong to the report of a test that failed.
+RUNNING = []
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    if report.failed and (process := RUNNING.get("proxy")):
-        report.sections.append(("the proxy's log, its end", "\n".join(process.lines[-60:])))
+    if report.failed:
+        for process in RUNNING:
+            report.sections.append(("the end of a proxy's log", "\n".join(process.lines[-60:])))
     return report
 
 
 class Azure:
     """The simulated Azure OpenAI, asked with the proxy's own token: what an answer is without a proxy in between."""
 
-    def __init__(self, simulator, proxy):
+    def __init__(self, simulator, proxy, access_token):
+        self._token = access_token
         self._destination = urllib.parse.urlsplit(simulator.settings["API_BASE_URL"])
         self._authorities = simulator.settings.get("SSL_CERT_FILE")
         self._proxy = urllib.parse.urlsplit(proxy.url)
 
-    def token(self):
-        """What the proxy sends as Authorization, told by the only one who may know."""
-        answer = self.through_the_proxy("GET", "/openai/v1/sim/echo")
-        [token] = [value for name, value in json.loads(answer.body)["headers"] if name.lower() == "authorization"]
-        return token
-
     def directly(self, method, target, body=None):
         context = ssl.create_default_context(cafile=self._authorities)
         to = http.client.HTTPSConnection(self._destination.hostname, self._destination.port, timeout=30, context=context)
-        return exchange(to, method, target, body, {"authorization": self.token()})
+        return exchange(to, method, target, body, {"authorization": f"Bearer {self._token}"})
 
     def through_the_proxy(self, method, target, body=None):
         to = http.client.HTTPConnection(self._proxy.hostname, self._proxy.port, timeout=30)
@@ -197,8 +229,8 @@ def exchange(connection, method, target, body, headers):
 
 
 @pytest.fixture(scope="session")
-def azure(simulator, proxy):
-    return Azure(simulator, proxy)
+def azure(simulator, proxy, access_token):
+    return Azure(simulator, proxy, access_token)
 
 
 def assert_incremental(moments):

@@ -1,52 +1,98 @@
 #!/usr/bin/env bash
-# Drives the running proxy with the real SDKs: tests/clients/run.sh [default|tiny_http] [pytest arguments]
+# Drives the running proxy with the real SDKs: tests/clients/run.sh [default] [tiny_http] [litellm-proxy] [pytest arguments]
 #
-# Each requirements file has a virtual environment of its own under target/clients-venv, made again only when the file
-# changes. AUTH_PROXY_BIN names another binary than the release one; with `tiny_http` the debug build of that feature.
+# `default` is the whole matrix, `tiny_http` its core on the server of that name, `litellm-proxy` what takes longer to install.
+# The parts run side by side, each with a simulator and a proxy of its own; what each printed comes when it has ended.
+# AUTH_PROXY_BIN names another binary than the release one; `tiny_http` always takes the debug build of that feature.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
 
-server=default
-if [[ ${1-} == default || ${1-} == tiny_http ]]; then
-    server=$1
+servers=() environments=()
+while [[ ${1-} =~ ^(default|tiny_http|litellm-proxy)$ ]]; do
+    servers+=("$1")
     shift
-fi
-export AUTH_PROXY_SERVER=$server
+done
+if [[ ${#servers[@]} == 0 ]]; then servers=(default); fi
+for server in "${servers[@]}"; do
+    case $server in
+    default) environments+=(main node openai-newest openai-oldest) ;;
+    tiny_http) environments+=(openai-newest) ;;
+    *) environments+=("$server") ;;
+    esac
+done
 
-python=${PYTHON:-python3}
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
-    echo "tests/clients needs Python 3.10 or later; PYTHON names another interpreter" >&2
-    exit 1
-}
+# What was started here ends here.
+children=()
+trap 'if ((${#children[@]})); then kill "${children[@]}" 2>/dev/null || true; fi' EXIT
+trap 'exit 130' INT TERM
 
-# venv NAME REQUIREMENTS: prints the interpreter of an environment that holds exactly these requirements.
-venv() {
-    local directory="target/clients-venv/$1" stamp
-    stamp=$({ "$python" --version && cat "$2"; } | openssl dgst -sha256)
-    if [[ $(cat "$directory/stamp" 2>/dev/null) != "$stamp" ]]; then
-        echo "$directory: installing $2" >&2
-        "$python" -m venv --clear "$directory" >&2
-        "$directory/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -r "$2" >&2
-        # Last, so that an installation that was interrupted starts again.
-        echo "$stamp" >"$directory/stamp"
-    fi
-    echo "$directory/bin/python"
-}
-
-if [[ $server == tiny_http && -z ${AUTH_PROXY_BIN-} ]]; then
+# Downloads take their time while the compiler takes its own.
+"$here/install.sh" "${environments[@]}" &
+children+=("$!")
+cargo build --locked --quiet --example sim
+if [[ " ${servers[*]} " == *" tiny_http "* ]]; then
     cargo build --locked --quiet --features tiny_http
     # A copy: the next build of the default server takes the name back.
-    AUTH_PROXY_BIN=$PWD/target/debug/auth-proxy-tiny_http
-    cp target/debug/auth-proxy "$AUTH_PROXY_BIN"
-    export AUTH_PROXY_BIN
+    cp target/debug/auth-proxy target/debug/auth-proxy-tiny_http
 fi
-cargo build --locked --quiet --example sim
+wait "${children[0]}"
+children=()
 
-for requirements in "$here"/requirements*.txt; do
-    name=$(basename "$requirements" .txt)
-    interpreter=$(venv "${name/requirements/main}" "$requirements")
-    echo "== $name, server $server"
-    # The virtual environments of old and new openai hold nothing else: tests of absent packages are not collected.
-    "$interpreter" -B -m pytest -p no:cacheprovider --disable-warnings -q "$here" "$@" </dev/null
+place=${CLIENTS_DIR:-$PWD/target/clients}
+mkdir -p "$place/log"
+# What an import compiles is kept for the next part, and not among the sources.
+export PYTHONPYCACHEPREFIX=$place/pycache
+names=() next=0 failed=()
+
+# The oldest part that still runs ends: its output, and whether it failed.
+finish() {
+    local name=${names[next]} status=0
+    wait "${children[next]}" || status=$?
+    echo "== $name"
+    cat "$place/log/$name"
+    # 5: a selection by name has nothing in this part.
+    if ((status != 0 && !(status == 5 && selective))); then failed+=("$name"); fi
+    next=$((next + 1))
+}
+
+# part NAME COMMAND...: in the background, at most three parts at a time.
+part() {
+    local name=$1
+    shift
+    if ((${#names[@]} - next >= 3)); then finish; fi
+    "$@" </dev/null >"$place/log/$name" 2>&1 &
+    names+=("$name") children+=("$!")
+}
+
+# tests NAME ENVIRONMENT FILE...: a part that is these tests of ours.
+tests() {
+    local name=$1 environment=$2
+    shift 2
+    part "$name" "$place/$environment/bin/python" -m pytest -p no:cacheprovider --disable-warnings -q \
+        "${@/#/$here/}" "${options[@]}"
+}
+
+options=("$@")
+selective=$(($# > 0))
+for server in "${servers[@]}"; do
+    export AUTH_PROXY_SERVER=$server
+    case $server in
+    default)
+        tests libraries main test_litellm.py test_langchain.py test_docs.py
+        tests openai main test_openai.py test_realtime.py
+        tests node main test_npm.py test_aimock.py
+        tests http main test_http.py test_assertion.py
+        tests openai-newest openai-newest test_openai.py test_realtime.py
+        tests openai-oldest openai-oldest test_openai.py
+        if ((!selective)); then part oidc "$here/oidc/run.sh"; fi
+        ;;
+    tiny_http) AUTH_PROXY_BIN=$PWD/target/debug/auth-proxy-tiny_http tests tiny_http openai-newest test_openai.py ;;
+    litellm-proxy) tests litellm-proxy litellm-proxy test_litellm_proxy.py ;;
+    esac
 done
+while ((next < ${#names[@]})); do finish; done
+if ((${#failed[@]})); then
+    echo "tests/clients: failed: ${failed[*]}" >&2
+    exit 1
+fi

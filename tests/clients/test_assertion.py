@@ -5,16 +5,13 @@ import json
 import queue
 import subprocess
 import threading
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
 import pytest
-
-pytest.importorskip("jwt")
-pytest.importorskip("cryptography")
-
-from conftest import PATIENCE, PROXY, Process, plain_environment, wait_until_healthy  # noqa: E402
-from verify_assertion import encode, verify, verify_with_cryptography  # noqa: E402
+from conftest import PATIENCE, running_proxy
+from verify_assertion import encode, verify, verify_with_cryptography
 
 CLIENT = "6731de76-14a6-49ae-97bc-6eba6914391e"
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
@@ -28,7 +25,7 @@ class Authority(ThreadingHTTPServer):
         self.failures = failures
         self.received = queue.Queue()
         self.url = f"http://127.0.0.1:{self.server_port}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=[0.02], daemon=True).start()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -65,33 +62,25 @@ def certificate(tmp_path_factory):
 @pytest.fixture
 def sign_in(certificate):
     """Runs the proxy until it has a token; returns what the authority received, request by request."""
-    started = []
+    with ExitStack() as started:
 
-    def run(failures=0, **settings):
-        authority = Authority(failures)
-        environment = {
-            **plain_environment(),
-            "AZURE_CLIENT_ID": CLIENT,
-            "AZURE_TENANT_ID": TENANT,
-            "AZURE_CERTIFICATE_PATH": str(certificate[0]),
-            "AZURE_AUTHORITY_HOST": authority.url,
-            # Never asked for anything.
-            "API_BASE_URL": "http://127.0.0.1:9",
-            "HOST": "127.0.0.1",
-            "PORT": "0",
-            **settings,
-        }
-        process = Process([PROXY], environment)
-        started.append((authority, process))
-        process.url = "http://" + process.wait_for(r"listening.*\baddress=(127\.0\.0\.1:\d+)")[1]
-        wait_until_healthy(process)
-        return authority.url, [authority.received.get(timeout=20 * PATIENCE) for _ in range(failures + 1)]
+        def run(failures=0, **settings):
+            authority = Authority(failures)
+            started.callback(authority.server_close)
+            started.callback(authority.shutdown)
+            environment = {
+                "AZURE_CLIENT_ID": CLIENT,
+                "AZURE_TENANT_ID": TENANT,
+                "AZURE_CERTIFICATE_PATH": str(certificate[0]),
+                "AZURE_AUTHORITY_HOST": authority.url,
+                # Never asked for anything.
+                "API_BASE_URL": "http://127.0.0.1:9",
+                **settings,
+            }
+            started.enter_context(running_proxy(environment))
+            return authority.url, [authority.received.get(timeout=20 * PATIENCE) for _ in range(failures + 1)]
 
-    yield run
-    for authority, process in started:
-        process.stop()
-        authority.shutdown()
-        authority.server_close()
+        yield run
 
 
 def test_the_request_is_the_documented_one(sign_in):

@@ -7,8 +7,9 @@ import shutil
 import subprocess
 import time
 
+import httpx
 import pytest
-
+import websockets.sync.client as websockets
 from conftest import PATIENCE, assert_incremental
 
 CHAT = "/openai/deployments/{}/chat/completions?api-version=2024-10-21"
@@ -47,29 +48,28 @@ def test_an_answer_is_azures_answer_byte_for_byte(azure, method, target, body):
     assert steady(through.headers) == steady(direct.headers)
 
 
-def late(line):
-    """Seconds between the moment at which the simulator wrote this event and now."""
-    return time.time() - json.loads(line.removeprefix("data: "))["unix_ns"] / 1e9
+def written_and_received(line):
+    """When the simulator wrote this event, by its own word, and now."""
+    return json.loads(line.removeprefix("data: "))["unix_ns"] / 1e9, time.time()
 
 
-def assert_punctual(delays):
-    assert len(delays) == 10
-    # The median says what the proxy does, the maximum forgives a busy machine.
-    assert sorted(delays)[5] < 0.02 * PATIENCE and max(delays) < 0.5 * PATIENCE, delays
+def assert_punctual(events):
+    """Most events were here before the next one was written; a busy machine may be late with some."""
+    assert len(events) == 10
+    prompt = [received < following for (_, received), (following, _) in zip(events, events[1:])]
+    assert sum(prompt) >= 5, events
 
 
 def test_httpx_has_each_event_when_it_was_sent(proxy):
-    httpx = pytest.importorskip("httpx")
     with httpx.stream("GET", proxy.url + EVENTS, timeout=30) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
-        lines = [(line, late(line) if "unix_ns" in line else None) for line in answer.iter_lines() if line]
-    assert lines[-1][0] == "data: [DONE]"
-    assert_punctual([delay for _, delay in lines[:-1]])
+        *events, last = [(written_and_received(line) if "unix_ns" in line else line) for line in answer.iter_lines() if line]
+    assert last == "data: [DONE]"
+    assert_punctual(events)
 
 
 def test_httpx_uploads_a_stream_of_unknown_length(proxy):
-    httpx = pytest.importorskip("httpx")
     pieces = [bytes([65 + number]) * 200_000 for number in range(20)]
     # Each of these would be refused if it arrived.
     headers = {"authorization": "Bearer stolen", "x-api-key": "stolen", "ocp-apim-subscription-key": "stolen"}
@@ -80,7 +80,6 @@ def test_httpx_uploads_a_stream_of_unknown_length(proxy):
 
 
 def test_an_old_bearer_token_is_replaced_not_joined(proxy):
-    httpx = pytest.importorskip("httpx")
     headers = [("authorization", "Bearer one"), ("Authorization", "Bearer two"), ("accept-encoding", "gzip, br")]
     received = httpx.get(proxy.url + "/openai/v1/sim/echo", headers=headers, timeout=30).json()["headers"]
     values = [value for name, value in received if name.lower() == "authorization"]
@@ -89,7 +88,6 @@ def test_an_old_bearer_token_is_replaced_not_joined(proxy):
 
 
 def test_a_websocket_is_tunnelled(proxy):
-    websockets = pytest.importorskip("websockets.sync.client")
     address = "ws" + proxy.url.removeprefix("http") + "/openai/v1/sim/ws"
     settings = {"additional_headers": {"api-key": "dummy"}, "proxy": None, "max_size": None}
     if os.environ.get("AUTH_PROXY_SERVER") == "tiny_http":
@@ -105,13 +103,13 @@ def test_a_websocket_is_tunnelled(proxy):
 @needs_curl
 def test_curl_has_each_event_when_it_was_sent(proxy):
     command = ["curl", "-sSN", "--fail", "--noproxy", "*", "--max-time", "30", proxy.url + EVENTS]
-    delays = []
+    events = []
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as curl:
         for line in curl.stdout:
             if "unix_ns" in line:
-                delays.append(late(line))
+                events.append(written_and_received(line))
     assert curl.returncode == 0
-    assert_punctual(delays)
+    assert_punctual(events)
 
 
 @needs_curl

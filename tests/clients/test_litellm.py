@@ -1,13 +1,13 @@
-"""litellm with `azure/…` models, which is also how Rasa calls."""
+"""litellm with `azure/…` models, and as Rasa calls it: `azure/…`, `hosted_vllm/…`, and its router."""
 
 import asyncio
+import json
+import os
 import time
 
+import litellm
 import pytest
-
 from conftest import assert_incremental
-
-litellm = pytest.importorskip("litellm")
 
 MESSAGES = [{"role": "user", "content": "Say hello"}]
 GREETING = "Hello from the simulated Azure OpenAI."
@@ -58,3 +58,60 @@ def test_throttling_is_passed_on(settings):
 def test_the_content_filter_is_passed_on(settings):
     with pytest.raises(litellm.ContentPolicyViolationError):
         litellm.completion(model="azure/error-content-filter", messages=MESSAGES, **settings)
+
+
+def test_a_tool_is_called(settings):
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]
+    answer = litellm.completion(model="azure/gpt-4o", messages=MESSAGES, tools=tools, **settings)
+    [call] = answer.choices[0].message.tool_calls
+    assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "Paris"})
+
+
+def test_responses(settings):
+    answer = litellm.responses(model="azure/gpt-4o", input="Say hello", **{**settings, "api_version": "preview"})
+    assert answer.output[0].content[0].text == "Hello from the simulator."
+
+
+def test_a_file_goes_up_and_comes_down(settings):
+    settings = {"custom_llm_provider": "azure", **settings}
+    content = os.urandom(100_000)
+    file = litellm.create_file(file=("data.bin", content), purpose="assistants", **settings)
+    assert (file.filename, file.bytes) == ("data.bin", len(content))
+    assert litellm.file_content(file_id=file.id, **settings).content == content
+
+
+def test_speech_and_transcription(settings, tmp_path):
+    litellm.speech(model="azure/tts", voice="alloy", input="Hello", **settings).stream_to_file(tmp_path / "speech.mp3")
+    with (tmp_path / "speech.mp3").open("rb") as file:
+        answer = litellm.transcription(model="azure/whisper", file=file, **settings)
+    assert answer.text == "A recording of 48000 bytes."
+
+
+def test_images(settings):
+    [image] = litellm.image_generation(model="azure/gpt-image-1", prompt="One pixel", **settings).data
+    assert image.b64_json.startswith("iVBORw0KGgo")
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        {"model": "azure/gpt-4o", "api_base": "{url}", "api_version": "2024-10-21"},
+        # `provider: self-hosted` becomes this.
+        {"model": "hosted_vllm/gpt-4o", "api_base": "{url}/openai/v1", "api_version": None},
+    ],
+    ids=["azure", "self-hosted"],
+)
+def test_rasa(proxy, group):
+    """A group of one model is called directly, whole or as a stream; a larger one through the router."""
+    group = {**group, "api_base": group["api_base"].format(url=proxy.url), "api_key": "dummy"}
+    models = [{"model_name": "group", "litellm_params": dict(group)} for _ in range(2)]
+    router = litellm.Router(model_list=models, routing_strategy="simple-shuffle", num_retries=0)
+
+    async def answers():
+        whole = await litellm.acompletion(messages=MESSAGES, drop_params=True, **group)
+        routed = await router.acompletion(model="group", messages=MESSAGES)
+        chunks = [chunk async for chunk in await litellm.acompletion(messages=MESSAGES, stream=True, **group)]
+        words = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+        return whole.choices[0].message.content, routed.choices[0].message.content, "".join(words)
+
+    assert asyncio.run(answers()) == (GREETING,) * 3

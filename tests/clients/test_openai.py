@@ -5,16 +5,19 @@ also says that the dummy key is gone.
 """
 
 import asyncio
+import json
 import os
 import time
 
 import openai
 import pytest
-
 from conftest import assert_incremental
 
 MESSAGES = [{"role": "user", "content": "Say hello"}]
 GREETING = "Hello from the simulated Azure OpenAI."
+WEATHER = {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+# The oldest has neither, nor realtime.
+has_responses = pytest.mark.skipif(not hasattr(openai.OpenAI, "responses"), reason="too old for the Responses API")
 
 
 @pytest.fixture(params=["OpenAI", "AzureOpenAI"])
@@ -66,6 +69,56 @@ def test_stream_arrives_event_by_event(kind, proxy):
     assert_incremental(moments)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_tool_is_called_and_its_result_used(kind, proxy, stream):
+    create = client(kind, proxy).chat.completions.create
+    tools = [{"type": "function", "function": WEATHER}]
+    answer = create(model="gpt-4o", messages=MESSAGES, tools=tools, stream=stream)
+    if stream:
+        calls = [call for chunk in answer for choice in chunk.choices for call in choice.delta.tool_calls or []]
+        name, arguments = calls[0].function.name, "".join(call.function.arguments or "" for call in calls)
+        call = {"id": calls[0].id, "type": "function", "function": {"name": name, "arguments": arguments}}
+    else:
+        [call] = [call.model_dump() for call in answer.choices[0].message.tool_calls]
+    assert (call["function"]["name"], json.loads(call["function"]["arguments"])) == ("weather", {"city": "Paris"})
+    turn = [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": call["id"], "content": "sunny"}]
+    answer = create(model="gpt-4o", messages=MESSAGES + turn, tools=tools)
+    assert answer.choices[0].message.content == GREETING
+
+
+@has_responses
+def test_responses(kind, proxy):
+    sdk = client(kind, proxy)
+    assert sdk.responses.create(model="gpt-4o", input="Say hello").output_text == "Hello from the simulator."
+    [call] = sdk.responses.create(model="gpt-4o", input="Weather?", tools=[{"type": "function", **WEATHER}]).output
+    assert (call.type, call.name, json.loads(call.arguments)) == ("function_call", "weather", {"city": "Paris"})
+
+
+@has_responses
+def test_a_stream_of_responses_arrives_event_by_event(kind, proxy):
+    moments, words, last = [], [], None
+    for event in client(kind, proxy).responses.create(model="gpt-4o", input="Say hello", stream=True):
+        moments.append(time.monotonic())
+        if event.type == "response.output_text.delta":
+            words.append(event.delta)
+        last = event
+    assert ("".join(words), last.type) == ("Hello from the simulator.", "response.completed")
+    assert_incremental(moments)
+
+
+def test_speech_and_transcription(kind, proxy):
+    sdk = client(kind, proxy)
+    speech = sdk.audio.speech.create(model="tts", voice="alloy", input="Hello").content
+    assert speech == bytes(number % 251 for number in range(48_000))
+    text = sdk.audio.transcriptions.create(model="whisper", file=("speech.mp3", speech)).text
+    assert text == "A recording of 48000 bytes."
+
+
+def test_images(kind, proxy):
+    [image] = client(kind, proxy).images.generate(model="gpt-image-1", prompt="One pixel").data
+    assert image.b64_json.startswith("iVBORw0KGgo")
+
+
 def test_embeddings(kind, proxy):
     """The SDK asks for base64 and unpacks it: a byte that is lost shows."""
     answer = client(kind, proxy).embeddings.create(model="text-embedding-3-small", input=["one", "two"], dimensions=64)
@@ -110,6 +163,16 @@ def test_a_server_error_is_retried_by_the_sdk_alone(kind, proxy):
     sdk._client.event_hooks["request"].append(lambda request: sent.append(request.url))
     with pytest.raises(openai.InternalServerError):
         sdk.chat.completions.create(model="error-500", messages=MESSAGES)
+    assert len(sent) == 2
+
+
+def test_the_sdk_waits_as_long_as_azure_says(kind, proxy):
+    """The simulator goes on refusing whoever comes back before the time that it gave."""
+    sdk = client(kind, proxy).with_options(max_retries=1)
+    sent = []
+    sdk._client.event_hooks["request"].append(lambda request: sent.append(request.url))
+    model = f"throttled-{os.urandom(8).hex()}"
+    assert sdk.chat.completions.create(model=model, messages=MESSAGES).choices[0].message.content == GREETING
     assert len(sent) == 2
 
 

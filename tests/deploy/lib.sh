@@ -19,7 +19,7 @@ clean_up() {
 } 2>/dev/null
 trap clean_up EXIT
 trap 'exit 130' INT TERM
-trap 'echo "failed in ${BASH_SOURCE[0]} line $LINENO: $BASH_COMMAND"' ERR
+trap 'echo "failed in ${BASH_SOURCE[0]} line $LINENO: $BASH_COMMAND" >&2' ERR
 
 # ok WHAT [FIGURES]
 ok() {

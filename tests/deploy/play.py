@@ -1,8 +1,9 @@
-"""play.py MANIFEST IMAGE KIND NAME CERTIFICATE CA KEY=VALUE...: a manifest of deploy/kubernetes as `podman play kube` takes it.
+"""play.py MANIFEST IMAGE KIND POD CERTIFICATE CA KEY=VALUE...: a manifest of deploy/kubernetes as `podman play kube` takes it.
 
-The proxy's container stays as it is, except for what a single machine lacks: the network is the host's, the certificate is
-given here (as the KIND Secret, or as ConfigMap), probes are left out (podman would run curl inside the image), and the settings are the simulator's. The application
-is the proxy's own image, which asks the proxy for its health over the loopback that they share.
+The proxy's container stays as it is, except for what a single machine lacks: the network is the host's, the Secrets are given
+here (as the KIND Secret, or as ConfigMap), probes are left out (podman would run curl inside the image), and
+the settings are the simulator's. The application is the proxy's own image, which asks the proxy for its health over the
+loopback that they share.
 """
 
 import base64
@@ -11,21 +12,24 @@ import sys
 import yaml
 
 
-def main(manifest, image, kind, name, certificate, ca, *settings):
+def main(manifest, image, kind, pod, certificate, ca, *settings):
     with open(manifest, encoding="utf-8") as file:
         documents = list(yaml.safe_load_all(file))
     settings = dict(setting.split("=", 1) for setting in settings)
+    key = {"PROXY_API_KEY": settings.pop("PROXY_API_KEY").encode()}
     with open(certificate, "rb") as pem, open(ca, "rb") as roots:
         files = {"certificate.pem": pem.read(), "ca.pem": roots.read()}
     for document in documents:
         if document["kind"] == "ConfigMap":
             document["data"] = {**document["data"], **settings, "SSL_CERT_FILE": "/certs/ca.pem"}
         if document["kind"] == "Deployment":
+            document["metadata"]["name"] = pod
             document["spec"]["replicas"] = 1
             change(document["spec"]["template"]["spec"], image, settings)
             if kind == "ConfigMap":
-                document["spec"]["template"]["spec"]["volumes"][0] = {"name": name, "configMap": {"name": name}}
-    documents.insert(0, {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": data(kind, files)})
+                without_secrets(document["spec"]["template"]["spec"])
+    for name, content in ((f"{pod}-certificate", files), (f"{pod}-api-key", key)):
+        documents.insert(0, {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": data(kind, content)})
     yaml.safe_dump_all(documents, sys.stdout)
 
 
@@ -34,6 +38,16 @@ def data(kind, files):
     if kind == "ConfigMap":
         return {name: content.decode() for name, content in files.items()}
     return {name: base64.b64encode(content).decode() for name, content in files.items()}
+
+
+def without_secrets(pod):
+    """ConfigMaps of the same names instead: podman 4.3 does not decode what it mounts, and does not read what it set itself."""
+    (volume,) = pod["volumes"]
+    volume["configMap"] = {"name": volume.pop("secret")["secretName"]}
+    for container in pod["containers"]:
+        for source in container.get("envFrom", []):
+            if "secretRef" in source:
+                source["configMapRef"] = source.pop("secretRef")
 
 
 def change(pod, image, settings):

@@ -36,5 +36,6 @@ for step in "${steps[@]}"; do
         tail -n 40 "$WORK/log" | sed 's/^/           /'
     fi
 done
-printf '%s ok, %s skipped, %s failed\n' "$(grep -c '^ok' "$REPORT" || true)" "$(grep -c '^skipped' "$REPORT" || true)" "$failed"
+printf '%s ok, %s skipped, %s failed, in %s minutes\n' "$(grep -c '^ok' "$REPORT" || true)" "$(grep -c '^skipped' "$REPORT" || true)" \
+    "$failed" "$(((SECONDS + 30) / 60))"
 [[ $failed == 0 ]]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::client::{Client, Response};
+use crate::leaks::Secrets;
 use crate::sim::{Sim, eventually, wait_for};
 
 type Lines = Arc<Mutex<Vec<String>>>;
@@ -16,6 +17,7 @@ type Lines = Arc<Mutex<Vec<String>>>;
 pub struct Proxy {
     child: Child,
     lines: Lines,
+    secrets: Secrets,
     /// Ends with the program's standard error.
     reader: Option<JoinHandle<()>>,
     address: SocketAddr,
@@ -41,6 +43,8 @@ impl Proxy {
 
     /// Starts it with this environment and nothing else, and waits until it listens.
     pub fn spawn(environment: impl IntoIterator<Item = (String, String)>) -> Self {
+        let environment: Vec<_> = environment.into_iter().collect();
+        let secrets = Secrets::of(&environment);
         let (mut child, lines, reader) = run(environment);
         let address = eventually(|| {
             if let Some(address) = lines.lock().unwrap().iter().find_map(|line| listening_address(line)) {
@@ -49,7 +53,7 @@ impl Proxy {
             child.try_wait().unwrap().map(Err)
         });
         let problem = match address {
-            Some(Ok(address)) => return Self { child, lines, reader: Some(reader), address },
+            Some(Ok(address)) => return Self { child, lines, secrets, reader: Some(reader), address },
             Some(Err(status)) => format!("it ended with {status}"),
             None => "it did not say that it listens".into(),
         };
@@ -64,8 +68,10 @@ impl Proxy {
         // Another program may take the port in between; nobody here does.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let port = address.port().to_string();
-        let (child, lines, reader) = run(environment(sim, &[variables, &[("PORT", &port)]].concat()));
-        let proxy = Self { child, lines, reader: Some(reader), address };
+        let environment = environment(sim, &[variables, &[("PORT", &port)]].concat());
+        let secrets = Secrets::of(&environment);
+        let (child, lines, reader) = run(environment);
+        let proxy = Self { child, lines, secrets, reader: Some(reader), address };
         wait_for("auth-proxy to listen", || TcpStream::connect(address).is_ok());
         proxy.wait_healthy();
         proxy
@@ -175,6 +181,9 @@ impl Drop for Proxy {
         let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- standard error of auth-proxy ---\n{}\n---", self.log().join("\n"));
+        } else {
+            self.reader.take().map(JoinHandle::join);
+            self.secrets.search(&self.log().join("\n"));
         }
     }
 }
@@ -189,6 +198,8 @@ pub struct Finished {
 
 /// Runs the program with these arguments until it ends; panics when it does not.
 pub fn run_to_end(arguments: &[&str], environment: impl IntoIterator<Item = (String, String)>) -> Finished {
+    let environment: Vec<_> = environment.into_iter().collect();
+    let secrets = Secrets::of(&environment);
     let mut command = command(environment);
     let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
     // Both pipes are drained while it runs: a full one would stop it.
@@ -200,6 +211,8 @@ pub fn run_to_end(arguments: &[&str], environment: impl IntoIterator<Item = (Str
     let _ = child.wait();
     let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
     let status = status.unwrap_or_else(|| panic!("auth-proxy {arguments:?} did not end\n{stdout}{stderr}"));
+    secrets.search(&stdout);
+    secrets.search(&stderr);
     Finished { status, stdout, stderr }
 }
 
@@ -214,7 +227,13 @@ fn command(environment: impl IntoIterator<Item = (String, String)>) -> Command {
     // The binary that is shipped can be put to the same tests: AUTH_PROXY_BIN=target/x86_64-unknown-linux-musl/...
     let binary = std::env::var_os("AUTH_PROXY_BIN");
     let mut command = Command::new(binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_auth-proxy").into()));
-    command.env_clear().envs(environment).stdin(Stdio::null()).stderr(Stdio::piped());
+    // The log is searched for secrets, whatever the test is about.
+    command
+        .env_clear()
+        .env("LOG_LEVEL", "debug")
+        .envs(environment)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped());
     command
 }
 

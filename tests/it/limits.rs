@@ -1,25 +1,29 @@
 //! Every bound of the server, with limits small enough to reach: in-process, on its own, with a service that echoes.
 
-use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use auth_proxy::ops::metrics::Metrics;
+use auth_proxy::ops::panics;
 use auth_proxy::server::{
     Exchange, Head, Length, Limits, Listener, Refusal, Running, Service, Stop, send_whole,
 };
 use http::{HeaderMap, StatusCode};
 
 use crate::client::{Client, Ended, Raw};
-use crate::sim::{patience, wait_for};
+use crate::sim::{latin1, patience, wait_for};
 
-/// Answers with the request's body; `/big` with many bytes, `/panic` not at all.
+/// Answers with the request's body; `/big` with many bytes, `/late` without having waited for it, `/panic` not at all.
 struct Echo;
 
 impl Service for Echo {
     fn serve(&self, head: Head, exchange: &mut dyn Exchange) {
         match head.path() {
-            "/panic" => panic!("expected in this test"),
+            "/panic" => panic!("expected in this test: {}", head.target),
+            "/late" => {
+                Refusal::request(StatusCode::REQUEST_TIMEOUT, "request_timeout", "late").send(exchange);
+            }
             "/big" => {
                 exchange.start(StatusCode::OK, &HeaderMap::new(), Length::Unknown);
                 let bytes = [b'x'; 16 * 1024];
@@ -143,14 +147,25 @@ fn a_body_that_pauses_ends_the_request() {
 }
 
 #[test]
+fn a_body_that_came_too_late_is_the_last_of_its_connection() {
+    let server = Server::start(Limits::default());
+    let mut client = server.raw();
+    client.send("POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc").unwrap();
+    let answer = client.read_to_end(patience()).0;
+    assert!(answer.starts_with(b"HTTP/1.1 408 "));
+    assert!(String::from_utf8_lossy(&answer).contains("\r\nconnection: close\r\n"));
+}
+
+#[test]
 fn a_client_that_reads_nothing_is_given_up() {
     let server = Server::start(short());
     let mut client = server.raw();
     client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     wait_for("the answer to begin", || server.running.connections() == 1);
     wait_for("the answer to be given up", || server.running.connections() == 0);
-    let mut read = Vec::new();
-    let _ = client.tcp().read_to_end(&mut read);
+    // A reset, so that the system does not keep for minutes what nobody reads.
+    let (read, ended) = client.read_to_end(patience());
+    assert_eq!(ended, Ended::Cut);
     assert!(!read.ends_with(b"0\r\n\r\n"), "a cut answer looks complete");
 }
 
@@ -208,6 +223,49 @@ fn a_silent_crowd_above_the_cap_does_not_hide_a_probe() {
 }
 
 #[test]
+fn a_burst_above_the_cap_pushes_nobody_out_unheard() {
+    let server = Server::start(Limits { connections: 1, overflow: 4, ..Limits::default() });
+    let mut first = server.client();
+    assert_eq!(first.get("/").status, 200);
+    let burst: Vec<Raw> = (0..100)
+        .map(|_| {
+            let mut client = server.raw();
+            client.send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            client
+        })
+        .collect();
+    for mut client in burst {
+        let (answer, ended) = client.read_to_end(patience());
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+        assert_eq!(ended, Ended::Closed);
+    }
+}
+
+#[test]
+fn who_is_refused_above_the_cap_can_read_it_whatever_else_was_sent() {
+    let server = Server::start(Limits { connections: 1, ..Limits::default() });
+    let mut first = server.client();
+    assert_eq!(first.get("/").status, 200);
+    let head = "GET / HTTP/1.1\r\nHost: a\r\n";
+    for sent in [
+        // The rest of a head that was refused for its length: unread, it would turn the end into a reset.
+        format!("{head}X: {}", "x".repeat(200_000)),
+        // The rest of a body.
+        format!("{head}Content-Length: 200000\r\n\r\n{}", "x".repeat(200_000)),
+        // A head that never ends is refused when the patience ends.
+        head.to_owned(),
+    ] {
+        let mut refused = server.raw();
+        refused.send(sent).unwrap();
+        let (answer, ended) = refused.read_to_end(patience());
+        assert!(answer.starts_with(b"HTTP/1.1 503 ") && answer.ends_with(b"}"), "{}", latin1(&answer));
+        assert_eq!(ended, Ended::Closed);
+        // Its side is still open, so that this is not a reset either.
+        refused.send("X").unwrap();
+    }
+}
+
+#[test]
 fn a_panic_ends_one_connection_only() {
     let server = Server::start(Limits::default());
     let mut other = server.client();
@@ -217,6 +275,33 @@ fn a_panic_ends_one_connection_only() {
     assert_eq!(client.read_to_end(patience()).0, b"");
     wait_for("the panic to be counted", || server.running.panics() == 1);
     assert_eq!(other.get("/").status, 200);
+}
+
+/// In a process of its own, this test once more: what reports panics is there for all threads.
+#[test]
+fn a_panic_is_told_once_and_counted_without_the_request() {
+    const ALONE: &str = "AUTH_PROXY_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        let metrics = Arc::new(Metrics::new());
+        panics::report(Arc::clone(&metrics));
+        let server = Server::start(Limits::default());
+        let mut client = server.raw();
+        client.send("GET /panic?hunter2 HTTP/1.1\r\nHost: a\r\nX: hunter3\r\n\r\n").unwrap();
+        assert_eq!(client.read_to_end(patience()).0, b"");
+        wait_for("the panic to be counted", || metrics.panics.value() == 1);
+        server.serves();
+        assert_eq!(metrics.panics.value(), 1);
+        return;
+    }
+    let name = "limits::a_panic_is_told_once_and_counted_without_the_request";
+    let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = alone.args(["--exact", name, "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let (said, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{log}");
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("panic")).collect();
+    assert_eq!(told.len(), 1, "{log}");
+    assert!(told[0].contains("limits.rs:") && told[0].contains("thread=connection"), "{}", told[0]);
+    assert!(!log.contains("hunter") && !log.contains("expected in this test"), "{log}");
 }
 
 #[test]

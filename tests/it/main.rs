@@ -24,6 +24,7 @@ mod faults_of_users;
 mod fixture;
 #[cfg(not(feature = "tiny_http"))]
 mod hostile;
+mod leaks;
 mod limits;
 mod neighbours;
 mod notify;

@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use crate::client::Raw;
+use crate::client::{Ended, Raw};
 use crate::fixture::Proxy;
 use crate::sim::{Options, Sim, patience, wait_for};
 
@@ -46,6 +46,19 @@ fn the_grace_ends_what_does_not_end_by_itself() {
     assert_eq!(proxy.wait_exit().code(), Some(1));
     let (rest, _) = client.read_to_end(patience());
     assert!(!rest.ends_with(b"0\r\n\r\n"), "a cut stream looks complete");
+}
+
+#[test]
+#[cfg_attr(feature = "tiny_http", ignore = "tiny_http hides its sockets: the system closes them in order")]
+fn a_forced_end_does_not_look_like_the_end_of_an_answer() {
+    let (_sim, mut proxy) = start("300ms");
+    let mut client = Raw::connect(proxy.address());
+    // HTTP/1.0 has no framing for a stream but the end of the connection.
+    client.send("GET /sim/sse?events=1000&pause_ms=50 HTTP/1.0\r\n\r\n").unwrap();
+    assert!(!client.read_some(patience()).unwrap().is_empty());
+    proxy.signal("TERM");
+    assert_eq!(proxy.wait_exit().code(), Some(1));
+    assert_eq!(client.read_to_end(patience()).1, Ended::Cut);
 }
 
 #[test]

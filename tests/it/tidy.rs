@@ -2,6 +2,7 @@
 
 mod boundaries;
 mod documents;
+mod links;
 mod sources;
 
 use std::path::{Path, PathBuf};

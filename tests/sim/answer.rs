@@ -1,6 +1,8 @@
 //! Answers that a test prescribes, for either server.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -52,6 +54,8 @@ pub enum Step {
     /// The same bytes so many times.
     Repeat(Vec<u8>, u64),
     Pause(Duration),
+    /// Goes on once the test has counted so far.
+    Await(Arc<AtomicU64>, u64),
     /// Reads until the peer closes; when is in the record.
     WaitForPeerClose,
     /// RST.
@@ -210,6 +214,11 @@ impl Step {
                 }
             }
             Self::Pause(pause) => exchange.think(pause)?,
+            Self::Await(counter, least) => {
+                while counter.load(Ordering::SeqCst) < least && !exchange.conn.is_closed() {
+                    exchange.think(Duration::from_millis(1))?;
+                }
+            }
             Self::WaitForPeerClose => exchange.think(Duration::from_secs(24 * 3600))?,
             Self::Reset => exchange.conn.reset(),
             Self::CloseWithoutNotify => exchange.conn.close_without_notify(),

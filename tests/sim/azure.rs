@@ -10,6 +10,7 @@ mod probes;
 mod realtime;
 mod responses;
 mod sse;
+mod throttle;
 mod websocket;
 
 use std::collections::HashMap;
@@ -39,6 +40,7 @@ struct Shared {
     script: Script,
     fixed: Mutex<HashMap<String, Answer>>,
     files: files::Store,
+    throttle: throttle::Throttle,
     /// Between the events of a stream.
     pause: Mutex<Duration>,
 }
@@ -68,6 +70,7 @@ impl Azure {
             script: Script::default(),
             fixed: Mutex::default(),
             files: files::Store::default(),
+            throttle: throttle::Throttle::default(),
             pause: Mutex::new(options.pause),
         });
         let handler = shared.clone();
@@ -186,6 +189,9 @@ impl Shared {
         if let Some((status, retry, error)) = prescribed_error(&call.model) {
             let usual = usual_headers();
             return exchange.json(status, &[&usual.borrow()[..], retry].concat(), &error);
+        }
+        if let Some(left) = self.throttle.left(&call.model) {
+            return throttle::refuse(exchange, left);
         }
         match operation {
             "chat/completions" => chat::chat(exchange, call),

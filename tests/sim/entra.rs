@@ -41,6 +41,7 @@ struct State {
     federated: Option<String>,
     lifetime: u64,
     refresh_in: Option<u64>,
+    access_token: Option<String>,
     fail_rate: f64,
     clock_offset: i64,
     skew: i64,
@@ -67,6 +68,7 @@ impl Entra {
                 federated: None,
                 lifetime: options.token_lifetime,
                 refresh_in: options.refresh_in,
+                access_token: options.access_token.clone(),
                 fail_rate: 0.0,
                 clock_offset: 0,
                 skew: 0,
@@ -208,7 +210,10 @@ impl Shared {
                 Kind::Token { expires_in, refresh_in, access_token } => {
                     (expires_in, refresh_in, access_token, client)
                 }
-                _ => (json!(state.lifetime), state.refresh_in.map(|seconds| json!(seconds)), None, client),
+                _ => {
+                    let refresh_in = state.refresh_in.map(|seconds| json!(seconds));
+                    (json!(state.lifetime), refresh_in, state.access_token.clone(), client)
+                }
             }
         };
         let seconds = expires_in.as_u64().or_else(|| expires_in.as_str()?.parse().ok());

@@ -71,6 +71,8 @@ pub struct Options {
     pub token_lifetime: u64,
     /// `refresh_in` of the tokens; usually absent.
     pub refresh_in: Option<u64>,
+    /// The text of every token; usually each is another.
+    pub access_token: Option<String>,
     /// Between the events of a stream.
     pub pause: Duration,
     /// Where the certificates go; a temporary folder, removed at the end, when absent.
@@ -90,6 +92,7 @@ impl Default for Options {
             azure_port: 0,
             token_lifetime: 3600,
             refresh_in: None,
+            access_token: None,
             pause: Duration::ZERO,
             dir: None,
             on_azure_request: None,

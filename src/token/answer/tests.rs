@@ -174,8 +174,11 @@ fn strange_refusals_pass() {
 fn how_long_entra_wants_to_be_left_alone() {
     let date = ("date", "Tue, 14 Nov 2023 22:00:00 GMT");
     let later = "Tue, 14 Nov 2023 22:01:30 GMT";
-    let rows: [(_, &[_], _); 12] = [
+    let rows: [(_, &[_], _); 15] = [
         (429, &[("retry-after", "60")], Some(60)),
+        (429, &[("retry-after", "1.5")], Some(2)),
+        (503, &[("retry-after", "1.5")], None),
+        (503, &[("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT")], Some(3600)),
         (503, &[("retry-after", " 17 ")], Some(17)),
         (503, &[("retry-after", "0")], Some(0)),
         (503, &[("retry-after", "86400")], Some(3600)),

@@ -226,12 +226,12 @@ fn faults_on_the_way_have_a_remedy() {
         (Fault::Resolve { host: host(), cause: "no such name".into() }, "resolved", "DNS"),
         (
             Fault::Connect { host: host(), cause: std::io::ErrorKind::ConnectionRefused.into() },
-            "could not be connected",
+            "could not be reached",
             "HTTPS_PROXY",
         ),
         (
             Fault::ConnectTimeout { host: host(), after: Duration::from_secs(10) },
-            "connected in time",
+            "reached in time",
             "HTTPS_PROXY",
         ),
         (Fault::EgressProxy { proxy: host(), cause: "407".into() }, "egress proxy", "HTTPS_PROXY"),

@@ -4,6 +4,7 @@ use super::*;
 use crate::token::test_kit::{Bench, down, granted, refused, secs, throttled};
 
 mod clocks;
+mod outages;
 mod thread;
 
 /// A bench with a refresher that the test steps by hand.
@@ -89,65 +90,11 @@ fn an_expired_token_with_failing_refreshes_is_not_usable() {
     let unavailable = t.bench.store.status().unavailable.expect("it has expired");
     assert_eq!(
         unavailable.to_string(),
-        "the access token has expired: the token endpoint could not be connected"
+        "the access token has expired: the token endpoint could not be reached"
     );
     assert!(!unavailable.permanent);
     assert_eq!(t.bench.bearer(), None);
     t.bench.script.forget();
-}
-
-#[test]
-fn an_hour_without_entra_costs_no_request_while_the_token_is_good() {
-    let mut t = Stepped::holding("old", 86_400);
-    t.run(secs(43_199));
-    for _ in 0..1000 {
-        t.bench.script.then(down);
-    }
-    let clock = t.bench.store.clock().clone();
-    let end = clock.now().after(secs(3600));
-    while clock.now() < end {
-        t.run(secs(7));
-        assert_eq!(t.bench.bearer().as_deref(), Some("Bearer old"));
-    }
-    let asked = t.bench.script.requests();
-    assert!((60..300).contains(&asked), "backs off: {asked} requests in an hour");
-    assert!(t.bench.store.status().last_error.is_some());
-    t.bench.script.forget();
-}
-
-#[test]
-fn down_past_expiry_it_recovers_within_five_seconds_of_the_return() {
-    let jitters: [fn() -> f64; 3] = [|| 0.0, || 0.5, || 0.999];
-    let returns = [0, 1, 2, 3, 300];
-    for (back_after, jitter) in returns.into_iter().flat_map(|back| jitters.map(|jitter| (back, jitter))) {
-        let mut t = Stepped::holding("old", 600);
-        t.refresher.jitter = jitter;
-        let return_at = t.bench.store.clock().now().after(secs(600 + back_after));
-        for _ in 0..4000 {
-            let clock = t.bench.store.clock().clone();
-            t.bench
-                .script
-                .then(move || if clock.now() < return_at { down() } else { granted("new", 3600)() });
-        }
-        t.run(secs(599 + back_after));
-        assert_eq!(t.bench.bearer(), None);
-        t.run(secs(6));
-        assert_eq!(t.bench.bearer().as_deref(), Some("Bearer new"), "{back_after}");
-        t.bench.script.forget();
-    }
-}
-
-#[test]
-fn a_retry_after_that_still_runs_is_honoured() {
-    let mut t = Stepped::holding("old", 60);
-    t.bench.script.then(throttled(120));
-    t.run(secs(30));
-    assert_eq!(t.bench.script.requests(), 2);
-    t.bench.file.changed.store(true, Ordering::SeqCst);
-    assert_eq!(t.requests_during(secs(119)), 0, "neither expiry nor a new file ends the wait");
-    assert_eq!(t.bench.store.status().unavailable.map(|why| why.retry_after), Some(secs(1)));
-    t.bench.script.then(granted("new", 3600));
-    assert_eq!(t.requests_during(secs(1)), 1);
 }
 
 #[test]
@@ -163,6 +110,13 @@ fn a_permanent_failure_slows_down_and_a_new_file_ends_it_at_once() {
     assert_eq!(unavailable.trace_id.as_deref(), Some("trace"));
     assert_eq!(unavailable.correlation_id.as_deref(), Some("correlation"));
     assert_eq!(unavailable.remedy.as_deref(), Some("check AZURE_CLIENT_ID"));
+    let clock = t.bench.store.clock().clone();
+    let told = |t: &Stepped| clock.now().since(t.refresher.trouble.as_ref().unwrap().told.unwrap());
+    assert_eq!(told(&t), secs(719), "the first one");
+    t.bench.file.changed.store(true, Ordering::SeqCst);
+    t.bench.script.then(refused);
+    t.refresher.step();
+    assert_eq!(told(&t), secs(0), "and what became of the new file");
     t.bench.file.changed.store(true, Ordering::SeqCst);
     t.bench.script.then(granted("new", 3600));
     t.refresher.step();

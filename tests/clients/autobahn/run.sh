@@ -53,6 +53,8 @@ cat "$work/run/sim/ca.pem" "$work/run/cert.pem" >"$work/run/roots.pem"
 
 # start_proxy NAME API_BASE_URL: leaves the port in `port`. The last settings win.
 start_proxy() {
+    # Before the process: on a busy machine it is looked into before the process opens it.
+    : >"$work/run/$1.log"
     # shellcheck disable=SC2046
     env -i $(cat "$work/run/env") "SSL_CERT_FILE=$work/run/roots.pem" "API_BASE_URL=$2" "$proxy" 2>"$work/run/$1.log" &
     started+=($!)

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The pod of two containers as podman runs it: settings from the ConfigMap, the certificate from the Secret, the security
-# context as it is written.
+# The forms that podman can run, as it runs them: settings from the ConfigMap, the certificate and the key from Secrets, the
+# security context as it is written.
 . tests/deploy/lib.sh
 . tests/deploy/podman.sh
 
@@ -15,45 +15,61 @@ if ! find_engine "$image"; then
     exit
 fi
 start_sim /certs
-pod=auth-proxy-test-$$
-port=$(free_port) admin=$(free_port)
-mapfile -t settings < <(grep -v -e '^HOST=' -e '^PORT=' -e '^SSL_CERT_FILE=' "$WORK/env")
-settings+=(HOST=127.0.0.1 "PORT=$port" ADMIN_HOST=127.0.0.1 "ADMIN_PORT=$admin")
-timeout 60 kubectl kustomize deploy/kubernetes/sidecar-classic | sed "s/your-application/$pod/; s/auth-proxy-certificate/$pod-certificate/" >"$WORK/manifest"
 # The image of the pause container is podman's own work, and stays only if it was there before.
 pause=$(podman images --quiet --filter reference='localhost/podman-pause')
 later "[[ -n '$pause' ]] || podman images --quiet --filter reference=localhost/podman-pause | xargs --no-run-if-empty podman rmi --force >/dev/null"
 down() {
     timeout 60 podman play kube --down "$WORK/pod.yaml"
-    if podman secret inspect "$pod-certificate"; then podman secret rm "$pod-certificate"; fi
-    if podman volume exists "$pod-certificate"; then podman volume rm "$pod-certificate"; fi
+    local name
+    for name in "$pod-certificate" "$pod-api-key"; do
+        if podman secret inspect "$name"; then podman secret rm "$name"; fi
+        if podman volume exists "$name"; then podman volume rm "$name"; fi
+    done
 } >/dev/null 2>&1
-later down
 
-# play KIND: with the certificate from a Secret or from a ConfigMap; sets `container`.
+# play FORM KIND: with certificate and key from Secrets or from ConfigMaps; sets `pod`, `container`, and where it listens.
 play() {
-    timeout 60 target/tools/deploy/bin/python tests/deploy/play.py "$WORK/manifest" "$image" "$1" "$pod-certificate" \
+    pod=auth-proxy-test-$$-$1 port=$(free_port) admin=$(free_port)
+    timeout 60 kubectl kustomize "deploy/kubernetes/$1" | sed "s/\(auth-proxy-certificate\|auth-proxy-api-key\)$/$pod-\1/; s/$pod-auth-proxy-/$pod-/" >"$WORK/manifest"
+    mapfile -t settings < <(grep -v -e '^HOST=' -e '^PORT=' -e '^SSL_CERT_FILE=' "$WORK/env")
+    settings+=(HOST=127.0.0.1 "PORT=$port" ADMIN_HOST=127.0.0.1 "ADMIN_PORT=$admin" "PROXY_API_KEY=$key")
+    timeout 60 target/tools/deploy/bin/python tests/deploy/play.py "$WORK/manifest" "$image" "$2" "$pod" \
         "$sim/certificate.pem" "$sim/ca.pem" "${settings[@]}" >"$WORK/pod.yaml"
     timeout 120 podman play kube "$WORK/pod.yaml"
     container=$(podman ps --all --filter "name=$pod" --format '{{.Names}}' | grep 'auth-proxy$')
 }
 said() { podman logs "$container" 2>&1 | grep -q -e 'listening for administration' -e '^error:'; }
-play Secret
-eventually 60 said
-if podman logs "$container" 2>&1 | grep 'is PEM in base64 once more'; then
-    skipped 'the certificate from a Secret' "podman $(podman version --format '{{.Client.Version}}') mounts it without decoding it: from a ConfigMap"
-    down
-    play ConfigMap
-fi
 probe() { ask --fail "http://127.0.0.1:$admin/$1"; }
-for path in startupz readyz livez; do eventually 60 probe "$path"; done
-chat "http://127.0.0.1:$port" >"$WORK/answer"
-grep -q '"content"' "$WORK/answer"
-pid=$(podman inspect --format '{{.State.Pid}}' "$container")
-[[ $(awk '$1 == "Uid:" || $1 == "CapEff:" || $1 == "NoNewPrivs:" { print $2 }' "/proc/$pid/status" | paste -sd ' ') == '65532 0000000000000000 1' ]]
-ok 'podman play kube, sidecar-classic' 'the three probes answer, a request through, uid 65532 without capabilities'
+key=$(openssl rand -hex 32)
+later down
 
-application=$(podman ps --all --filter "name=$pod" --format '{{.Names}}' | grep -v -e 'auth-proxy$' -e 'infra$')
-asked() { timeout 60 podman start --attach "$application"; }
-eventually 60 asked
-ok 'the other container of the pod reaches it on 127.0.0.1'
+kind=Secret
+for form in sidecar-classic standalone; do
+    play "$form" "$kind"
+    eventually 60 said
+    if podman logs "$container" 2>&1 | grep 'is PEM in base64 once more'; then
+        skipped 'certificate and key from Secrets' "podman $(podman version --format '{{.Client.Version}}') does not decode what it mounts: from ConfigMaps"
+        down
+        kind=ConfigMap
+        play "$form" "$kind"
+    fi
+    for path in startupz readyz livez; do eventually 60 probe "$path"; done
+    if [[ $form == standalone ]]; then
+        [[ $(ask "http://127.0.0.1:$port/openai/v1/models" --write-out '%{http_code}' --output "$WORK/refused") == 401 ]]
+        chat "http://127.0.0.1:$port" -H "api-key: $key" >"$WORK/answer"
+    else
+        chat "http://127.0.0.1:$port" >"$WORK/answer"
+    fi
+    grep -q '"content"' "$WORK/answer"
+    pid=$(podman inspect --format '{{.State.Pid}}' "$container")
+    [[ $(awk '$1 == "Uid:" || $1 == "CapEff:" || $1 == "NoNewPrivs:" { print $2 }' "/proc/$pid/status" | paste -sd ' ') == '65532 0000000000000000 1' ]]
+    ok "podman play kube, $form" 'the three probes answer, a request through, uid 65532 without capabilities'
+    if [[ $form == sidecar-classic ]]; then
+        application=$(podman ps --all --filter "name=$pod" --format '{{.Names}}' | grep -v -e 'auth-proxy$' -e 'infra$')
+        asked() { timeout 60 podman start --attach "$application"; }
+        eventually 60 asked
+        ok 'the other container of the pod reaches it on 127.0.0.1'
+    fi
+    down
+done
+skipped 'podman play kube, sidecar-native and job' 'podman knows no native sidecars: it waits for an init container to end'

@@ -2,6 +2,7 @@
 # `make dist`, and what a user does with each of its files.
 . tests/deploy/lib.sh
 . tests/deploy/podman.sh
+. tests/deploy/docker.sh
 
 targets=()
 for target in $DIST_TARGETS; do
@@ -11,7 +12,7 @@ for target in $DIST_TARGETS; do
 done
 make dist DIST_TARGETS="${targets[*]}"
 (cd dist && sha256sum --check --quiet SHA256SUMS)
-ok 'make dist' "$(cd dist && stat -c '%n %s' -- * | awk '{ printf "%s%s %.1f MB", NR > 1 ? ", " : "", $1, $2 / 1048576 }')"
+ok 'make dist' "$(cd dist && stat -c '%n %s' -- * | awk '{ printf "%s%s %.1f MB", (NR > 1 ? ", " : ""), $1, $2 / 1048576 }')"
 
 for target in "${targets[@]}"; do
     architecture=${target%%-*}
@@ -34,8 +35,23 @@ PYTHON
     ok "$architecture: SBOM" "$(grep -c '"bom-ref"' "${tarball%.tar.gz}.cdx.json") components, each with licence and hash"
 done
 
+boms=(dist/*.cdx.json)
+if target/tools/deploy/bin/python -c 'import cyclonedx'; then
+    timeout 60 target/tools/deploy/bin/python - "${boms[@]}" <<'PYTHON'
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+for name in sys.argv[1:]:
+    fault = JsonStrictValidator(SchemaVersion.V1_5).validate_str(open(name, encoding="utf-8").read())
+    assert fault is None, (name, fault)
+PYTHON
+    ok 'SBOM: the strict schema of CycloneDX 1.5' "${#boms[@]} files"
+else
+    skipped 'SBOM: the strict schema of CycloneDX 1.5' 'no cyclonedx-python-lib (PyPI)'
+fi
+
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 if have podman podman 'podman load'; then
-    version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
     later "podman rmi --force localhost/auth-proxy:$version docker.io/library/auth-proxy:$version >/dev/null"
     for target in "${targets[@]}"; do
         archive=$(echo dist/auth-proxy-*-linux-"${target%%-*}"-image.tar.gz)
@@ -48,10 +64,23 @@ if have podman podman 'podman load'; then
         if find_engine "$loaded"; then ok "${target%%-*}: the loaded image runs"; else skipped 'the loaded image runs' 'podman runs no container here'; fi
     done
 fi
+if start_docker 'docker load'; then
+    for target in "${targets[@]}"; do
+        timeout 120 docker load --input "$(echo dist/auth-proxy-*-linux-"${target%%-*}"-image.tar.gz)"
+        kind=$(docker image inspect --format '{{.Architecture}} {{.Config.User}} {{.Config.Healthcheck.Test}}' "auth-proxy:$version")
+        if [[ $target == "$(uname -m)"-* ]]; then kind+=", $(timeout 60 docker run --rm "auth-proxy:$version" --version)"; fi
+        ok "${target%%-*}: docker load" "$kind"
+    done
+fi
+inside=()
 if have skopeo skopeo 'the same file as an OCI archive'; then
-    gunzip --stdout "dist/auth-proxy-"*"-linux-${targets[0]%%-*}-image.tar.gz" >"$WORK/image.tar"
-    for kind in oci-archive docker-archive; do timeout 60 skopeo inspect "$kind:$WORK/image.tar" >"$WORK/$kind"; done
-    ok 'the same file as an OCI archive and as a docker archive: skopeo inspect'
+    for target in "${targets[@]}"; do
+        gunzip --stdout "dist/auth-proxy-"*"-linux-${target%%-*}-image.tar.gz" >"$WORK/image.tar"
+        for kind in oci-archive docker-archive; do
+            found=$(timeout 60 skopeo inspect --format '{{.Os}}/{{.Architecture}}, {{len .Layers}} layer' "$kind:$WORK/image.tar")
+        done
+        ok "${target%%-*}: an OCI archive and a docker archive: skopeo inspect" "$found"
+    done
 fi
 
 if [[ " ${targets[*]} " == *' aarch64'* && $(uname -m) != aarch64 ]] && have qemu-aarch64-static qemu-user-static 'the aarch64 binary'; then

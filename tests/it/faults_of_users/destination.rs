@@ -81,6 +81,8 @@ fn faults_on_the_way_to_the_destination() {
         let answer = proxy.client().get("/sim/slow?ms=60000");
         let told_to_caller = answer.json()["error"]["code"].as_str().unwrap().to_owned();
         assert!(told_to_caller.starts_with(code), "{fault}: {told_to_caller}");
+        let remedy = answer.json()["error"]["remedy"].as_str().unwrap_or_default().to_owned();
+        assert!(remedy.contains(told.next), "{fault}: {remedy:?}");
         told.stands_in(&proxy.wait_log("request failed"), fault);
     }
 }

@@ -205,3 +205,15 @@ fn faults_at_the_start() {
     }
     assert!(sim.entra.requests().is_empty(), "nothing was half started");
 }
+
+#[test]
+fn the_readme_shows_what_is_said_of_missing_variables() {
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    let shown = readme.split("### Missing configuration\n\n```text\n").nth(1).unwrap();
+    let shown = shown.split("```").next().unwrap();
+    let sim = Sim::start(Options::default());
+    let variables = environment(&sim, &[("API_BASE_URL", "")]).into_iter();
+    let finished = run_to_end(&[], variables.filter(|(name, _)| name != "AZURE_CLIENT_ID"));
+    assert_eq!(finished.stderr, shown);
+    assert_eq!(finished.status.code(), Some(2));
+}

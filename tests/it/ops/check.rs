@@ -38,7 +38,7 @@ const OK: [&str; 5] = ["ok"; 5];
 #[test]
 fn all_is_well_and_told_as_text_and_as_json() {
     let sim = Sim::start(Options::default());
-    let finished = check(&sim, &[]);
+    let finished = check(&sim, &[("LOG_LEVEL", "info")]);
     assert_steps(&finished, OK, 0);
     assert_eq!(finished.stderr, "");
     let key = "RSA, 2048 bits, belongs to this certificate";

@@ -23,8 +23,16 @@ fn wait_ends_when_the_proxy_is_ready() {
     proxy.wait_log("token refresh failed");
     let unready = run(&["wait", "--max=300ms"], &[("PORT", &port), ("HOST", "127.0.0.1")]);
     assert_eq!(unready.status.code(), Some(1));
-    assert!(unready.stderr.starts_with("error: not ready within 0.3 s: not ready: {"), "{}", unready.stderr);
-    assert!(unready.stderr.contains("could not be connected"), "{}", unready.stderr);
+    let said =
+        "there is no access token yet: the token endpoint could not be reached\n  hint: check firewall";
+    assert!(
+        unready.stderr.starts_with(&format!("error: not ready within 0.3 s: {said}")),
+        "{}",
+        unready.stderr
+    );
+    let unhealthy = run(&["healthcheck"], &[("PORT", &port)]);
+    assert_eq!(unhealthy.status.code(), Some(1));
+    assert!(unhealthy.stderr.starts_with(&format!("error: not ready: {said}")), "{}", unhealthy.stderr);
     let waiting = {
         let port = port.clone();
         std::thread::spawn(move || run(&["wait", "--max", "60s"], &[("PORT", &port)]))

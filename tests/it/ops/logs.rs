@@ -18,7 +18,7 @@ fn field(line: &str, name: &str) -> Option<f64> {
 
 #[test]
 fn a_request_is_one_line_with_times_bytes_and_the_destinations_names_for_it() {
-    let (sim, proxy) = start(&[]);
+    let (sim, proxy) = start(&[("LOG_LEVEL", "info")]);
     let ids = Answer::status(200).header("apim-request-id", "a-1").header("x-ms-request-id", "m-2");
     sim.azure.script([ids.body("four")]);
     proxy.client().request("POST", "/openai/v1/embeddings?secret=1", &[], b"{}");
@@ -55,7 +55,7 @@ fn in_json_numbers_are_numbers() {
 #[test]
 #[cfg_attr(feature = "tiny_http", ignore = "tiny_http does not show that a client left")]
 fn who_broke_off_is_told() {
-    let (sim, proxy) = start(&[]);
+    let (sim, proxy) = start(&[("LOG_LEVEL", "info")]);
     sim.azure.script([Answer::raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")]);
     proxy.client().get("/cut");
     assert!(proxy.wait_log("path=/cut").contains("cut=\"destination: "));
@@ -115,7 +115,7 @@ fn debug_tells_names_and_decisions() {
     let mut stripped: Vec<&str> = stripped.split(',').collect();
     stripped.sort_unstable();
     assert_eq!(stripped, ["api-key", "connection", "host", "x-hop"]);
-    assert!(proxy.wait_log("request sent").contains("head_held_for_body="));
+    assert!(proxy.wait_log("request sent").contains("body_at_hand="));
     assert!(proxy.wait_log("answer headers").contains("content-type"));
 
     // The kept connection dies between two requests.

@@ -77,8 +77,16 @@ fn dashboard_rules_and_documentation_fit_the_metrics() {
     }
     let unused: Vec<_> = families.difference(&used).collect();
     assert!(unused.is_empty(), "neither dashboard nor rules use {unused:?}");
-    let documentation = read("README.md");
+    let documentation = read("docs/monitoring.md");
     for family in families.iter().filter_map(|family| family.strip_prefix("auth_proxy_")) {
-        assert!(documentation.contains(&format!("`{family}`")), "README.md does not tell of {family}");
+        assert!(
+            documentation.contains(&format!("`{family}`")),
+            "docs/monitoring.md does not tell of {family}"
+        );
+    }
+    for label in ["direction", "kind", "method", "reason", "result"] {
+        for value in text.split(&format!("{label}=\"")).skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(documentation.contains(&format!("`{value}`")), "docs/monitoring.md: no {label} {value}");
+        }
     }
 }

@@ -4,8 +4,14 @@ use std::collections::BTreeMap;
 
 use auth_proxy::cli::{Exit, help};
 use auth_proxy::config::SETTINGS;
+use auth_proxy::token::REMEDIES;
 
-use super::{none, read};
+use super::{none, read, rust_files};
+
+/// The cells of a table's row.
+fn cells(row: &str) -> Vec<&str> {
+    row.trim_matches('|').split('|').map(str::trim).collect()
+}
 
 #[test]
 fn the_settings_in_the_readme_are_those_of_the_program() {
@@ -14,8 +20,7 @@ fn the_settings_in_the_readme_are_those_of_the_program() {
     let table = readme.split("\n## Settings\n").nth(1).expect("a section named Settings");
     let table = table.lines().skip_while(|line| !line.starts_with("| variable")).skip(2);
     for line in table.take_while(|line| line.starts_with('|')) {
-        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let [name, default, meaning] = cells[..] else { panic!("not three cells: {line}") };
+        let [name, default, meaning] = cells(line)[..] else { panic!("not three cells: {line}") };
         rows.insert(name.trim_matches('`').to_owned(), (default.replace('`', ""), meaning.replace('`', "")));
     }
     let mut found = Vec::new();
@@ -36,9 +41,10 @@ fn the_settings_in_the_readme_are_those_of_the_program() {
 fn help_lists_every_setting_and_every_exit_code() {
     let help = help();
     for setting in SETTINGS {
-        let entry =
-            format!("\n  {}\n      {} (default: {})\n", setting.name, setting.meaning, setting.default);
-        assert!(help.contains(&entry), "{} in\n{help}", setting.name);
+        let entry = format!("\n  {}\n      {} (", setting.name, setting.meaning);
+        let default = format!("{})\n", setting.default);
+        let told = help.split_once(&entry).map(|(_, rest)| rest.trim_start_matches("default: "));
+        assert!(told.is_some_and(|told| told.starts_with(&default)), "{} in\n{help}", setting.name);
     }
     let readme = read("README.md");
     for exit in [Exit::Done, Exit::Failed, Exit::Usage, Exit::Identity, Exit::Listen] {
@@ -82,4 +88,51 @@ fn every_dependency_says_why_it_is_there() {
         }
         none("dependencies without a reason in the line above", &found);
     }
+}
+
+#[test]
+fn the_error_codes_in_the_documentation_are_those_of_the_program() {
+    let document = read("docs/aadsts.md");
+    let rows: Vec<_> = document.lines().filter(|line| line.starts_with("| `AADSTS")).map(cells).collect();
+    let row =
+        |code: u32, meaning: &'static str, action: &'static str| (format!("`AADSTS{code}`"), meaning, action);
+    let known: Vec<_> = REMEDIES.iter().map(|it| row(it.code, it.meaning, it.action)).collect();
+    let known: Vec<_> =
+        known.iter().map(|(code, meaning, action)| vec![code.as_str(), meaning, action]).collect();
+    let missing =
+        known.iter().filter(|row| !rows.contains(row)).map(|row| format!("| {} |", row.join(" | ")));
+    let mut found: Vec<String> = missing.collect();
+    let unknown = rows.iter().filter(|row| !known.contains(row));
+    found.extend(unknown.map(|row| format!("only there: | {} |", row.join(" | "))));
+    none("docs/aadsts.md differs from src/token/remedies.rs", &found);
+    assert_eq!(rows.len(), known.len(), "the same code twice");
+}
+
+/// What stands between backticks in the first column of a text's tables.
+fn looked_up(text: &str) -> Vec<&str> {
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.contains("---"));
+    rows.flat_map(|row| cells(row)[0].split('`').skip(1).step_by(2)).collect()
+}
+
+/// People search for what they see: the tables hold the words that are said, by us or, as the tests have it, by Azure.
+#[test]
+fn messages_to_look_up_are_those_that_are_said() {
+    let files = ["src/", "tests/sim/", "tests/it/"].into_iter().flat_map(rust_files);
+    let files = files.filter(|file| !file.starts_with("tests/it/tidy"));
+    // A text that is written on several lines is said on one.
+    let said: String = files.map(|file| read(&file).replace("\\\n", "")).collect();
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let is_code = |text: &str| {
+        let number = text.strip_prefix("AADSTS").map(|number| number.trim_end_matches('…'));
+        number.is_some_and(|number| {
+            number.is_empty() || REMEDIES.iter().any(|it| it.code.to_string() == number)
+        })
+    };
+    let (readme, more) = (read("README.md"), read("docs/troubleshooting.md"));
+    let section = readme.split_once("\n## Troubleshooting\n").expect("the section").1;
+    let texts = [looked_up(section), looked_up(&more)].concat();
+    assert!(texts.len() > 40, "{texts:?}");
+    let unsaid =
+        texts.into_iter().filter(|text| !is_code(text) && !said.contains(&text.replace('\\', "\\\\")));
+    none("nobody says", &unsaid.map(str::to_owned).collect::<Vec<_>>());
 }

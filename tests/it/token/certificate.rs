@@ -33,9 +33,12 @@ fn its_end_is_announced_a_month_a_week_and_a_day_before() {
             None => assert!(told.is_empty(), "{told:?}"),
             Some(within_days) => {
                 let [line] = told[..] else { panic!("{days}: {told:?}") };
-                for expected in
-                    [&format!("within_days={within_days} "), "CN=ends soon", "thumbprint=", "expires=20"]
-                {
+                for expected in [
+                    &format!("within_days={within_days} "),
+                    "CN=ends soon",
+                    "certificate_sha1=",
+                    "certificate_expires=20",
+                ] {
                     assert!(line.contains(expected), "{days}: {expected}: {line}");
                 }
             }

@@ -24,6 +24,14 @@ fn the_authority_is_a_host_or_a_url_with_or_without_a_slash() {
 }
 
 #[test]
+fn the_tenant_may_be_a_domain() {
+    let sim = Sim::start(Options { tenant: "contoso.onmicrosoft.com".into(), ..Options::default() });
+    let proxy = Proxy::start(&sim);
+    assert_eq!(chat(&mut proxy.client()).status, 200);
+    assert_eq!(sim.entra.requests()[0].path(), "/contoso.onmicrosoft.com/oauth2/v2.0/token");
+}
+
+#[test]
 fn the_scope_goes_with_the_destination() {
     let sim = Sim::start(Options::default());
     // Port 1: nothing is ever sent there, only the sign-in is looked at.

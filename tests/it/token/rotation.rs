@@ -109,7 +109,7 @@ fn kubelet_swaps_the_links() {
     for (number, version) in ["..2026_02", "..2026_03"].into_iter().enumerate() {
         let pair = Pair::uploaded(number, &sim);
         volume.publish(version, &pair.pem);
-        proxy.wait_log(&format!("thumbprint={}", pair.sha1));
+        proxy.wait_log(&format!("certificate_sha1={}", pair.sha1));
         used(&sim, pair);
     }
     traffic.end_without_failure();
@@ -125,7 +125,7 @@ fn a_file_is_renamed_over_it_and_the_old_certificate_removed_from_entra() {
     replace_file(&sim.certificate_path(), &pair.pem);
     used(&sim, pair);
     sim.entra.register_only(&pair.pem);
-    traffic.flows(100);
+    traffic.flows(50);
     traffic.end_without_failure();
     assert_eq!(count(&proxy, " warn "), 0);
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::fixture::{Proxy, environment};
+use crate::leaks::key_lines;
 use crate::sim::{Answer, Egress, Options, Sim, Step, wait_for};
 
 use super::rotation::{Pair, used};
@@ -22,12 +23,6 @@ const BODY: &str = "body-text-0123456789";
 const ANSWER: &str = "answer-text-0123456789";
 const HEADER: &str = "header-value-0123456789";
 const PROXY_PASSWORD: &str = "proxy-p@ssword-0123456789";
-
-/// The lines of base64 in a PEM text's private key.
-fn key_lines(pem: &str) -> Vec<String> {
-    let key = &pem[..pem.find("-----END PRIVATE KEY").unwrap()];
-    key.lines().filter(|line| !line.starts_with('-') && line.len() > 20).map(str::to_owned).collect()
-}
 
 /// The secret in base64, whatever stands in front of it, and with escapes.
 fn encodings(secret: &str) -> Vec<String> {

@@ -208,7 +208,7 @@ fn the_log_says_how_much_went_through() {
     assert_eq!(client.read_exactly(3), b"123");
     client.end();
     there.end();
-    let line = rig.proxy.wait_log("path=/realtime");
+    let line = rig.proxy.wait_log(" info  request ");
     assert!(line.contains("status=101 bytes_up=5 bytes_down=3"), "{line}");
 }
 
@@ -216,6 +216,6 @@ fn the_log_says_how_much_went_through() {
 fn wait_all_ended(rig: &Rig) {
     wait_for("the end of every tunnel", || {
         let log = rig.proxy.log();
-        log.iter().filter(|line| line.contains("path=/realtime")).count() == rig.opened.get()
+        log.iter().filter(|line| line.contains(" info  request ")).count() == rig.opened.get()
     });
 }

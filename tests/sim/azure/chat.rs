@@ -100,7 +100,7 @@ fn stream(exchange: &mut Exchange<'_>, call: &Call<'_>, tool: Option<String>) ->
     events.done()
 }
 
-const ARGUMENTS: &str = r#"{"city":"Paris"}"#;
+pub(super) const ARGUMENTS: &str = r#"{"city":"Paris"}"#;
 
 fn tool_name(tool: &Value) -> String {
     tool["function"]["name"].as_str().unwrap_or("unnamed").to_owned()

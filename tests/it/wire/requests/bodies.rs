@@ -28,8 +28,22 @@ fn counted() -> Vec<Row> {
         with("a HEAD with a body", "HEAD"),
         with("a DELETE with a body", "DELETE"),
         with("an OPTIONS with a body", "OPTIONS"),
-        with("a TRACE with a body", "TRACE"),
         with("a body of a method that nobody knows", "FOO"),
+        row(
+            "white space around a length does not reach the destination",
+            "POST /b HTTP/1.1\r\nHost: a\r\nContent-Length:\t4 \t\r\n\r\nbody",
+        )
+        .seen("POST /b", &["content-length: 4"], "body"),
+        row(
+            "a range of a POST is the destination's business",
+            "POST /b HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\nContent-Length: 4\r\n\r\nbody",
+        )
+        .seen("POST /b", &["content-length: 4", "range: bytes=0-1"], "body"),
+        row(
+            "two types of one body are the destination's business",
+            "POST /b HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nContent-Type: c/d\r\nContent-Length: 4\r\n\r\nbody",
+        )
+        .seen("POST /b", &["content-length: 4", "content-type: a/b", "content-type: c/d"], "body"),
         row("every byte there is", [&head[..], &every_byte].concat()).seen(
             "POST /b",
             &["content-length: 256"],
@@ -85,6 +99,12 @@ fn chunked() -> Vec<Row> {
             "body",
         ),
         chunks(
+            "a trailer that would be framing stays behind",
+            "POST",
+            "4\r\nbody\r\n0\r\nContent-Length: 9\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "body",
+        ),
+        chunks(
             "a thousand chunks of one byte",
             "POST",
             &format!("{tiny}0\r\n\r\n"),
@@ -100,6 +120,11 @@ fn chunked() -> Vec<Row> {
         row(
             "the coding in other case",
             "POST /b HTTP/1.1\r\nHost: a\r\ntransfer-encoding:  Chunked \r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        )
+        .seen("POST /b", &["transfer-encoding: chunked"], "x"),
+        row(
+            "a tab in front of the coding",
+            "POST /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tchunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
         )
         .seen("POST /b", &["transfer-encoding: chunked"], "x"),
     ]

@@ -90,6 +90,14 @@ fn removed() -> Vec<Row> {
             .seen("POST /h", &["content-length: 2"], "hi"),
         row("a Connection that names the framing of chunks", "POST /h HTTP/1.1\r\nHost: a\r\nConnection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
             .seen("POST /h", &["transfer-encoding: chunked"], "hi"),
+        get("close together with an upgrade that is ignored", "Connection: close, upgrade\r\nUpgrade: h2c\r\n", &[]).closed(),
+        get("a list of upgrades is ignored", "Connection: upgrade\r\nUpgrade: h2c, websocket\r\n", &[]),
+        get("an upgrade to what nobody knows is ignored", "Connection: upgrade\r\nUpgrade: made-up/1.0\r\n", &[]),
+        row("a POST is no WebSocket", "POST /h HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nContent-Length: 2\r\n\r\nhi")
+            .seen("POST /h", &["content-length: 2", "sec-websocket-version: 13"], "hi"),
+        row("HTTP/1.0 knows no WebSockets", "GET /h HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n")
+            .seen("GET /h", &["sec-websocket-version: 13"], "")
+            .closed(),
         get("an upgrade to h2c is ignored", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", &[]),
         get("an upgrade to TLS is ignored", "Connection: upgrade\r\nUpgrade: TLS/1.2\r\n", &[]),
         get("Upgrade without Connection is ignored", "Upgrade: websocket\r\n", &[]),

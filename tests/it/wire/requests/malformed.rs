@@ -5,6 +5,7 @@ use crate::wire::request::{Row, row};
 pub fn rows() -> Vec<Row> {
     let mut rows = lines();
     rows.extend(fields());
+    rows.extend(hosts());
     rows.extend(versions());
     rows
 }
@@ -22,6 +23,11 @@ fn lines() -> Vec<Row> {
         row("something behind the version", "GET /a HTTP/1.1 x\r\nHost: a\r\n\r\n").refused(400),
         row("a method with a separator", "GE(T /a HTTP/1.1\r\nHost: a\r\n\r\n").refused(400),
         row("an empty method", " /a HTTP/1.1\r\nHost: a\r\n\r\n").refused(400),
+        row("nothing but spaces", "   \r\n\r\n").refused(400),
+        row("a space within the version", "GET /a HTTP/ 1.1\r\nHost: a\r\n\r\n").refused(400),
+        row("a bare CR in front of the request", "\rGET /a HTTP/1.1\r\nHost: a\r\n\r\n").refused(400),
+        row("a bare LF in front of the request", "\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n").refused(400),
+        row("a CR in front of a line end", "GET /a HTTP/1.1\r\r\nHost: a\r\n\r\n").refused(400),
         row("a NUL in the target", "GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n").refused(400),
         row("a control character in the target", "GET /a\x07b HTTP/1.1\r\nHost: a\r\n\r\n").refused(400),
         row("a bare LF behind the request line", "GET /a HTTP/1.1\nHost: a\r\n\r\n").refused(400),
@@ -35,7 +41,6 @@ fn fields() -> Vec<Row> {
     let bad = |name, lines: &[u8]| {
         row(name, [&b"GET /m HTTP/1.1\r\nHost: a\r\n"[..], lines, b"\r\n"].concat()).refused(400)
     };
-    let hosts = |name, lines: &str| row(name, format!("GET /m HTTP/1.1\r\n{lines}\r\n")).refused(400);
     vec![
         bad("white space in front of the colon", b"X-A : b\r\n"),
         bad("a tab in front of the colon", b"X-A\t: b\r\n"),
@@ -53,21 +58,59 @@ fn fields() -> Vec<Row> {
         bad("a folded field", b"X-A: b\r\n c\r\n"),
         bad("a field folded by a tab", b"X-A: b\r\n\tc\r\n"),
         bad("a folded line of nothing but white space", b"X-A: b\r\n \r\n"),
+        bad("a form feed in front of a value", b"X-A: \x0cb\r\n"),
+        bad("a name in quotation marks", b"\"X-A\": b\r\n"),
+        bad("a name in brackets", b"[X-A]: b\r\n"),
+        bad("a name with a vertical tab", b"X-A\x0b: b\r\n"),
+        row("white space in front of the first field", "GET /m HTTP/1.1\r\n \r\nHost: a\r\n\r\n")
+            .refused(400),
         row("a folded first line", "GET /m HTTP/1.1\r\n Host: a\r\n\r\n").refused(400),
-        hosts("no Host", "X-A: b\r\n"),
-        hosts("two Hosts", "Host: a\r\nHost: b\r\n"),
-        hosts("the same Host twice", "Host: a\r\nHost: a\r\n"),
-        hosts("a Host with a path", "Host: a/b\r\n"),
-        hosts("a Host with user information", "Host: u@a\r\n"),
-        hosts("a Host with a space", "Host: a b\r\n"),
-        hosts("a list of Hosts", "Host: a, b\r\n"),
+    ]
+}
+
+/// RFC 9112 section 3.2: one Host, which is an authority.
+fn hosts() -> Vec<Row> {
+    let good = |name, host: &str| {
+        row(name, format!("GET /m HTTP/1.1\r\nHost: {host}\r\n\r\n")).seen("GET /m", &[], "")
+    };
+    let bad = |name, lines: &str| row(name, format!("GET /m HTTP/1.1\r\n{lines}\r\n")).refused(400);
+    vec![
+        good("a name", "a-b_c.d~e"),
+        good("a name with a port", "a:8080"),
+        good("a name with the colon of a port", "a:"),
+        good("an escaped name", "%c3%a9.test"),
+        good("an IPv4 address with a port", "127.0.0.1:8080"),
+        good("an IPv6 address", "[2001:db8::1]"),
+        good("an IPv6 address with a port", "[::1]:8080"),
+        row("no Host in HTTP/1.0", "GET /m HTTP/1.0\r\n\r\n").seen("GET /m", &[], "").closed(),
+        bad("no Host", "X-A: b\r\n"),
+        // The grammar has it, for schemes without an authority; nginx refuses it, too.
+        bad("an empty Host", "Host:\r\n"),
+        bad("a Host of white space", "Host: \t\r\n"),
+        bad("two Hosts", "Host: a\r\nHost: b\r\n"),
+        bad("the same Host twice", "Host: a\r\nHost: a\r\n"),
+        bad("a Host and an empty one", "Host: a\r\nHost:\r\n"),
+        bad("a Host with a path", "Host: a/b\r\n"),
+        bad("a Host with a query", "Host: a?b\r\n"),
+        bad("a Host with a scheme", "Host: http://a\r\n"),
+        bad("a Host with user information", "Host: u@a\r\n"),
+        bad("a Host with a space", "Host: a b\r\n"),
+        bad("a list of Hosts", "Host: a, b\r\n"),
+        bad("a list of Hosts without a space", "Host: a,b\r\n"),
+        bad("a Host that is a port", "Host: :80\r\n"),
+        bad("a Host whose port is a word", "Host: a:b\r\n"),
+        bad("a Host whose port has a sign", "Host: a:+80\r\n"),
+        bad("a Host whose port no TCP has", "Host: a:65536\r\n"),
+        bad("a Host with two ports", "Host: a:80:80\r\n"),
+        bad("a Host of raw UTF-8", "Host: \u{e9}\r\n"),
+        bad("a Host with a broken escape", "Host: a%4\r\n"),
+        bad("an IPv6 address without brackets", "Host: ::1\r\n"),
+        bad("empty brackets", "Host: []\r\n"),
+        bad("a bracket that stays open", "Host: [::1\r\n"),
+        bad("a name in brackets", "Host: [a]\r\n"),
+        bad("something behind brackets", "Host: [::1]a\r\n"),
         row("two Hosts in HTTP/1.0", "GET /m HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n").refused(400),
-        row("an empty Host is allowed", "GET /m HTTP/1.1\r\nHost:\r\n\r\n").seen("GET /m", &[], ""),
-        row("a Host of IPv6 with a port", "GET /m HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n").seen(
-            "GET /m",
-            &[],
-            "",
-        ),
+        row("a bad Host in HTTP/1.0", "GET /m HTTP/1.0\r\nHost: a/b\r\n\r\n").refused(400),
     ]
 }
 
@@ -84,7 +127,12 @@ fn versions() -> Vec<Row> {
         .refused(505),
         version("HTTP/2.0", "HTTP/2.0", 505),
         version("HTTP/1.2", "HTTP/1.2", 505),
-        version("HTTP/3", "HTTP/3", 505),
+        version("HTTP/9.9", "HTTP/9.9", 505),
+        version("HTTP/3, which has no minor version", "HTTP/3", 400),
+        version("HTTP/1, which has none either", "HTTP/1", 400),
+        version("a version with leading zeros", "HTTP/01.01", 400),
+        version("a negative version", "HTTP/-1.1", 400),
+        version("a version with a comma", "HTTP/1,1", 400),
         version("HTTP/0.9 in words", "HTTP/0.9", 505),
         row("HTTP/0.9, which has no version", "GET /m\r\n\r\n").refused(400),
         version("HTTP in lower case", "http/1.1", 400),

@@ -18,12 +18,12 @@ fn methods() -> Vec<Row> {
         bare("HEAD", "HEAD"),
         bare("OPTIONS of a path", "OPTIONS"),
         bare("DELETE without a body", "DELETE"),
-        bare("TRACE", "TRACE"),
         bare("WebDAV's PROPFIND", "PROPFIND"),
         bare("a method that nobody has heard of", "FOO"),
         bare("a method of every character that a token may have", "!#$%&'*+-.^_`|~09azAZ"),
         bare("methods are case-sensitive", "get"),
         bare("connect in lower case is a method like any other", "connect"),
+        bare("so is trace in lower case", "trace"),
         bare("a method of 100 letters", &"M".repeat(100)),
         bare("QUERY", "QUERY"),
         bare("PRI is a method when the version is HTTP/1.1", "PRI"),
@@ -45,6 +45,21 @@ fn methods() -> Vec<Row> {
         ),
         row("CONNECT is refused", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n").refused(501),
         row("CONNECT of a path is refused", "CONNECT /m HTTP/1.1\r\nHost: a\r\n\r\n").refused(501),
+        row("TRACE, which would show the token, is refused", "TRACE /m HTTP/1.1\r\nHost: a\r\n\r\n")
+            .refused(501),
+        row("TRACE with a body is refused", "TRACE /m HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody")
+            .refused(501),
+        row(
+            "TRACE that may take no step is refused",
+            "TRACE /m HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n",
+        )
+        .refused(501),
+        row("TRACE of HTTP/1.0 is refused", "TRACE /m HTTP/1.0\r\n\r\n").refused(501),
+        row(
+            "a method longer than a head may be",
+            format!("{} /m HTTP/1.1\r\nHost: a\r\n\r\n", "M".repeat(100_000)),
+        )
+        .refused(400),
         row(
             "OPTIONS of the server as a whole has no meaning behind a base path",
             "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -78,6 +93,7 @@ fn targets() -> Vec<Row> {
         same("a very long target", &long),
         row("raw UTF-8 in the path and in the query", "GET /caf\u{e9}?\u{20ac} HTTP/1.1\r\nHost: a\r\n\r\n")
             .seen("GET /caf\u{c3}\u{a9}?\u{e2}\u{82}\u{ac}", &[], ""),
+        row("an overlong slash in UTF-8", b"GET /\xc0\xaf HTTP/1.1\r\nHost: a\r\n\r\n").refused(400),
         row("raw bytes that are no UTF-8 fit into no URI", b"GET /caf\xe9 HTTP/1.1\r\nHost: a\r\n\r\n")
             .refused(400),
         row("absolute form of the own authority", "GET http://a/x?y HTTP/1.1\r\nHost: a\r\n\r\n").seen(
@@ -97,9 +113,28 @@ fn targets() -> Vec<Row> {
         ),
         row("absolute form without a path, with a query", "GET http://a?x=1 HTTP/1.1\r\nHost: a\r\n\r\n")
             .seen("GET /?x=1", &[], ""),
+        row("absolute form in HTTP/1.0, which knows no Host", "GET http://a:80/x?y HTTP/1.0\r\n\r\n")
+            .seen("GET /x?y", &[], "")
+            .closed(),
+        row("absolute form in HTTP/1.0 with its Host", "GET http://a/x HTTP/1.0\r\nHost: a\r\n\r\n")
+            .seen("GET /x", &[], "")
+            .closed(),
+        row("absolute form in HTTP/1.0 with another Host", "GET http://b/x HTTP/1.0\r\nHost: a\r\n\r\n")
+            .refused(400),
+        row("absolute form in HTTP/1.0 of no authority", "GET http://u@a/x HTTP/1.0\r\n\r\n").refused(400),
+        row("absolute form does not stand in for Host", "GET http://a/x HTTP/1.1\r\n\r\n").refused(400),
+        row("absolute form with an empty Host", "GET http://a/x HTTP/1.1\r\nHost:\r\n\r\n").refused(400),
+        row("OPTIONS of a server, in absolute form", "OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n").seen(
+            "OPTIONS /",
+            &[],
+            "",
+        ),
         refused("absolute form of another authority", "http://evil.test/x"),
         refused("absolute form of another port", "http://a:81/x"),
         refused("absolute form with user information", "http://u@a/x"),
+        refused("absolute form with a host in front of another", "http://a@evil.test/x"),
+        refused("absolute form with a backslash", "http://a\\@evil.test/x"),
+        refused("absolute form without slashes", "http:a/x"),
         refused("absolute form without an authority", "http:///x"),
         refused("absolute form of another scheme", "ftp://a/x"),
         refused("authority form", "a:443"),

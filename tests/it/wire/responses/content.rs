@@ -40,6 +40,9 @@ fn statuses() -> Vec<Row> {
             &["content-length: 2"],
             "hi",
         ),
+        status("600, which is no class of its own", 600),
+        row("a reason in other letters", b"HTTP/1.1 404 Nicht gef\xfcnden\r\nContent-Length: 2\r\n\r\nhi")
+            .got(404, &["content-length: 2"], "hi"),
         row("an empty reason", "HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\nhi").got(
             200,
             &["content-length: 2"],

@@ -34,6 +34,14 @@ fn without_a_body() -> Vec<Row> {
             "HTTP/1.1 304 Not Modified\r\nETag: \"e\"\r\nContent-Length: 1234\r\n\r\n",
         )
         .got(304, &["content-length: 1234", "etag: \"e\""], ""),
+        row(
+            "204 with chunks that must not be there",
+            "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        )
+        .got(204, &[], ""),
+        row("HEAD with chunks that must not be there", format!("{CHUNKED}2\r\nhi\r\n0\r\n\r\n"))
+            .of("HEAD")
+            .got(200, &[], ""),
         row("304 without a length", "HTTP/1.1 304 Not Modified\r\n\r\n").got(304, &[], ""),
         row("HEAD with the length of what was not sent", "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n")
             .of("HEAD")
@@ -85,6 +93,8 @@ fn with_a_body() -> Vec<Row> {
         row("HTTP/1.0 that keeps the connection", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi").got(200, &["content-length: 2"], "hi"),
         row("bytes behind the body are nobody's answer", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison").got(200, &["content-length: 2"], "hi"),
         row("bytes behind the body, a little later", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").and("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison").then(Step::KeepAlive).got(200, &["content-length: 2"], "hi"),
+        row("a line end behind the body", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi\r\n").got(200, &["content-length: 2"], "hi"),
+        row("a body behind a length of nothing", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\npoison").got(200, &["content-length: 0"], ""),
         row("bytes behind an answer without a body", "HTTP/1.1 304 Not Modified\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison").got(304, &[], ""),
     ]
 }

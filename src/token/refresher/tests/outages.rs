@@ -1,0 +1,120 @@
+//! Entra ID is away, for a moment or for hours.
+
+use std::sync::atomic::AtomicU32;
+
+use super::*;
+use crate::token::Class;
+
+#[test]
+fn an_hour_without_entra_costs_no_request_while_the_token_is_good() {
+    let mut t = Stepped::holding("old", 86_400);
+    t.run(secs(43_199));
+    for _ in 0..1000 {
+        t.bench.script.then(down);
+    }
+    let clock = t.bench.store.clock().clone();
+    let end = clock.now().after(secs(3600));
+    while clock.now() < end {
+        t.run(secs(7));
+        assert_eq!(t.bench.bearer().as_deref(), Some("Bearer old"));
+    }
+    let asked = t.bench.script.requests();
+    assert!((60..300).contains(&asked), "backs off: {asked} requests in an hour");
+    assert!(t.bench.store.status().last_error.is_some());
+    t.bench.script.forget();
+}
+
+#[test]
+fn down_past_expiry_it_recovers_within_five_seconds_of_the_return() {
+    let jitters: [fn() -> f64; 3] = [|| 0.0, || 0.5, || 0.999];
+    let returns = [0, 1, 2, 3, 300];
+    for (back_after, jitter) in returns.into_iter().flat_map(|back| jitters.map(|jitter| (back, jitter))) {
+        let mut t = Stepped::holding("old", 600);
+        t.refresher.jitter = jitter;
+        let return_at = t.bench.store.clock().now().after(secs(600 + back_after));
+        for _ in 0..4000 {
+            let clock = t.bench.store.clock().clone();
+            t.bench
+                .script
+                .then(move || if clock.now() < return_at { down() } else { granted("new", 3600)() });
+        }
+        t.run(secs(599 + back_after));
+        assert_eq!(t.bench.bearer(), None);
+        t.run(secs(6));
+        assert_eq!(t.bench.bearer().as_deref(), Some("Bearer new"), "{back_after}");
+        t.bench.script.forget();
+    }
+}
+
+#[test]
+fn an_hour_without_token_and_entra_makes_a_bounded_number_of_requests() {
+    static DRAWN: AtomicU32 = AtomicU32::new(0);
+    // The golden ratio's multiples spread evenly.
+    let even = || (f64::from(DRAWN.fetch_add(1, Ordering::SeqCst)) * 0.618_034).fract();
+    let rows: [(fn() -> f64, _); 3] = [(even, 2000..2700), (|| 0.0, 9000..10_500), (|| 0.999, 1150..1350)];
+    for (jitter, bound) in rows {
+        let mut t = Stepped::new();
+        t.refresher.jitter = jitter;
+        for _ in 0..bound.end {
+            t.bench.script.then(down);
+        }
+        let at_once = t.requests_during(secs(5));
+        assert!((12..110).contains(&at_once), "{at_once} in five seconds");
+        let asked = at_once + t.requests_during(secs(3595));
+        assert!(bound.contains(&asked), "{asked} in an hour");
+        t.bench.script.forget();
+    }
+}
+
+#[test]
+fn a_token_that_runs_out_makes_attempts_more_frequent_again() {
+    let mut t = Stepped::holding("old", 3600);
+    for _ in 0..200 {
+        t.bench.script.then(down);
+    }
+    t.run(secs(3569));
+    assert!(t.bench.bearer().is_some() && t.bench.script.requests() > 26, "it fails for long already");
+    let asked = t.requests_during(secs(6));
+    assert_eq!(t.bench.bearer(), None);
+    assert!(asked >= 20, "{asked}: too few for those who wait five seconds");
+    t.bench.script.forget();
+}
+
+#[test]
+fn an_outage_is_told_now_and_then_and_a_refusal_once() {
+    let rows = [
+        (Class::Permanent, None, LogLevel::Error),
+        (Class::Permanent, Some(7200), LogLevel::Debug),
+        (Class::Transient, None, LogLevel::Warn),
+        (Class::Transient, Some(9), LogLevel::Debug),
+        (Class::Transient, Some(10), LogLevel::Warn),
+    ];
+    for (class, told, expected) in rows {
+        assert_eq!(tell::level(class, told.map(secs)), expected, "{class:?} {told:?}");
+    }
+    let mut t = Stepped::new();
+    for _ in 0..200 {
+        t.bench.script.then(down);
+    }
+    let mut told = Vec::new();
+    for _ in 0..300 {
+        t.run(Duration::from_millis(100));
+        told.extend(t.refresher.trouble.as_ref().map(|trouble| trouble.told));
+    }
+    told.dedup();
+    assert!((3..=4).contains(&told.len()), "{} lines in half a minute", told.len());
+    t.bench.script.forget();
+}
+
+#[test]
+fn a_retry_after_that_still_runs_is_honoured() {
+    let mut t = Stepped::holding("old", 60);
+    t.bench.script.then(throttled(120));
+    t.run(secs(30));
+    assert_eq!(t.bench.script.requests(), 2);
+    t.bench.file.changed.store(true, Ordering::SeqCst);
+    assert_eq!(t.requests_during(secs(119)), 0, "neither expiry nor a new file ends the wait");
+    assert_eq!(t.bench.store.status().unavailable.map(|why| why.retry_after), Some(secs(1)));
+    t.bench.script.then(granted("new", 3600));
+    assert_eq!(t.requests_during(secs(1)), 1);
+}
