@@ -22,6 +22,8 @@ FUZZ_TARGETS ?= answer chunked entra filter head location pem
 DIST_TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
 # What `make test-deploy` and `make test-attack` try: names of their steps; all unless given.
 STEPS ?=
+# What `make bench` measures: names of its parts; all unless given.
+PARTS ?=
 
 BINARY := target/$(TARGET)/release/auth-proxy
 
@@ -46,10 +48,15 @@ simulator: rust-target
 .PHONY: test
 test: fmt-check compiled unit it it-tiny_http clients deploy-check shipped ## Everything that CI checks
 
-# The release build ends with a minute on one processor: the other one compiles the tests meanwhile.
+# The release build ends with a minute on one processor: the other one compiles the tests meanwhile, and what the clients
+# need is on its way.
 .PHONY: compiled
 compiled:
-	+$(MAKE) --no-print-directory --output-sync -j2 build compiled-tests
+	+$(MAKE) --no-print-directory --output-sync -j3 build compiled-tests clients-install
+
+.PHONY: clients-install
+clients-install:
+	tests/clients/install.sh
 
 .PHONY: compiled-tests
 compiled-tests: lint
@@ -104,6 +111,11 @@ test-faults: build ## What networks do to connections, at both sides, each with 
 test-attack: build ## Attack the release binary: slow clients, crowds, floods, exhaustion (slowhttptest; STEPS="slow drain")
 	$(CARGO) build --locked --example sim
 	BINARY=$(BINARY) tests/attack/run.py $(STEPS)
+
+.PHONY: bench
+bench: build ## Measure beside nginx, haproxy and a Python reference; writes docs/performance.md (PARTS="requests memory")
+	$(CARGO) build --locked --example sim
+	TARGET=$(TARGET) tests/bench/run.sh $(PARTS)
 
 .PHONY: deploy-check
 deploy-check: ## Manifests, compose file, unit and image against the settings and each other (Pod Security, ports, versions)

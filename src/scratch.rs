@@ -1,34 +1,57 @@
-//! Buffers that a thread keeps from one request to the next, so that a request costs no allocation of that size
-//! and no zeroing.
+//! Buffers that go from one use to the next, whatever the thread, so that a request costs no allocation of that size and
+//! no zeroing. Nobody holds one while they wait: that many threads are open costs none, that many run does.
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-/// One read, one write: a TLS record.
+/// One read, one write: what a TLS record can carry.
 pub const STEP: usize = 16 * 1024;
-/// A thread uses no more than this at once: what its client sends, what the destination sends, what goes out.
-const KEPT: usize = 3;
+/// A TLS record with its header and all that may be around what it carries (RFC 5246 section 6.2.3).
+pub const RECORD: usize = STEP + 2048 + 5;
+/// Stocks, each for some of the threads, so that many processors do not queue for one lock.
+const STOCKS: usize = 8;
+/// Buffers of a stock: what a thread uses at once (what its client sends, what the destination sends, what goes out), and
+/// one more. Half a megabyte in all.
+const KEPT: usize = 4;
+
+static SPARE: [Mutex<Vec<Vec<u8>>>; STOCKS] = [const { Mutex::new(Vec::new()) }; STOCKS];
+static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static STOCK: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-/// A buffer of [`STEP`] bytes with anything in them.
+/// A buffer of [`STEP`] bytes with anything in them; it can be resized to [`RECORD`] where it lies.
 pub fn take() -> Vec<u8> {
-    SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; STEP])
+    with_stock(Vec::pop).unwrap_or_else(|| {
+        let mut buffer = Vec::with_capacity(RECORD);
+        buffer.resize(STEP, 0);
+        buffer
+    })
 }
 
-/// Gives a buffer back; one that has grown is freed.
-pub fn give(buffer: Vec<u8>) {
-    SPARE.with_borrow_mut(|spare| {
-        if buffer.len() == STEP && spare.len() < KEPT {
-            spare.push(buffer);
+/// Gives a buffer back; one that has outgrown its place is freed.
+pub fn give(mut buffer: Vec<u8>) {
+    if buffer.capacity() != RECORD {
+        return;
+    }
+    buffer.resize(STEP, 0);
+    // Freed with the lock released, if there are enough.
+    drop(with_stock(|spare| {
+        if spare.len() == KEPT {
+            return Some(buffer);
         }
-    });
+        spare.push(buffer);
+        None
+    }));
 }
 
-/// Frees what this thread keeps: it may be idle for long.
-pub fn clear() {
-    SPARE.set(Vec::new());
+fn with_stock<T>(work: impl FnOnce(&mut Vec<Vec<u8>>) -> T) -> T {
+    if STOCK.get() == usize::MAX {
+        STOCK.set(THREADS.fetch_add(1, Ordering::Relaxed) % STOCKS);
+    }
+    work(&mut SPARE[STOCK.get()].lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 #[cfg(test)]
@@ -36,13 +59,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buffers_come_back_and_grown_ones_do_not() {
-        clear();
-        let mut buffer = take();
-        buffer[0] = 7;
-        give(buffer);
-        assert_eq!(take()[0], 7);
-        give(vec![9; STEP + 1]);
-        assert_eq!(take(), vec![0; STEP]);
+    fn buffers_come_back_as_they_were_and_grown_ones_do_not() {
+        for size in [RECORD, RECORD + 1] {
+            let mut buffer = take();
+            buffer.resize(size, 9);
+            give(buffer);
+            let again = take();
+            assert_eq!((again.len(), again.capacity()), (STEP, RECORD));
+        }
+        give(Vec::new());
+        let many: Vec<_> = (0..=KEPT).map(|_| take()).collect();
+        many.into_iter().for_each(give);
+        assert!(with_stock(|spare| spare.len()) <= KEPT);
     }
 }

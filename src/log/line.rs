@@ -19,7 +19,9 @@ pub(super) fn text(line: &mut String, level: LogLevel, message: &str, fields: Fi
     let _ = write!(line, " {:<5} ", level.name());
     let _ = Plain(line).write_str(message);
     for (name, value) in fields {
-        let _ = write!(line, " {name}=");
+        line.push(' ');
+        line.push_str(name);
+        line.push('=');
         quoted(line, *value);
     }
 }
@@ -65,7 +67,8 @@ fn quoted(line: &mut String, value: &dyn super::Value) {
     let start = line.len();
     let _ = value.write(&mut Cut::new(Plain(line)));
     line.push_str(value.unit());
-    if line.len() == start || line[start..].contains([' ', '"', '=']) {
+    let value = &line.as_bytes()[start..];
+    if value.is_empty() || value.iter().any(|byte| matches!(byte, b' ' | b'"' | b'=')) {
         let value = line.split_off(start).replace('"', "\\\"");
         let _ = write!(line, "\"{value}\"");
     }
@@ -83,6 +86,11 @@ fn colour(level: LogLevel) -> &'static str {
 /// What ends a line somewhere, or moves a cursor.
 fn is_dangerous(c: char) -> bool {
     c.is_control() || c == '\u{2028}' || c == '\u{2029}'
+}
+
+/// Printable ASCII that no string escapes, as nearly every text is: it needs no look at each character.
+fn is_harmless(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
 }
 
 /// The beginning of a value that is longer than [`LONGEST`], and dots.
@@ -118,6 +126,10 @@ struct Plain<'a>(&'a mut String);
 
 impl Write for Plain<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        if is_harmless(text) {
+            self.0.push_str(text);
+            return Ok(());
+        }
         for c in text.chars() {
             if is_dangerous(c) { write!(self.0, "{}", c.escape_default())? } else { self.0.push(c) }
         }
@@ -130,6 +142,10 @@ struct Json<'a>(&'a mut String);
 
 impl Write for Json<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        if is_harmless(text) {
+            self.0.push_str(text);
+            return Ok(());
+        }
         for c in text.chars() {
             match c {
                 '"' => self.0.push_str("\\\""),

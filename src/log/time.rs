@@ -1,14 +1,25 @@
 //! Times as the log writes them.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+thread_local! {
+    /// A second, and how it is written: most lines of a busy thread fall into the one of the line before.
+    static SECOND: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+}
 
 /// Now, as RFC 3339 in UTC with milliseconds; `from` characters of its beginning are left out.
 pub(super) fn now(out: &mut String, from: usize) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = rfc3339(now.as_secs());
-    // The seconds end in `Z`, which moves behind the milliseconds.
-    let _ = write!(out, "{}.{:03}Z", &seconds[from..seconds.len() - 1], now.subsec_millis());
+    SECOND.with_borrow_mut(|(second, written)| {
+        if *second != now.as_secs() || written.is_empty() {
+            (*second, *written) = (now.as_secs(), rfc3339(now.as_secs()));
+        }
+        // The seconds end in `Z`, which moves behind the milliseconds.
+        out.push_str(&written[from..written.len() - 1]);
+    });
+    let _ = write!(out, ".{:03}Z", now.subsec_millis());
 }
 
 /// Seconds since the Unix epoch as `YYYY-MM-DDTHH:MM:SSZ` (RFC 3339).

@@ -63,8 +63,20 @@ macro_rules! values {
 values!(true: u8, u16, u32, u64, usize, i32, i64);
 // In JSON `true` and `false` need quotes as little as numbers do.
 values!(true: bool);
-values!(false: str, String, std::net::SocketAddr, std::io::Error, std::path::Display<'_>);
+values!(false: std::net::SocketAddr, std::io::Error, std::path::Display<'_>);
 values!(false: std::borrow::Cow<'_, str>, http::Method, http::uri::Authority);
+
+impl Value for str {
+    fn write(&self, out: &mut dyn Write) -> fmt::Result {
+        out.write_str(self)
+    }
+}
+
+impl Value for String {
+    fn write(&self, out: &mut dyn Write) -> fmt::Result {
+        out.write_str(self)
+    }
+}
 
 /// Seconds, with one decimal where they are few.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +103,9 @@ pub struct Millis(pub Duration);
 
 impl Value for Millis {
     fn write(&self, out: &mut dyn Write) -> fmt::Result {
-        write!(out, "{:.1}", self.0.as_secs_f64() * 1000.0)
+        // Without floating point, which is long-winded.
+        let tenths = self.0.as_secs().saturating_mul(10_000) + u64::from((self.0.subsec_micros() + 50) / 100);
+        write!(out, "{}.{}", tenths / 10, tenths % 10)
     }
 
     fn is_number(&self) -> bool {

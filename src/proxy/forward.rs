@@ -67,7 +67,7 @@ impl Proxy {
             );
         }
         let arrived = Arrived::look(&head);
-        let request = Outgoing::new(&self.config, head, websocket)?;
+        let mut request = Outgoing::new(&self.config, head, websocket)?;
         if let Some(arrived) = arrived {
             arrived.tell(&request, &record.path);
         }

@@ -47,31 +47,30 @@ impl Outgoing {
     }
 
     pub(super) fn send(
-        &self,
+        &mut self,
         upstream: &Upstream,
         token: &Token,
         upload: &mut Upload<'_>,
         fresh_connection: bool,
     ) -> Result<Response<Body>, ureq::Error> {
+        // Here, where the credentials that came have left room for it, and not in the copy that ureq gets.
+        self.headers.insert(AUTHORIZATION, token.bearer().clone());
         match self.length {
-            Length::Empty | Length::Known(0) => self.run(upstream, token, SendBody::none(), fresh_connection),
-            _ => self.run(upstream, token, SendBody::from_reader(upload), fresh_connection),
+            Length::Empty | Length::Known(0) => self.run(upstream, SendBody::none(), fresh_connection),
+            _ => self.run(upstream, SendBody::from_reader(upload), fresh_connection),
         }
     }
 
     fn run(
         &self,
         upstream: &Upstream,
-        token: &Token,
         body: SendBody<'_>,
         fresh_connection: bool,
     ) -> Result<Response<Body>, ureq::Error> {
-        let mut headers = self.headers.clone();
-        headers.insert(AUTHORIZATION, token.bearer().clone());
         let mut request = http::Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = headers;
+        *request.headers_mut() = self.headers.clone();
         if fresh_connection {
             // Drops the idle connections too, which are likely as stale as the one that failed.
             request = upstream.destination.configure_request(request).max_idle_age(Duration::ZERO).build();

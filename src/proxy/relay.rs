@@ -83,7 +83,7 @@ pub(super) fn relay(
     }
     relayed.cut = match length {
         Length::Empty => None,
-        _ => copy(&mut body, exchange, &mut relayed.bytes).err(),
+        _ => copy(&mut body, call, exchange, &mut relayed.bytes).err(),
     };
     if relayed.cut.is_none() && chunked && call.ended() {
         // ureq takes "0 CRLF" and the end of the connection for a whole chunked body.
@@ -95,24 +95,38 @@ pub(super) fn relay(
     relayed
 }
 
+/// Pieces of an event stream are seldom longer. While nobody knows when the next one comes, no larger buffer is held.
+const PIECE: usize = 2048;
+
 // Not part of its caller's frame: that lies below the TLS handshake, and stack once used stays with the thread.
 #[inline(never)]
-fn copy(body: &mut impl Read, exchange: &mut dyn Exchange, bytes: &mut u64) -> Result<(), Cut> {
-    let mut buffer = scratch::take();
-    let ended = loop {
-        match body.read(&mut buffer) {
-            Ok(0) => break Ok(()),
-            Ok(n) => match exchange.write(&buffer[..n]) {
-                Ok(()) => *bytes += n as u64,
-                Err(error) => break Err(Cut::Client(error)),
-            },
-            // While it waits for the destination it watches the client, too.
-            Err(error) if matches!(Fault::inside_io(&error), Some(Fault::ClientGone)) => {
-                break Err(Cut::Client(error));
-            }
-            Err(error) => break Err(Cut::Destination(error)),
+fn copy(body: &mut impl Read, call: &Call, exchange: &mut dyn Exchange, bytes: &mut u64) -> Result<(), Cut> {
+    let mut piece = [0; PIECE];
+    let mut large = call.more_at_hand();
+    loop {
+        let n = if large {
+            let mut buffer = scratch::take();
+            let n = pass(body, &mut buffer, exchange)?;
+            scratch::give(buffer);
+            n
+        } else {
+            pass(body, &mut piece, exchange)?
+        };
+        if n == 0 {
+            return Ok(());
         }
-    };
-    scratch::give(buffer);
-    ended
+        *bytes += n as u64;
+        large = n >= PIECE || call.more_at_hand();
+    }
+}
+
+/// Passes on what one read finds, and says how much; 0 at the end.
+fn pass(body: &mut impl Read, buffer: &mut [u8], exchange: &mut dyn Exchange) -> Result<usize, Cut> {
+    match body.read(buffer) {
+        Ok(0) => Ok(0),
+        Ok(n) => exchange.write(&buffer[..n]).map(|()| n).map_err(Cut::Client),
+        // While it waits for the destination it watches the client, too.
+        Err(error) if matches!(Fault::inside_io(&error), Some(Fault::ClientGone)) => Err(Cut::Client(error)),
+        Err(error) => Err(Cut::Destination(error)),
+    }
 }

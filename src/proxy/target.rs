@@ -99,8 +99,8 @@ fn is_credential(parameter: &str) -> bool {
     if name.len() > longest * 3 {
         return false;
     }
-    let name = percent_decode(name);
-    CREDENTIAL_PARAMETERS.iter().any(|credential| name.eq_ignore_ascii_case(credential.as_bytes()))
+    let is = |name: &[u8]| CREDENTIAL_PARAMETERS.iter().any(|c| name.eq_ignore_ascii_case(c.as_bytes()));
+    if name.contains('%') { is(&percent_decode(name)) } else { is(name.as_bytes()) }
 }
 
 fn percent_decode(text: &str) -> Vec<u8> {

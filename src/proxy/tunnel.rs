@@ -10,10 +10,9 @@ use crate::scratch;
 use crate::sys::{self, Ready};
 use crate::upstream::{Received, Wire};
 
-/// How long a client is listened to after the destination is gone, so that it gets the last words.
-const LINGER: Duration = Duration::from_secs(2);
-/// A tunnel that is silent for longer keeps no buffers.
-const BUSY: Duration = Duration::from_millis(500);
+/// How long a client is listened to after the destination is gone, so that it gets the last words: megabytes may be on
+/// their way to it. Most end their side at once.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// Bytes that went through a tunnel.
 #[derive(Debug, Default)]
@@ -28,8 +27,7 @@ pub(super) struct Tunnelled {
 pub(super) fn run(client: &TcpStream, ahead: Vec<u8>, wire: &mut Wire, carried: &mut Tunnelled) {
     carried.to_destination += ahead.len() as u64;
     let (up, down) = (Way::new(ahead), Way::new(Vec::new()));
-    let mut tunnel =
-        Tunnel { client, wire, carried, up, down, busy: true, client_ended: false, client_broken: false };
+    let mut tunnel = Tunnel { client, wire, carried, up, down, client_ended: false, client_broken: false };
     let _ = tunnel.carry();
     if !tunnel.client_ended && !tunnel.client_broken {
         part(client);
@@ -44,8 +42,6 @@ struct Tunnel<'a> {
     up: Way,
     /// From the destination to the client.
     down: Way,
-    /// Something was read not long ago.
-    busy: bool,
     /// The client says nothing more.
     client_ended: bool,
     /// The client takes nothing more; what it said before can still be read.
@@ -108,21 +104,12 @@ impl Tunnel<'_> {
         let [idle_client, idle_destination] = wanted.map(|(read, write)| !read && !write);
         let (leave_client, leave_destination) =
             (idle_client && self.down.is_over(), idle_destination && self.up.is_over());
-        let patience = if at_hand { Some(Duration::ZERO) } else { self.busy.then_some(BUSY) };
-        let look = |patience: Option<Duration>| {
-            let deadline = patience.map(|patience| Instant::now() + patience);
-            Ok::<_, io::Error>(match (leave_client, leave_destination) {
-                (true, _) => [Ready::NOTHING, sys::wait([destination], deadline)?[0]],
-                (_, true) => [sys::wait([client], deadline)?[0], Ready::NOTHING],
-                _ => sys::wait([client, destination], deadline)?,
-            })
+        let deadline = at_hand.then(Instant::now);
+        let found = match (leave_client, leave_destination) {
+            (true, _) => [Ready::NOTHING, sys::wait([destination], deadline)?[0]],
+            (_, true) => [sys::wait([client], deadline)?[0], Ready::NOTHING],
+            _ => sys::wait([client, destination], deadline)?,
         };
-        let mut found = look(patience)?;
-        if !at_hand && !found.iter().any(|found| found.any()) {
-            self.busy = false;
-            scratch::clear();
-            found = look(None)?;
-        }
         if idle_client && found[0].is_over() || idle_destination && found[1].is_over() {
             return Err(ErrorKind::ConnectionReset.into());
         }
@@ -177,7 +164,6 @@ impl Tunnel<'_> {
                 self.up.state = State::Ending;
             }
             Ok(n) => {
-                self.busy = true;
                 self.carried.to_destination += n as u64;
                 self.up.hold(buffer, n);
                 return Ok(());
@@ -197,7 +183,6 @@ impl Tunnel<'_> {
         match self.wire.receive(&mut buffer)? {
             Received::End => self.down.state = State::Ending,
             Received::Bytes(n) => {
-                self.busy = true;
                 self.carried.to_client += n as u64;
                 self.down.hold(buffer, n);
                 return Ok(());

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::header::CONNECTION;
 use http::{StatusCode, Version};
@@ -17,9 +17,6 @@ use super::stop::Stop;
 use super::{Head, Limits, Service, head};
 use crate::scratch;
 use crate::sys::{self, Ready};
-
-/// A connection whose next request comes within this keeps its buffers.
-const BUSY: Duration = Duration::from_millis(500);
 
 /// A head that is longer than one buffer needs a place.
 const LARGE: usize = scratch::STEP;
@@ -113,23 +110,20 @@ fn next_head<'a>(
 /// Waits between requests. None when the connection shall end.
 fn wait_for_request(stream: &TcpStream, context: &Context<'_>) -> Option<()> {
     let start = Instant::now();
-    let mut pause = BUSY;
+    // A crowd may come while we wait.
+    let mut look = start;
     loop {
         let patience =
             if (context.crowded)() { context.limits.keep_alive / 15 } else { context.limits.keep_alive };
-        // A crowd may come while we wait.
-        let deadline = (start + patience).min(Instant::now() + pause);
+        look += context.limits.keep_alive / 15;
         let wanted = [(stream.as_fd(), Ready::READ), (context.stop.as_fd(), Ready::READ)];
-        let [request, stop] = sys::wait(wanted, Some(deadline)).ok()?;
+        let [request, stop] = sys::wait(wanted, Some(look.min(start + patience))).ok()?;
         if request.readable() {
             return Some(());
         }
         if stop.any() || start.elapsed() >= patience {
             return None;
         }
-        // It is idle, then, and may be so for long.
-        scratch::clear();
-        pause = context.limits.keep_alive / 15;
     }
 }
 

@@ -47,13 +47,7 @@ impl<S: Source> Input<S> {
     /// Drops the first `amount` bytes at hand.
     pub(super) fn consume(&mut self, amount: usize) {
         self.start += amount;
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-            if self.buffer.len() > STEP {
-                // A large head is gone; its request may last.
-                self.buffer = Vec::new();
-            }
-        }
+        self.release();
     }
 
     /// Reads more bytes behind those at hand; 0 when the client has ended its side.
@@ -86,13 +80,13 @@ impl<S: Source> Input<S> {
     pub fn take(&mut self) -> Vec<u8> {
         let bytes = self.bytes().to_vec();
         self.consume(bytes.len());
-        self.release();
         bytes
     }
 
-    /// Gives the buffer back while nothing is in it.
+    /// Gives the buffer back when nothing is in it.
     pub(super) fn release(&mut self) {
         if self.start == self.end && !self.buffer.is_empty() {
+            (self.start, self.end) = (0, 0);
             scratch::give(std::mem::take(&mut self.buffer));
         }
     }

@@ -111,7 +111,7 @@ impl Answer {
             field(out, name.as_str(), value.as_bytes());
         }
         if let Length::Known(n) = length {
-            field(out, "content-length", n.to_string().as_bytes());
+            let _ = write!(out, "content-length: {n}\r\n");
         }
         if self.framing == Framing::Chunked {
             field(out, "transfer-encoding", b"chunked");

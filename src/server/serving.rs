@@ -80,7 +80,7 @@ impl<'a> Serving<'a> {
             }
             return false;
         }
-        self.drain()
+        self.body.is_done() || self.drain()
     }
 
     /// The client sent more behind its last request, or has ended its side.

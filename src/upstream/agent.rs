@@ -6,15 +6,14 @@ use std::time::Duration;
 use ureq::Agent;
 
 use super::connector::{Dialler, NoResolver};
+use super::idle::Idle;
 use super::resolver::Names;
 use super::roots;
 use crate::config::Config;
 use crate::report::Problem;
 
-/// Above this, ureq's walk over its idle connections, twice per request, costs more than a new handshake saves.
-const MAX_IDLE: usize = 64;
-/// Well under the four minutes after which Azure's load balancer drops idle connections silently.
-const MAX_IDLE_AGE: Duration = Duration::from_secs(60);
+/// Each is some kilobytes, and a burst is soon over.
+const MAX_IDLE: usize = 256;
 /// The longest response head accepted.
 const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 
@@ -37,8 +36,9 @@ impl Upstream {
         let tls = roots::client_config(config.ca_file.as_deref())?;
         let names = Names::default();
         let agent = |read_idle, max_idle| {
-            let dialler = Dialler { tls: Arc::clone(&tls), names: names.clone(), config: Arc::clone(config) };
-            Agent::with_parts(settings(read_idle, max_idle), dialler, NoResolver)
+            let (tls, names, config) = (Arc::clone(&tls), names.clone(), Arc::clone(config));
+            let dialler = Dialler { tls, names, config, idle: Idle::new(max_idle) };
+            Agent::with_parts(settings(read_idle), dialler, NoResolver)
         };
         Ok(Self {
             destination: agent(config.read_idle_timeout, MAX_IDLE),
@@ -50,7 +50,7 @@ impl Upstream {
 }
 
 /// Everything that ureq would do by itself, off.
-fn settings(read_idle: Duration, max_idle: usize) -> ureq::config::Config {
+fn settings(read_idle: Duration) -> ureq::config::Config {
     Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -60,9 +60,8 @@ fn settings(read_idle: Duration, max_idle: usize) -> ureq::config::Config {
         .accept("")
         .accept_encoding("")
         .max_response_header_size(MAX_RESPONSE_HEAD)
-        .max_idle_connections(max_idle)
-        .max_idle_connections_per_host(max_idle)
-        .max_idle_age(MAX_IDLE_AGE)
+        // The dialler keeps them.
+        .max_idle_connections(0)
         .timeout_per_read(Some(read_idle))
         .timeout_per_write(Some(read_idle))
         .build()

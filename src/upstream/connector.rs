@@ -1,27 +1,32 @@
-//! A new connection, for ureq: dial, through the egress proxy where one applies, then the TLS handshake.
+//! A connection, for ureq: one that rests, or a new one: dial, through the egress proxy where one applies, then the TLS
+//! handshake.
 
 use std::net::TcpStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
+use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 
+use super::idle::{Idle, Origin, Resting};
 use super::resolver::Names;
+use super::tls::Tls;
 use super::transport::Connection;
 use super::wire::Wire;
-use super::{Fault, dial, tunnel_proxy};
+use super::{Call, Fault, dial, tunnel_proxy};
 use crate::config::Config;
 use crate::sys::Ready;
 
 /// Connections older than this are not used again, so that a busy one follows DNS, too.
 const MAX_AGE: Duration = Duration::from_secs(300);
 
-/// Makes the connections.
+/// Finds the connections or makes them.
 #[derive(Debug)]
 pub(super) struct Dialler {
+    pub(super) idle: Idle,
     pub(super) tls: Arc<ClientConfig>,
     pub(super) names: Names,
     pub(super) config: Arc<Config>,
@@ -35,25 +40,38 @@ impl Connector for Dialler {
         details: &ConnectionDetails<'_>,
         _chained: Option<()>,
     ) -> Result<Option<Connection>, ureq::Error> {
-        let host = details.uri.host().unwrap_or_default();
+        let Some(authority) = details.uri.authority() else { return Ok(None) };
+        let origin = Origin { authority: authority.clone(), tls: details.needs_tls() };
+        if details.config.max_idle_age().is_zero() {
+            // A fresh one is asked for: those that rest are likely as stale as the one that failed.
+            self.idle.clear();
+        } else if let Some(resting) = self.idle.take(&origin) {
+            return Ok(Some(Connection::new(resting, self.idle.clone())));
+        }
+        let host = authority.host();
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        let tls = details.needs_tls();
-        let port = details.uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let port = authority.port_u16().unwrap_or(if origin.tls { 443 } else { 80 });
         let limit = self.config.connect_timeout.min(*details.timeout.after);
-        let wire = self.wire(host, port, tls, Instant::now() + limit).map_err(|fault| match fault {
+        let now = Instant::now();
+        let wire = self.wire(host, port, origin.tls, now + limit).map_err(|fault| match fault {
             Fault::Connect { host, cause } if cause.kind() == std::io::ErrorKind::TimedOut => {
                 Fault::ConnectTimeout { host, after: limit }
             }
             fault => fault,
         })?;
-        Ok(Some(Connection::new(wire, tls, Instant::now() + MAX_AGE)))
+        if let Some(call) = Call::current() {
+            call.connected();
+        }
+        let wire = Arc::new(Mutex::new(wire));
+        let fresh = Resting { wire, origin, retires: now + MAX_AGE, since: now };
+        Ok(Some(Connection::new(fresh, self.idle.clone())))
     }
 }
 
 impl Dialler {
     fn wire(&self, host: &str, port: u16, tls: bool, deadline: Instant) -> Result<Wire, Fault> {
         let proxy = if tls { self.config.egress.proxy_for(host, port) } else { None };
-        let mut socket = match proxy {
+        let socket = match proxy {
             None => dial::dial(&self.names, host, port, deadline)?,
             Some(proxy) => {
                 let dialled = dial::dial(&self.names, &proxy.host, proxy.port, deadline);
@@ -62,55 +80,61 @@ impl Dialler {
                 socket
             }
         };
-        let tls = if tls { Some(self.handshake(&mut socket, host, port, deadline)?) } else { None };
-        Ok(Wire::new(socket, tls))
+        let mut ahead = Vec::new();
+        let tls = if tls { Some(self.handshake(&socket, host, port, &mut ahead, deadline)?) } else { None };
+        Ok(Wire::new(socket, tls, ahead))
     }
 
     fn handshake(
         &self,
-        socket: &mut TcpStream,
+        socket: &TcpStream,
         host: &str,
         port: u16,
+        ahead: &mut Vec<u8>,
         deadline: Instant,
-    ) -> Result<Box<ClientConnection>, Fault> {
+    ) -> Result<Box<Tls>, Fault> {
         let broken = |cause| Fault::Connect { host: format!("{host}:{port}"), cause };
         let refused = |cause| Fault::Tls { host: host.to_owned(), cause };
+        let wait = |wanted| {
+            let ready = dial::wait(socket, wanted, deadline);
+            ready.map(drop).map_err(|error| {
+                if Fault::inside_io(&error).is_some() { Fault::ClientGone } else { broken(error) }
+            })
+        };
         let mut tls = self.session(host).map_err(refused)?;
-        while tls.is_handshaking() || tls.wants_write() {
-            let step = if tls.wants_write() { tls.write_tls(socket) } else { tls.read_tls(socket) };
-            match step {
+        loop {
+            let opened = tls.open(&mut [], ahead);
+            // After a fault, too: the peer learns why from the alert that this sends.
+            let flushed = tls.flush(socket);
+            opened.map_err(refused)?;
+            if !flushed.map_err(broken)? {
+                wait(Ready::WRITE)?;
+                continue;
+            }
+            if !tls.is_handshaking() {
+                return Ok(tls);
+            }
+            match tls.fill(socket) {
                 Ok(0) => {
                     return Err(broken(std::io::Error::new(
                         std::io::ErrorKind::UnexpectedEof,
                         "closed during the TLS handshake",
                     )));
                 }
-                Ok(_) => {
-                    if let Err(error) = tls.process_new_packets() {
-                        // The peer learns why from the alert that this sends.
-                        let _ = tls.write_tls(socket);
-                        return Err(refused(error));
-                    }
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    let wanted = if tls.wants_write() { Ready::WRITE } else { Ready::READ };
-                    dial::wait(socket, wanted, deadline).map_err(|error| {
-                        if Fault::inside_io(&error).is_some() { Fault::ClientGone } else { broken(error) }
-                    })?;
-                }
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => wait(Ready::READ)?,
                 Err(error) => return Err(broken(error)),
             }
         }
-        Ok(tls)
     }
 
     // Not part of its caller's frame, which lies below the handshake: the connection is kilobytes, moved by value,
     // and stack once used stays with the thread.
     #[inline(never)]
-    fn session(&self, host: &str) -> Result<Box<ClientConnection>, rustls::Error> {
+    fn session(&self, host: &str) -> Result<Box<Tls>, rustls::Error> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| rustls::Error::General("the host is no valid server name".into()))?;
-        Ok(Box::new(ClientConnection::new(Arc::clone(&self.tls), name)?))
+        Ok(Box::new(Tls::new(UnbufferedClientConnection::new(Arc::clone(&self.tls), name)?)))
     }
 }
 

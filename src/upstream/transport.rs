@@ -2,8 +2,7 @@
 //!
 //! What ureq's own transport does not do and this one does: it watches the application's connection while it
 //! waits, so that nobody pays for an answer that nobody reads; it tells an end of stream from a broken one; it
-//! notices an answer that comes before the request body is sent; it needs no system call to put a connection
-//! back, and one to take it out again.
+//! notices an answer that comes before the request body is sent; it rests outside ureq's pool.
 
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +13,9 @@ use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 use super::buffers::Elastic;
 use super::call::Call;
 use super::fault::Fault;
+use super::idle::{Idle, Origin, Resting};
 use super::wire::{Ahead, Received, Wire};
+use crate::scratch::STEP;
 use crate::sys::{self, Ready};
 
 /// A connection in ureq's hands.
@@ -22,30 +23,31 @@ use crate::sys::{self, Ready};
 pub(super) struct Connection {
     wire: Arc<Mutex<Wire>>,
     buffers: Elastic,
-    tls: bool,
-    /// When it is too old to be used again, so that a busy connection follows DNS, too.
+    origin: Origin,
     retires: Instant,
+    /// Where it rests when ureq is done with it.
+    idle: Idle,
+    /// The last read found much: more is likely there already, and worth a read that waits for nothing.
+    flows: bool,
     /// It must not be used again.
     spent: bool,
-    /// It rests in the pool.
-    resting: bool,
+    /// The answer was read to its end, and another request may follow.
+    done: bool,
 }
 
 impl Connection {
-    pub(super) fn new(wire: Wire, tls: bool, retires: Instant) -> Self {
-        if let Some(call) = Call::current() {
-            call.connected();
-        }
-        let wire = Arc::new(Mutex::new(wire));
-        Self { wire, buffers: Elastic::default(), tls, retires, spent: false, resting: false }
+    pub(super) fn new(found: Resting, idle: Idle) -> Self {
+        let Resting { wire, origin, retires, .. } = found;
+        let buffers = Elastic::default();
+        Self { wire, buffers, origin, retires, idle, flows: false, spent: false, done: false }
     }
 
     /// Writes what was held and `amount` bytes more.
     fn write(&mut self, amount: usize, call: Option<&Call>, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        let deadline = deadline(timeout);
         let mut wire = lock(&self.wire);
         let mut bytes = self.buffers.outgoing(amount);
         let mut listening = true;
+        let mut until = None;
         loop {
             match send(&mut wire, &mut bytes) {
                 Ok(true) => {
@@ -68,6 +70,7 @@ impl Connection {
                 call.note_sent();
             }
             let wanted = if listening { Ready::READ_WRITE } else { Ready::WRITE };
+            let deadline = *until.get_or_insert_with(|| deadline(timeout));
             let found = wait(&wire, wanted, call, deadline, timeout)?;
             if listening && found.readable() {
                 match wire.listen_ahead() {
@@ -92,7 +95,7 @@ impl Transport for Connection {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.resting = false;
+        self.done = false;
         self.buffers.restart();
         let call = Call::current();
         if let Some(call) = &call {
@@ -124,7 +127,7 @@ impl Transport for Connection {
         let deadline = deadline(timeout);
         let mut wire = lock(&self.wire);
         let room = self.buffers.room();
-        let mut received = wire.buffered(room);
+        let mut received = if self.flows { wire.receive(room) } else { wire.buffered(room) };
         loop {
             if self.buffers.is_broken() {
                 self.spent = true;
@@ -138,6 +141,7 @@ impl Transport for Connection {
                     if let Some(call) = &call {
                         call.note_received();
                     }
+                    self.flows = n > STEP / 2;
                     if self.buffers.received(n) {
                         return Ok(true);
                     }
@@ -157,34 +161,32 @@ impl Transport for Connection {
                     return Err(Fault::Truncated(error).into());
                 }
             }
+            self.buffers.release();
             wait(&wire, Ready::READ, call.as_deref(), deadline, timeout)?;
             received = wire.receive(self.buffers.room());
         }
     }
 
+    /// ureq asks when it is done with the connection, and again before it uses one of its pool, where none are.
     fn is_open(&mut self) -> bool {
-        if self.spent || Instant::now() >= self.retires {
-            return false;
-        }
-        if !self.resting {
-            self.resting = true;
-            self.buffers.release();
-            return true;
-        }
-        let mut wire = lock(&self.wire);
-        wire.is_quiet()
+        self.done = !self.spent;
+        self.buffers.release();
+        self.done
     }
 
     fn is_tls(&self) -> bool {
-        self.tls
+        self.origin.tls
     }
 }
 
 impl Drop for Connection {
-    /// After a 101 ureq drops the connection, but the tunnel goes on with it: what came behind the head stays
-    /// with the wire.
     fn drop(&mut self) {
-        if Arc::strong_count(&self.wire) > 1 {
+        if self.done {
+            let (wire, origin) = (Arc::clone(&self.wire), self.origin.clone());
+            self.idle.put(Resting { wire, origin, retires: self.retires, since: Instant::now() });
+        } else if Arc::strong_count(&self.wire) > 1 {
+            // After a 101 ureq drops the connection, but the tunnel goes on with it: what came behind the head stays
+            // with the wire.
             lock(&self.wire).put_back(self.buffers.take_rest());
         }
     }
@@ -212,16 +214,17 @@ fn wait(
     deadline: Option<Instant>,
     timeout: NextTimeout,
 ) -> Result<Ready, ureq::Error> {
-    let socket = wire.socket();
+    let socket = (wire.socket().as_fd(), wanted);
     let found = match call.and_then(Call::client) {
-        None => sys::wait([(socket.as_fd(), wanted)], deadline).map(|[socket]| socket),
-        Some(client) => sys::wait([(socket.as_fd(), wanted), (client.as_fd(), Ready::HANGUP)], deadline)
-            .and_then(
-                |[socket, client]| {
-                    if client.hung_up() { Err(Fault::ClientGone.into()) } else { Ok(socket) }
-                },
-            ),
-    }?;
+        None => sys::wait([socket], deadline)?[0],
+        Some(client) => {
+            let [socket, client] = sys::wait([socket, (client.as_fd(), Ready::HANGUP)], deadline)?;
+            if client.hung_up() {
+                return Err(Fault::ClientGone.into());
+            }
+            socket
+        }
+    };
     if found.any() { Ok(found) } else { Err(ureq::Error::Timeout(timeout.reason)) }
 }
 

@@ -4,9 +4,8 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
-use rustls::ClientConnection;
-
 use super::answer::interim;
+use super::tls::Tls;
 
 /// The most that is read ahead while a request body is still being sent.
 const AHEAD: usize = 16 * 1024;
@@ -15,7 +14,7 @@ const AHEAD: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Wire {
     socket: TcpStream,
-    tls: Option<Box<ClientConnection>>,
+    tls: Option<Box<Tls>>,
     /// Received ahead of being asked for: the start of an early answer, or what followed a 101.
     ahead: Vec<u8>,
 }
@@ -32,9 +31,9 @@ pub enum Received {
 }
 
 impl Wire {
-    /// A connection over a socket that is already non-blocking, its handshake done.
-    pub(super) fn new(socket: TcpStream, tls: Option<Box<ClientConnection>>) -> Self {
-        Self { socket, tls, ahead: Vec::new() }
+    /// A connection over a socket that is already non-blocking, its handshake done; `ahead` came with that.
+    pub(super) fn new(socket: TcpStream, tls: Option<Box<Tls>>, ahead: Vec<u8>) -> Self {
+        Self { socket, tls, ahead }
     }
 
     /// The socket, to wait for.
@@ -58,12 +57,12 @@ impl Wire {
         let Some(tls) = &mut self.tls else {
             return Ok(Received::Nothing);
         };
-        match tls.reader().read(buffer) {
-            Ok(0) => Ok(Received::End),
-            Ok(n) => Ok(Received::Bytes(n)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::Nothing),
-            Err(error) => Err(error),
-        }
+        let opened = tls.open(buffer, &mut self.ahead);
+        Ok(match opened.map_err(|error| broken(tls, &self.socket, error))? {
+            Some(n) => Received::Bytes(n),
+            None if tls.ended() => Received::End,
+            None => Received::Nothing,
+        })
     }
 
     /// Bytes that are here or in the socket.
@@ -84,14 +83,9 @@ impl Wire {
                     Err(error) => nothing_if_blocked(error),
                 };
             };
-            match tls.read_tls(&mut self.socket) {
-                Ok(_) => {
-                    if let Err(error) = tls.process_new_packets() {
-                        // The peer learns why from the alert that this sends.
-                        let _ = tls.write_tls(&mut self.socket);
-                        return Err(io::Error::new(io::ErrorKind::InvalidData, error));
-                    }
-                }
+            match tls.fill(&self.socket) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
                 Err(error) => return nothing_if_blocked(error),
             }
         }
@@ -110,8 +104,12 @@ impl Wire {
                 Err(error) => zero_if_blocked(error),
             };
         };
-        let taken = tls.writer().write(bytes)?;
-        self.flush()?;
+        if bytes.is_empty() || !tls.flush(&self.socket)? {
+            return Ok(0);
+        }
+        let taken = tls.seal(bytes, &mut self.ahead);
+        let taken = taken.map_err(|error| broken(tls, &self.socket, error))?;
+        tls.flush(&self.socket)?;
         Ok(taken)
     }
 
@@ -121,18 +119,7 @@ impl Wire {
     ///
     /// The socket's.
     pub fn flush(&mut self) -> io::Result<bool> {
-        let Some(tls) = &mut self.tls else {
-            return Ok(true);
-        };
-        while tls.wants_write() {
-            match tls.write_tls(&mut self.socket) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(true)
+        self.tls.as_mut().map_or(Ok(true), |tls| tls.flush(&self.socket))
     }
 
     /// Ends our side: close_notify, then FIN. The other direction stays open. False when the socket has no room for
@@ -143,7 +130,8 @@ impl Wire {
     /// The socket's.
     pub fn end(&mut self) -> io::Result<bool> {
         if let Some(tls) = &mut self.tls {
-            tls.send_close_notify();
+            let closed = tls.close(&mut self.ahead);
+            closed.map_err(|error| broken(tls, &self.socket, error))?;
         }
         if !self.flush()? {
             return Ok(false);
@@ -154,10 +142,9 @@ impl Wire {
 
     /// A receive will find something without the socket, which does not tell.
     pub fn at_hand(&mut self) -> bool {
-        let Some(tls) = &mut self.tls else { return !self.ahead.is_empty() };
-        let state = tls.process_new_packets();
+        // What it is told by: bytes ahead, the end, or a fault.
         let in_tls =
-            state.map_or(true, |state| state.plaintext_bytes_to_read() > 0 || state.peer_has_closed());
+            self.tls.as_mut().is_some_and(|tls| tls.open(&mut [], &mut self.ahead).is_err() || tls.ended());
         in_tls || !self.ahead.is_empty()
     }
 
@@ -167,9 +154,12 @@ impl Wire {
         while self.ahead.len() < AHEAD {
             let already = std::mem::take(&mut self.ahead);
             let received = self.receive(&mut buffer);
-            self.ahead = already;
+            let rest = std::mem::replace(&mut self.ahead, already);
             match received {
-                Ok(Received::Bytes(n)) => self.ahead.extend_from_slice(&buffer[..n]),
+                Ok(Received::Bytes(n)) => {
+                    self.ahead.extend_from_slice(&buffer[..n]);
+                    self.ahead.extend_from_slice(&rest);
+                }
                 Ok(Received::Nothing) => break,
                 // The answer, or its absence, will be found when it is asked for.
                 Ok(Received::End) | Err(_) => return Ahead::Final,
@@ -204,6 +194,12 @@ pub enum Ahead {
     Fine,
     /// It refused the request or closed: nobody will read the rest.
     Final,
+}
+
+/// A broken session: the peer learns why from the alert that this sends.
+fn broken(tls: &mut Tls, socket: &TcpStream, error: rustls::Error) -> io::Error {
+    let _ = tls.flush(socket);
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 fn nothing_if_blocked(error: io::Error) -> io::Result<Received> {

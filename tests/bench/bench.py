@@ -3,18 +3,21 @@ meanwhile hits all alike."""
 
 import json
 import platform
+import shutil
 import ssl
 import statistics
-import subprocess
 import sys
 import time
 
 import load
 import report
+from counted import contention, instructions
 from rig import BINARY, ROOT, Rig
 
 RESULTS = ROOT / "target" / "bench" / "results"
 PROXIES = ("auth-proxy", "nginx", "haproxy", "python")
+# The same with one line of log for each request, as auth-proxy and Debian's nginx do unless told otherwise.
+LOGGING = ("auth-proxy, logging", "nginx, logging")
 LARGE = 100 << 20
 
 
@@ -22,12 +25,12 @@ def requests(rig):
     """Small POSTs over keep-alive connections: CPU per request, latency, throughput."""
     destination = rig.plain_destination()
     targets = {"direct": (None, f"https://127.0.0.1:{destination.port}/v1/chat/completions?api-version=1")}
-    for name in PROXIES:
+    for name in PROXIES + LOGGING:
         proxy = rig.proxy(name, destination)
         targets[name] = (proxy, f"http://127.0.0.1:{proxy.port}/v1/chat/completions?api-version=1")
         load.wrk(targets[name][1], 32, 1)
     rows = []
-    for connections, seconds, rounds in ((1, 1, 9), (32, 2, 7), (256, 2, 3)):
+    for connections, seconds, rounds in ((1, 1, 7), (32, 2, 5), (256, 2, 3)):
         for _ in range(rounds):
             for name, (proxy, url) in targets.items():
                 before = proxy.cpu() if proxy else (0, 0)
@@ -46,7 +49,7 @@ def streams(rig):
     direct = ssl.create_default_context(cafile=str(rig.ca))
     proxies = {name: rig.proxy(name, destination) for name in PROXIES}
     rows = []
-    for count, period_ms, seconds, rounds in ((1, 5, 2, 5), (200, 500, 3, 3), (1000, 2000, 4, 1)):
+    for count, period_ms, seconds, rounds in ((1, 5, 2, 3), (200, 500, 3, 3), (1000, 2000, 4, 1)):
         for _ in range(rounds):
             for name in ("direct", *PROXIES):
                 port = proxies[name].port if name in proxies else destination.port
@@ -99,11 +102,11 @@ def growth(rig):
         with load.Streams(proxy.port) as readers:
             for count in (1, 100, 250, 500, 1000, 1500, 2000):
                 readers.open(count - len(readers.sockets), 1000)
-                readers.listen(2)
+                readers.listen(1)
                 before = sum(proxy.cpu())
-                latencies, _ = readers.listen(5)
+                latencies, _ = readers.listen(4)
                 cpu = sum(proxy.cpu()) - before
-                rows.append({"name": name, "streams": count, "cpu_percent": 100 * cpu / 5, "memory": proxy.memory(),
+                rows.append({"name": name, "streams": count, "cpu_percent": 100 * cpu / 4, "memory": proxy.memory(),
                              "cpu_us_per_event": 1e6 * cpu / max(1, len(latencies))})  # fmt: skip
         proxy.stop()
     return rows
@@ -119,7 +122,7 @@ def bodies(rig):
     down = {"direct": (None, plain.port)} | {n: (p := rig.proxy(n, plain), p.port) for n in PROXIES}
     up = {"direct": (None, sink.port)} | {n: (p := rig.proxy(n, sink), p.port) for n in PROXIES}
     rows = []
-    for _ in range(7):
+    for _ in range(5):
         for way, targets in (("down", down), ("up", up)):
             for name, (proxy, port) in targets.items():
                 context = None if proxy else direct
@@ -146,31 +149,9 @@ def start(rig):
     return rows
 
 
-def contention(rig):
-    """What threads wait for each other: system calls per request, and futex calls among them, as connections grow."""
-    plain = rig.plain_destination()
-    proxy = rig.proxy("auth-proxy", plain)
-    url = f"http://127.0.0.1:{proxy.port}/v1/chat/completions"
-    rows = []
-    for connections in (1, 2, 8, 32, 128):
-        load.wrk(url, connections, 1)
-        # A file: strace itself is the slow part, and only numbers of calls are kept.
-        file = rig.folder / f"strace.{connections}"
-        tracer = subprocess.Popen(["strace", "-f", "-c", "-o", file, "-p", str(proxy.child.pid)], stderr=subprocess.PIPE)
-        time.sleep(0.5)
-        done = load.wrk(url, connections, 3)["requests"]
-        tracer.send_signal(2)
-        tracer.wait(timeout=30)
-        calls = {}
-        for line in file.read_text().splitlines()[2:]:
-            parts = line.split()
-            if len(parts) >= 5 and parts[3].isdigit() and parts[-1] != "total":
-                calls[parts[-1]] = int(parts[3]) / done
-        rows.append({"connections": connections, "requests": done, "calls": calls})
-    return rows
+PARTS = {part.__name__: part for part in (requests, instructions, contention, streams, memory, growth, bodies, start)}
 
-
-PARTS = {part.__name__: part for part in (requests, streams, memory, growth, bodies, start, contention)}
+NEEDS = {"instructions": ("valgrind",), "contention": ("strace",)}
 
 
 def main(names):
@@ -179,6 +160,10 @@ def main(names):
             raise SystemExit(f"bench: no part named {name}; there are: {' '.join(PARTS)}")
     RESULTS.mkdir(parents=True, exist_ok=True)
     for name in names or PARTS:
+        tools = [tool for tool in NEEDS.get(name, ()) if not shutil.which(tool)]
+        if tools:
+            print(f"\n{name}: skipped, {' and '.join(tools)} missing")
+            continue
         started = time.monotonic()
         with Rig() as rig:
             rows = PARTS[name](rig)

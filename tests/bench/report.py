@@ -112,13 +112,21 @@ def start(rows):
     return table(["", "ms from exec to listening"], lines) + f"\n\nThe binary has {size:,} bytes."
 
 
+def instructions(rows):
+    nginx = next(row["instructions"] for row in rows if row["name"] == "nginx")
+    lines = [[row["name"], f"{row['instructions']:,.0f}", times(row["instructions"], nginx)] for row in rows]
+    return table(["", "instructions per request in user space", "× nginx"], lines)
+
+
 def contention(rows):
-    names = sorted({name for row in rows for name, n in row["calls"].items() if n >= 0.005})
-    lines = [[row["connections"], *(f"{row['calls'].get(name, 0):.2f}" for name in names)] for row in rows]
-    return table(["connections", *names], lines)
+    names = sorted({name for row in rows for name, n in row["calls"].items() if n >= 0.05})
+    counts = [[row["calls"].get(name, 0) for name in names] for row in rows]
+    lines = [[row["name"], row["connections"], f"{sum(row['calls'].values()):.1f}", *(f"{n:.2f}" for n in found)]
+             for row, found in zip(rows, counts, strict=True)]  # fmt: skip
+    return table(["", "connections", "system calls per request", *names], lines)
 
 
-TABLES = {f.__name__: f for f in (requests, streams, memory, growth, bodies, start, contention)}
+TABLES = {f.__name__: f for f in (requests, instructions, contention, streams, memory, growth, bodies, start)}
 
 
 def write(results):

@@ -131,27 +131,29 @@ class Rig:
         command = [sys.executable, "-B", HERE / "destination.py", port, self.certificate, self.key]
         return self.start("streams", command, port)
 
-    def nginx(self, name, port, server):
+    def nginx(self, name, port, server, tool=(), logging=False):
         file = self.folder / f"{name}.conf"
         file.write_text(f"""
             daemon off; pid {self.folder}/{name}.pid; error_log stderr error; worker_processes {os.cpu_count()};
+            master_process {"off" if tool else "on"};
             worker_rlimit_nofile 65536;
             events {{ worker_connections 16384; }}
             http {{
-                access_log {os.environ.get("BENCH_ACCESS_LOG", "off")}; keepalive_requests 1000000000;
+                access_log {self.folder / "access.log" if logging else "off"}; keepalive_requests 1000000000;
                 sendfile on; tcp_nodelay on; client_max_body_size 0;
                 client_body_temp_path {self.folder}/{name}.body; proxy_temp_path {self.folder}/{name}.proxy;
                 fastcgi_temp_path {self.folder}/x; uwsgi_temp_path {self.folder}/x; scgi_temp_path {self.folder}/x;
                 {server}
             }}""")
-        return self.start(name, ["nginx", "-e", "stderr", "-c", file], port)
+        return self.start(name, [*tool, "nginx", "-e", "stderr", "-c", file], port)
 
-    def proxy(self, name, destination):
-        return {"auth-proxy": self.ours, "nginx": self.nginx_proxy, "haproxy": self.haproxy, "python": self.python}[
-            name
-        ](destination)
+    def proxy(self, name, destination, tool=()):
+        """Started under `tool`, if one is given: `, logging` behind the name means one line of log per request."""
+        name, *options = name.split(", ")
+        make = {"auth-proxy": self.ours, "nginx": self.nginx_proxy, "haproxy": self.haproxy, "python": self.python}[name]
+        return make(destination, tool, "logging" in options)
 
-    def ours(self, destination, **settings):
+    def ours(self, destination, tool=(), logging=False):
         if self.settings is None:
             self.simulator()
         port = free_port()
@@ -161,9 +163,9 @@ class Rig:
             "HOST": "127.0.0.1",
             "PORT": str(port),
             "MAX_CONNECTIONS": "4096",
-            **settings,
+            "LOG_LEVEL": "info" if logging else "warn",
         }
-        return self.start("auth-proxy", [BINARY], port, environment)
+        return self.start("auth-proxy", [*tool, BINARY], port, environment)
 
     def simulator(self):
         """Of which only Entra ID is used. Its CA and ours in one bundle."""
@@ -182,9 +184,10 @@ class Rig:
         bundle.write_text(self.ca.read_text() + pathlib.Path(self.settings["SSL_CERT_FILE"]).read_text())
         self.settings["SSL_CERT_FILE"] = str(bundle)
 
-    def nginx_proxy(self, destination):
+    def nginx_proxy(self, destination, tool=(), logging=False):
         port = free_port()
-        return self.nginx("nginx", port, f"""
+        name = "nginx, logging" if logging else "nginx"
+        return self.nginx(name, port, f"""
             upstream destination {{ server 127.0.0.1:{destination.port}; keepalive 512; keepalive_requests 1000000000; }}
             server {{
                 listen 127.0.0.1:{port} backlog=4096;
@@ -200,9 +203,9 @@ class Rig:
                     proxy_request_buffering off;
                     proxy_read_timeout 600s;
                 }}
-            }}""")
+            }}""", tool, logging)
 
-    def haproxy(self, destination):
+    def haproxy(self, destination, tool=(), _logging=False):
         port = free_port()
         file = self.folder / "haproxy.cfg"
         file.write_text(f"""
@@ -222,11 +225,11 @@ backend destination
     http-request set-header Authorization "{TOKEN}"
     server one 127.0.0.1:{destination.port} ssl verify required ca-file {self.ca} pool-max-conn 512
 """)
-        return self.start("haproxy", ["haproxy", "-db", "-f", file], port)
+        return self.start("haproxy", [*tool, "haproxy", "-db", "-f", file], port)
 
-    def python(self, destination):
+    def python(self, destination, tool=(), _logging=False):
         port = free_port()
-        command = [sys.executable, "-B", HERE / "reference.py", port, destination.port, self.ca]
+        command = [*tool, sys.executable, "-B", HERE / "reference.py", port, destination.port, self.ca]
         return self.start("python", command, port)
 
 

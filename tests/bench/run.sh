@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # `make bench`: this program, nginx, haproxy and a Python reference in front of the same TLS destination, in turns.
 #
-# tests/bench/run.sh [PART...]: requests streams memory growth bodies start contention; all of them unless given. Each
-# keeps its figures in target/bench/results, and docs/performance.md is written from all that are there. Nothing is
+# tests/bench/run.sh [PART...]: requests instructions contention streams memory growth bodies start; all of them unless
+# given. Each keeps its figures in target/bench/results, and docs/performance.md is written from all that are there. Nothing is
 # asserted: a time says something beside another of the same run only.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -16,7 +16,7 @@ if ((${#missing[@]})); then
     echo "bench: these are missing: ${missing[*]} (on Debian: apt-get install nginx haproxy wrk openssl)" >&2
     exit 1
 fi
-for tool in valgrind strace perf; do
+for tool in valgrind strace; do
     command -v "$tool" >/dev/null || echo "bench: without $tool its figures are left out" >&2
 done
 

@@ -1,6 +1,6 @@
 //! Every bound of the server, with limits small enough to reach: in-process, on its own, with a service that echoes.
 
-mod overflow;
+mod crowd;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -191,25 +191,6 @@ fn heads_and_chunk_lines_have_an_end() {
     // The server closes long before a megabyte.
     while client.send("0".repeat(1024)).is_ok() {}
     server.serves();
-}
-
-#[test]
-fn a_burst_above_the_cap_pushes_nobody_out_unheard() {
-    let server = Server::start(Limits { connections: 1, overflow: 4, ..Limits::default() });
-    let mut first = server.client();
-    assert_eq!(first.get("/").status, 200);
-    let burst: Vec<Raw> = (0..100)
-        .map(|_| {
-            let mut client = server.raw();
-            client.send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-            client
-        })
-        .collect();
-    for mut client in burst {
-        let (answer, ended) = client.read_to_end(patience());
-        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
-        assert_eq!(ended, Ended::Closed);
-    }
 }
 
 #[test]

@@ -1,8 +1,6 @@
-//! Connections above the cap.
+//! More connections than are served.
 
-use auth_proxy::server::Limits;
-
-use super::Server;
+use super::{Limits, Server};
 use crate::client::{Ended, Raw};
 use crate::sim::{latin1, patience, wait_for};
 
@@ -35,6 +33,25 @@ fn a_silent_crowd_above_the_cap_does_not_hide_a_probe() {
     let mut refused = crowd.into_iter().next().unwrap();
     let (answer, _) = refused.read_to_end(patience());
     assert!(answer.starts_with(b"HTTP/1.1 503 "));
+}
+
+#[test]
+fn a_burst_above_the_cap_pushes_nobody_out_unheard() {
+    let server = Server::start(Limits { connections: 1, overflow: 4, ..Limits::default() });
+    let mut first = server.client();
+    assert_eq!(first.get("/").status, 200);
+    let burst: Vec<Raw> = (0..100)
+        .map(|_| {
+            let mut client = server.raw();
+            client.send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            client
+        })
+        .collect();
+    for mut client in burst {
+        let (answer, ended) = client.read_to_end(patience());
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+        assert_eq!(ended, Ended::Closed);
+    }
 }
 
 #[test]

@@ -1,0 +1,249 @@
+//! A TLS session over rustls' unbuffered interface: it holds a buffer only while records are on their way, so that a
+//! silent connection costs what its keys cost, and reads and writes whole records.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+
+use rustls::client::UnbufferedClientConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
+
+use crate::scratch::{self, RECORD, STEP};
+
+/// A session, and the records on their way.
+pub(super) struct Tls {
+    session: UnbufferedClientConnection,
+    /// Received and not yet opened.
+    incoming: Records,
+    /// Sealed and not yet sent.
+    outgoing: Records,
+    /// The peer's close_notify was read.
+    ended: bool,
+    /// What broke the session.
+    broken: Option<rustls::Error>,
+}
+
+/// What the session shall do once it has dealt with what was received.
+enum Task<'a> {
+    /// Open the next record into these bytes.
+    Open(&'a mut [u8]),
+    /// Seal these bytes.
+    Seal(&'a [u8]),
+    /// Seal a close_notify.
+    Close,
+}
+
+impl Tls {
+    pub(super) fn new(session: UnbufferedClientConnection) -> Self {
+        let (incoming, outgoing) = (Records::default(), Records::default());
+        Self { session, incoming, outgoing, ended: false, broken: None }
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.session.is_handshaking()
+    }
+
+    /// The peer has ended its side properly.
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Opens the next record that was received; what finds no room goes to `ahead`. None when no whole one is left.
+    ///
+    /// # Errors
+    ///
+    /// The peer breaks the rules. The alert that says so to it waits to be flushed.
+    pub(super) fn open(
+        &mut self,
+        into: &mut [u8],
+        ahead: &mut Vec<u8>,
+    ) -> Result<Option<usize>, rustls::Error> {
+        self.advance(Task::Open(into), ahead)
+    }
+
+    /// Seals at most one record and says how many bytes it took.
+    ///
+    /// # Errors
+    ///
+    /// The session is over, or the peer breaks the rules.
+    pub(super) fn seal(&mut self, bytes: &[u8], ahead: &mut Vec<u8>) -> Result<usize, rustls::Error> {
+        let bytes = &bytes[..bytes.len().min(STEP)];
+        match self.advance(Task::Seal(bytes), ahead)? {
+            Some(_) => Ok(bytes.len()),
+            None => Err(rustls::Error::EncryptError),
+        }
+    }
+
+    /// Seals the end of our side.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tls::seal`].
+    pub(super) fn close(&mut self, ahead: &mut Vec<u8>) -> Result<(), rustls::Error> {
+        self.advance(Task::Close, ahead).map(drop)
+    }
+
+    fn advance(&mut self, mut task: Task<'_>, ahead: &mut Vec<u8>) -> Result<Option<usize>, rustls::Error> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
+        loop {
+            let UnbufferedStatus { mut discard, state, .. } =
+                self.session.process_tls_records(self.incoming.bytes());
+            let mut done = None;
+            match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    if let Some(record) = traffic.next_record() {
+                        let record = record?;
+                        discard += record.discard;
+                        let mut rest = record.payload;
+                        if let Task::Open(into) = &mut task {
+                            let n = rest.len().min(into.len());
+                            into[..n].copy_from_slice(&rest[..n]);
+                            rest = &rest[n..];
+                            done = (n > 0).then_some(Some(n));
+                        }
+                        ahead.extend_from_slice(rest);
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.outgoing),
+                // It leaves with the next flush, and nothing can overtake it.
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.ended = true,
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    done = Some(match &task {
+                        Task::Open(_) => None,
+                        Task::Seal(bytes) => sealed(&mut self.outgoing, |out| traffic.encrypt(bytes, out)),
+                        Task::Close => sealed(&mut self.outgoing, |out| traffic.queue_close_notify(out)),
+                    });
+                }
+                Ok(_) => done = Some(None),
+                Err(error) => {
+                    self.broken = Some(error.clone());
+                    self.incoming.consume(discard);
+                    self.encode_alert();
+                    return Err(error);
+                }
+            }
+            self.incoming.consume(discard);
+            if let Some(done) = done {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// After a fault: the alert by which the peer learns of it.
+    fn encode_alert(&mut self) {
+        while self.session.wants_write() {
+            let UnbufferedStatus { discard, state, .. } =
+                self.session.process_tls_records(self.incoming.bytes());
+            let Ok(ConnectionState::EncodeTlsData(data)) = state else { return };
+            encode(data, &mut self.outgoing);
+            self.incoming.consume(discard);
+        }
+    }
+
+    /// Reads records from the socket; 0 at its end.
+    ///
+    /// # Errors
+    ///
+    /// The socket's, `WouldBlock` included.
+    pub(super) fn fill(&mut self, mut socket: &TcpStream) -> io::Result<usize> {
+        // The rest of a record that came in part, and as much as fits.
+        let least = RECORD.saturating_sub(self.incoming.bytes().len()).clamp(1, STEP);
+        let read = socket.read(self.incoming.room(least));
+        self.incoming.end += *read.as_ref().unwrap_or(&0);
+        self.incoming.consume(0);
+        read
+    }
+
+    /// Sends what was sealed; true when all of it has left.
+    ///
+    /// # Errors
+    ///
+    /// The socket's.
+    pub(super) fn flush(&mut self, mut socket: &TcpStream) -> io::Result<bool> {
+        while !self.outgoing.bytes().is_empty() {
+            match socket.write(self.outgoing.bytes()) {
+                Ok(n) => self.outgoing.consume(n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+/// Encodes a handshake record or an alert behind what waits to be sent.
+fn encode<Data>(mut data: EncodeTlsData<'_, Data>, outgoing: &mut Records) {
+    let mut needed = STEP / 4;
+    loop {
+        match data.encode(outgoing.room(needed)) {
+            Ok(n) => return outgoing.end += n,
+            Err(EncodeError::InsufficientSize(size)) => needed = size.required_size,
+            Err(EncodeError::AlreadyEncoded) => return,
+        }
+    }
+}
+
+/// Seals a record behind what waits to be sent. None when the session takes no more.
+fn sealed(
+    outgoing: &mut Records,
+    mut seal: impl FnMut(&mut [u8]) -> Result<usize, EncryptError>,
+) -> Option<usize> {
+    let mut needed = STEP / 4;
+    loop {
+        match seal(outgoing.room(needed)) {
+            Ok(n) => {
+                outgoing.end += n;
+                return Some(n);
+            }
+            Err(EncryptError::InsufficientSize(size)) => needed = size.required_size,
+            Err(EncryptError::EncryptExhausted) => return None,
+        }
+    }
+}
+
+/// Records in a buffer of the thread's; no buffer while there are none.
+#[derive(Default)]
+struct Records {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Records {
+    fn bytes(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..self.end]
+    }
+
+    /// Room for `least` bytes behind those that are there.
+    fn room(&mut self, least: usize) -> &mut [u8] {
+        if self.buffer.is_empty() {
+            self.buffer = scratch::take();
+        }
+        if self.start > 0 && self.buffer.len() - self.end < least {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.buffer.len() < self.end + least {
+            self.buffer.resize((self.end + least).max(RECORD), 0);
+        }
+        &mut self.buffer[self.end..]
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.start += amount;
+        if self.start == self.end && !self.buffer.is_empty() {
+            (self.start, self.end) = (0, 0);
+            scratch::give(std::mem::take(&mut self.buffer));
+        }
+    }
+}

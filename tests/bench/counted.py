@@ -1,0 +1,84 @@
+"""What can be counted instead of timed: instructions and system calls of a request. Neither depends on what else the
+machine does."""
+
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import load
+
+HEAD = (
+    "POST /v1/chat/completions?api-version=1 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    "api-key: dummy\r\nUser-Agent: OpenAI/Python 2.8.1\r\nX-Stainless-Lang: python\r\nX-Stainless-Package-Version: 2.8.1"
+    "\r\nAccept: application/json\r\nAccept-Encoding: gzip, deflate\r\n"
+)
+BODY = '{"model":"gpt-4o","messages":[{"role":"user","content":"' + "word " * 60 + '"}]}'
+REQUEST = f"{HEAD}Content-Length: {len(BODY)}\r\n\r\n{BODY}".encode()
+
+
+def instructions(rig):
+    """Of a request in user space: what 500 more requests over one connection cost, by 500."""
+    plain = rig.plain_destination()
+    rows = []
+    for name in ("auth-proxy", "auth-proxy, logging", "nginx"):
+        totals = []
+        for count in (100, 600):
+            file = rig.folder / f"callgrind.{name.replace(', ', '-')}.{count}"
+            tool = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={file}")
+            proxy = rig.proxy(name, plain, tool)
+            with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as connection:
+                # Under callgrind the first token takes its time.
+                while not exchange(connection):
+                    pass
+                for _ in range(count):
+                    exchange(connection)
+            proxy.stop()
+            found = re.search(r"^totals: (\d+)", file.read_text(), re.MULTILINE)
+            totals.append(int(found.group(1)))
+        rows.append({"name": name, "instructions": (totals[1] - totals[0]) / 500})
+    return rows
+
+
+def exchange(connection):
+    """One request; whether it was answered with 200."""
+    connection.sendall(REQUEST)
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        piece = connection.recv(65536)
+        if not piece:
+            raise SystemExit(f"bench: the connection ended: {answer!r}")
+        answer += piece
+    head, body = answer.split(b"\r\n\r\n", 1)
+    length = int(re.search(rb"content-length: (\d+)", head.lower()).group(1))
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head.startswith(b"HTTP/1.1 200")
+
+
+def contention(rig):
+    """What threads wait for each other: system calls per request, and futex calls among them, as connections grow."""
+    plain = rig.plain_destination()
+    rows = []
+    for name, counts in (("auth-proxy, logging", (1, 2, 8, 32, 128)), ("nginx", (1, 32))):
+        proxy = rig.proxy(name, plain)
+        url = f"http://127.0.0.1:{proxy.port}/v1/chat/completions"
+        for connections in counts:
+            load.wrk(url, connections, 1)
+            # A file: strace itself is the slow part, and only numbers of calls are kept.
+            file = rig.folder / f"strace.{connections}"
+            pids = [argument for pid in proxy.pids() for argument in ("-p", str(pid))]
+            tracer = subprocess.Popen(["strace", "-f", "-c", "-o", file, *pids], stderr=subprocess.PIPE)
+            time.sleep(0.5)
+            done = load.wrk(url, connections, 2)["requests"]
+            tracer.send_signal(signal.SIGINT)
+            tracer.wait(timeout=30)
+            calls = {}
+            for line in file.read_text().splitlines()[2:]:
+                parts = line.split()
+                if len(parts) >= 5 and parts[3].isdigit() and parts[-1] != "total":
+                    calls[parts[-1]] = int(parts[3]) / done
+            rows.append({"name": name, "connections": connections, "requests": done, "calls": calls})
+        proxy.stop()
+    return rows
