@@ -30,7 +30,7 @@ def requests(rig):
         targets[name] = (proxy, f"http://127.0.0.1:{proxy.port}/v1/chat/completions?api-version=1")
         load.wrk(targets[name][1], 32, 1)
     rows = []
-    for connections, seconds, rounds in ((1, 1, 7), (32, 2, 5), (256, 2, 3)):
+    for connections, seconds, rounds in ((1, 1, 5), (32, 2, 4), (256, 2, 2)):
         for _ in range(rounds):
             for name, (proxy, url) in targets.items():
                 before = proxy.cpu() if proxy else (0, 0)
