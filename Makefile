@@ -48,10 +48,15 @@ simulator: rust-target
 .PHONY: test
 test: fmt-check compiled unit it it-tiny_http clients deploy-check shipped ## Everything that CI checks
 
-# The release build ends with a minute on one processor: the other one compiles the tests meanwhile.
+# The release build ends with a minute on one processor: the other one compiles the tests meanwhile, and what the clients
+# need is on its way.
 .PHONY: compiled
 compiled:
-	+$(MAKE) --no-print-directory --output-sync -j2 build compiled-tests
+	+$(MAKE) --no-print-directory --output-sync -j3 build compiled-tests clients-install
+
+.PHONY: clients-install
+clients-install:
+	tests/clients/install.sh
 
 .PHONY: compiled-tests
 compiled-tests: lint

@@ -10,8 +10,9 @@ use crate::scratch;
 use crate::sys::{self, Ready};
 use crate::upstream::{Received, Wire};
 
-/// How long a client is listened to after the destination is gone, so that it gets the last words.
-const LINGER: Duration = Duration::from_secs(2);
+/// How long a client is listened to after the destination is gone, so that it gets the last words: megabytes may be on
+/// their way to it. Most end their side at once.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// Bytes that went through a tunnel.
 #[derive(Debug, Default)]

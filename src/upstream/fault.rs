@@ -89,8 +89,9 @@ impl Fault {
     /// What to do about it, where there is something to do.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
-            Self::Resolve { host, .. } => {
-                format!("check the spelling of {host}, and DNS inside this container or host")
+            // Callers are told, too: the name is for the log.
+            Self::Resolve { .. } => {
+                "check the spelling of the name in the settings, and DNS inside this container or host".into()
             }
             Self::Connect { cause, .. } if is_out_of_descriptors(cause) => {
                 "each connection takes two file descriptors: raise ulimit -n (LimitNOFILE)".into()

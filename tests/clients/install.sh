@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Installs what the SDK tests need below target/clients, all at once: tests/clients/install.sh ENVIRONMENT...
+# Installs what the SDK tests need below target/clients, all at once: tests/clients/install.sh [ENVIRONMENT...]
 #
-# An ENVIRONMENT is a list in environments/; `node` has the packages of node/package-lock.json, too. What is there already,
-# of the same list, is left alone. CLIENTS_DIR names another place.
+# An ENVIRONMENT is a list in environments/, by default those of `make clients`; `node` has the packages of
+# node/package-lock.json, too. What is there already, of the same list, is left alone. CLIENTS_DIR names another place.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 place=${CLIENTS_DIR:-$here/../../target/clients}
 python=${PYTHON:-python3}
 UV_VERSION=0.13.9
+if (($# == 0)); then set -- main node openai-newest openai-oldest; fi
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
     echo 'tests/clients needs Python 3.10 or later; PYTHON names another interpreter' >&2

@@ -28,7 +28,7 @@ def sdk(proxy, tmp_path_factory):
     settings = {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "*", "PYTHONUNBUFFERED": "1"}
     process = Process([CLIENTS / "litellm-proxy/bin/python", *command], {**plain_environment(), **settings})
     try:
-        url = process.wait_for(r"Uvicorn running on (http://127\.0\.0\.1:\d+)", 120)[1]
+        url = process.wait_for(r"Uvicorn running on (http://127\.0\.0\.1:\d+)", 300)[1]
         yield openai.OpenAI(base_url=url + "/v1", api_key=KEY, max_retries=0)
     finally:
         process.stop()

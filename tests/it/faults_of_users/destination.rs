@@ -20,7 +20,10 @@ pub(super) const SETTINGS: &[Setting] = &[
         "https://no-such-name.invalid",
         ("", ""),
         "upstream_dns",
-        told("cannot resolve no-such-name.invalid", "check the spelling of no-such-name.invalid, and DNS"),
+        told(
+            "cannot resolve no-such-name.invalid",
+            "check the spelling of the name in the settings, and DNS",
+        ),
     ),
     (
         "nobody listens there",

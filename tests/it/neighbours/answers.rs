@@ -1,19 +1,28 @@
 //! What a caller gets, and what the log gets instead.
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 
 use crate::fixture::Proxy;
 use crate::sim::{Answer, Options, Sim, Step, patience};
 
 const CHAT: &str = "/openai/v1/chat/completions";
 
+/// Where nobody listens, and nobody else can as long as the socket is kept.
+fn closed() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
 /// Azure/aad-auth-proxy, fail_request.go: writes the status line before the headers, and the content type is lost.
 #[test]
 fn our_own_errors_have_status_type_and_body_together() {
     let sim = Sim::start(Options::default());
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_kept, closed) = closed();
     let (unreachable, key) = (format!("http://{closed}"), "a-key-of-sixteen-or-more");
     let guarded = Proxy::start_with(&sim, &[("PROXY_API_KEY", key)]);
     let stranded = Proxy::start_with(&sim, &[("API_BASE_URL", &unreachable)]);
@@ -120,7 +129,7 @@ fn a_debug_log_has_neither_token_nor_body_nor_query() {
 #[test]
 fn details_of_a_failure_stay_in_the_log() {
     let sim = Sim::start(Options::default());
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_kept, closed) = closed();
     for (base, detail) in [
         (format!("http://{closed}"), "Connection refused"),
         ("https://no-such-host.invalid".to_owned(), "no-such-host.invalid"),
