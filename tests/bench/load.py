@@ -41,7 +41,7 @@ class Streams:
     def open(self, count, period_ms):
         """So many more; the events of all are spread over the period."""
         for i in range(count):
-            connection = socket.create_connection(("127.0.0.1", self.port))
+            connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.context:
                 connection = self.context.wrap_socket(connection, server_hostname="127.0.0.1")

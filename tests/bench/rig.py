@@ -186,7 +186,7 @@ class Rig:
 
     def nginx_proxy(self, destination, tool=(), logging=False):
         port = free_port()
-        name = "nginx, logging" if logging else "nginx"
+        name = "nginx-logging" if logging else "nginx"
         return self.nginx(name, port, f"""
             upstream destination {{ server 127.0.0.1:{destination.port}; keepalive 512; keepalive_requests 1000000000; }}
             server {{
