@@ -73,6 +73,8 @@ wait "$!" || {
 }
 names=() children=()
 for name in "$@"; do
+    # Twice the same would be in each other's way.
+    if [[ " ${names[*]} " == *" $name "* ]]; then continue; fi
     environment "$name" 9>&- &
     names+=("$name") children+=("$!")
 done
