@@ -53,7 +53,7 @@ fn suspicious_framing_is_refused_together_with_what_follows() {
         (400, "Content-Length: five\r\n"),
         (400, "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
         (501, "Transfer-Encoding: gzip, chunked\r\n"),
-        (501, "Transfer-Encoding: identity\r\n"),
+        (400, "Transfer-Encoding: identity\r\n"),
         (400, "Host: y\r\n"),
     ] {
         let body = "0\r\n\r\n";
