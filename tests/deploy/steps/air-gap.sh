@@ -34,6 +34,9 @@ ok 'no route, no name server: signed in and a request through' 'AZURE_AUTHORITY_
 
 # A name that nobody knows is an answer, not a wait.
 start "$WORK/lost.log" "${inside[@]}" env -i "${settings[@]}" PORT=8081 AZURE_AUTHORITY_HOST=login.microsoftonline.com "$BINARY"
-lost() { ask http://127.0.0.1:8081/health | grep '"reason":".*login.microsoftonline.com'; }
+lost() {
+    ask http://127.0.0.1:8081/health | grep '"reason":".*could not be resolved' \
+        && grep -q 'cannot resolve login.microsoftonline.com' "$WORK/lost.log"
+}
 eventually 60 lost
 ok 'the public authority' "$(ask http://127.0.0.1:8081/health | grep -o '"reason":"[^"]*"')"
