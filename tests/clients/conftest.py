@@ -239,3 +239,14 @@ def assert_incremental(moments):
     assert len(moments) >= 5, moments
     gaps = sorted(later - earlier for earlier, later in zip(moments, moments[1:]))
     assert gaps[-2] > PAUSE_MS / 1000 / 2, f"the gaps between the pieces: {gaps}"
+
+
+def assert_chat_stream(sdk, expected):
+    """A stream through a Python `openai` client: its whole text, event by event."""
+    words, moments = [], []
+    messages = [{"role": "user", "content": "Say hello"}]
+    for chunk in sdk.chat.completions.create(model="gpt-4o", messages=messages, stream=True):
+        moments.append(time.monotonic())
+        words.extend(choice.delta.content or "" for choice in chunk.choices)
+    assert "".join(words) == expected
+    assert_incremental(moments)

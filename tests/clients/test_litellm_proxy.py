@@ -1,12 +1,11 @@
 """litellm's own proxy in front of auth-proxy, with the config.yaml of docs/clients.md."""
 
 import re
-import time
 
 import openai
 import pytest
 import yaml
-from conftest import CLIENTS, ROOT, Process, assert_incremental, plain_environment
+from conftest import CLIENTS, ROOT, Process, assert_chat_stream, plain_environment
 
 MESSAGES = [{"role": "user", "content": "Say hello"}]
 GREETING = "Hello from the simulated Azure OpenAI."
@@ -43,12 +42,7 @@ def test_stream_arrives_event_by_event(sdk):
     stream = sdk.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True)
     # litellm imports half of itself at the first stream.
     list(stream)
-    words, moments = [], []
-    for chunk in sdk.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True):
-        moments.append(time.monotonic())
-        words.extend(choice.delta.content or "" for choice in chunk.choices)
-    assert "".join(words) == GREETING
-    assert_incremental(moments)
+    assert_chat_stream(sdk, GREETING)
 
 
 def test_embeddings(sdk):

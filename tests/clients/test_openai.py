@@ -11,7 +11,7 @@ import time
 
 import openai
 import pytest
-from conftest import assert_incremental
+from conftest import assert_chat_stream, assert_incremental
 
 MESSAGES = [{"role": "user", "content": "Say hello"}]
 GREETING = "Hello from the simulated Azure OpenAI."
@@ -61,12 +61,7 @@ def test_nothing_but_the_credential_is_touched(kind, proxy):
 
 
 def test_stream_arrives_event_by_event(kind, proxy):
-    words, moments = [], []
-    for chunk in client(kind, proxy).chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True):
-        moments.append(time.monotonic())
-        words.extend(choice.delta.content or "" for choice in chunk.choices)
-    assert "".join(words) == GREETING
-    assert_incremental(moments)
+    assert_chat_stream(client(kind, proxy), GREETING)
 
 
 @pytest.mark.parametrize("stream", [False, True])
