@@ -15,8 +15,9 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use auth_proxy::fields::Fields;
 use auth_proxy::server::{self, Exchange, Head, Limits, Service, Stop, send_whole};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 /// Connections per burst.
 const SIZES: [usize; 4] = [8, 16, 32, 64];
@@ -88,7 +89,7 @@ struct Hello;
 
 impl Service for Hello {
     fn serve(&self, _head: Head, exchange: &mut dyn Exchange) {
-        send_whole(exchange, StatusCode::OK, &HeaderMap::new(), b"ok");
+        send_whole(exchange, StatusCode::OK, &Fields::default(), b"ok");
     }
 
     fn turn_away(&self, head: Head, exchange: &mut dyn Exchange) {

@@ -25,6 +25,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod fields;
 pub mod identity;
 pub mod log;
 pub mod ops;

@@ -26,11 +26,13 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
 pub use listener::{Listener, Running};
 pub use refusal::{Refusal, send_whole};
 pub use stop::Stop;
+
+use crate::fields::Fields;
 
 /// A request's head.
 #[derive(Debug)]
@@ -41,8 +43,8 @@ pub struct Head {
     pub target: String,
     /// HTTP/1.0 or HTTP/1.1.
     pub version: Version,
-    /// Every field, order and duplicates kept per name.
-    pub headers: HeaderMap,
+    /// Every field, as it came.
+    pub headers: Fields,
     /// How the body is framed.
     pub length: Length,
 }
@@ -106,7 +108,7 @@ pub trait Exchange {
     /// Begins the answer. The head leaves with the first [`Exchange::write`] or [`Exchange::flush`]. Framing and
     /// connection fields are the server's own: `headers` holds none of them, except with [`Length::Empty`], where
     /// `Content-Length` may speak of a body that is not sent, and with 101, where all are sent as they are.
-    fn start(&mut self, status: StatusCode, headers: &HeaderMap, length: Length);
+    fn start(&mut self, status: StatusCode, headers: &Fields, length: Length);
 
     /// The answer has begun; another can no longer be given.
     fn started(&self) -> bool;

@@ -1,6 +1,7 @@
 //! Answers on their way to ureq: the filter leaves the same bytes however they arrive, and what it makes of chunks is
 //! strict, holds the same body, and ends where the original ends.
 
+use auth_proxy::fields::Fields;
 use auth_proxy::upstream::answer::Filter;
 
 use super::pieces::{self, Pieces, Random};
@@ -10,6 +11,7 @@ const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// `data` is what a destination sends; and once more what it sends behind the head of a chunked answer.
 pub fn check(data: &[u8]) {
+    check_pass_by(data);
     check_pieces(data);
     let whole = [CHUNKED, data].concat();
     let (kept, broken) = check_pieces(&whole);
@@ -25,6 +27,44 @@ pub fn check(data: &[u8]) {
     if let (End::Whole(length), Some(end)) = (seen_end, end) {
         assert_eq!(kept[length..], data[end..], "what follows is not what follows");
     }
+}
+
+/// Where fields pass ureq by, it gets the same otherwise: the same status line, some of the lines, the same body.
+fn check_pass_by(data: &[u8]) {
+    let (mut plain, mut thin) = (Filter::default(), Filter::default());
+    thin.restart(true);
+    let [all, some] = [&mut plain, &mut thin].map(|filter| {
+        let mut bytes = data.to_vec();
+        let left = filter.pass(&mut bytes, data.len());
+        bytes.truncate(left);
+        bytes
+    });
+    assert_eq!((plain.is_in_head(), plain.is_broken()), (thin.is_in_head(), thin.is_broken()));
+    let Some(fields) = thin.take_fields() else { return assert_eq!(all, some) };
+    let (mut lines, mut kept) = (split_lines(&all), split_lines(&some));
+    // Behind the empty lines and the status line, a line for each field.
+    while lines.first() == kept.first() && !kept.is_empty() && !is_field_of(&fields, lines[0]) {
+        lines.remove(0);
+        kept.remove(0);
+    }
+    let (head, rest) = lines.split_at(fields.iter().count().min(lines.len()));
+    let read_by = ["content-length", "transfer-encoding", "connection"];
+    let is_read_by =
+        |line: &&&[u8]| read_by.iter().any(|name| name_of(line).eq_ignore_ascii_case(name.as_bytes()));
+    let expected: Vec<&[u8]> = head.iter().filter(is_read_by).chain(rest).copied().collect();
+    assert_eq!(kept, expected, "ureq sees other lines");
+}
+
+fn split_lines(text: &[u8]) -> Vec<&[u8]> {
+    text.split_inclusive(|b| *b == b'\n').collect()
+}
+
+fn name_of(line: &[u8]) -> &[u8] {
+    line.split(|b| *b == b':').next().unwrap_or_default()
+}
+
+fn is_field_of(fields: &Fields, line: &[u8]) -> bool {
+    fields.iter().next().is_some_and(|(name, _)| name == name_of(line))
 }
 
 /// What is left for ureq, and whether the chunks made no sense.

@@ -2,9 +2,9 @@
 //! the base path.
 
 use auth_proxy::config::Destination;
+use auth_proxy::fields::Fields;
 use auth_proxy::proxy::target;
-use http::header::{HOST, LOCATION};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 
 use super::filter::destinations;
 use super::reference::split;
@@ -14,15 +14,16 @@ pub fn check(data: &[u8]) {
     let lines = split(data, b"\n");
     let value = |i: usize| lines.get(i).and_then(|line| HeaderValue::from_bytes(line).ok());
     let Some(location) = value(0) else { return };
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::default();
     if let Some(host) = value(1) {
-        headers.insert(HOST, host);
+        headers.push("host", host.as_bytes());
     }
     let own_origin = target::own_origin(&headers);
     for destination in destinations() {
-        let mut headers = HeaderMap::from_iter([(LOCATION, location.clone())]);
+        let mut headers = Fields::default();
+        headers.push("location", location.as_bytes());
         target::rewrite_locations(&mut headers, &destination, own_origin.as_deref());
-        let (before, after) = (location.as_bytes(), headers[LOCATION].as_bytes());
+        let (before, after) = (location.as_bytes(), headers.get("location").expect("it is still there"));
         let plain = own_origin.is_some() && is_plain(before, &destination);
         assert!(!plain || after != before, "not rewritten: {location:?}");
         if after != before {

@@ -1,15 +1,14 @@
 //! Naive readers of whole messages, written from RFC 9112 alone: slow, short and strict.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use auth_proxy::fields;
 
 /// Header fields: lower-case names and values. Those of one name keep their order.
 pub(crate) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// The fields of a map, sorted by name.
-pub(crate) fn fields(map: &HeaderMap) -> Fields {
-    let field =
-        |(name, value): (&HeaderName, &HeaderValue)| (name.as_str().into(), value.as_bytes().to_vec());
-    let mut fields: Fields = map.iter().map(field).collect();
+/// These fields, sorted by name.
+pub(crate) fn fields(those: &fields::Fields) -> Fields {
+    let field = |(name, value): (&[u8], &[u8])| (name.to_ascii_lowercase(), value.to_vec());
+    let mut fields: Fields = those.iter().map(field).collect();
     fields.sort_by(|one, other| one.0.cmp(&other.0));
     fields
 }

@@ -11,11 +11,11 @@
 
 use std::time::Duration;
 
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
 use super::health;
 use super::metrics::{self, Sources};
+use crate::fields::Fields;
 use crate::server::{Exchange, Head, Limits, Refusal, Service, send_whole};
 
 /// The descriptors that this takes at most: connections, those above the cap, listener and pipes.
@@ -78,8 +78,7 @@ fn live(_: &Admin, exchange: &mut dyn Exchange) {
 }
 
 fn metrics(admin: &Admin, exchange: &mut dyn Exchange) {
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+    let headers = Fields::from([("content-type", metrics::CONTENT_TYPE)]);
     send_whole(exchange, StatusCode::OK, &headers, admin.0.page().as_bytes());
 }
 
@@ -92,6 +91,6 @@ fn refuse_method(exchange: &mut dyn Exchange) {
     let message = "ADMIN_PORT is asked with GET or HEAD";
     let refusal = Refusal::request(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
     let mut headers = refusal.headers();
-    headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    headers.push("allow", b"GET, HEAD");
     send_whole(exchange, refusal.status, &headers, &refusal.body());
 }

@@ -1,9 +1,9 @@
 //! `GET /health`: whether a request would be served now.
 
-use http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde_json::{Map, Value};
 
+use crate::fields::Fields;
 use crate::server::{Exchange, Refusal, send_whole};
 use crate::token::{RefresherState, Status, TokenStore};
 
@@ -29,9 +29,9 @@ pub fn say_ok(exchange: &mut dyn Exchange) {
     send_whole(exchange, StatusCode::OK, &headers(), br#"{"status":"ok"}"#);
 }
 
-fn headers() -> HeaderMap {
+fn headers() -> Fields {
     let mut headers = Refusal::json_headers();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.push("cache-control", b"no-store");
     headers
 }
 
@@ -58,7 +58,7 @@ fn say_why_not(status: Status, exchange: &mut dyn Exchange) {
                 body.insert(name.into(), text.into());
             }
         }
-        headers.insert(RETRY_AFTER, HeaderValue::from(unavailable.retry_after.as_secs()));
+        headers.push("retry-after", unavailable.retry_after.as_secs().to_string().as_bytes());
     }
     let body = Value::Object(body).to_string();
     send_whole(exchange, StatusCode::SERVICE_UNAVAILABLE, &headers, body.as_bytes());

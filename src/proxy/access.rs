@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
 
 use super::record::Record;
 use super::relay::{Cut, Relayed};
 use super::tunnel::Tunnelled;
 use crate::config::LogLevel;
+use crate::fields::Fields;
 use crate::log::{self, Column, Millis, Value};
 
 /// By these Azure's support finds a request.
@@ -33,19 +34,20 @@ pub(super) enum Outcome {
 
 /// The destination's names for a request. Empty when nobody will read them.
 #[derive(Debug, Default)]
-pub(super) struct Ids([Option<HeaderValue>; IDS.len()]);
+pub(super) struct Ids([Option<String>; IDS.len()]);
 
 impl Ids {
-    pub(super) fn of(answer: &HeaderMap) -> Self {
+    pub(super) fn of(answer: &Fields) -> Self {
         if !log::enabled(LogLevel::Info) {
             return Self::default();
         }
-        Self(IDS.map(|(field, _)| answer.get(field).filter(|id| id.len() <= LONGEST_ID).cloned()))
+        let text = |id| std::str::from_utf8(id).ok().map(str::to_owned);
+        Self(IDS.map(|(field, _)| answer.get(field).filter(|id| id.len() <= LONGEST_ID).and_then(text)))
     }
 
     fn shown(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let ids = IDS.iter().zip(&self.0);
-        ids.filter_map(|((_, name), id)| Some((*name, id.as_ref()?.to_str().ok()?)))
+        ids.filter_map(|((_, name), id)| Some((*name, id.as_deref()?)))
     }
 }
 

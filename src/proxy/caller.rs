@@ -1,11 +1,11 @@
 //! `PROXY_API_KEY`: who may call.
 
-use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use sha2::{Digest, Sha256};
 
 use super::headers::{CREDENTIALS, KEY_SUBPROTOCOL};
 use super::target;
+use crate::fields::{self, Fields};
 use crate::server::{Head, Refusal};
 
 /// Whether the caller presents the key in any place where a client of Azure or OpenAI puts one.
@@ -37,19 +37,16 @@ pub(super) fn check(key: &str, head: &Head) -> Result<(), Refusal> {
     Err(refusal)
 }
 
-fn presented(headers: &HeaderMap, target: &str) -> Vec<Vec<u8>> {
+fn presented(headers: &Fields, target: &str) -> Vec<Vec<u8>> {
     let mut presented = Vec::new();
-    for name in &CREDENTIALS {
+    for name in CREDENTIALS {
         for value in headers.get_all(name) {
-            let value = value.as_bytes();
-            let bearer = behind(value, "bearer ").filter(|_| name == AUTHORIZATION);
+            let bearer = behind(value, "bearer ").filter(|_| name == "authorization");
             presented.push(bearer.unwrap_or(value).trim_ascii().to_vec());
         }
     }
-    for value in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
-        for protocol in value.as_bytes().split(|b| *b == b',') {
-            presented.extend(behind(protocol.trim_ascii(), KEY_SUBPROTOCOL).map(<[u8]>::to_vec));
-        }
+    for protocol in headers.get_all("sec-websocket-protocol").flat_map(fields::elements) {
+        presented.extend(behind(protocol, KEY_SUBPROTOCOL).map(<[u8]>::to_vec));
     }
     for value in target::credentials(target) {
         // Browsers write a space in a query as `+`.
@@ -67,19 +64,14 @@ fn behind<'a>(value: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue, Method, Version};
+    use http::{Method, Version};
 
     use super::*;
     use crate::server::Length;
 
     fn status(target: &str, fields: &[(&str, &str)]) -> u16 {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(
-                HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                HeaderValue::from_str(value).unwrap(),
-            );
-        }
+        let mut headers = Fields::default();
+        fields.iter().for_each(|(name, value)| headers.push(name, value.as_bytes()));
         let (method, version) = (Method::GET, Version::HTTP_11);
         let head = Head { method, target: target.into(), version, headers, length: Length::Empty };
         check("the-key", &head).map_or_else(|refusal| refusal.status.as_u16(), |()| 200)

@@ -1,11 +1,12 @@
 //! `LOG_LEVEL=debug`: what was decided about a request, and which fields it came and left with, by name alone. Below
 //! that level nothing is looked at.
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::StatusCode;
 
 use super::outgoing::Outgoing;
 use super::target;
 use crate::config::LogLevel;
+use crate::fields::{self, Fields};
 use crate::log;
 use crate::server::Head;
 
@@ -14,7 +15,7 @@ const NAMES: usize = 40;
 
 /// A request as it came.
 pub(super) struct Arrived {
-    names: Vec<HeaderName>,
+    names: Vec<String>,
     credentials_in_query: usize,
 }
 
@@ -22,7 +23,7 @@ impl Arrived {
     /// Looks at it when it will be told about.
     pub(super) fn look(head: &Head) -> Option<Self> {
         log::enabled(LogLevel::Debug).then(|| Self {
-            names: head.headers.keys().cloned().collect(),
+            names: names(&head.headers).map(str::to_owned).collect(),
             credentials_in_query: target::credentials(&head.target).count(),
         })
     }
@@ -30,7 +31,7 @@ impl Arrived {
     /// Tells what it came with, and what of that does not go on.
     pub(super) fn tell(self, request: &Outgoing, path: &str) {
         let (stripped, passed): (Vec<_>, Vec<_>) =
-            self.names.iter().partition(|name| !request.headers.contains_key(*name));
+            self.names.iter().map(String::as_str).partition(|name| !request.passes(name));
         log::debug(
             "request headers",
             &[
@@ -60,16 +61,20 @@ pub(super) fn waiting(path: &str) {
 }
 
 /// The destination has answered.
-pub(super) fn answered(path: &str, status: StatusCode, headers: &HeaderMap) {
+pub(super) fn answered(path: &str, status: StatusCode, headers: &Fields) {
     if log::enabled(LogLevel::Debug) {
-        let names = list(headers.keys());
+        let names = list(names(headers));
         log::debug("answer headers", &[("path", &path), ("status", &status.as_u16()), ("names", &names)]);
     }
 }
 
-fn list<'a>(names: impl Iterator<Item = &'a HeaderName>) -> String {
-    let names: Vec<&str> = names.map(HeaderName::as_str).collect();
-    let mut list = names[..names.len().min(NAMES)].join(",");
+fn names(headers: &Fields) -> impl Iterator<Item = &str> {
+    headers.iter().map(|(name, _)| fields::readable(name))
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    let mut list = names[..names.len().min(NAMES)].join(",").to_ascii_lowercase();
     if names.len() > NAMES {
         list.push_str(&format!(" and {} more", names.len() - NAMES));
     }

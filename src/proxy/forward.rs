@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use ureq::Body;
 
 use super::access::Outcome;
@@ -15,6 +15,7 @@ use super::record::Record;
 use super::upload::{Kept, Upload};
 use super::{caller, headers, relay, target, tunnel};
 use crate::config::Config;
+use crate::fields::Fields;
 use crate::log::{self, Throttle};
 use crate::ops::health;
 use crate::ops::metrics::Metrics;
@@ -67,7 +68,7 @@ impl Proxy {
             );
         }
         let arrived = Arrived::look(&head);
-        let mut request = Outgoing::new(&self.config, head, websocket)?;
+        let request = Outgoing::new(&self.config, head, websocket)?;
         if let Some(arrived) = arrived {
             arrived.tell(&request, &record.path);
         }
@@ -76,13 +77,13 @@ impl Proxy {
         let (mut retried, mut replayed, mut renewed) = (false, false, false);
         loop {
             let held = exchange.body_at_hand();
-            let scope = Scope::enter(exchange.client(), request.size + token.bearer().len(), held);
+            let scope = Scope::enter(exchange.client(), request.lines(&token), request.size, held);
             let call = scope.call();
             call.send_before(self.tokens.clock().clone(), token.usable_until());
             let mut upload = Upload::new(exchange, Rc::clone(call), &mut kept, request.length);
             record.sending();
             decisions::sending(&record.path, held);
-            let answer = request.send(&self.upstream, &token, &mut upload, retried);
+            let answer = request.send(&self.upstream, &mut upload, retried);
             record.bytes_up = kept.read();
             match answer {
                 Err(error) if !renewed && failure::is_too_late(&error) && kept.can_resume() => {
@@ -117,9 +118,10 @@ impl Proxy {
                         continue;
                     }
                     drop(kept);
-                    record.answered(response.headers());
-                    decisions::answered(&record.path, response.status(), response.headers());
-                    return self.pass_on(&request, response, call, exchange);
+                    let headers = call.take_answer();
+                    record.answered(&headers);
+                    decisions::answered(&record.path, response.status(), &headers);
+                    return self.pass_on(&request, response, headers, call, exchange);
                 }
             }
         }
@@ -149,31 +151,28 @@ impl Proxy {
         &self,
         request: &Outgoing,
         response: Response<Body>,
+        mut headers: Fields,
         call: &Call,
         exchange: &mut dyn Exchange,
     ) -> Result<Outcome, Failure> {
-        let (mut parts, body) = response.into_parts();
+        let (status, version) = (response.status(), response.version());
+        let body = response.into_body();
         if self.config.rewrite_location {
-            target::rewrite_locations(
-                &mut parts.headers,
-                &self.config.destination,
-                request.own_origin.as_deref(),
-            );
+            target::rewrite_locations(&mut headers, &self.config.destination, request.own_origin.as_deref());
         }
-        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        if status == StatusCode::SWITCHING_PROTOCOLS {
             drop(body);
             if !request.websocket {
                 return Err(failure::bad_answer("it switched protocols without being asked".into()));
             }
             let _open = self.metrics.websockets.hold();
-            return open_tunnel(parts.headers, call, exchange);
+            return open_tunnel(headers, call, exchange);
         }
-        let Some(length) = relay::length(&request.method, &parts) else {
+        let Some(length) = relay::length(&request.method, version, status, &headers) else {
             return Err(failure::bad_answer("its Transfer-Encoding is not chunked alone".into()));
         };
-        let status = parts.status;
         let _open = (length == Length::Unknown).then(|| self.metrics.streams.hold());
-        let relayed = relay::relay(parts, body.into_reader(), length, call, exchange);
+        let relayed = relay::relay(status, headers, body.into_reader(), length, call, exchange);
         Ok(Outcome::Relayed(status, relayed))
     }
 }
@@ -232,14 +231,14 @@ impl Service for Proxy {
     }
 }
 
-fn open_tunnel(mut fields: HeaderMap, call: &Call, exchange: &mut dyn Exchange) -> Result<Outcome, Failure> {
+fn open_tunnel(mut fields: Fields, call: &Call, exchange: &mut dyn Exchange) -> Result<Outcome, Failure> {
     let (Some(wire), Some(client)) = (call.wire(), exchange.client()) else {
         return Err(failure::bad_answer("there is no connection to tunnel".into()));
     };
     if !headers::names_websocket(&fields) {
         return Err(failure::bad_answer("it switched to a protocol that was not asked for".into()));
     }
-    headers::strip_response(&mut fields);
+    headers::strip_response(&mut fields, false);
     headers::insert_websocket_upgrade(&mut fields);
     exchange.start(StatusCode::SWITCHING_PROTOCOLS, &fields, Length::Empty);
     let mut carried = tunnel::Tunnelled::default();

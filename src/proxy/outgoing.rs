@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use http::{Method, Response, StatusCode, Uri};
 use ureq::{Body, SendBody};
 
 use super::failure::Failure;
 use super::upload::Upload;
 use super::{headers, target};
 use crate::config::Config;
+use crate::fields::{Fields, is};
 use crate::server::{Head, Length, Refusal};
 use crate::token::Token;
 use crate::upstream::Upstream;
@@ -18,11 +18,12 @@ use crate::upstream::Upstream;
 pub(super) struct Outgoing {
     pub(super) method: Method,
     uri: Uri,
-    pub(super) headers: HeaderMap,
+    /// What passes of the fields that came.
+    headers: Fields,
     pub(super) length: Length,
     /// It asks for a WebSocket.
     pub(super) websocket: bool,
-    /// The most bytes that its head takes, the token apart.
+    /// The most bytes that its head takes, those fields apart.
     pub(super) size: usize,
     /// Where the caller reached us, when locations shall be rewritten.
     pub(super) own_origin: Option<String>,
@@ -40,21 +41,35 @@ impl Outgoing {
         if websocket {
             headers::insert_websocket_upgrade(&mut headers);
         }
-        headers::frame_request(&mut headers, &head.method, head.length);
-        let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let size = fields + head.target.len() + config.destination.base_path.len() + HEAD_ROOM;
+        let size = head.target.len() + config.destination.base_path.len() + HEAD_ROOM;
         Ok(Self { method: head.method, uri, headers, length: head.length, websocket, size, own_origin })
     }
 
+    /// Whether a field of this name is among those that pass.
+    pub(super) fn passes(&self, name: &str) -> bool {
+        let framing = headers::framing(&self.method, self.length);
+        self.headers.contains(name)
+            || framing.is_some_and(|(framing, _)| is(name.as_bytes(), framing.as_str()))
+    }
+
+    /// The lines of its head that pass ureq by: the fields as they came, and the token.
+    pub(super) fn lines(&self, token: &Token) -> Vec<u8> {
+        const NAME: &[u8] = b"authorization: ";
+        let bearer = token.bearer().as_bytes();
+        let mut lines = Vec::with_capacity(self.headers.size() + NAME.len() + bearer.len() + 2);
+        self.headers.write(&mut lines);
+        for part in [NAME, bearer, b"\r\n"] {
+            lines.extend_from_slice(part);
+        }
+        lines
+    }
+
     pub(super) fn send(
-        &mut self,
+        &self,
         upstream: &Upstream,
-        token: &Token,
         upload: &mut Upload<'_>,
         fresh_connection: bool,
     ) -> Result<Response<Body>, ureq::Error> {
-        // Here, where the credentials that came have left room for it, and not in the copy that ureq gets.
-        self.headers.insert(AUTHORIZATION, token.bearer().clone());
         match self.length {
             Length::Empty | Length::Known(0) => self.run(upstream, SendBody::none(), fresh_connection),
             _ => self.run(upstream, SendBody::from_reader(upload), fresh_connection),
@@ -70,7 +85,7 @@ impl Outgoing {
         let mut request = http::Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
+        request.headers_mut().extend(headers::framing(&self.method, self.length));
         if fresh_connection {
             // Drops the idle connections too, which are likely as stale as the one that failed.
             request = upstream.destination.configure_request(request).max_idle_age(Duration::ZERO).build();
@@ -84,5 +99,5 @@ impl Outgoing {
     }
 }
 
-/// Room for what else is in a head: method, version, Host, the names of the fields added.
+/// Room for what else ureq writes of a head: method, version, Host, the framing.
 const HEAD_ROOM: usize = 1024;

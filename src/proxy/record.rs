@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
 use super::access::{self, Ids, Outcome};
 use super::relay::Cut;
+use crate::fields::Fields;
 use crate::ops::metrics::{Finished, Held, Metrics};
 use crate::server::Head;
 
@@ -59,7 +60,7 @@ impl<'a> Record<'a> {
     }
 
     /// The head of the destination's answer is there.
-    pub(super) fn answered(&mut self, head: &HeaderMap) {
+    pub(super) fn answered(&mut self, head: &Fields) {
         let now = Instant::now();
         self.ids = Ids::of(head);
         self.answered = Some(Answered { first_byte: now - self.started, upstream: now - self.sent });

@@ -3,11 +3,10 @@
 
 use std::io::{self, Read};
 
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
-use http::response::Parts;
 use http::{Method, StatusCode, Version};
 
 use super::headers;
+use crate::fields::{Fields, elements, is};
 use crate::scratch;
 use crate::server::{Exchange, Length};
 use crate::upstream::{Call, Fault};
@@ -32,45 +31,44 @@ pub(super) enum Cut {
 
 /// The framing of an answer (RFC 9112 section 6.3), as ureq reads it. None for one that must not be trusted: an
 /// encoding that is not chunked alone, or any in HTTP/1.0.
-pub(super) fn length(method: &Method, parts: &Parts) -> Option<Length> {
-    let mut encodings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+pub(super) fn length(
+    method: &Method,
+    version: Version,
+    status: StatusCode,
+    headers: &Fields,
+) -> Option<Length> {
+    let mut encodings = headers.get_all("transfer-encoding");
     let chunked = match (encodings.next(), encodings.next()) {
         (None, _) => false,
-        (Some(encoding), None) if parts.version == Version::HTTP_11 => {
-            if !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-                return None;
-            }
-            true
-        }
+        (Some(encoding), None) if version == Version::HTTP_11 && is(encoding, "chunked") => true,
         _ => return None,
     };
-    let bodiless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if bodiless || method == Method::HEAD || parts.status.is_informational() {
+    let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if bodiless || method == Method::HEAD || status.is_informational() {
         return Some(Length::Empty);
     }
     if chunked {
         return Some(Length::Unknown);
     }
     // ureq has seen that every element of every value is this number.
-    let first = |value: &HeaderValue| value.to_str().ok()?.split(',').next()?.trim().parse().ok();
-    let declared = parts.headers.get(CONTENT_LENGTH).and_then(first);
+    let first = |value| std::str::from_utf8(elements(value).next()?).ok()?.parse().ok();
+    let declared = headers.get("content-length").and_then(first);
     Some(declared.map_or(Length::Unknown, Length::Known))
 }
 
 /// Sends the answer on.
 pub(super) fn relay(
-    mut parts: Parts,
+    status: StatusCode,
+    mut headers: Fields,
     mut body: impl Read,
     length: Length,
     call: &Call,
     exchange: &mut dyn Exchange,
 ) -> Relayed {
-    let chunked = parts.headers.contains_key(TRANSFER_ENCODING);
-    headers::strip_response(&mut parts.headers);
-    if length != Length::Empty || parts.status == StatusCode::NO_CONTENT {
-        parts.headers.remove(CONTENT_LENGTH);
-    }
-    exchange.start(parts.status, &parts.headers, length);
+    let chunked = headers.contains("transfer-encoding");
+    headers::strip_response(&mut headers, length != Length::Empty || status == StatusCode::NO_CONTENT);
+    exchange.start(status, &headers, length);
+    drop(headers);
 
     let mut relayed = Relayed { bytes: 0, cut: None };
     // Otherwise the head leaves together with the first bytes of the body.

@@ -1,17 +1,14 @@
 //! The request target on its way to the destination: base path in front, credentials out of the query, and no way
 //! to another origin.
 
-use http::header::{HOST, HeaderName, LOCATION};
+use http::Uri;
 use http::uri::{Parts, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::config::Destination;
+use crate::fields::Fields;
 
 /// Query parameters that carry a credential (ENTRA: `api-key` of realtime clients, APIM's `subscription-key`).
 pub const CREDENTIAL_PARAMETERS: [&str; 3] = ["api-key", "authorization", "subscription-key"];
-
-/// Where Azure says that a long-running operation can be asked about.
-const OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
 
 /// The destination's URI for a request target in origin form. Built from parts, never from a string: no target can
 /// move the authority. None when the target has characters that no URI may have.
@@ -41,19 +38,19 @@ pub fn credentials(target: &str) -> impl Iterator<Item = Vec<u8>> {
 }
 
 /// Where the caller reached us, from its `Host`.
-pub fn own_origin(headers: &HeaderMap) -> Option<String> {
-    let host = headers.get(HOST)?.to_str().ok().filter(|host| !host.is_empty())?;
+pub fn own_origin(headers: &Fields) -> Option<String> {
+    let host = std::str::from_utf8(headers.get("host")?).ok().filter(|host| !host.is_empty())?;
     Some(format!("http://{host}"))
 }
 
 /// Turns `Location` and `Operation-Location` that point at the destination's own origin and base path into the
 /// caller's view of them; everything else stays as it is.
-pub fn rewrite_locations(headers: &mut HeaderMap, destination: &Destination, own_origin: Option<&str>) {
-    for name in [LOCATION, OPERATION_LOCATION] {
-        let rewritten =
-            headers.get(&name).and_then(|value| rewritten(value.to_str().ok()?, destination, own_origin?));
-        if let Some(value) = rewritten.and_then(|location| HeaderValue::try_from(location).ok()) {
-            headers.insert(name, value);
+pub fn rewrite_locations(headers: &mut Fields, destination: &Destination, own_origin: Option<&str>) {
+    // The second is where Azure says that a long-running operation can be asked about.
+    for name in ["location", "operation-location"] {
+        let location = headers.get(name).and_then(|value| std::str::from_utf8(value).ok());
+        if let Some(ours) = location.and_then(|location| rewritten(location, destination, own_origin?)) {
+            headers.set(name, ours.as_bytes());
         }
     }
 }
@@ -185,10 +182,9 @@ mod tests {
             ("https://name.openai.azure.com:99999/openai/x", "https://name.openai.azure.com:99999/openai/x"),
             ("/openai/x", "/openai/x"),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(OPERATION_LOCATION, HeaderValue::from_static(location));
+            let mut headers = Fields::from([("Operation-Location", location)]);
             rewrite_locations(&mut headers, &destination("/openai"), Some("http://me:1"));
-            assert_eq!(headers[OPERATION_LOCATION], expected, "{location}");
+            assert_eq!(headers.get("operation-location"), Some(expected.as_bytes()), "{location}");
         }
     }
 

@@ -6,7 +6,6 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::CONNECTION;
 use http::{StatusCode, Version};
 
 use super::input::Input;
@@ -15,6 +14,7 @@ use super::room::{Place, Room};
 use super::serving::Serving;
 use super::stop::Stop;
 use super::{Head, Limits, Service, head};
+use crate::fields;
 use crate::scratch;
 use crate::sys::{self, Ready};
 
@@ -135,11 +135,11 @@ fn refuse(input: &mut Input, context: &Context<'_>, refusal: &Refusal) {
 
 /// RFC 9112 section 9.3.
 pub(super) fn wants_keep_alive(head: &Head) -> bool {
-    let named = |wanted: &str| {
-        let values = head.headers.get_all(CONNECTION).iter();
-        values
-            .flat_map(|v| v.as_bytes().split(|b| *b == b','))
-            .any(|option| option.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
-    };
-    if head.version == Version::HTTP_10 { named("keep-alive") && !named("close") } else { !named("close") }
+    let mut close = false;
+    let mut keep_alive = false;
+    for option in head.headers.get_all("connection").flat_map(fields::elements) {
+        close |= fields::is(option, "close");
+        keep_alive |= fields::is(option, "keep-alive");
+    }
+    !close && (keep_alive || head.version != Version::HTTP_10)
 }

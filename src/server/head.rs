@@ -3,12 +3,11 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
 use super::refusal::Refusal;
 use super::{Head, Length, authority};
+use crate::fields::{self, Fields};
 
 /// More fields than any client sends.
 const MAX_FIELDS: usize = 128;
@@ -51,18 +50,17 @@ pub fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
 ///
 /// The refusal that the request deserves; the connection cannot be used after it.
 pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
-    // Copied once, for all field values together.
-    let shared = Bytes::copy_from_slice(bytes);
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(&shared, &mut fields) {
+    match request.parse_with_uninit_headers(bytes, &mut fields) {
         Ok(httparse::Status::Complete(n)) if n == bytes.len() => {}
         Ok(_) => return Err(bad("the request head is malformed")),
         Err(error) => return Err(malformed(bytes, error)),
     }
     let version = if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let fields = request.headers.iter().map(|field| (field.name.as_bytes(), shared.slice_ref(field.value)));
-    assemble(request.method.unwrap_or_default(), request.path.unwrap_or_default(), version, fields)
+    let mut headers = Fields::with_capacity(request.headers.len(), bytes.len());
+    request.headers.iter().for_each(|field| headers.push(field.name, field.value));
+    assemble(request.method.unwrap_or_default(), request.path.unwrap_or_default(), version, headers)
 }
 
 /// Judges the parts of a head.
@@ -70,11 +68,11 @@ pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
 /// # Errors
 ///
 /// As [`parse`].
-pub(super) fn assemble<'a>(
+pub(super) fn assemble(
     method: &str,
     target: &str,
     version: Version,
-    fields: impl Iterator<Item = (&'a [u8], Bytes)>,
+    headers: Fields,
 ) -> Result<Head, Refusal> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| bad("the method is malformed"))?;
     let unsupported = match method {
@@ -88,7 +86,6 @@ pub(super) fn assemble<'a>(
     if let Some(message) = unsupported {
         return Err(refuse(StatusCode::NOT_IMPLEMENTED, "method_not_supported", message));
     }
-    let headers = headers(fields)?;
     let host = host(&headers, version)?;
     let target = origin_form(target, host)?;
     let length = length(&headers, version)?;
@@ -111,23 +108,12 @@ pub(super) fn too_large(bytes: &[u8], limit: usize) -> Refusal {
     }
 }
 
-fn headers<'a>(fields: impl Iterator<Item = (&'a [u8], Bytes)>) -> Result<HeaderMap, Refusal> {
-    let mut headers = HeaderMap::with_capacity(fields.size_hint().0);
-    for (name, value) in fields {
-        let name = HeaderName::from_bytes(name).map_err(|_| bad("a header field name is malformed"))?;
-        let value =
-            HeaderValue::from_maybe_shared(value).map_err(|_| bad("a header field value is malformed"))?;
-        headers.append(name, value);
-    }
-    Ok(headers)
-}
-
 /// RFC 9112 section 3.2: exactly one Host, which an HTTP/1.0 client may leave out, and a well-formed one. An empty
 /// one says nothing that a client of ours can mean; nginx refuses it, too.
-fn host(headers: &HeaderMap, version: Version) -> Result<Option<&[u8]>, Refusal> {
-    let mut hosts = headers.get_all(HOST).iter();
+fn host(headers: &Fields, version: Version) -> Result<Option<&[u8]>, Refusal> {
+    let mut hosts = headers.get_all("host");
     match (hosts.next(), hosts.next()) {
-        (Some(host), None) if authority::is_valid(host.as_bytes()) => Ok(Some(host.as_bytes())),
+        (Some(host), None) if authority::is_valid(host) => Ok(Some(host)),
         (Some(_), None) => Err(bad("the Host header is not a host with or without a port")),
         (None, _) if version == Version::HTTP_10 => Ok(None),
         (None, _) => Err(bad("the Host header is missing")),
@@ -161,9 +147,9 @@ fn origin_form(target: &str, host: Option<&[u8]>) -> Result<String, Refusal> {
 }
 
 /// RFC 9112 section 6.3, without the leniencies that request smuggling lives on.
-fn length(headers: &HeaderMap, version: Version) -> Result<Length, Refusal> {
-    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+fn length(headers: &Fields, version: Version) -> Result<Length, Refusal> {
+    let mut encodings = headers.get_all("transfer-encoding");
+    let mut lengths = headers.get_all("content-length");
     let (encoding, length) = (encodings.next(), lengths.next());
     if encodings.next().is_some() || lengths.next().is_some() {
         return Err(bad("Content-Length or Transfer-Encoding is given more than once"));
@@ -171,8 +157,7 @@ fn length(headers: &HeaderMap, version: Version) -> Result<Length, Refusal> {
     match (encoding, length) {
         (None, None) => Ok(Length::Empty),
         (Some(_), Some(_)) => Err(bad("both Transfer-Encoding and Content-Length are given")),
-        (None, Some(length)) => {
-            let digits = length.as_bytes();
+        (None, Some(digits)) => {
             let value = std::str::from_utf8(digits).ok().and_then(|d| d.parse().ok());
             match value {
                 Some(n) if digits.iter().all(u8::is_ascii_digit) => Ok(Length::Known(n)),
@@ -182,7 +167,7 @@ fn length(headers: &HeaderMap, version: Version) -> Result<Length, Refusal> {
         (Some(_), None) if version == Version::HTTP_10 => {
             Err(bad("Transfer-Encoding in an HTTP/1.0 request"))
         }
-        (Some(encoding), None) => coding(encoding.as_bytes()),
+        (Some(encoding), None) => coding(encoding),
     }
 }
 
@@ -190,7 +175,7 @@ fn length(headers: &HeaderMap, version: Version) -> Result<Length, Refusal> {
 /// front of it.
 fn coding(encoding: &[u8]) -> Result<Length, Refusal> {
     let is_chunked = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"chunked");
-    let mut codings = encoding.split(|b| *b == b',').map(<[u8]>::trim_ascii).rev();
+    let mut codings = fields::elements(encoding).rev();
     if !codings.next().as_ref().is_some_and(is_chunked) {
         return Err(bad("Transfer-Encoding does not end with chunked"));
     }

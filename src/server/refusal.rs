@@ -1,13 +1,10 @@
 //! An answer of our own: an error in the shape that OpenAI's SDKs read.
 
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::{Exchange, Length};
-
-/// OpenAI's SDKs retry or give up as this field says, whatever the status.
-const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+use crate::fields::Fields;
 
 /// A refusal: the status, and what the JSON body says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +21,7 @@ pub struct Refusal {
     pub details: Vec<(&'static str, Value)>,
     /// `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
-    /// `x-should-retry`.
+    /// `x-should-retry`: OpenAI's SDKs retry or give up as it says, whatever the status.
     pub should_retry: Option<bool>,
 }
 
@@ -76,20 +73,18 @@ impl Refusal {
     }
 
     /// The header fields of a JSON body.
-    pub fn json_headers() -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers
+    pub fn json_headers() -> Fields {
+        Fields::from([("content-type", "application/json")])
     }
 
     /// The header fields.
-    pub fn headers(&self) -> HeaderMap {
+    pub fn headers(&self) -> Fields {
         let mut headers = Self::json_headers();
         if let Some(seconds) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+            headers.push("retry-after", seconds.to_string().as_bytes());
         }
         if let Some(retry) = self.should_retry {
-            headers.insert(SHOULD_RETRY, HeaderValue::from_static(if retry { "true" } else { "false" }));
+            headers.push("x-should-retry", if retry { b"true" } else { b"false" });
         }
         headers
     }
@@ -101,7 +96,7 @@ impl Refusal {
 }
 
 /// Gives a whole small answer at once.
-pub fn send_whole(exchange: &mut dyn Exchange, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
+pub fn send_whole(exchange: &mut dyn Exchange, status: StatusCode, headers: &Fields, body: &[u8]) {
     exchange.start(status, headers, Length::Known(body.len() as u64));
     if exchange.write(body).is_ok() {
         let _ = exchange.finish();

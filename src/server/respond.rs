@@ -4,10 +4,11 @@ use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use socket2::SockRef;
 
 use super::{Head, Length};
+use crate::fields::Fields;
 use crate::sys::{self, Ready};
 
 /// The answer to one request.
@@ -89,7 +90,7 @@ impl Answer {
         self.close = true;
     }
 
-    pub(super) fn start(&mut self, status: StatusCode, headers: &HeaderMap, length: Length) {
+    pub(super) fn start(&mut self, status: StatusCode, headers: &Fields, length: Length) {
         let switching = status == StatusCode::SWITCHING_PROTOCOLS;
         self.framing = match length {
             Length::Empty => Framing::Counted(0),
@@ -107,21 +108,19 @@ impl Answer {
         out.push(b' ');
         out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
         out.extend_from_slice(b"\r\n");
-        for (name, value) in headers {
-            field(out, name.as_str(), value.as_bytes());
-        }
+        headers.write(out);
         if let Length::Known(n) = length {
             let _ = write!(out, "content-length: {n}\r\n");
         }
         if self.framing == Framing::Chunked {
-            field(out, "transfer-encoding", b"chunked");
+            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         }
         if switching {
             self.close = true;
         } else if self.close {
-            field(out, "connection", b"close");
+            out.extend_from_slice(b"connection: close\r\n");
         } else if self.version == Version::HTTP_10 {
-            field(out, "connection", b"keep-alive");
+            out.extend_from_slice(b"connection: keep-alive\r\n");
         }
         out.extend_from_slice(b"\r\n");
     }
@@ -202,11 +201,4 @@ impl Sink for &TcpStream {
         }
         Ok(())
     }
-}
-
-fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }

@@ -6,8 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::EXPECT;
-use http::{HeaderMap, StatusCode, Version};
+use http::{StatusCode, Version};
 use socket2::SockRef;
 
 use super::body::Body;
@@ -16,6 +15,7 @@ use super::pace::Pace;
 use super::respond::Answer;
 use super::stop::Stop;
 use super::{Exchange, Head, Length, Limits};
+use crate::fields::{self, Fields};
 use crate::sys::{self, Ready};
 
 /// Bytes of all trailers and chunk extensions of a body; nobody sends any.
@@ -44,14 +44,13 @@ impl<'a> Serving<'a> {
         limits: &'a Limits,
         stop: &'a Stop,
     ) -> Self {
-        let expects = |e: &http::HeaderValue| e.as_bytes().eq_ignore_ascii_case(b"100-continue");
         Self {
             body: Body::new(head.length, MAX_OVERHEAD),
             pace: Pace::new(limits.body_idle),
             answer: Answer::new(head, close, limits.write_stall),
             awaits_continue: head.version == Version::HTTP_11
                 && head.length != Length::Empty
-                && head.headers.get(EXPECT).is_some_and(expects),
+                && head.headers.get("expect").is_some_and(|expected| fields::is(expected, "100-continue")),
             input,
             stop,
         }
@@ -177,7 +176,7 @@ impl Exchange for Serving<'_> {
         self.input.take()
     }
 
-    fn start(&mut self, status: StatusCode, headers: &HeaderMap, length: Length) {
+    fn start(&mut self, status: StatusCode, headers: &Fields, length: Length) {
         // Whether the rest of the body is worth reading to keep the connection is decided now: the head says so.
         let unread =
             self.body.left().is_none_or(|left| left > DRAIN_BYTES || self.awaits_continue && left > 0);

@@ -8,14 +8,12 @@ use ureq::Agent;
 use super::connector::{Dialler, NoResolver};
 use super::idle::Idle;
 use super::resolver::Names;
-use super::roots;
+use super::{answer, roots};
 use crate::config::Config;
 use crate::report::Problem;
 
 /// Each is some kilobytes, and a burst is soon over.
 const MAX_IDLE: usize = 256;
-/// The longest response head accepted.
-const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 
 /// The way out.
 #[derive(Debug, Clone)]
@@ -59,7 +57,7 @@ fn settings(read_idle: Duration) -> ureq::config::Config {
         .user_agent("")
         .accept("")
         .accept_encoding("")
-        .max_response_header_size(MAX_RESPONSE_HEAD)
+        .max_response_header_size(answer::MAX_HEAD)
         // The dialler keeps them.
         .max_idle_connections(0)
         .timeout_per_read(Some(read_idle))

@@ -6,8 +6,12 @@ use std::mem::MaybeUninit;
 
 use http::StatusCode;
 
+use crate::fields::{Fields, is};
+
 /// Fields of a head; ureq takes no more.
 const MAX_FIELDS: usize = 128;
+/// The longest head accepted.
+pub(super) const MAX_HEAD: usize = 64 * 1024;
 /// Bytes of one chunk extension, of all trailers, and of all interim answers to one request.
 const MAX_OVERHEAD: usize = 64 * 1024;
 /// Digits of a chunk size: 64 bits.
@@ -53,28 +57,39 @@ enum State {
 
 /// The filter of one connection.
 #[derive(Debug)]
-pub struct Filter(State);
+pub struct Filter {
+    state: State,
+    /// ureq gets no fields but those it reads the answer by.
+    pass_by: bool,
+    /// All fields of the answer that begins, if they pass ureq by.
+    fields: Option<Fields>,
+}
 
 impl Default for Filter {
     fn default() -> Self {
-        Self(State::Head(0))
+        Self { state: State::Head(0), pass_by: false, fields: None }
     }
 }
 
 impl Filter {
-    /// A new request: what comes next is a head.
-    pub(super) fn restart(&mut self) {
-        self.0 = State::Head(0);
+    /// A new request: what comes next is a head, whose fields pass ureq by, or do not.
+    pub fn restart(&mut self, pass_by: bool) {
+        *self = Self { pass_by, ..Self::default() };
+    }
+
+    /// The fields of the answer's head, once it is whole, if they pass ureq by.
+    pub fn take_fields(&mut self) -> Option<Fields> {
+        self.fields.take()
     }
 
     /// The answer's head is not whole yet.
     pub fn is_in_head(&self) -> bool {
-        matches!(self.0, State::Head(_))
+        matches!(self.state, State::Head(_))
     }
 
     /// The chunks make no sense from here on.
     pub fn is_broken(&self) -> bool {
-        self.0 == State::Broken
+        self.state == State::Broken
     }
 
     /// Takes what ureq has not consumed, of which the last `new` bytes have just come, and says how many bytes of
@@ -82,43 +97,50 @@ impl Filter {
     pub fn pass(&mut self, bytes: &mut [u8], new: usize) -> usize {
         let mut length = bytes.len();
         let mut from = length - new;
-        if let State::Head(mut dropped) = self.0 {
+        if let State::Head(mut dropped) = self.state {
             from = loop {
-                match head(&bytes[..length]) {
+                match head(&bytes[..length], self.pass_by) {
                     Head::Incomplete => return length,
                     Head::Interim(end) => {
                         bytes.copy_within(end..length, 0);
                         length -= end;
                         dropped += end;
-                        self.0 = if dropped > MAX_OVERHEAD { State::Broken } else { State::Head(dropped) };
+                        self.state =
+                            if dropped > MAX_OVERHEAD { State::Broken } else { State::Head(dropped) };
                         if self.is_broken() {
                             return 0;
                         }
                     }
-                    Head::Final(end, state) => {
-                        self.0 = state;
-                        break end;
+                    Head::Final(end, state, fields) => {
+                        self.state = state;
+                        // One that is too long ureq shall see, and refuse.
+                        let Some(fields) = fields.filter(|_| end <= MAX_HEAD) else { break end };
+                        self.fields = Some(fields);
+                        let left = thin(&mut bytes[..end]);
+                        bytes.copy_within(end..length, left);
+                        length -= end - left;
+                        break left;
                     }
                 }
             };
         }
-        if self.0 == State::Plain { length } else { from + self.chunks(&mut bytes[from..length]) }
+        if self.state == State::Plain { length } else { from + self.chunks(&mut bytes[from..length]) }
     }
 
     fn chunks(&mut self, bytes: &mut [u8]) -> usize {
         let (mut from, mut to) = (0, 0);
         while from < bytes.len() {
-            if let State::Chunk(left) = self.0 {
+            if let State::Chunk(left) = self.state {
                 let count = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - from);
                 bytes.copy_within(from..from + count, to);
                 (from, to) = (from + count, to + count);
                 let left = left - count as u64;
-                self.0 = if left == 0 { State::ChunkCr } else { State::Chunk(left) };
+                self.state = if left == 0 { State::ChunkCr } else { State::Chunk(left) };
                 continue;
             }
             let byte = bytes[from];
-            let (state, passes) = next(self.0, byte);
-            self.0 = state;
+            let (state, passes) = next(self.state, byte);
+            self.state = state;
             if state == State::Broken {
                 return to;
             }
@@ -183,11 +205,11 @@ enum Head {
     Incomplete,
     /// An interim answer that ends here.
     Interim(usize),
-    /// The answer's head ends here; the state behind it.
-    Final(usize, State),
+    /// The answer's head ends here; the state behind it, and its fields if they are wanted and make sense.
+    Final(usize, State, Option<Fields>),
 }
 
-fn head(bytes: &[u8]) -> Head {
+fn head(bytes: &[u8], want_fields: bool) -> Head {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
@@ -203,23 +225,48 @@ fn head(bytes: &[u8]) -> Head {
             }
             let chunked = response.version == Some(1) && response.headers.iter().any(is_chunked);
             let state = if chunked { State::Size { digits: 0, size: 0 } } else { State::Plain };
-            Head::Final(end, state)
+            let fields = want_fields.then(|| {
+                let mut fields = Fields::with_capacity(response.headers.len(), end);
+                response.headers.iter().for_each(|field| fields.push(field.name, field.value));
+                fields
+            });
+            Head::Final(end, state, fields)
         }
         Ok(httparse::Status::Partial) => Head::Incomplete,
         // ureq says what is wrong with it.
-        Err(_) => Head::Final(bytes.len(), State::Plain),
+        Err(_) => Head::Final(bytes.len(), State::Plain, None),
     }
+}
+
+/// By these ureq reads an answer.
+const READ_BY: [&str; 3] = ["content-length", "transfer-encoding", "connection"];
+
+/// Leaves of a head, in place, what ureq needs of it, and says where that ends.
+fn thin(head: &mut [u8]) -> usize {
+    let (mut from, mut to, mut in_fields) = (0, 0, false);
+    while let Some(length) = memchr::memchr(b'\n', &head[from..]).map(|end| end + 1) {
+        let line = &head[from..from + length];
+        let is_empty = line.trim_ascii().is_empty();
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        if is_empty || !in_fields || READ_BY.iter().any(|wanted| is(name, wanted)) {
+            head.copy_within(from..from + length, to);
+            to += length;
+        }
+        // Empty lines may come in front of the status line.
+        in_fields |= !is_empty;
+        from += length;
+    }
+    to
 }
 
 /// The only coding that is passed on; see `proxy::relay`.
 fn is_chunked(field: &httparse::Header<'_>) -> bool {
-    field.name.eq_ignore_ascii_case("transfer-encoding")
-        && field.value.trim_ascii().eq_ignore_ascii_case(b"chunked")
+    is(field.name.as_bytes(), "transfer-encoding") && is(field.value.trim_ascii(), "chunked")
 }
 
 /// Where the interim answer ends that `bytes` begin with, if they do.
 pub(super) fn interim(bytes: &[u8]) -> Option<usize> {
-    match head(bytes) {
+    match head(bytes, false) {
         Head::Interim(end) => Some(end),
         _ => None,
     }

@@ -60,9 +60,28 @@ impl Elastic {
         &mut self.input[self.end..]
     }
 
-    /// A new request begins: what comes next is its answer.
-    pub(super) fn restart(&mut self) {
-        self.filter.restart();
+    /// A new request begins: what comes next is its answer, whose fields pass ureq by, or do not.
+    pub(super) fn restart(&mut self, pass_by: bool) {
+        self.filter.restart(pass_by);
+    }
+
+    /// Adds lines to the end of the head that `amount` bytes of output are, and says how many it has now.
+    ///
+    /// # Errors
+    ///
+    /// These bytes are no whole head.
+    pub(super) fn end_head(&mut self, amount: usize, lines: &[u8]) -> Result<usize, ureq::Error> {
+        if lines.is_empty() {
+            return Ok(amount);
+        }
+        let end = self.held + amount;
+        let Some(at) = self.output[..end].ends_with(b"\r\n\r\n").then(|| end - 2) else {
+            return Err(ureq::Error::Io(std::io::Error::other("the request's head is not whole")));
+        };
+        self.reserve(amount + lines.len());
+        self.output[at..at + lines.len()].copy_from_slice(lines);
+        self.output[at + lines.len()..][..2].copy_from_slice(b"\r\n");
+        Ok(amount + lines.len())
     }
 
     /// Takes in `amount` bytes that were read into [`Elastic::room`]; true when there is something new for ureq.
@@ -72,6 +91,9 @@ impl Elastic {
         let length = self.filter.pass(&mut self.input[self.start..end], amount);
         let more = length > if in_head { 0 } else { self.end - self.start };
         self.end = self.start + length;
+        if let (Some(fields), Some(call)) = (self.filter.take_fields(), Call::current()) {
+            call.note_answer(fields);
+        }
         more
     }
 

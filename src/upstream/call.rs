@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use super::Wire;
 use crate::clock::{Clock, Moment};
+use crate::fields::Fields;
 
 /// One request on its way to the destination. Without a [`Scope`], as for token requests, nothing is known and
 /// nothing is watched.
@@ -17,8 +18,12 @@ pub struct Call {
     client: Option<Arc<TcpStream>>,
     /// From when on the request must not be sent any more, by this clock.
     ends: RefCell<Option<(Clock, Moment)>>,
-    /// The most bytes that the request's head can take.
+    /// The most bytes that ureq's part of the request's head can take.
     head_size: usize,
+    /// The other part, which passes ureq by: lines of fields.
+    lines: RefCell<Vec<u8>>,
+    /// The fields of the answer, most of which pass ureq by, too.
+    answer: RefCell<Fields>,
     /// The first bytes of the body are at hand: the head waits for them, to leave in one write.
     hold_head: Cell<bool>,
     /// The connection was made for this call, not taken from the pool.
@@ -46,10 +51,11 @@ thread_local! {
 pub struct Scope(Rc<Call>);
 
 impl Scope {
-    /// Enters the call of the application on `client`, with a head of at most `head_size` bytes; `hold_head`
-    /// when bytes of the body are at hand.
-    pub fn enter(client: Option<Arc<TcpStream>>, head_size: usize, hold_head: bool) -> Self {
-        let call = Rc::new(Call { client, head_size, hold_head: Cell::new(hold_head), ..Call::default() });
+    /// Enters the call of the application on `client`. The head of its request ends with `lines`, of which ureq knows
+    /// nothing; what ureq writes of it has at most `head_size` bytes. `hold_head` when bytes of the body are at hand.
+    pub fn enter(client: Option<Arc<TcpStream>>, lines: Vec<u8>, head_size: usize, hold_head: bool) -> Self {
+        let (lines, hold_head) = (RefCell::new(lines), Cell::new(hold_head));
+        let call = Rc::new(Call { client, lines, head_size, hold_head, ..Call::default() });
         CURRENT.set(Some(Rc::clone(&call)));
         Self(call)
     }
@@ -87,7 +93,22 @@ impl Call {
         self.nothing_sent() && self.ends.borrow().as_ref().is_some_and(|(clock, end)| clock.now() >= *end)
     }
 
-    /// The most bytes that the request's head can take.
+    /// The lines that belong at the end of the request's head; none the second time.
+    pub(super) fn take_lines(&self) -> Vec<u8> {
+        self.lines.take()
+    }
+
+    /// Notes the fields of the answer.
+    pub(super) fn note_answer(&self, fields: Fields) {
+        *self.answer.borrow_mut() = fields;
+    }
+
+    /// The fields of the answer, once ureq has one; none the second time.
+    pub fn take_answer(&self) -> Fields {
+        self.answer.take()
+    }
+
+    /// The most bytes that ureq's part of the request's head can take.
     pub(super) fn head_size(&self) -> usize {
         self.head_size
     }

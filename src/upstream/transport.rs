@@ -96,8 +96,9 @@ impl Transport for Connection {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         self.done = false;
-        self.buffers.restart();
         let call = Call::current();
+        self.buffers.restart(call.is_some());
+        let mut amount = amount;
         if let Some(call) = &call {
             call.uses(&self.wire);
             // Looked at here, behind name, connection and handshake, which may have taken their time.
@@ -110,6 +111,7 @@ impl Transport for Connection {
                 self.buffers.outgoing(0);
                 return Ok(());
             }
+            amount = self.buffers.end_head(amount, &call.take_lines())?;
             if call.take_hold() {
                 self.buffers.hold(amount);
                 return Ok(());

@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use auth_proxy::fields::Fields;
 use auth_proxy::ops::metrics::Metrics;
 use auth_proxy::ops::panics;
 use auth_proxy::server::{
     Exchange, Head, Length, Limits, Listener, Refusal, Running, Service, Stop, send_whole,
 };
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use crate::client::{Client, Ended, Raw};
 use crate::sim::{patience, wait_for};
@@ -27,7 +28,7 @@ impl Service for Echo {
                 Refusal::request(StatusCode::REQUEST_TIMEOUT, "request_timeout", "late").send(exchange);
             }
             "/big" => {
-                exchange.start(StatusCode::OK, &HeaderMap::new(), Length::Unknown);
+                exchange.start(StatusCode::OK, &Fields::default(), Length::Unknown);
                 let bytes = [b'x'; 16 * 1024];
                 for _ in 0..64 * 1024 {
                     if exchange.write(&bytes).is_err() {
@@ -45,14 +46,14 @@ impl Service for Echo {
                         Err(_) => return,
                     }
                 }
-                send_whole(exchange, StatusCode::OK, &HeaderMap::new(), &body);
+                send_whole(exchange, StatusCode::OK, &Fields::default(), &body);
             }
         }
     }
 
     fn turn_away(&self, head: Head, exchange: &mut dyn Exchange) {
         if head.path() == "/health" {
-            send_whole(exchange, StatusCode::OK, &HeaderMap::new(), b"ok");
+            send_whole(exchange, StatusCode::OK, &Fields::default(), b"ok");
         } else {
             Refusal::too_many_connections().send(exchange);
         }

@@ -4,10 +4,10 @@ use std::io::{self, Cursor, Write};
 use std::net::SocketAddr;
 
 use ::tiny_http::{HTTPVersion, Request, Response, StatusCode as TinyStatus};
-use bytes::Bytes;
-use http::{StatusCode, Version};
+use http::{HeaderName, HeaderValue, StatusCode, Version};
 
 use super::bans::Bans;
+use crate::fields::Fields;
 use crate::server::connection::wants_keep_alive;
 use crate::server::{Head, Limits, Refusal, head};
 
@@ -111,9 +111,15 @@ fn head(request: &Request, limits: &Limits) -> Result<Head, Refusal> {
     if !target.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(bad("the request target is malformed"));
     }
-    let bytes = |value: &str| Bytes::copy_from_slice(value.as_bytes());
-    let fields = fields.iter().map(|f| (f.field.as_str().as_str().as_bytes(), bytes(f.value.as_str())));
-    let head = head::assemble(request.method().as_str(), target, version, fields)?;
+    let mut headers = Fields::with_capacity(fields.len(), size);
+    for field in fields {
+        let (name, value) = (field.field.as_str().as_str(), field.value.as_str().as_bytes());
+        if HeaderName::from_bytes(name.as_bytes()).is_err() || HeaderValue::from_bytes(value).is_err() {
+            return Err(bad("a header field is malformed"));
+        }
+        headers.push(name, value);
+    }
+    let head = head::assemble(request.method().as_str(), target, version, headers)?;
     if version == Version::HTTP_10 && wants_keep_alive(&head) {
         return Err(unsupported_version("keep-alive needs HTTP/1.1 in this build's HTTP server (tiny_http)"));
     }

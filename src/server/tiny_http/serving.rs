@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::tiny_http::Request;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use super::Shared;
 use super::request::{self, Incoming};
+use crate::fields::Fields;
 use crate::server::connection::wants_keep_alive;
 use crate::server::respond::{Answer, Sink};
 use crate::server::{Exchange, Head, Length};
@@ -201,7 +202,7 @@ impl Exchange for Serving<'_> {
         Vec::new()
     }
 
-    fn start(&mut self, status: StatusCode, headers: &HeaderMap, length: Length) {
+    fn start(&mut self, status: StatusCode, headers: &Fields, length: Length) {
         if !self.drain() {
             // Before the reader is given back: what follows may be read at once.
             self.shared.bans.add(self.peer);

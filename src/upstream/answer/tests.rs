@@ -44,6 +44,43 @@ fn ureq_sees_what_it_can_read_however_the_bytes_arrive() {
 }
 
 #[test]
+fn fields_pass_by_all_but_those_that_ureq_reads_the_answer_by() {
+    const FIELDS: [(&str, &str); 5] = [
+        ("Set-Cookie", "a=1"),
+        ("content-Length", "2"),
+        ("X-A", ""),
+        ("Connection", "close"),
+        ("set-cookie", "b"),
+    ];
+    for (sent, left) in [
+        (
+            "HTTP/1.1 100 C\r\nA: b\r\n\r\n\r\nHTTP/1.1 200 Fine: so\r\nSet-Cookie: a=1\r\ncontent-Length:  2 \r\nX-A:\r\n\
+             Connection: close\r\nset-cookie: b\r\n\r\nX: y\r\n\r\n",
+            "\r\nHTTP/1.1 200 Fine: so\r\ncontent-Length:  2 \r\nConnection: close\r\n\r\nX: y\r\n\r\n",
+        ),
+        // Of line ends httparse takes the LF alone, too.
+        (
+            "HTTP/1.1 200\nSet-Cookie:a=1\ncontent-Length:2\nX-A:\nConnection:close\nset-cookie:b\n\n\n",
+            "HTTP/1.1 200\ncontent-Length:2\nConnection:close\n\n\n",
+        ),
+    ] {
+        for step in [1, 2, 7, 100_000] {
+            let mut filter = Filter::default();
+            filter.restart(true);
+            let mut kept = Vec::new();
+            for piece in sent.as_bytes().chunks(step) {
+                kept.extend_from_slice(piece);
+                let length = filter.pass(&mut kept, piece.len());
+                kept.truncate(length);
+            }
+            assert_eq!(std::str::from_utf8(&kept), Ok(left), "{step}");
+            assert_eq!(filter.take_fields(), Some(Fields::from(FIELDS)), "{step}");
+            assert_eq!(filter.take_fields(), None);
+        }
+    }
+}
+
+#[test]
 fn chunks_that_make_no_sense_are_broken() {
     let trailers = format!("0\r\nX: {}\r\n\r\n", "y".repeat(MAX_OVERHEAD));
     let extension = format!("1;{}\r\n", "y".repeat(MAX_OVERHEAD + 1));
