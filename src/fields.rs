@@ -48,7 +48,7 @@ impl Fields {
 
     /// Names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.lines.iter().map(|line| self.parts(*line))
+        self.lines.iter().map(|line| parts(&self.text, *line))
     }
 
     /// Every value of that name, in order.
@@ -91,10 +91,6 @@ impl Fields {
     /// Bytes of all lines.
     pub fn size(&self) -> usize {
         self.lines.iter().map(|line| line.end - line.start).sum()
-    }
-
-    fn parts(&self, line: Line) -> (&[u8], &[u8]) {
-        parts(&self.text, line)
     }
 }
 
