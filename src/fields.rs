@@ -40,10 +40,12 @@ impl Fields {
         self.lines.push(Line { start, name: start + name.len(), end: self.text.len() });
     }
 
-    /// Puts one field in place of all of that name.
+    /// Puts one field in place of all of that name, spelt like the first of them.
     pub fn set(&mut self, name: &str, value: &[u8]) {
+        let first = self.iter().map(|(other, _)| other).find(|other| is(other, name));
+        let spelling = readable(first.unwrap_or(name.as_bytes())).to_owned();
         self.retain(|other, _| !is(other, name));
-        self.push(name, value);
+        self.push(&spelling, value);
     }
 
     /// Names and values, in order.
@@ -160,10 +162,10 @@ mod tests {
         assert_eq!(text(&fields), "Host: a\r\nX-A: 1\r\nZ: 2\r\n");
         fields.set("x-a", b"3");
         fields.push("New", b"4");
-        assert_eq!(text(&fields), "Host: a\r\nZ: 2\r\nx-a: 3\r\nNew: 4\r\n");
+        assert_eq!(text(&fields), "Host: a\r\nZ: 2\r\nX-A: 3\r\nNew: 4\r\n");
         assert!(fields.contains("new") && !fields.contains("set-cookie"));
-        assert_eq!(fields, Fields::from([("Host", "a"), ("Z", "2"), ("x-a", "3"), ("New", "4")]));
-        assert_ne!(fields, Fields::from([("Host", "a"), ("Z", "2"), ("x-a", "3"), ("new", "4")]));
+        assert_eq!(fields, Fields::from([("Host", "a"), ("Z", "2"), ("X-A", "3"), ("New", "4")]));
+        assert_ne!(fields, Fields::from([("Host", "a"), ("Z", "2"), ("X-A", "3"), ("new", "4")]));
     }
 
     #[test]
