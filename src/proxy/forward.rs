@@ -83,7 +83,7 @@ impl Proxy {
             let mut upload = Upload::new(exchange, Rc::clone(call), &mut kept, request.length);
             record.sending();
             decisions::sending(&record.path, held);
-            let answer = request.send(&self.upstream, &mut upload, retried);
+            let answer = request.send(&self.upstream, call, &mut upload, retried);
             record.bytes_up = kept.read();
             match answer {
                 Err(error) if !renewed && failure::is_too_late(&error) && kept.can_resume() => {

@@ -41,9 +41,14 @@ pub fn framing(method: &Method, length: Length) -> Option<(HeaderName, HeaderVal
             Some((CONTENT_LENGTH, HeaderValue::from_static("0")))
         }
         Length::Empty => None,
-        Length::Known(n) => Some((CONTENT_LENGTH, HeaderValue::from(n))),
+        Length::Known(n) => Some((CONTENT_LENGTH, number(n))),
         Length::Unknown => Some((TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
     }
+}
+
+/// `HeaderValue::from` allocates twice.
+fn number(n: u64) -> HeaderValue {
+    HeaderValue::try_from(n.to_string()).unwrap_or_else(|_| n.into())
 }
 
 /// Removes from an answer the fields about the destination's connection, framing included; with `length` also what it says

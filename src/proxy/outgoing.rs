@@ -1,8 +1,6 @@
 //! A request on its way out: what ureq is given.
 
-use std::time::Duration;
-
-use http::{Method, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use ureq::{Body, SendBody};
 
 use super::failure::Failure;
@@ -12,7 +10,7 @@ use crate::config::Config;
 use crate::fields::{Fields, is};
 use crate::server::{Head, Length, Refusal};
 use crate::token::Token;
-use crate::upstream::Upstream;
+use crate::upstream::{Call, Upstream};
 
 /// A request as the destination shall get it, the token apart.
 pub(super) struct Outgoing {
@@ -64,33 +62,28 @@ impl Outgoing {
         lines
     }
 
+    /// Sends it, on a `fresh` connection if need be.
     pub(super) fn send(
         &self,
         upstream: &Upstream,
+        call: &Call,
         upload: &mut Upload<'_>,
-        fresh_connection: bool,
+        fresh: bool,
     ) -> Result<Response<Body>, ureq::Error> {
         match self.length {
-            Length::Empty | Length::Known(0) => self.run(upstream, SendBody::none(), fresh_connection),
-            _ => self.run(upstream, SendBody::from_reader(upload), fresh_connection),
+            Length::Empty | Length::Known(0) => upstream.send(self.with(SendBody::none()), call, fresh),
+            _ => upstream.send(self.with(SendBody::from_reader(upload)), call, fresh),
         }
     }
 
-    fn run(
-        &self,
-        upstream: &Upstream,
-        body: SendBody<'_>,
-        fresh_connection: bool,
-    ) -> Result<Response<Body>, ureq::Error> {
-        let mut request = http::Request::new(body);
+    fn with<'a>(&self, body: SendBody<'a>) -> Request<SendBody<'a>> {
+        let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
+        // `Host` and the framing.
+        request.headers_mut().reserve(2);
         request.headers_mut().extend(headers::framing(&self.method, self.length));
-        if fresh_connection {
-            // Drops the idle connections too, which are likely as stale as the one that failed.
-            request = upstream.destination.configure_request(request).max_idle_age(Duration::ZERO).build();
-        }
-        upstream.destination.run(request)
+        request
     }
 
     /// RFC 9110 section 9.2.2.

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::Agent;
+use http::header::{HOST, HeaderValue};
+use http::{Request, Response};
+use ureq::{Agent, Body, SendBody};
 
 use super::connector::{Dialler, NoResolver};
 use super::idle::Idle;
 use super::resolver::Names;
-use super::{answer, roots};
+use super::{Call, answer, roots};
 use crate::config::Config;
 use crate::report::Problem;
 
@@ -22,6 +24,10 @@ pub struct Upstream {
     pub destination: Agent,
     /// For Entra ID: a new connection for every request.
     pub entra: Agent,
+    /// Finds the connections of `destination`.
+    dialler: Dialler,
+    /// Its `Host`, which ureq would make anew for every request.
+    host: Option<HeaderValue>,
 }
 
 impl Upstream {
@@ -32,18 +38,35 @@ impl Upstream {
     /// `SSL_CERT_FILE` is unusable.
     pub fn new(config: &Arc<Config>) -> Result<Self, Problem> {
         let tls = roots::client_config(config.ca_file.as_deref())?;
-        let names = Names::default();
-        let agent = |read_idle, max_idle| {
-            let (tls, names, config) = (Arc::clone(&tls), names.clone(), Arc::clone(config));
-            let dialler = Dialler { tls, names, config, idle: Idle::new(max_idle) };
-            Agent::with_parts(settings(read_idle), dialler, NoResolver)
-        };
+        let dialler =
+            Dialler { tls, names: Names::default(), config: Arc::clone(config), idle: Idle::new(MAX_IDLE) };
+        // A token request every few minutes gains nothing by a kept connection, and one that died unnoticed, while the
+        // machine slept for instance, would hold it up for half a minute.
+        let fresh = Dialler { idle: Idle::new(0), ..dialler.clone() };
         Ok(Self {
-            destination: agent(config.read_idle_timeout, MAX_IDLE),
-            // A token request every few minutes gains nothing by a kept connection, and one that died unnoticed,
-            // while the machine slept for instance, would hold it up for half a minute.
-            entra: agent(Duration::from_secs(30), 0),
+            destination: Agent::with_parts(settings(config.read_idle_timeout), dialler.clone(), NoResolver),
+            entra: Agent::with_parts(settings(Duration::from_secs(30)), fresh, NoResolver),
+            dialler,
+            host: HeaderValue::from_str(config.destination.authority.as_str()).ok(),
         })
+    }
+
+    /// Sends a request to the destination, as `call`, on a `fresh` connection if need be.
+    ///
+    /// # Errors
+    ///
+    /// ureq's, or a [`Fault`](super::Fault) inside one.
+    pub fn send(
+        &self,
+        mut request: Request<SendBody<'_>>,
+        call: &Call,
+        fresh: bool,
+    ) -> Result<Response<Body>, ureq::Error> {
+        // Before ureq is called, and not by it: its main loop and a TLS handshake each take kilobytes of stack, and
+        // stack once used stays with the thread.
+        call.bring(self.dialler.find(request.uri(), Duration::MAX, fresh)?);
+        request.headers_mut().extend(self.host.clone().map(|host| (HOST, host)));
+        self.destination.run(request)
     }
 }
 

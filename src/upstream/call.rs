@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use super::Wire;
+use super::idle::Resting;
 use crate::clock::{Clock, Moment};
 use crate::fields::Fields;
 
@@ -38,6 +39,8 @@ pub struct Call {
     ended: Cell<bool>,
     /// Bytes behind those consumed so far are at hand.
     more_at_hand: Cell<bool>,
+    /// A connection found for it, until ureq takes it.
+    connection: RefCell<Option<Resting>>,
     /// The connection in use.
     wire: RefCell<Option<Arc<Mutex<Wire>>>>,
 }
@@ -116,6 +119,16 @@ impl Call {
     /// Whether the head should wait for the body; true once at most.
     pub(super) fn take_hold(&self) -> bool {
         self.hold_head.take()
+    }
+
+    /// Brings the connection for ureq to take.
+    pub(super) fn bring(&self, connection: Option<Resting>) {
+        *self.connection.borrow_mut() = connection;
+    }
+
+    /// The connection that was brought; none the second time.
+    pub(super) fn take_connection(&self) -> Option<Resting> {
+        self.connection.take()
     }
 
     /// Notes the connection in use.

@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use http::Uri;
+use http::uri::Scheme;
 use rustls::ClientConfig;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
@@ -24,7 +26,7 @@ use crate::sys::Ready;
 const MAX_AGE: Duration = Duration::from_secs(300);
 
 /// Finds the connections or makes them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Dialler {
     pub(super) idle: Idle,
     pub(super) tls: Arc<ClientConfig>,
@@ -40,18 +42,34 @@ impl Connector for Dialler {
         details: &ConnectionDetails<'_>,
         _chained: Option<()>,
     ) -> Result<Option<Connection>, ureq::Error> {
-        let Some(authority) = details.uri.authority() else { return Ok(None) };
-        let origin = Origin { authority: authority.clone(), tls: details.needs_tls() };
-        if details.config.max_idle_age().is_zero() {
-            // A fresh one is asked for: those that rest are likely as stale as the one that failed.
+        let found = match Call::current().and_then(|call| call.take_connection()) {
+            Some(found) => Some(found),
+            None => self.find(details.uri, *details.timeout.after, false)?,
+        };
+        Ok(found.map(|found| Connection::new(found, self.idle.clone())))
+    }
+}
+
+impl Dialler {
+    /// A connection to where `uri` leads: one that rests, unless it shall be `fresh`, or a new one, made within `limit`.
+    /// None when the URI has no authority.
+    ///
+    /// # Errors
+    ///
+    /// The [`Fault`] that kept it from being made.
+    pub(super) fn find(&self, uri: &Uri, limit: Duration, fresh: bool) -> Result<Option<Resting>, Fault> {
+        let Some(authority) = uri.authority() else { return Ok(None) };
+        let origin = Origin { authority: authority.clone(), tls: uri.scheme() == Some(&Scheme::HTTPS) };
+        if fresh {
+            // Those that rest are likely as stale as the one that failed.
             self.idle.clear();
         } else if let Some(resting) = self.idle.take(&origin) {
-            return Ok(Some(Connection::new(resting, self.idle.clone())));
+            return Ok(Some(resting));
         }
         let host = authority.host();
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         let port = authority.port_u16().unwrap_or(if origin.tls { 443 } else { 80 });
-        let limit = self.config.connect_timeout.min(*details.timeout.after);
+        let limit = self.config.connect_timeout.min(limit);
         let now = Instant::now();
         let wire = self.wire(host, port, origin.tls, now + limit).map_err(|fault| match fault {
             Fault::Connect { host, cause } if cause.kind() == std::io::ErrorKind::TimedOut => {
@@ -63,12 +81,9 @@ impl Connector for Dialler {
             call.connected();
         }
         let wire = Arc::new(Mutex::new(wire));
-        let fresh = Resting { wire, origin, retires: now + MAX_AGE, since: now };
-        Ok(Some(Connection::new(fresh, self.idle.clone())))
+        Ok(Some(Resting { wire, origin, retires: now + MAX_AGE, since: now }))
     }
-}
 
-impl Dialler {
     fn wire(&self, host: &str, port: u16, tls: bool, deadline: Instant) -> Result<Wire, Fault> {
         let proxy = if tls { self.config.egress.proxy_for(host, port) } else { None };
         let socket = match proxy {
@@ -145,7 +160,7 @@ pub(super) struct NoResolver;
 impl Resolver for NoResolver {
     fn resolve(
         &self,
-        _uri: &http::Uri,
+        _uri: &Uri,
         _config: &ureq::config::Config,
         _timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
