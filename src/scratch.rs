@@ -2,56 +2,145 @@
 //! no zeroing. Nobody holds one while they wait: that many threads are open costs none, that many run does.
 
 use std::cell::Cell;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::thread;
 
 /// One read, one write: what a TLS record can carry.
 pub const STEP: usize = 16 * 1024;
 /// A TLS record with its header and all that may be around what it carries (RFC 5246 section 6.2.3).
 pub const RECORD: usize = STEP + 2048 + 5;
-/// Stocks, each for some of the threads, so that many processors do not queue for one lock.
+/// One read, one write of a body that flows: a quarter of the system calls and wake-ups, at both ends.
+pub const FLOW: usize = 4 * STEP;
+/// Large buffers in use at a time, 2.3 MiB in all: what waits with one, for a slow client say, does not fill the memory.
+const MOST_LARGE: usize = 32;
+/// Stocks, each for some of the threads, so that many processors do not queue for one lock: one for each, but no more
+/// than this.
 const STOCKS: usize = 8;
 /// Buffers of a stock: what a thread uses at once (what its client sends, what the destination sends, what goes out), and
-/// one more. Half a megabyte in all.
+/// one more. Half a megabyte in all at most, and a third of one for the large.
 const KEPT: usize = 4;
 
-static SPARE: [Mutex<Vec<Vec<u8>>>; STOCKS] = [const { Mutex::new(Vec::new()) }; STOCKS];
+type Stock = Mutex<Vec<Vec<u8>>>;
+
+static SPARE: [Stock; STOCKS] = [const { Mutex::new(Vec::new()) }; STOCKS];
+static SPARE_LARGE: Stock = Mutex::new(Vec::new());
+static LARGE: AtomicUsize = AtomicUsize::new(0);
 static THREADS: AtomicUsize = AtomicUsize::new(0);
+static PROCESSORS: LazyLock<usize> =
+    LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from).min(STOCKS));
 
 thread_local! {
     static STOCK: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
+/// A buffer, or none yet. Dropped, it is there for the next use, unless it has outgrown its place.
+#[derive(Default)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    large: bool,
+}
+
 /// A buffer of [`STEP`] bytes with anything in them; it can be resized to [`RECORD`] where it lies.
-pub fn take() -> Vec<u8> {
-    with_stock(Vec::pop).unwrap_or_else(|| {
-        let mut buffer = Vec::with_capacity(RECORD);
-        buffer.resize(STEP, 0);
-        buffer
-    })
+pub fn take() -> Buffer {
+    let spare = with(stock(), Vec::pop);
+    let bytes = spare.unwrap_or_else(|| {
+        let mut bytes = Vec::with_capacity(RECORD);
+        bytes.resize(STEP, 0);
+        bytes
+    });
+    Buffer { bytes, large: false }
 }
 
-/// Gives a buffer back; one that has outgrown its place is freed.
-pub fn give(mut buffer: Vec<u8>) {
-    if buffer.capacity() != RECORD {
-        return;
+/// A buffer of [`FLOW`] bytes, which can grow by what is around four records; none when enough are in use.
+pub fn take_large() -> Option<Buffer> {
+    let more = |large| (large < MOST_LARGE).then_some(large + 1);
+    LARGE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+    let mut buffer = Buffer { bytes: Vec::new(), large: true };
+    if let Some(spare) = with(&SPARE_LARGE, Vec::pop) {
+        buffer.bytes = spare;
+    } else {
+        buffer.bytes.try_reserve_exact(4 * RECORD).ok()?;
+        buffer.bytes.resize(FLOW, 0);
     }
-    buffer.resize(STEP, 0);
-    // Freed with the lock released, if there are enough.
-    drop(with_stock(|spare| {
-        if spare.len() == KEPT {
-            return Some(buffer);
+    Some(buffer)
+}
+
+/// A large buffer for what `flows`, if there is one, else a small one.
+pub fn take_for(flows: bool) -> Buffer {
+    flows.then(take_large).flatten().unwrap_or_else(take)
+}
+
+impl Buffer {
+    /// Whether it is one of the large.
+    pub fn is_large(&self) -> bool {
+        self.large
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if self.large {
+            LARGE.fetch_sub(1, Ordering::Relaxed);
         }
-        spare.push(buffer);
-        None
-    }));
+        let (spare, length, capacity) =
+            if self.large { (&SPARE_LARGE, FLOW, 4 * RECORD) } else { (stock(), STEP, RECORD) };
+        if bytes.capacity() != capacity {
+            return;
+        }
+        bytes.resize(length, 0);
+        // Freed with the lock released, if there are enough.
+        drop(with(spare, |spare| {
+            if spare.len() == KEPT {
+                return Some(bytes);
+            }
+            spare.push(bytes);
+            None
+        }));
+    }
 }
 
-fn with_stock<T>(work: impl FnOnce(&mut Vec<Vec<u8>>) -> T) -> T {
-    if STOCK.get() == usize::MAX {
-        STOCK.set(THREADS.fetch_add(1, Ordering::Relaxed) % STOCKS);
+/// Another's bytes, to be held like a buffer.
+impl From<Vec<u8>> for Buffer {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, large: false }
     }
-    work(&mut SPARE[STOCK.get()].lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Deref for Buffer {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.bytes
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+}
+
+/// Not what is in it: that may be a secret.
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({})", self.bytes.len())
+    }
+}
+
+/// This thread's stock.
+fn stock() -> &'static Stock {
+    if STOCK.get() == usize::MAX {
+        STOCK.set(THREADS.fetch_add(1, Ordering::Relaxed) % *PROCESSORS);
+    }
+    &SPARE[STOCK.get()]
+}
+
+fn with<T>(stock: &Stock, work: impl FnOnce(&mut Vec<Vec<u8>>) -> T) -> T {
+    work(&mut stock.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 #[cfg(test)]
@@ -63,13 +152,28 @@ mod tests {
         for size in [RECORD, RECORD + 1] {
             let mut buffer = take();
             buffer.resize(size, 9);
-            give(buffer);
+            drop(buffer);
             let again = take();
             assert_eq!((again.len(), again.capacity()), (STEP, RECORD));
         }
-        give(Vec::new());
+        drop(Buffer::default());
         let many: Vec<_> = (0..=KEPT).map(|_| take()).collect();
-        many.into_iter().for_each(give);
-        assert!(with_stock(|spare| spare.len()) <= KEPT);
+        drop(many);
+        assert!(with(stock(), |spare| spare.len()) <= KEPT);
+    }
+
+    /// Other tests take some meanwhile, but only one or two.
+    #[test]
+    fn large_buffers_are_so_many() {
+        for size in [FLOW, 4 * RECORD, 4 * RECORD + 1] {
+            let mut all: Vec<_> = std::iter::from_fn(take_large).take(MOST_LARGE + 1).collect();
+            assert!((MOST_LARGE / 2..=MOST_LARGE).contains(&all.len()), "{}", all.len());
+            for buffer in &mut all {
+                assert_eq!((buffer.len(), buffer.capacity()), (FLOW, 4 * RECORD));
+                buffer.resize(size, 9);
+            }
+            assert_eq!(take_for(true).len(), STEP);
+        }
+        assert_eq!((take_for(true).len(), take_for(false).len()), (FLOW, STEP));
     }
 }

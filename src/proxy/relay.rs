@@ -7,7 +7,7 @@ use http::{Method, StatusCode, Version};
 
 use super::headers;
 use crate::fields::{Fields, elements, is};
-use crate::scratch;
+use crate::scratch::{self, STEP};
 use crate::server::{Exchange, Length};
 use crate::upstream::{Call, Fault};
 
@@ -100,13 +100,10 @@ const PIECE: usize = 2048;
 #[inline(never)]
 fn copy(body: &mut impl Read, call: &Call, exchange: &mut dyn Exchange, bytes: &mut u64) -> Result<(), Cut> {
     let mut piece = [0; PIECE];
-    let mut large = call.more_at_hand();
+    let (mut large, mut flows) = (call.more_at_hand(), false);
     loop {
         let n = if large {
-            let mut buffer = scratch::take();
-            let n = pass(body, &mut buffer, exchange)?;
-            scratch::give(buffer);
-            n
+            pass(body, &mut scratch::take_for(flows), exchange)?
         } else {
             pass(body, &mut piece, exchange)?
         };
@@ -115,6 +112,7 @@ fn copy(body: &mut impl Read, call: &Call, exchange: &mut dyn Exchange, bytes: &
         }
         *bytes += n as u64;
         large = n >= PIECE || call.more_at_hand();
+        flows = n >= STEP;
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use crate::scratch;
+use crate::scratch::{self, Buffer};
 use crate::sys::{self, Ready};
 use crate::upstream::{Received, Wire};
 
@@ -51,7 +51,7 @@ struct Tunnel<'a> {
 /// One direction.
 struct Way {
     /// Read and not yet written; empty as long as the writing side keeps up.
-    held: Vec<u8>,
+    held: Buffer,
     /// Where in `held`.
     range: Range<usize>,
     state: State,
@@ -174,7 +174,6 @@ impl Tunnel<'_> {
                 return Err(error);
             }
         }
-        scratch::give(buffer);
         Ok(())
     }
 
@@ -189,14 +188,13 @@ impl Tunnel<'_> {
             }
             Received::Nothing => {}
         }
-        scratch::give(buffer);
         Ok(())
     }
 }
 
 impl Way {
     fn new(held: Vec<u8>) -> Self {
-        Self { range: 0..held.len(), held, state: State::Open }
+        Self { range: 0..held.len(), held: held.into(), state: State::Open }
     }
 
     fn is_over(&self) -> bool {
@@ -204,7 +202,7 @@ impl Way {
     }
 
     /// Takes a buffer whose first `count` bytes were read.
-    fn hold(&mut self, buffer: Vec<u8>, count: usize) {
+    fn hold(&mut self, buffer: Buffer, count: usize) {
         (self.held, self.range) = (buffer, 0..count);
     }
 
@@ -216,7 +214,7 @@ impl Way {
                 n => self.range.start += n,
             }
         }
-        scratch::give(std::mem::take(&mut self.held));
+        self.held = Buffer::default();
         Ok(true)
     }
 

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::scratch::{self, STEP};
+use crate::scratch::{self, Buffer, STEP};
 use crate::sys::{self, Ready};
 
 /// Where the bytes come from: a client's socket, or a script in its place.
@@ -22,7 +22,7 @@ pub trait Source {
 #[derive(Debug)]
 pub struct Input<S = Arc<TcpStream>> {
     source: S,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     start: usize,
     end: usize,
 }
@@ -36,7 +36,7 @@ impl Input {
 impl<S: Source> Input<S> {
     /// Nothing is at hand yet.
     pub fn new(source: S) -> Self {
-        Self { source, buffer: Vec::new(), start: 0, end: 0 }
+        Self { source, buffer: Buffer::default(), start: 0, end: 0 }
     }
 
     /// Bytes at hand.
@@ -87,7 +87,7 @@ impl<S: Source> Input<S> {
     pub(super) fn release(&mut self) {
         if self.start == self.end && !self.buffer.is_empty() {
             (self.start, self.end) = (0, 0);
-            scratch::give(std::mem::take(&mut self.buffer));
+            self.buffer = Buffer::default();
         }
     }
 }

@@ -5,7 +5,7 @@ use ureq::unversioned::transport::Buffers;
 
 use super::Call;
 use super::answer::Filter;
-use crate::scratch::{self, STEP};
+use crate::scratch::{self, Buffer, STEP};
 
 /// The same once the destination has refused the body and ureq only counts to its end, without a byte being moved.
 const SKIP: usize = 256 * 1024;
@@ -13,14 +13,18 @@ const SKIP: usize = 256 * 1024;
 /// Input and output of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Elastic {
-    input: Vec<u8>,
+    input: Buffer,
     /// Consumed bytes of `input`.
     start: usize,
     /// Filled bytes of `input`.
     end: usize,
-    output: Vec<u8>,
+    output: Buffer,
     /// Bytes of `output` that wait for the next write.
     held: usize,
+    /// Much came with the last read, and more is likely there already.
+    flows_in: bool,
+    /// Much left with the last write.
+    flows_out: bool,
     /// The last use consumed something, so that what is left may be enough for the next.
     progress: bool,
     filter: Filter,
@@ -36,6 +40,7 @@ impl Elastic {
     pub(super) fn outgoing(&mut self, amount: usize) -> &[u8] {
         let total = self.held + amount;
         self.held = 0;
+        self.flows_out = total > STEP / 2;
         &self.output[..total]
     }
 
@@ -53,7 +58,7 @@ impl Elastic {
             (self.start, self.end) = (0, self.end - self.start);
         }
         if self.input.is_empty() {
-            self.input = scratch::take();
+            self.input = scratch::take_for(self.flows_in);
         } else if self.input.len() < self.end + STEP / 2 {
             self.input.resize(self.end + STEP, 0);
         }
@@ -86,6 +91,7 @@ impl Elastic {
 
     /// Takes in `amount` bytes that were read into [`Elastic::room`]; true when there is something new for ureq.
     pub(super) fn received(&mut self, amount: usize) -> bool {
+        self.flows_in = amount > STEP / 2;
         let end = self.end + amount;
         let in_head = self.filter.is_in_head();
         let length = self.filter.pass(&mut self.input[self.start..end], amount);
@@ -97,6 +103,16 @@ impl Elastic {
         more
     }
 
+    /// Much came with the last read: a read that waits for nothing is worth a try.
+    pub(super) fn flows(&self) -> bool {
+        self.flows_in
+    }
+
+    /// While much comes: there is room for more to go along.
+    pub(super) fn takes_more(&self) -> bool {
+        self.flows_in && self.input.len() - self.end >= STEP
+    }
+
     /// What was received makes no sense behind the bytes at hand.
     pub(super) fn is_broken(&self) -> bool {
         self.filter.is_broken()
@@ -105,7 +121,7 @@ impl Elastic {
     /// Gives output room for `amount` bytes behind those held.
     fn reserve(&mut self, amount: usize) {
         if self.output.is_empty() {
-            self.output = scratch::take();
+            self.output = scratch::take_for(self.flows_out);
         }
         if self.output.len() < self.held + amount {
             self.output.resize(self.held + amount, 0);
@@ -122,7 +138,7 @@ impl Elastic {
     /// Everything was sent: an answer is waited for.
     pub(super) fn release_output(&mut self) {
         if !self.output.is_empty() && self.held == 0 {
-            scratch::give(std::mem::take(&mut self.output));
+            self.output = Buffer::default();
         }
     }
 
@@ -131,7 +147,7 @@ impl Elastic {
         self.release_output();
         if self.start == self.end && !self.input.is_empty() {
             (self.start, self.end) = (0, 0);
-            scratch::give(std::mem::take(&mut self.input));
+            self.input = Buffer::default();
         }
     }
 }
@@ -166,6 +182,9 @@ impl Buffers for Elastic {
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
         let skipping = Call::current().is_some_and(|call| call.answered_early());
+        if !skipping && self.held == 0 && self.flows_out != self.output.is_large() {
+            self.output = scratch::take_for(self.flows_out);
+        }
         // Behind a head that was held there is room enough for the first bytes.
         self.reserve(if skipping { SKIP } else { STEP.saturating_sub(self.held).max(STEP / 4) });
         self.room();

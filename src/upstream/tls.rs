@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use rustls::client::UnbufferedClientConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 
-use crate::scratch::{self, RECORD, STEP};
+use crate::scratch::{self, Buffer, FLOW, RECORD, STEP};
 
 /// A session, and the records on their way.
 pub(super) struct Tls {
@@ -17,6 +17,8 @@ pub(super) struct Tls {
     incoming: Records,
     /// Sealed and not yet sent.
     outgoing: Records,
+    /// Much came with the last read.
+    flows: bool,
     /// The peer's close_notify was read.
     ended: bool,
     /// What broke the session.
@@ -36,7 +38,7 @@ enum Task<'a> {
 impl Tls {
     pub(super) fn new(session: UnbufferedClientConnection) -> Self {
         let (incoming, outgoing) = (Records::default(), Records::default());
-        Self { session, incoming, outgoing, ended: false, broken: None }
+        Self { session, incoming, outgoing, flows: false, ended: false, broken: None }
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
@@ -61,13 +63,13 @@ impl Tls {
         self.advance(Task::Open(into), ahead)
     }
 
-    /// Seals at most one record and says how many bytes it took.
+    /// Seals one record, or several of a large body, and says how many bytes it took.
     ///
     /// # Errors
     ///
     /// The session is over, or the peer breaks the rules.
     pub(super) fn seal(&mut self, bytes: &[u8], ahead: &mut Vec<u8>) -> Result<usize, rustls::Error> {
-        let bytes = &bytes[..bytes.len().min(STEP)];
+        let bytes = &bytes[..bytes.len().min(self.outgoing.most(bytes.len()))];
         match self.advance(Task::Seal(bytes), ahead)? {
             Some(_) => Ok(bytes.len()),
             None => Err(rustls::Error::EncryptError),
@@ -149,10 +151,15 @@ impl Tls {
     ///
     /// The socket's, `WouldBlock` included.
     pub(super) fn fill(&mut self, mut socket: &TcpStream) -> io::Result<usize> {
+        if self.flows {
+            self.incoming.enlarge();
+        }
         // The rest of a record that came in part, and as much as fits.
         let least = RECORD.saturating_sub(self.incoming.bytes().len()).clamp(1, STEP);
         let read = socket.read(self.incoming.room(least));
-        self.incoming.end += *read.as_ref().unwrap_or(&0);
+        let amount = *read.as_ref().unwrap_or(&0);
+        self.incoming.end += amount;
+        self.flows = amount > STEP / 2;
         self.incoming.consume(0);
         read
     }
@@ -214,7 +221,7 @@ fn sealed(
 /// Records in a buffer of the thread's; no buffer while there are none.
 #[derive(Default)]
 struct Records {
-    buffer: Vec<u8>,
+    buffer: Buffer,
     start: usize,
     end: usize,
 }
@@ -239,11 +246,31 @@ impl Records {
         &mut self.buffer[self.end..]
     }
 
+    /// How many of `wanted` bytes there is room to seal at once.
+    fn most(&mut self, wanted: usize) -> usize {
+        if wanted > STEP {
+            self.enlarge();
+        }
+        if self.buffer.is_large() { FLOW } else { STEP }
+    }
+
+    /// Moves to a large buffer, if one is to be had.
+    fn enlarge(&mut self) {
+        if self.buffer.is_large() {
+            return;
+        }
+        if let Some(mut large) = scratch::take_large() {
+            let length = self.end - self.start;
+            large[..length].copy_from_slice(self.bytes());
+            (self.buffer, self.start, self.end) = (large, 0, length);
+        }
+    }
+
     fn consume(&mut self, amount: usize) {
         self.start += amount;
         if self.start == self.end && !self.buffer.is_empty() {
             (self.start, self.end) = (0, 0);
-            scratch::give(std::mem::take(&mut self.buffer));
+            self.buffer = Buffer::default();
         }
     }
 }

@@ -15,7 +15,6 @@ use super::call::Call;
 use super::fault::Fault;
 use super::idle::{Idle, Origin, Resting};
 use super::wire::{Ahead, Received, Wire};
-use crate::scratch::STEP;
 use crate::sys::{self, Ready};
 
 /// A connection in ureq's hands.
@@ -27,8 +26,6 @@ pub(super) struct Connection {
     retires: Instant,
     /// Where it rests when ureq is done with it.
     idle: Idle,
-    /// The last read found much: more is likely there already, and worth a read that waits for nothing.
-    flows: bool,
     /// It must not be used again.
     spent: bool,
     /// The answer was read to its end, and another request may follow.
@@ -39,7 +36,7 @@ impl Connection {
     pub(super) fn new(found: Resting, idle: Idle) -> Self {
         let Resting { wire, origin, retires, .. } = found;
         let buffers = Elastic::default();
-        Self { wire, buffers, origin, retires, idle, flows: false, spent: false, done: false }
+        Self { wire, buffers, origin, retires, idle, spent: false, done: false }
     }
 
     /// Writes what was held and `amount` bytes more.
@@ -128,9 +125,25 @@ impl Transport for Connection {
         self.buffers.release_output();
         let deadline = deadline(timeout);
         let mut wire = lock(&self.wire);
+        let flows = self.buffers.flows();
         let room = self.buffers.room();
-        let mut received = if self.flows { wire.receive(room) } else { wire.buffered(room) };
+        let mut received = if flows { wire.receive(room) } else { wire.buffered(room) };
+        let mut new = false;
         loop {
+            if let Ok(Received::Bytes(n)) = received {
+                if let Some(call) = &call {
+                    call.note_received();
+                }
+                new |= self.buffers.received(n);
+                if !new || self.buffers.takes_more() {
+                    received = wire.buffered(self.buffers.room());
+                    continue;
+                }
+            }
+            // Whatever stopped it will be found the next time.
+            if new {
+                return Ok(true);
+            }
             if self.buffers.is_broken() {
                 self.spent = true;
                 return Err(ureq::Error::Io(std::io::Error::new(
@@ -139,17 +152,6 @@ impl Transport for Connection {
                 )));
             }
             match received {
-                Ok(Received::Bytes(n)) => {
-                    if let Some(call) = &call {
-                        call.note_received();
-                    }
-                    self.flows = n > STEP / 2;
-                    if self.buffers.received(n) {
-                        return Ok(true);
-                    }
-                    received = wire.buffered(self.buffers.room());
-                    continue;
-                }
                 Ok(Received::End) => {
                     self.spent = true;
                     if let Some(call) = &call {
@@ -157,7 +159,7 @@ impl Transport for Connection {
                     }
                     return Ok(false);
                 }
-                Ok(Received::Nothing) => {}
+                Ok(_) => {}
                 Err(error) => {
                     self.spent = true;
                     return Err(Fault::Truncated(error).into());
