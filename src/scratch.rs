@@ -14,7 +14,8 @@ pub const STEP: usize = 16 * 1024;
 pub const RECORD: usize = STEP + 2048 + 5;
 /// One read, one write of a body that flows: a quarter of the system calls and wake-ups, at both ends.
 pub const FLOW: usize = 4 * STEP;
-/// Large buffers in use at a time, 2.3 MiB in all: what waits with one, for a slow client say, does not fill the memory.
+/// Large buffers in use at a time, 2.3 MiB in all: however many connections wait with one, for a slow client say, the memory
+/// is not filled by them.
 const MOST_LARGE: usize = 32;
 /// Stocks, each for some of the threads, so that many processors do not queue for one lock: one for each, but no more
 /// than this.
@@ -27,7 +28,7 @@ type Stock = Mutex<Vec<Vec<u8>>>;
 
 static SPARE: [Stock; STOCKS] = [const { Mutex::new(Vec::new()) }; STOCKS];
 static SPARE_LARGE: Stock = Mutex::new(Vec::new());
-static LARGE: AtomicUsize = AtomicUsize::new(0);
+static LARGE_IN_USE: AtomicUsize = AtomicUsize::new(0);
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 static PROCESSORS: LazyLock<usize> =
     LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from).min(STOCKS));
@@ -57,7 +58,7 @@ pub fn take() -> Buffer {
 /// A buffer of [`FLOW`] bytes, which can grow by what is around four records; none when enough are in use.
 pub fn take_large() -> Option<Buffer> {
     let more = |large| (large < MOST_LARGE).then_some(large + 1);
-    LARGE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+    LARGE_IN_USE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
     let mut buffer = Buffer { bytes: Vec::new(), large: true };
     if let Some(spare) = with(&SPARE_LARGE, Vec::pop) {
         buffer.bytes = spare;
@@ -84,7 +85,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
         if self.large {
-            LARGE.fetch_sub(1, Ordering::Relaxed);
+            LARGE_IN_USE.fetch_sub(1, Ordering::Relaxed);
         }
         let (spare, length, capacity) =
             if self.large { (&SPARE_LARGE, FLOW, 4 * RECORD) } else { (stock(), STEP, RECORD) };

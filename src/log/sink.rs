@@ -13,8 +13,10 @@ use rustix::net::SendFlags;
 
 use crate::sys::{self, Ready};
 
-/// A reader that is slow, not gone, gets this long; while it is gone, nothing more.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A reader that is slow, not gone, is waited for; with the log every thread waits that has something to tell. So long at
+/// most, and over time no more than one part in [`SHARE`]: requests must not go at the log's pace.
+const PATIENCE: Duration = Duration::from_millis(100);
+const SHARE: u32 = 10;
 /// What a pipe that is ready takes without blocking: `PIPE_BUF`.
 const STEP: usize = 4096;
 
@@ -34,9 +36,9 @@ enum AtOnce {
 #[derive(Debug)]
 pub(super) struct Sink {
     at_once: AtOnce,
+    /// How long may be waited, as of the last time that it was.
     patience: Duration,
-    /// The last line found no room.
-    stalled: bool,
+    waited: Option<Instant>,
     /// The last line was dropped in its middle.
     torn: bool,
     /// Lines dropped since one was written.
@@ -45,7 +47,7 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) const fn new() -> Self {
-        Self { at_once: AtOnce::No, patience: PATIENCE, stalled: false, torn: false, missing: 0 }
+        Self { at_once: AtOnce::No, patience: PATIENCE, waited: None, torn: false, missing: 0 }
     }
 
     /// Looks at what the other end is. Every line asks for room first if this does not find out better.
@@ -66,7 +68,7 @@ impl Sink {
     /// Writes a line as [`Sink::write`] does, beside other threads that do the same. False when it was not written:
     /// there is no room now, or it would have to be ordered with other pieces.
     pub(super) fn write_at_once(&self, out: BorrowedFd<'_>, line: &str) -> bool {
-        if self.missing > 0 || self.stalled || line.len() > STEP {
+        if self.missing > 0 || line.len() > STEP {
             return false;
         }
         let line = line.as_bytes();
@@ -105,10 +107,7 @@ impl Sink {
 
     fn push(&mut self, out: &mut (impl Write + AsFd), text: &str) -> io::Result<()> {
         for (i, piece) in text.as_bytes().chunks(STEP).enumerate() {
-            let patience = if self.stalled { Duration::ZERO } else { self.patience };
-            let ready = sys::wait_one(out, Ready::WRITE, Some(Instant::now() + patience));
-            self.stalled = ready.is_err();
-            if let Err(error) = ready {
+            if let Err(error) = self.wait(out) {
                 self.torn |= i > 0;
                 return Err(error);
             }
@@ -117,6 +116,24 @@ impl Sink {
         }
         Ok(())
     }
+
+    /// Waits for room, but not for a reader that is gone.
+    fn wait(&mut self, out: &impl AsFd) -> io::Result<()> {
+        let now = Instant::now();
+        if self.missing > 0 {
+            return sys::wait_one(out, Ready::WRITE, Some(now)).map(drop);
+        }
+        let patience = grown(self.patience, self.waited.map_or(Duration::ZERO, |then| now - then));
+        let ready = sys::wait_one(out, Ready::WRITE, Some(now + patience));
+        let end = Instant::now();
+        (self.patience, self.waited) = (patience.saturating_sub(end - now), Some(end));
+        ready.map(drop)
+    }
+}
+
+/// The patience there is when so much was left and it has not been used since.
+fn grown(left: Duration, since: Duration) -> Duration {
+    left.saturating_add(since / SHARE).min(PATIENCE)
 }
 
 #[cfg(test)]
@@ -147,6 +164,19 @@ mod tests {
         let mut rest = String::new();
         reader.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "1001 missing\nlast\n");
+    }
+
+    #[test]
+    fn patience_is_spent_and_grows_again() {
+        let (_reader, mut writer) = io::pipe().unwrap();
+        let patience = Duration::from_millis(5);
+        let mut sink = Sink { patience, ..Sink::new() };
+        while sink.write(&mut writer, &"x".repeat(STEP), |_| String::new()) {}
+        assert!(sink.patience < patience, "{:?} are left", sink.patience);
+
+        assert_eq!(grown(Duration::ZERO, Duration::from_millis(40)), Duration::from_millis(4));
+        assert_eq!(grown(Duration::from_millis(90), Duration::from_millis(40)), Duration::from_millis(94));
+        assert_eq!(grown(Duration::from_millis(90), Duration::from_secs(3600)), PATIENCE);
     }
 
     #[test]

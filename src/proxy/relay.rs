@@ -100,9 +100,9 @@ const PIECE: usize = 2048;
 #[inline(never)]
 fn copy(body: &mut impl Read, call: &Call, exchange: &mut dyn Exchange, bytes: &mut u64) -> Result<(), Cut> {
     let mut piece = [0; PIECE];
-    let (mut large, mut flows) = (call.more_at_hand(), false);
+    let (mut much, mut flows) = (call.more_at_hand(), false);
     loop {
-        let n = if large {
+        let n = if much {
             pass(body, &mut scratch::take_for(flows), exchange)?
         } else {
             pass(body, &mut piece, exchange)?
@@ -111,7 +111,7 @@ fn copy(body: &mut impl Read, call: &Call, exchange: &mut dyn Exchange, bytes: &
             return Ok(());
         }
         *bytes += n as u64;
-        large = n >= PIECE || call.more_at_hand();
+        much = n >= PIECE || call.more_at_hand();
         flows = n >= STEP;
     }
 }
