@@ -20,8 +20,9 @@ const MOST_LARGE: usize = 32;
 /// Stocks, each for some of the threads, so that many processors do not queue for one lock: one for each, but no more
 /// than this.
 const STOCKS: usize = 8;
-/// Buffers of a stock: what a thread uses at once (what its client sends, what the destination sends, what goes out), and
-/// one more. Half a megabyte in all at most, and a third of one for the large.
+/// Buffers that each of that many stocks keeps, with fewer stocks as many in all, and of the large: what a thread uses at once
+/// (what its client sends, what the destination sends, what goes out), and one more. 0.9 MB in all: one that is not there
+/// costs a request dearly, as musl maps and unmaps its memory with every other allocation waiting.
 const KEPT: usize = 4;
 
 type Stock = Mutex<Vec<Vec<u8>>>;
@@ -87,15 +88,18 @@ impl Drop for Buffer {
         if self.large {
             LARGE_IN_USE.fetch_sub(1, Ordering::Relaxed);
         }
-        let (spare, length, capacity) =
-            if self.large { (&SPARE_LARGE, FLOW, 4 * RECORD) } else { (stock(), STEP, RECORD) };
+        let (spare, most, length, capacity) = if self.large {
+            (&SPARE_LARGE, KEPT, FLOW, 4 * RECORD)
+        } else {
+            (stock(), STOCKS * KEPT / *PROCESSORS, STEP, RECORD)
+        };
         if bytes.capacity() != capacity {
             return;
         }
         bytes.resize(length, 0);
         // Freed with the lock released, if there are enough.
         drop(with(spare, |spare| {
-            if spare.len() == KEPT {
+            if spare.len() >= most {
                 return Some(bytes);
             }
             spare.push(bytes);
@@ -158,9 +162,9 @@ mod tests {
             assert_eq!((again.len(), again.capacity()), (STEP, RECORD));
         }
         drop(Buffer::default());
-        let many: Vec<_> = (0..=KEPT).map(|_| take()).collect();
+        let many: Vec<_> = (0..=STOCKS * KEPT).map(|_| take()).collect();
         drop(many);
-        assert!(with(stock(), |spare| spare.len()) <= KEPT);
+        assert!(with(stock(), |spare| spare.len()) <= STOCKS * KEPT / *PROCESSORS);
     }
 
     /// Other tests take some meanwhile, but only one or two.
