@@ -53,13 +53,14 @@ impl Elastic {
     pub(super) fn room(&mut self) -> &mut [u8] {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
+            if self.input.is_empty() || self.flows_in && !self.input.is_large() {
+                self.input = scratch::take_for(self.flows_in);
+            }
         } else if self.start > 0 && self.input.len() - self.end < STEP / 2 {
             self.input.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        if self.input.is_empty() {
-            self.input = scratch::take_for(self.flows_in);
-        } else if self.input.len() < self.end + STEP / 2 {
+        if self.input.len() < self.end + STEP / 2 {
             self.input.resize(self.end + STEP, 0);
         }
         &mut self.input[self.end..]

@@ -135,7 +135,11 @@ def bodies(rig):
                     took, size = load.download(port, "/large/file", context)
                     assert size == LARGE, size
                 else:
-                    took = load.upload(port, "/upload", LARGE, context)
+                    try:
+                        took = load.upload(port, "/upload", LARGE, context)
+                    except ConnectionError as error:
+                        print(f"{name}: an upload was cut: {error}")
+                        continue
                 cpu = sum(proxy.cpu()) - before if proxy else 0
                 rows.append({"name": name, "way": way, "seconds": took, "cpu": cpu})
     return rows
