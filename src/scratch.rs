@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
@@ -79,6 +79,17 @@ impl Buffer {
     /// Whether it is one of the large.
     pub fn is_large(&self) -> bool {
         self.large
+    }
+
+    /// Moves to a large buffer, if it is none and there is one, with the bytes that are `kept`: true when they begin it now.
+    pub fn enlarge(&mut self, kept: Range<usize>) -> bool {
+        if self.large {
+            return false;
+        }
+        let Some(mut large) = take_large() else { return false };
+        large[..kept.len()].copy_from_slice(&self.bytes[kept]);
+        *self = large;
+        true
     }
 }
 
@@ -180,5 +191,10 @@ mod tests {
             assert_eq!(take_for(true).len(), STEP);
         }
         assert_eq!((take_for(true).len(), take_for(false).len()), (FLOW, STEP));
+
+        let mut buffer = take();
+        buffer[7..10].copy_from_slice(b"abc");
+        assert!(buffer.enlarge(7..10) && buffer.is_large() && buffer.starts_with(b"abc"));
+        assert!(!buffer.enlarge(7..10) && buffer.starts_with(b"abc"), "it was large already");
     }
 }

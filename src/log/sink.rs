@@ -123,7 +123,7 @@ impl Sink {
         if self.missing > 0 {
             return sys::wait_one(out, Ready::WRITE, Some(now)).map(drop);
         }
-        let patience = grown(self.patience, self.waited.map_or(Duration::ZERO, |then| now - then));
+        let patience = self.waited.map_or(self.patience, |then| grown(self.patience, now - then));
         let ready = sys::wait_one(out, Ready::WRITE, Some(now + patience));
         let end = Instant::now();
         (self.patience, self.waited) = (patience.saturating_sub(end - now), Some(end));

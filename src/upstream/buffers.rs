@@ -53,8 +53,11 @@ impl Elastic {
     pub(super) fn room(&mut self) -> &mut [u8] {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-            if self.input.is_empty() || self.flows_in && !self.input.is_large() {
-                self.input = scratch::take_for(self.flows_in);
+            if self.flows_in {
+                self.input.enlarge(0..0);
+            }
+            if self.input.is_empty() {
+                self.input = scratch::take();
             }
         } else if self.start > 0 && self.input.len() - self.end < STEP / 2 {
             self.input.copy_within(self.start..self.end, 0);
@@ -122,7 +125,7 @@ impl Elastic {
     /// Gives output room for `amount` bytes behind those held.
     fn reserve(&mut self, amount: usize) {
         if self.output.is_empty() {
-            self.output = scratch::take_for(self.flows_out);
+            self.output = scratch::take();
         }
         if self.output.len() < self.held + amount {
             self.output.resize(self.held + amount, 0);
@@ -183,8 +186,12 @@ impl Buffers for Elastic {
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
         let skipping = Call::current().is_some_and(|call| call.answered_early());
-        if !skipping && self.held == 0 && self.flows_out != self.output.is_large() {
-            self.output = scratch::take_for(self.flows_out);
+        if !skipping && self.held == 0 {
+            if self.flows_out {
+                self.output.enlarge(0..0);
+            } else if self.output.is_large() {
+                self.output = Buffer::default();
+            }
         }
         // Behind a head that was held there is room enough for the first bytes.
         self.reserve(if skipping { SKIP } else { STEP.saturating_sub(self.held).max(STEP / 4) });

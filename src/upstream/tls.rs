@@ -256,13 +256,8 @@ impl Records {
 
     /// Moves to a large buffer, if one is to be had.
     fn enlarge(&mut self) {
-        if self.buffer.is_large() {
-            return;
-        }
-        if let Some(mut large) = scratch::take_large() {
-            let length = self.end - self.start;
-            large[..length].copy_from_slice(self.bytes());
-            (self.buffer, self.start, self.end) = (large, 0, length);
+        if self.buffer.enlarge(self.start..self.end) {
+            (self.start, self.end) = (0, self.end - self.start);
         }
     }
 
