@@ -1,23 +1,6 @@
 //! What every source file keeps to.
 
-use super::{code, is_test, names, none, read, root, rust_files, tracked, without_tests};
-
-/// Longest file, its tests not counted: one that does not fit has two subjects.
-const MAX_LINES: usize = 300;
-
-#[test]
-fn no_file_is_longer_than_three_hundred_lines() {
-    let lines = |file: &str| {
-        let text = read(file);
-        if is_test(file) { text.lines().count() } else { without_tests(&text).trim_end().lines().count() }
-    };
-    let files = rust_files("src/").into_iter().chain(rust_files("tests/")).chain(rust_files("examples/"));
-    let found: Vec<String> = files
-        .filter_map(|file| Some((lines(&file), file)).filter(|(count, _)| *count > MAX_LINES))
-        .map(|(count, file)| format!("{file}: {count} lines"))
-        .collect();
-    none("too long", &found);
-}
+use super::{code, names, none, read, root, rust_files, tracked};
 
 #[test]
 fn there_is_no_unsafe_code() {
