@@ -25,7 +25,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod fields;
+pub mod http1;
 pub mod identity;
 pub mod log;
 pub mod ops;
@@ -38,3 +38,5 @@ pub mod sys;
 pub mod token;
 pub mod upstream;
 pub mod version;
+
+pub use http1::fields;

@@ -6,11 +6,12 @@ mod decisions;
 mod failure;
 mod forward;
 pub mod headers;
-mod outgoing;
 mod record;
 mod relay;
+mod request_body;
+mod retry;
 pub mod target;
 mod tunnel;
-mod upload;
+mod upstream_request;
 
 pub use forward::Proxy;

@@ -4,14 +4,12 @@
 //! [`Head`] and [`Exchange`] are the seam: all that the rest of the program sees of a server. Ours is the default;
 //! `tiny_http.rs` offers the same over the crate of that name.
 
-mod authority;
 pub mod body;
 mod connection;
-pub mod head;
 pub mod input;
 mod listener;
+mod min_rate;
 mod overflow;
-mod pace;
 mod pool;
 mod refusal;
 mod respond;
@@ -26,47 +24,15 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Method, StatusCode, Version};
+use http::StatusCode;
 
 pub use listener::{Listener, Running};
-pub use refusal::{Refusal, send_whole};
+pub use refusal::{Overload, Refusal, send_whole};
 pub use stop::Stop;
 
 use crate::fields::Fields;
-
-/// A request's head.
-#[derive(Debug)]
-pub struct Head {
-    /// The method, standard or not; never CONNECT or TRACE.
-    pub method: Method,
-    /// The request target in origin form, byte for byte: it begins with a slash.
-    pub target: String,
-    /// HTTP/1.0 or HTTP/1.1.
-    pub version: Version,
-    /// Every field, as it came.
-    pub headers: Fields,
-    /// How the body is framed.
-    pub length: Length,
-}
-
-impl Head {
-    /// The path: the target up to its query. Up to a fragment, too, which no target may have: what stands there is as
-    /// private as a query.
-    pub fn path(&self) -> &str {
-        self.target.split(['?', '#']).next().unwrap_or_default()
-    }
-}
-
-/// How long a message body is (RFC 9112 section 6.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Length {
-    /// There is none; whatever the headers say is about another message (HEAD, 304).
-    Empty,
-    /// So many bytes.
-    Known(u64),
-    /// Known when it ends: chunked, or, towards an HTTP/1.0 client, until the connection closes.
-    Unknown,
-}
+pub use crate::http1::framing::Length;
+pub use crate::http1::head::RequestHead as Head;
 
 /// One request being answered.
 pub trait Exchange {
@@ -78,32 +44,35 @@ pub trait Exchange {
     /// it paused too long.
     fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Invites a client that waits for `100 Continue` to send its body (RFC 9110 section 10.1.1), and says until
-    /// when its next bytes are waited for.
+    /// Sends 100 to a client that waits for it before it sends its body (RFC 9110 section 10.1.1), and says until when
+    /// its next bytes are waited for.
     ///
     /// # Errors
     ///
     /// The client's connection broke.
-    fn expect_body(&mut self) -> io::Result<Option<Instant>>;
+    fn send_continue(&mut self) -> io::Result<Option<Instant>>;
 
-    /// Body bytes are at hand, so that the next read does not wait.
-    fn body_at_hand(&self) -> bool;
+    /// Bytes of the body, its end or a fault were received, so that the next read does not wait.
+    fn has_buffered_body(&mut self) -> bool;
 
-    /// The client's connection is readable: takes in what came, where it may be framing without a byte of the body,
-    /// and says whether the next read of the body will not wait.
+    /// The client's connection is readable: takes in what came, where it may be framing without a byte of the body, and
+    /// says whether the next read of the body does not wait.
     ///
     /// # Errors
     ///
     /// As [`Exchange::read_body`].
-    fn receive_body(&mut self) -> io::Result<bool> {
+    fn poll_body(&mut self) -> io::Result<bool> {
         Ok(true)
     }
+
+    /// The memory of the request's head was freed: if it was a large one, another may take its place.
+    fn release_head(&mut self) {}
 
     /// The client's connection, to watch for its hang-up and to tunnel; none where the server hides it.
     fn client(&self) -> Option<Arc<TcpStream>>;
 
-    /// Bytes the client sent behind the request, which belong to a tunnel.
-    fn take_ahead(&mut self) -> Vec<u8>;
+    /// Bytes the client sent after the request, which belong to a tunnel.
+    fn take_buffered(&mut self) -> Vec<u8>;
 
     /// Begins the answer. The head leaves with the first [`Exchange::write`] or [`Exchange::flush`]. Framing and
     /// connection fields are the server's own: `headers` holds none of them, except with [`Length::Empty`], where
@@ -140,8 +109,9 @@ pub trait Service: Send + Sync + 'static {
     /// Answers one request.
     fn serve(&self, head: Head, exchange: &mut dyn Exchange);
 
-    /// Answers one request of a connection too many, at once and from memory: nothing here may wait.
-    fn turn_away(&self, head: Head, exchange: &mut dyn Exchange);
+    /// Answers one request of a connection for which there is too little of something, at once and from memory: nothing
+    /// here may wait.
+    fn turn_away(&self, head: Head, by: Overload, exchange: &mut dyn Exchange);
 
     /// Learns that the server itself has refused a connection's request, which could not be understood.
     fn refused(&self, _refusal: &Refusal) {}
@@ -152,6 +122,8 @@ pub trait Service: Send + Sync + 'static {
 pub struct Limits {
     /// Connections served at once.
     pub connections: usize,
+    /// What makes them no more: `MAX_CONNECTIONS`, or what the system has too little of.
+    pub connections_bound: Overload,
     /// Connections above that which are answered with a refusal.
     pub overflow: usize,
     /// Bytes of a request head.
@@ -164,7 +136,7 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// For the next kilobyte of a request body, or its end.
     pub body_idle: Duration,
-    /// How long a client may read nothing of an answer.
+    /// For the next kilobyte of an answer to be taken, while bytes wait for that.
     pub write_stall: Duration,
 }
 
@@ -172,6 +144,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            connections_bound: Overload::Connections,
             overflow: 256,
             head_bytes: 64 * 1024,
             large_heads: 64,

@@ -2,13 +2,12 @@
 //! ureq. Everything that ureq would do by itself (redirects, decompression, proxies, headers) is off.
 
 mod agent;
-pub mod answer;
 mod buffers;
-mod call;
 mod connector;
 mod dial;
 mod fault;
 mod idle;
+mod lease;
 pub mod probe;
 mod resolver;
 mod roots;
@@ -18,6 +17,6 @@ mod tunnel_proxy;
 mod wire;
 
 pub use agent::Upstream;
-pub use call::{Call, Scope};
 pub use fault::Fault;
-pub use wire::{Ahead, Received, Wire};
+pub use lease::{Bypass, EarlyResponse, Lease};
+pub use wire::{Received, Wire};

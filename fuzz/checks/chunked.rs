@@ -13,11 +13,11 @@ use super::pieces::{self, Pieces, Random};
 use super::reference::{self, End};
 
 /// Far less than in the program, so that short inputs reach it.
-const OVERHEAD: usize = 100;
+const ALLOWANCE: usize = 100;
 
 /// `data` is what a client sends behind a head.
 pub fn check(data: &[u8]) {
-    let expected = reference::chunks(data, OVERHEAD);
+    let expected = reference::chunks(data, ALLOWANCE);
     for pieces in pieces::ways(data) {
         assert_eq!(read(Length::Unknown, data, pieces), expected, "read otherwise than by the naive reader");
     }
@@ -34,14 +34,14 @@ fn read(length: Length, data: &[u8], pieces: Pieces) -> (Vec<u8>, End) {
     let mut random = Random::of(data);
     let (reads, taken) = (Cell::new(0), Cell::new(0));
     let mut input = Input::new(Script { data, pieces, reads: &reads, taken: &taken });
-    let mut body = Body::new(length, OVERHEAD);
+    let mut body = Body::new(length, ALLOWANCE);
     let mut read = Vec::new();
     let mut buffer = [0; 50];
     loop {
         let into = &mut buffer[..1 + random.below(50)];
-        let (at_hand, reads_before) = (body.is_at_hand(input.bytes()), reads.get());
+        let (is_ready, reads_before) = (body.poll(&mut input), reads.get());
         let step = body.read(&mut input, into, Instant::now());
-        assert!(!at_hand || reads.get() == reads_before, "waited, although the next bytes were at hand");
+        assert!(!is_ready || reads.get() == reads_before, "waited, although the next bytes were there");
         let end = match step.map_err(|error| error.kind()) {
             Ok(0) => End::Whole(taken.get() - input.bytes().len()),
             Ok(n) => {
@@ -52,9 +52,9 @@ fn read(length: Length, data: &[u8], pieces: Pieces) -> (Vec<u8>, End) {
             Err(ErrorKind::InvalidData) => End::Wrong,
             Err(other) => panic!("{other}"),
         };
-        assert_eq!(body.is_done(), matches!(end, End::Whole(_)));
+        assert_eq!(body.is_complete(), matches!(end, End::Whole(_)));
         let again = body.read(&mut input, into, Instant::now());
-        assert_eq!(again.is_ok(), body.is_done(), "an end that does not last");
+        assert_eq!(again.is_ok(), body.is_complete(), "an end that does not last");
         return (read, end);
     }
 }

@@ -12,7 +12,7 @@ const CREDENTIALS: [&str; 5] =
     ["authorization", "proxy-authorization", "api-key", "x-api-key", "ocp-apim-subscription-key"];
 const HOP_BY_HOP: [&str; 6] = ["connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"];
 const FRAMING: [&str; 3] = ["host", "content-length", "transfer-encoding"];
-const PARAMETERS: [&[u8]; 3] = [b"api-key", b"authorization", b"subscription-key"];
+const PARAMETERS: [&[u8]; 4] = [b"access_token", b"api-key", b"authorization", b"subscription-key"];
 const PROTOCOLS: &[u8] = b"sec-websocket-protocol";
 
 /// `data` is a request target, then header fields, one per line.
@@ -51,13 +51,24 @@ pub(crate) fn destinations() -> [Destination; 3] {
 }
 
 fn check_target(destination: &Destination, target: &str) {
-    let Some(uri) = target::join(destination, target) else {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:@?".contains(&b);
-        assert!(!target.starts_with('/') || !target.bytes().all(plain), "refused: {target}");
+    let Ok(sent) = target::forwarded(destination, target) else {
+        let plain = |b: u8| b.is_ascii_graphic() && b != b'#' || b >= 0x80;
+        let has_dots = [".", "%2e", "%2E", "%25"].iter().any(|dot| target.contains(dot));
+        let is_bounded = !destination.base_path.is_empty() && (has_dots || target == "*");
+        assert!(is_bounded || !target.starts_with('/') || !target.bytes().all(plain), "refused: {target}");
         return;
     };
-    assert_eq!((uri.scheme(), uri.authority()), (Some(&destination.scheme), Some(&destination.authority)));
-    let sent = uri.path_and_query().map_or("", |sent| sent.as_str());
+    let sent = sent.as_str();
+    if target == "*" {
+        return assert_eq!((sent, destination.base_path.as_str()), ("*", ""));
+    }
+    assert!(sent.starts_with('/') && sent.bytes().all(|b| b > b' ' && b != 0x7f), "no target: {sent:?}");
+    if let Some(uri) = target::join(destination, target) {
+        assert_eq!(
+            (uri.scheme(), uri.authority()),
+            (Some(&destination.scheme), Some(&destination.authority))
+        );
+    }
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let parameters = query.map_or(Vec::new(), |query| split(query.as_bytes(), b"&"));
     let (keys, kept): (Vec<_>, Vec<_>) = parameters.into_iter().partition(|one| is_credential(one));
@@ -95,7 +106,7 @@ fn check_request(mut headers: fields::Fields) {
     let dropped = [&CREDENTIALS[..], &HOP_BY_HOP, &FRAMING, &["expect"]].concat();
     let misspelled = |name: &[u8]| {
         let name = String::from_utf8_lossy(name).replace('_', "-");
-        CREDENTIALS.contains(&name.as_str())
+        dropped.contains(&name.as_str())
     };
     let mut kept = without(&before, &dropped);
     kept.retain(|(name, _)| !misspelled(name));

@@ -2,7 +2,6 @@
 //! run over `corpus/` (`tests/it/corpora.rs`) alike. What is expected comes from the naive readers in here, which
 //! share no code with the program's.
 
-pub mod answer;
 pub mod chunked;
 pub mod entra;
 pub mod filter;
@@ -11,17 +10,18 @@ pub mod location;
 pub mod pem;
 mod pieces;
 mod reference;
+pub mod response;
 
 /// Panics when something does not hold.
 pub type Check = fn(&[u8]);
 
 /// Every check and the name of its corpus.
 pub const ALL: [(&str, Check); 7] = [
-    ("answer", answer::check),
     ("chunked", chunked::check),
     ("entra", entra::check),
     ("filter", filter::check),
     ("head", head::check),
     ("location", location::check),
     ("pem", pem::check),
+    ("response", response::check),
 ];

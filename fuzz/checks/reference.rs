@@ -66,12 +66,12 @@ pub(crate) fn request(head: &[u8]) -> Option<Request> {
         ([coding], []) if !is_http_10 && coding.eq_ignore_ascii_case(b"chunked") => None,
         _ => return None,
     };
-    let target = origin_form(target, host)?;
+    let target = origin_form(method, target, host)?;
     Some(Request { method: method.to_vec(), target, is_http_10, fields, length })
 }
 
-fn origin_form(target: &[u8], host: Option<&[u8]>) -> Option<Vec<u8>> {
-    if target.starts_with(b"/") {
+fn origin_form(method: &[u8], target: &[u8], host: Option<&[u8]>) -> Option<Vec<u8>> {
+    if target.starts_with(b"/") || (method, target) == (b"OPTIONS", b"*") {
         return Some(target.to_vec());
     }
     let lower = target.to_ascii_lowercase();
@@ -79,7 +79,23 @@ fn origin_form(target: &[u8], host: Option<&[u8]>) -> Option<Vec<u8>> {
     let rest = &target[scheme.len()..];
     let end = rest.iter().position(|b| b"/?".contains(b)).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    if !is_authority(authority) || host.is_some_and(|host| !authority.eq_ignore_ascii_case(host)) {
+    // RFC 9110 section 4.2.3: without the port that goes with the scheme, in lower case.
+    let default_port: &[u8] = if scheme.len() == 7 { b"80" } else { b"443" };
+    let normal = |authority: &[u8]| {
+        let port = authority.iter().rposition(|b| *b == b':').filter(|at| !authority[*at..].contains(&b']'));
+        let (host, port) = authority.split_at(port.unwrap_or(authority.len()));
+        let digits: Vec<u8> = port.iter().skip(1).copied().skip_while(|b| *b == b'0').collect();
+        let zero = port.len() > 1 && digits.is_empty();
+        let port = if zero {
+            b"0".to_vec()
+        } else if digits.is_empty() {
+            default_port.to_vec()
+        } else {
+            digits
+        };
+        (host.to_ascii_lowercase(), port)
+    };
+    if !is_authority(authority) || host.is_some_and(|host| normal(authority) != normal(host)) {
         return None;
     }
     let slash: &[u8] = if path.starts_with(b"/") { b"" } else { b"/" };
@@ -157,67 +173,144 @@ pub(crate) enum End {
     Wrong,
 }
 
-/// The bytes of a body in chunks, as far as they are there, and how it ends. `overhead` bounds extensions and
-/// trailers together.
-pub(crate) fn chunks(data: &[u8], overhead: usize) -> (Vec<u8>, End) {
+/// The bytes of a body in chunks, as far as they are there, and how it ends. Extensions and trailers may take `allowance`
+/// bytes, and each byte of data earns two more, up to that.
+pub(crate) fn chunks(data: &[u8], allowance: usize) -> (Vec<u8>, End) {
     let mut body = Vec::new();
-    let end = read_chunks(data, overhead, &mut body).unwrap_or_else(|end| end);
+    let mut reader = Reader { rest: data, left: allowance, allowance };
+    let end = reader.body(&mut body).err().unwrap_or_else(|| End::Whole(data.len() - reader.rest.len()));
     (body, end)
 }
 
-fn read_chunks(data: &[u8], mut overhead: usize, body: &mut Vec<u8>) -> Result<End, End> {
-    let mut rest = data;
-    loop {
-        let line = line(&mut rest, 1024)?;
-        let digits = line.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(line.len());
-        let (digits, extension) = line.split_at(digits);
-        let is_extension = extension.is_empty() || trim(extension).starts_with(b";");
-        if digits.is_empty() || digits.len() > 16 || !is_extension || !extension.iter().all(is_text) {
-            return Err(End::Wrong);
+/// Reads a grammar from left to right. The end of the input is a cut wherever it comes, what does not fit is wrong.
+struct Reader<'a> {
+    rest: &'a [u8],
+    left: usize,
+    allowance: usize,
+}
+
+impl Reader<'_> {
+    fn body(&mut self, body: &mut Vec<u8>) -> Result<(), End> {
+        loop {
+            let size = self.size()?;
+            self.extension()?;
+            self.expect(b"\r\n")?;
+            if size == 0 {
+                break;
+            }
+            for _ in 0..size {
+                body.push(self.next()?);
+                self.left = (self.left + 2).min(self.allowance);
+            }
+            self.expect(b"\r\n")?;
         }
-        overhead = overhead.checked_sub(extension.len()).ok_or(End::Wrong)?;
-        let digits = std::str::from_utf8(digits).expect("hexadecimal digits are ASCII");
-        let size = u64::from_str_radix(digits, 16).expect("at most 16 digits");
-        if size == 0 {
-            break;
+        while self.peek()? != b'\r' {
+            let mut name = Vec::new();
+            while self.peek()? != b':' || name.is_empty() {
+                name.push(self.spend()?);
+                if !is_token(&name) {
+                    return Err(End::Wrong);
+                }
+            }
+            self.spend()?;
+            self.text()?;
+            self.expect(b"\r\n")?;
         }
-        let size = usize::try_from(size).expect("64 bits");
-        body.extend_from_slice(&rest[..size.min(rest.len())]);
-        rest = rest.get(size..).ok_or(End::Cut)?;
-        if end_of_chunk(&mut rest)? != b"" {
-            return Err(End::Wrong);
+        self.expect(b"\r\n")
+    }
+
+    fn size(&mut self) -> Result<u64, End> {
+        let mut digits = String::new();
+        while self.peek()?.is_ascii_hexdigit() {
+            digits.push(char::from(self.next()?));
+            if digits.len() > 16 {
+                return Err(End::Wrong);
+            }
+        }
+        u64::from_str_radix(&digits, 16).map_err(|_| End::Wrong)
+    }
+
+    fn extension(&mut self) -> Result<(), End> {
+        let mut padded = false;
+        while matches!(self.peek()?, b' ' | b'\t') {
+            self.spend()?;
+            padded = true;
+        }
+        match self.peek()? {
+            b';' => self.text(),
+            _ if padded => Err(End::Wrong),
+            _ => Ok(()),
         }
     }
-    loop {
-        let line = line(&mut rest, overhead)?;
-        if line.is_empty() {
-            return Ok(End::Whole(data.len() - rest.len()));
+
+    /// Up to a line end.
+    fn text(&mut self) -> Result<(), End> {
+        while self.peek()? != b'\r' {
+            if !is_text(&self.spend()?) {
+                return Err(End::Wrong);
+            }
         }
-        let colon = line.iter().position(|b| *b == b':').ok_or(End::Wrong)?;
-        if !is_token(&line[..colon]) {
-            return Err(End::Wrong);
+        Ok(())
+    }
+
+    fn expect(&mut self, bytes: &[u8]) -> Result<(), End> {
+        for byte in bytes {
+            if self.next()? != *byte {
+                return Err(End::Wrong);
+            }
         }
-        overhead = overhead.checked_sub(line.len() + 2).ok_or(End::Wrong)?;
+        Ok(())
+    }
+
+    fn peek(&self) -> Result<u8, End> {
+        self.rest.first().copied().ok_or(End::Cut)
+    }
+
+    fn next(&mut self) -> Result<u8, End> {
+        let byte = self.peek()?;
+        self.rest = &self.rest[1..];
+        Ok(byte)
+    }
+
+    fn spend(&mut self) -> Result<u8, End> {
+        let byte = self.next()?;
+        self.left = self.left.checked_sub(1).ok_or(End::Wrong)?;
+        Ok(byte)
     }
 }
 
-fn end_of_chunk<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], End> {
-    line(rest, 2)
-}
-
-/// A line that ends with CR LF and has at most `max` bytes in front of that.
-fn line<'a>(rest: &mut &'a [u8], max: usize) -> Result<&'a [u8], End> {
-    let Some(end) = rest.iter().position(|b| *b == b'\n') else {
-        // No line end can make it short enough again.
-        return Err(if rest.len() > max + 1 { End::Wrong } else { End::Cut });
+/// A response head at the start of these bytes: its status, its fields sorted by name, and how long it is; none when there
+/// is none that may be read.
+pub(crate) fn response(data: &[u8]) -> Option<(u16, Fields, usize)> {
+    let start = data.iter().take_while(|byte| b"\r\n".contains(byte)).count();
+    let mut rest = &data[start..];
+    let mut line = || {
+        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+        rest = &rest[end + 1..];
+        Some(line)
     };
-    let (line, behind) = (&rest[..end], &rest[end + 1..]);
-    let line = line.strip_suffix(b"\r").ok_or(End::Wrong)?;
-    if line.contains(&b'\r') || line.len() > max {
-        return Err(End::Wrong);
+    let status = line()?;
+    let digits = status.strip_prefix(b"HTTP/1.1 ").or_else(|| status.strip_prefix(b"HTTP/1.0 "))?;
+    let (digits, reason) = digits.split_at_checked(3)?;
+    let is_reason = reason.is_empty() || reason.starts_with(b" ") && reason.iter().all(is_text);
+    let status: u16 = std::str::from_utf8(digits).ok()?.parse().ok().filter(|status| *status >= 100)?;
+    if !is_reason || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
     }
-    *rest = behind;
-    Ok(line)
+    let mut fields = Fields::new();
+    loop {
+        let line = line()?;
+        if line.is_empty() {
+            fields.sort_by(|one, other| one.0.cmp(&other.0));
+            return (fields.len() <= 128).then(|| (status, fields, data.len() - rest.len()));
+        }
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        fields.push(
+            field(&[trim(&line[..colon]), &line[colon..]].concat())
+                .filter(|_| !line[0].is_ascii_whitespace())?,
+        );
+    }
 }
 
 fn is_text(byte: &u8) -> bool {

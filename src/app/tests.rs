@@ -1,14 +1,14 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::server::{Exchange, Head, Limits, Service};
+use crate::server::{Exchange, Head, Limits, Overload, Service};
 use crate::token::abandoned;
 
 struct Mute;
 
 impl Service for Mute {
     fn serve(&self, _: Head, _: &mut dyn Exchange) {}
-    fn turn_away(&self, _: Head, _: &mut dyn Exchange) {}
+    fn turn_away(&self, _: Head, _: Overload, _: &mut dyn Exchange) {}
 }
 
 #[test]

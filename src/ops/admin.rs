@@ -16,7 +16,7 @@ use http::{Method, StatusCode};
 use super::health;
 use super::metrics::{self, Sources};
 use crate::fields::Fields;
-use crate::server::{Exchange, Head, Limits, Refusal, Service, send_whole};
+use crate::server::{Exchange, Head, Limits, Overload, Refusal, Service, send_whole};
 
 /// The descriptors that this takes at most: connections, those above the cap, listener and pipes.
 pub const DESCRIPTORS: usize = 2 * CONNECTIONS + 8;
@@ -68,7 +68,7 @@ impl Service for Admin {
     }
 
     /// Everything comes from memory: one connection too many is served like the others.
-    fn turn_away(&self, head: Head, exchange: &mut dyn Exchange) {
+    fn turn_away(&self, head: Head, _: Overload, exchange: &mut dyn Exchange) {
         self.serve(head, exchange);
     }
 }

@@ -35,7 +35,7 @@ const UPSTREAM_KINDS: [&str; 11] = [
     "closed",
     "timeout",
     "bad_answer",
-    "token_expired",
+    "internal",
     "other",
 ];
 /// The values of `kind` of refusals: the codes in their bodies, every AADSTS number being `token_unavailable`.
@@ -57,7 +57,9 @@ const REFUSAL_KINDS: [&str; 13] = [
 /// The statuses by which a destination says that something is set up wrongly or asked too often.
 const DENIALS: [&str; 4] = ["401", "403", "404", "429"];
 /// The values of `reason` of repetitions.
-const REPETITIONS: [&str; 3] = ["stale_connection", "token_rejected", "token_expired"];
+const REPETITIONS: [&str; 2] = ["stale_connection", "token_rejected"];
+/// The values of `reason` of overloads: those of `server::Overload`.
+const OVERLOADS: [&str; 5] = ["connections", "descriptors", "large_heads", "memory", "threads"];
 
 /// Everything that is counted.
 #[derive(Debug)]
@@ -71,7 +73,9 @@ pub struct Metrics {
     /// Open connections of applications.
     pub connections: Gauge,
     /// Requests sent to the destination once more.
-    pub repetitions: Kinds<3>,
+    pub repetitions: Kinds<2>,
+    /// Requests refused for lack of something.
+    pub overloads: Kinds<5>,
     /// Requests that got no whole answer from the destination.
     pub upstream_errors: Kinds<11>,
     /// Requests refused without asking the destination.
@@ -117,6 +121,7 @@ impl Metrics {
             websockets: Gauge::default(),
             connections: Gauge::default(),
             repetitions: Kinds::new(REPETITIONS),
+            overloads: Kinds::new(OVERLOADS),
             upstream_errors: Kinds::new(UPSTREAM_KINDS),
             refusals: Kinds::new(REFUSAL_KINDS),
             answers_cut: Counter::default(),

@@ -3,8 +3,8 @@
 
 use http::StatusCode;
 
-use super::outgoing::Outgoing;
 use super::target;
+use super::upstream_request::UpstreamRequest;
 use crate::config::LogLevel;
 use crate::fields::{self, Fields};
 use crate::log;
@@ -29,7 +29,7 @@ impl Arrived {
     }
 
     /// Tells what it came with, and what of that does not go on.
-    pub(super) fn tell(self, request: &Outgoing, path: &str) {
+    pub(super) fn tell(self, request: &UpstreamRequest, path: &str) {
         let (stripped, passed): (Vec<_>, Vec<_>) =
             self.names.iter().map(String::as_str).partition(|name| !request.passes(name));
         log::debug(

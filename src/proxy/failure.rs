@@ -44,7 +44,6 @@ pub(super) fn from_ureq(error: &ureq::Error) -> Failure {
     if let Some(fault) = Fault::inside(error) {
         return from_fault(fault);
     }
-    let cause = error.to_string();
     match error {
         ureq::Error::Timeout(_) => {
             let message = "the destination did not answer in time";
@@ -52,29 +51,26 @@ pub(super) fn from_ureq(error: &ureq::Error) -> Failure {
             let hint = Some("raise READ_IDLE_TIMEOUT if answers may take that long".into());
             refused(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message, "timeout", cause, hint)
         }
-        ureq::Error::Io(io) if io.kind() == io::ErrorKind::UnexpectedEof => {
-            let message = "the destination closed the connection without an answer";
-            refused(StatusCode::BAD_GATEWAY, "upstream_closed", message, "closed", cause, Some(CLOSED.into()))
-        }
-        ureq::Error::LargeResponseHeader(..) => {
-            let message = "the destination's answer has a head larger than 64 KiB";
-            refused(StatusCode::BAD_GATEWAY, "upstream_bad_answer", message, "bad_answer", cause, None)
-        }
-        _ => bad_answer(cause),
+        // The streams and the response's head are read by us, and our faults have names. Whatever else ureq objects to is
+        // the request as we gave it.
+        error => from_fault(&Fault::Internal(error.to_string())),
     }
 }
 
-/// The connection ended before an answer came: what a stale pooled connection looks like.
+/// The failure behind an error of a response's body of which nothing was sent on yet.
+pub(super) fn from_body(error: &io::Error) -> Failure {
+    if let Some(fault) = Fault::inside_io(error) {
+        return from_fault(fault);
+    }
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(error) => from_ureq(error),
+        None => from_fault(&Fault::Internal(error.to_string())),
+    }
+}
+
+/// The connection ended before a response came: what a stale idle connection looks like.
 pub(super) fn is_disconnect(error: &ureq::Error) -> bool {
-    match Fault::inside(error) {
-        Some(fault) => matches!(fault, Fault::Truncated(_)),
-        None => matches!(error, ureq::Error::Io(io) if io.kind() == io::ErrorKind::UnexpectedEof),
-    }
-}
-
-/// Connecting took so long that the token must not be sent any more; nothing was.
-pub(super) fn is_too_late(error: &ureq::Error) -> bool {
-    matches!(Fault::inside(error), Some(Fault::TooLate))
+    matches!(Fault::inside(error), Some(Fault::Truncated(_) | Fault::Closed))
 }
 
 /// An answer that cannot be passed on.
@@ -85,7 +81,7 @@ pub(super) fn bad_answer(cause: String) -> Failure {
     refused(StatusCode::BAD_GATEWAY, "upstream_bad_answer", message, "bad_answer", cause, hint)
 }
 
-fn from_fault(fault: &Fault) -> Failure {
+pub(super) fn from_fault(fault: &Fault) -> Failure {
     let gateway = |code: &'static str, message: &str| {
         let status = if code == "upstream_connect_timeout" {
             StatusCode::GATEWAY_TIMEOUT
@@ -108,10 +104,25 @@ fn from_fault(fault: &Fault) -> Failure {
         Fault::Tls { .. } => {
             gateway("upstream_tls", "the destination's TLS certificate or handshake is refused")
         }
-        Fault::TooLate => {
-            let message = "the access token expired before there was a connection to the destination";
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            refused(status, "token_expired", message, fault.kind(), fault.to_string(), None)
+        Fault::BadResponse(why) => bad_answer(why.clone()),
+        Fault::Closed => {
+            let message = "the destination closed the connection without an answer";
+            let hint = Some(CLOSED.into());
+            refused(
+                StatusCode::BAD_GATEWAY,
+                "upstream_closed",
+                message,
+                fault.kind(),
+                fault.to_string(),
+                hint,
+            )
+        }
+        Fault::EarlyResponse | Fault::Internal(_) => {
+            let message = "auth-proxy: a bug of auth-proxy: its log says more";
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            let refusal = Refusal::new(status, "server_error", "internal_error", message);
+            let (kind, cause) = (fault.kind(), fault.to_string());
+            Failure::Refused { refusal: Box::new(refusal), kind, cause, hint: None }
         }
         Fault::Truncated(_) => {
             let (message, cause) =
@@ -127,13 +138,11 @@ fn from_request_body(cause: &io::Error) -> Failure {
     let (status, code) = match cause.kind() {
         io::ErrorKind::InvalidData => (StatusCode::BAD_REQUEST, "bad_request"),
         io::ErrorKind::TimedOut => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
-        io::ErrorKind::FileTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
         _ => return Failure::ClientGone,
     };
-    let message = match code {
-        "bad_request" => format!("the request body is malformed: {cause}"),
-        "request_timeout" => "the request body paused for too long".to_owned(),
-        _ => "the destination refused the request body while it was being sent".to_owned(),
+    let message = match status {
+        StatusCode::BAD_REQUEST => format!("the request body is malformed: {cause}"),
+        _ => "the request body paused for too long".to_owned(),
     };
     Refusal::request(status, code, message).into()
 }

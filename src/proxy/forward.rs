@@ -1,35 +1,36 @@
-//! One request, from its head to the end of its answer.
+//! One request, from its head to the end of its response.
 
-use std::rc::Rc;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Response, StatusCode};
-use ureq::Body;
+use http::{Method, StatusCode};
+use ureq::{Body, SendBody};
 
 use super::access::Outcome;
 use super::decisions::{self, Arrived};
 use super::failure::{self, Failure};
-use super::outgoing::Outgoing;
 use super::record::Record;
-use super::upload::{Kept, Upload};
+use super::request_body::{ReplayBuffer, RequestBody};
+use super::retry::{self, Attempt, Failed, Next};
+use super::upstream_request::UpstreamRequest;
 use super::{caller, headers, relay, target, tunnel};
 use crate::config::Config;
-use crate::fields::Fields;
+use crate::http1::head::ResponseHead;
 use crate::log::{self, Throttle};
 use crate::ops::health;
 use crate::ops::metrics::Metrics;
-use crate::server::{Exchange, Head, Length, Refusal, Service};
+use crate::server::{Exchange, Head, Length, Overload, Refusal, Service};
+use crate::sys::{self, Ready};
 use crate::token::{Token, TokenStore};
-use crate::upstream::{Call, Scope, Upstream};
+use crate::upstream::{Fault, Lease, Upstream};
 
 /// How long a request waits for a token that is on its way.
 const TOKEN_WAIT: Duration = Duration::from_secs(5);
-/// How long one that was answered with 401 waits for a newer token.
+/// How long one whose response is 401 waits for a newer token.
 const NEWER_TOKEN_WAIT: Duration = Duration::from_secs(10);
 
-/// Every connection above the cap is refused; that there are some is told once a second.
-static CROWD: Throttle = Throttle::every(Duration::from_secs(1));
+/// Every connection above the cap is refused; that there are some is logged once a second.
+static OVERLOAD_LOG: Throttle = Throttle::every(Duration::from_secs(1));
 
 /// What requests are served with.
 pub struct Proxy {
@@ -50,7 +51,7 @@ impl Proxy {
         Self { config, upstream, tokens, metrics }
     }
 
-    /// Answers a request that is for the destination.
+    /// Forwards a request to the upstream and its response to the client.
     fn forward(
         &self,
         head: Head,
@@ -68,72 +69,121 @@ impl Proxy {
             );
         }
         let arrived = Arrived::look(&head);
-        let request = Outgoing::new(&self.config, head, websocket)?;
+        let mut request = UpstreamRequest::new(&self.config, head, websocket)?;
         if let Some(arrived) = arrived {
             arrived.tell(&request, &record.path);
         }
-        let mut token = self.token(&record.path)?;
-        let mut kept = Kept::new(request.length);
-        let (mut retried, mut replayed, mut renewed) = (false, false, false);
+        let (lease, body) = self.send(&request, exchange, record)?;
+        request.release_head();
+        exchange.release_head();
+        self.relay_response(&request, lease, body, exchange, record)
+    }
+
+    /// Sends a request, more than once if need be; gives the response's body, whose head the lease holds.
+    fn send(
+        &self,
+        request: &UpstreamRequest,
+        exchange: &mut dyn Exchange,
+        record: &mut Record<'_>,
+    ) -> Result<(Lease, Body), Failure> {
+        // Without a token no connection is made for nothing.
+        self.token(exchange, &record.path)?;
+        let mut replay = ReplayBuffer::new(request.length);
+        let (mut is_retry, mut is_replay) = (false, false);
         loop {
-            let held = exchange.body_at_hand();
-            let scope = Scope::enter(exchange.client(), request.lines(&token), request.size, held);
-            let call = scope.call();
-            call.send_before(self.tokens.clock().clone(), token.usable_until());
-            let mut upload = Upload::new(exchange, Rc::clone(call), &mut kept, request.length);
+            let client = exchange.client();
+            let lease = self.upstream.acquire(client.as_deref(), is_retry);
+            let lease = lease.map_err(|fault| failure::from_fault(&fault))?;
+            // Connecting may have taken its time: the token that is sent is the one that is usable now.
+            let token = self.token(exchange, &record.path)?;
+            let has_buffered_body = exchange.has_buffered_body();
+            lease.prepare(client, &request.method, request.bypass(&token), has_buffered_body);
             record.sending();
-            decisions::sending(&record.path, held);
-            let answer = request.send(&self.upstream, call, &mut upload, retried);
-            record.bytes_up = kept.read();
-            match answer {
-                Err(error) if !renewed && failure::is_too_late(&error) && kept.can_resume() => {
-                    renewed = true;
-                    self.metrics.repetitions.add("token_expired");
-                    decisions::again(&record.path, "connecting took until the token had expired");
-                    token = self.token(&record.path)?;
+            decisions::sending(&record.path, has_buffered_body);
+            let response = self.attempt(request, &lease, exchange, &mut replay);
+            record.bytes_up = replay.read();
+
+            let failed = match &response {
+                // With no rights to the model a 401 comes, too: a new token is asked for within limits.
+                Ok(_) if lease.status() == Some(StatusCode::UNAUTHORIZED) && self.tokens.reject(&token) => {
+                    Failed::TokenRejected
                 }
-                Err(error) => {
-                    let again = failure::is_disconnect(&error)
-                        && call.stale_connection()
-                        && (call.nothing_sent() || request.is_idempotent())
-                        && kept.can_resume();
-                    if retried || !again {
-                        return Err(failure::from_ureq(&error));
-                    }
-                    retried = true;
+                Err(error) if failure::is_disconnect(error) && lease.is_stale() => Failed::StaleConnection,
+                _ => Failed::Otherwise,
+            };
+            let next = retry::decide(
+                failed,
+                Attempt {
+                    is_unsent: lease.is_unsent(),
+                    is_idempotent: request.is_idempotent(),
+                    replay: replay.state(),
+                    is_retry,
+                    is_replay,
+                },
+            );
+            match next {
+                Next::RetryOnFreshConnection => {
+                    is_retry = true;
                     self.metrics.repetitions.add("stale_connection");
-                    decisions::again(&record.path, "the idle connection was closed by the destination");
+                    decisions::again(&record.path, "the upstream closed the idle connection");
                 }
-                Ok(response) => {
-                    // With no rights to the model a 401 comes, too: a new token is asked for within limits.
-                    if response.status() == StatusCode::UNAUTHORIZED
-                        && self.tokens.reject(&token)
-                        && kept.is_whole()
-                        && !std::mem::replace(&mut replayed, true)
-                        && let Some(newer) = self.tokens.newer_than(&token, NEWER_TOKEN_WAIT)
-                    {
-                        token = newer;
-                        self.metrics.repetitions.add("token_rejected");
-                        decisions::again(&record.path, "401, and there is a newer token");
-                        continue;
-                    }
-                    drop(kept);
-                    let headers = call.take_answer();
-                    record.answered(&headers);
-                    decisions::answered(&record.path, response.status(), &headers);
-                    return self.pass_on(&request, response, headers, call, exchange);
+                Next::ReplayWithNewerToken if self.waits_for_newer(&token, exchange)? => {
+                    is_replay = true;
+                    self.metrics.repetitions.add("token_rejected");
+                    decisions::again(&record.path, "401, and there is a newer token");
+                    // The response that nobody wants is small, as a rule: the connection can be used again.
+                    lease.discard_buffered();
+                }
+                Next::ReplayWithNewerToken | Next::GiveUp => {
+                    return response.map(|body| (lease, body)).map_err(|error| failure::from_ureq(&error));
                 }
             }
         }
     }
 
-    /// The token, if need be after waiting for it.
-    fn token(&self, path: &str) -> Result<Arc<Token>, Failure> {
+    /// Sends the request once.
+    fn attempt(
+        &self,
+        request: &UpstreamRequest,
+        lease: &Lease,
+        exchange: &mut dyn Exchange,
+        replay: &mut ReplayBuffer,
+    ) -> Result<Body, ureq::Error> {
+        let send = |body: SendBody<'_>| self.upstream.send(lease, &request.method, request.framing(), body);
+        let sent = match request.length {
+            Length::Empty | Length::Known(0) => send(SendBody::none()),
+            length => {
+                let mut body = RequestBody::new(exchange, lease, replay, length);
+                send(SendBody::from_reader(&mut body))
+            }
+        };
+        match sent {
+            Err(error) if matches!(Fault::inside(&error), Some(Fault::EarlyResponse)) => {
+                self.upstream.receive_early(lease, &request.method)
+            }
+            response => response,
+        }
+    }
+
+    /// The token, if need be after waiting for it while the client is there.
+    fn token(&self, exchange: &dyn Exchange, path: &str) -> Result<Arc<Token>, Failure> {
         if let Some(token) = self.tokens.usable() {
             return Ok(token);
         }
         decisions::waiting(path);
-        self.tokens.obtain(TOKEN_WAIT).map_err(|unavailable| failure::no_token(&unavailable).into())
+        let obtained = self.tokens.obtain_while(TOKEN_WAIT, || is_there(exchange));
+        obtained.map_err(|unavailable| {
+            if is_there(exchange) { failure::no_token(&unavailable).into() } else { Failure::ClientGone }
+        })
+    }
+
+    /// Waits for a newer token than this one while the client is there; whether there is one.
+    fn waits_for_newer(&self, token: &Arc<Token>, exchange: &dyn Exchange) -> Result<bool, Failure> {
+        let newer = self.tokens.newer_than_while(token, NEWER_TOKEN_WAIT, || is_there(exchange));
+        if newer.is_none() && !is_there(exchange) {
+            return Err(Failure::ClientGone);
+        }
+        Ok(newer.is_some())
     }
 
     /// Counts a request that the destination has not answered.
@@ -146,35 +196,43 @@ impl Proxy {
         }
     }
 
-    /// Sends the destination's answer on.
-    fn pass_on(
+    /// Sends the upstream's response on.
+    fn relay_response(
         &self,
-        request: &Outgoing,
-        response: Response<Body>,
-        mut headers: Fields,
-        call: &Call,
+        request: &UpstreamRequest,
+        lease: Lease,
+        body: Body,
         exchange: &mut dyn Exchange,
+        record: &mut Record<'_>,
     ) -> Result<Outcome, Failure> {
-        let (status, version) = (response.status(), response.version());
-        let body = response.into_body();
+        let Some((mut head, framing)) = lease.take_response() else {
+            return Err(failure::from_fault(&Fault::Internal("a response without a head".into())));
+        };
+        record.answered(&head.headers);
+        decisions::answered(&record.path, head.status, &head.headers);
         if self.config.rewrite_location {
-            target::rewrite_locations(&mut headers, &self.config.destination, request.own_origin.as_deref());
+            let origin = request.public_origin.as_deref();
+            target::rewrite_locations(&mut head.headers, &self.config.destination, origin);
         }
+        let status = head.status;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             drop(body);
             if !request.websocket {
                 return Err(failure::bad_answer("it switched protocols without being asked".into()));
             }
             let _open = self.metrics.websockets.hold();
-            return open_tunnel(headers, call, exchange);
+            return open_tunnel(head, lease, exchange);
         }
-        let Some(length) = relay::length(&request.method, version, status, &headers) else {
-            return Err(failure::bad_answer("its Transfer-Encoding is not chunked alone".into()));
-        };
-        let _open = (length == Length::Unknown).then(|| self.metrics.streams.hold());
-        let relayed = relay::relay(status, headers, body.into_reader(), length, call, exchange);
+        let _open = (framing.length() == Length::Unknown).then(|| self.metrics.streams.hold());
+        let relayed = relay::relay(head, framing, body.into_reader(), &lease, exchange)?;
         Ok(Outcome::Relayed(status, relayed))
     }
+}
+
+/// The client has not hung up.
+fn is_there(exchange: &dyn Exchange) -> bool {
+    let client = exchange.client();
+    client.is_none_or(|client| sys::peek(&*client, Ready::HANGUP).is_ok_and(|found| !found.hung_up()))
 }
 
 impl Service for Proxy {
@@ -207,11 +265,11 @@ impl Service for Proxy {
         record.end(&outcome);
     }
 
-    fn turn_away(&self, head: Head, exchange: &mut dyn Exchange) {
+    fn turn_away(&self, head: Head, by: Overload, exchange: &mut dyn Exchange) {
         if head.path() == health::PATH {
             health::answer(&self.tokens, exchange);
         } else {
-            let refusal = Refusal::too_many_connections();
+            let refusal = Refusal::overloaded(by);
             self.refused(&refusal);
             refusal.send(exchange);
         }
@@ -219,32 +277,40 @@ impl Service for Proxy {
 
     fn refused(&self, refusal: &Refusal) {
         self.metrics.refusals.add(&refusal.code);
-        let crowd = refusal.status == StatusCode::SERVICE_UNAVAILABLE;
-        let Some(untold) = (if crowd { CROWD.pass() } else { Some(0) }) else { return };
-        let status = refusal.status.as_u16();
-        let mut fields: Vec<(&str, &dyn log::Value)> =
-            vec![("status", &status), ("code", &refusal.code), ("why", &refusal.message)];
+        let mut fields: Vec<(&str, &dyn log::Value)> = Vec::with_capacity(5);
+        let (status, by, untold);
+        status = refusal.status.as_u16();
+        fields.extend::<[(&str, &dyn log::Value); 2]>([("status", &status), ("code", &refusal.code)]);
+        let Some(overload) = refusal.overload else {
+            fields.push(("why", &refusal.message));
+            log::info("request refused", &fields);
+            return;
+        };
+        self.metrics.overloads.add(overload.name());
+        let Some(suppressed) = OVERLOAD_LOG.pass() else { return };
+        (by, untold) = (overload.name(), suppressed);
+        fields.extend::<[(&str, &dyn log::Value); 2]>([("reason", &by), ("why", &refusal.message)]);
         if untold > 0 {
             fields.push(("untold", &untold));
         }
-        log::info("request refused", &fields);
+        log::warn("request refused", &fields);
     }
 }
 
-fn open_tunnel(mut fields: Fields, call: &Call, exchange: &mut dyn Exchange) -> Result<Outcome, Failure> {
-    let (Some(wire), Some(client)) = (call.wire(), exchange.client()) else {
-        return Err(failure::bad_answer("there is no connection to tunnel".into()));
-    };
+fn open_tunnel(head: ResponseHead, lease: Lease, exchange: &mut dyn Exchange) -> Result<Outcome, Failure> {
+    let mut fields = head.headers;
     if !headers::names_websocket(&fields) {
         return Err(failure::bad_answer("it switched to a protocol that was not asked for".into()));
     }
+    let (Some(mut stream), Some(client)) = (lease.into_tunnel(), exchange.client()) else {
+        return Err(failure::bad_answer("there is no connection to tunnel".into()));
+    };
     headers::strip_response(&mut fields, false);
     headers::insert_websocket_upgrade(&mut fields);
     exchange.start(StatusCode::SWITCHING_PROTOCOLS, &fields, Length::Empty);
     let mut carried = tunnel::Tunnelled::default();
     if exchange.flush().is_ok() {
-        let mut wire = wire.lock().unwrap_or_else(PoisonError::into_inner);
-        tunnel::run(&client, exchange.take_ahead(), &mut wire, &mut carried);
+        tunnel::run(&client, exchange.take_buffered(), &mut stream, &mut carried);
     }
     Ok(Outcome::Tunnelled(carried))
 }

@@ -25,9 +25,9 @@ const FRAMING: [&str; 3] = ["host", "content-length", "transfer-encoding"];
 pub fn strip_request(headers: &mut Fields) {
     let named = named_by_connection(headers);
     headers.retain(|name, _| {
-        // The server has answered `Expect`: 100 is about this hop.
-        let ends_here = is_any(name, &HOP_BY_HOP) || is_any(name, &FRAMING) || is(name, "expect");
-        !ends_here && !is_credential(name) && !named.iter().any(|other| name.eq_ignore_ascii_case(other))
+        !ends_here(name)
+            && !is_credential(name)
+            && !named.iter().any(|other| name.eq_ignore_ascii_case(other))
     });
     strip_key_subprotocols(headers);
 }
@@ -99,11 +99,21 @@ fn is_any(name: &[u8], wanted: &[&str]) -> bool {
     wanted.iter().any(|wanted| is(name, wanted))
 }
 
-/// Servers that hand fields over in variables take `api_key` for `api-key`, and so do people.
 fn is_credential(name: &[u8]) -> bool {
-    let alike = |a: u8, b: u8| a.eq_ignore_ascii_case(&b) || (a, b) == (b'_', b'-');
-    let spells = |credential: &str| name.iter().zip(credential.as_bytes()).all(|(a, b)| alike(*a, *b));
-    CREDENTIALS.iter().any(|credential| credential.len() == name.len() && spells(credential))
+    CREDENTIALS.iter().any(|credential| spells(name, credential))
+}
+
+/// Whether a field of a request is about the client's connection or the message's framing. `Expect` was dealt with by the
+/// server: 100 is about this hop.
+fn ends_here(name: &[u8]) -> bool {
+    HOP_BY_HOP.iter().chain(&FRAMING).chain(&["expect"]).any(|known| spells(name, known))
+}
+
+/// Servers that hand fields over in variables take `api_key` for `api-key` and `Content_Length` for `Content-Length`, and so
+/// do people.
+fn spells(name: &[u8], known: &str) -> bool {
+    let alike = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a, *b) == (b'_', b'-');
+    name.len() == known.len() && name.iter().zip(known.as_bytes()).all(alike)
 }
 
 fn strip_key_subprotocols(headers: &mut Fields) {
@@ -165,6 +175,9 @@ mod tests {
             ("Expect", "100-continue"),
             ("Host", "localhost:8080"),
             ("Content-Length", "05"),
+            ("Transfer_Encoding", "chunked"),
+            ("CONTENT_LENGTH", "7"),
+            ("Keep_Alive", "timeout=5"),
             ("Accept-Encoding", "gzip"),
         ]);
         strip_request(&mut headers);

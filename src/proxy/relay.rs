@@ -1,17 +1,19 @@
-//! The destination's answer on its way to the client: each read is written at once, nothing is collected, and an
-//! answer that was cut short never looks complete.
+//! The upstream's response on its way to the client: each read is written at once, nothing is collected, and a response
+//! that was cut short never looks complete.
 
 use std::io::{self, Read};
 
-use http::{Method, StatusCode, Version};
+use http::StatusCode;
 
+use super::failure::{self, Failure};
 use super::headers;
-use crate::fields::{Fields, elements, is};
-use crate::scratch::{self, STEP};
-use crate::server::{Exchange, Length};
-use crate::upstream::{Call, Fault};
+use crate::http1::framing::ResponseFraming;
+use crate::http1::head::ResponseHead;
+use crate::scratch::{self, Buffer, STEP};
+use crate::server::Exchange;
+use crate::upstream::{Fault, Lease};
 
-/// How an answer went.
+/// How a response went.
 #[derive(Debug)]
 pub(super) struct Relayed {
     /// Bytes of the body that the client was sent.
@@ -20,109 +22,110 @@ pub(super) struct Relayed {
     pub(super) cut: Option<Cut>,
 }
 
-/// Where an answer was cut short.
+/// Where a response was cut short.
 #[derive(Debug)]
 pub(super) enum Cut {
-    /// The destination ended or broke the connection in the middle.
+    /// The upstream ended or broke the connection in the middle.
     Destination(io::Error),
     /// The client did.
     Client(io::Error),
 }
 
-/// The framing of an answer (RFC 9112 section 6.3), as ureq reads it. None for one that must not be trusted: an
-/// encoding that is not chunked alone, or any in HTTP/1.0.
-pub(super) fn length(
-    method: &Method,
-    version: Version,
-    status: StatusCode,
-    headers: &Fields,
-) -> Option<Length> {
-    let mut encodings = headers.get_all("transfer-encoding");
-    let chunked = match (encodings.next(), encodings.next()) {
-        (None, _) => false,
-        (Some(encoding), None) if version == Version::HTTP_11 && is(encoding, "chunked") => true,
-        _ => return None,
-    };
-    let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if bodiless || method == Method::HEAD || status.is_informational() {
-        return Some(Length::Empty);
-    }
-    if chunked {
-        return Some(Length::Unknown);
-    }
-    // ureq has seen that every element of every value is this number.
-    let first = |value| std::str::from_utf8(elements(value).next()?).ok()?.parse().ok();
-    let declared = headers.get("content-length").and_then(first);
-    Some(declared.map_or(Length::Unknown, Length::Known))
-}
+/// Pieces of an event stream are seldom longer. While nobody knows when the next one comes, no larger buffer is held.
+const PIECE: usize = 2048;
 
-/// Sends the answer on.
+/// Sends the response on.
+///
+/// # Errors
+///
+/// Its body turned out to be none while nothing had been sent yet.
+// Not part of its caller's frame: that lies below the TLS handshake, and stack once used stays with the thread.
+#[inline(never)]
 pub(super) fn relay(
-    status: StatusCode,
-    mut headers: Fields,
+    head: ResponseHead,
+    framing: ResponseFraming,
     mut body: impl Read,
-    length: Length,
-    call: &Call,
+    lease: &Lease,
     exchange: &mut dyn Exchange,
-) -> Relayed {
-    let chunked = headers.contains("transfer-encoding");
-    headers::strip_response(&mut headers, length != Length::Empty || status == StatusCode::NO_CONTENT);
+) -> Result<Relayed, Failure> {
+    let mut piece = [0; PIECE];
+    let mut large = Buffer::default();
+    // What has begun to come may turn out to be no body. Once it makes sense, head and body leave in one write.
+    let first = match framing {
+        ResponseFraming::Empty => Some(0),
+        _ if lease.has_body_begun() => {
+            if lease.buffered() > PIECE {
+                large = scratch::take();
+            }
+            let buffer = if large.is_empty() { &mut piece[..] } else { &mut large[..] };
+            Some(body.read(buffer).map_err(|error| failure::from_body(&error))?)
+        }
+        _ => None,
+    };
+    let ResponseHead { status, mut headers, .. } = head;
+    let length = framing.length();
+    // The length is said again by the server; of a body that is not there the upstream's own word stays.
+    let says_length = framing != ResponseFraming::Empty || status == StatusCode::NO_CONTENT;
+    headers::strip_response(&mut headers, says_length);
     exchange.start(status, &headers, length);
     drop(headers);
 
     let mut relayed = Relayed { bytes: 0, cut: None };
-    // Otherwise the head leaves together with the first bytes of the body.
-    if length != Length::Empty
-        && !call.more_at_hand()
-        && let Err(error) = exchange.flush()
-    {
-        relayed.cut = Some(Cut::Client(error));
-        return relayed;
-    }
-    relayed.cut = match length {
-        Length::Empty => None,
-        _ => copy(&mut body, call, exchange, &mut relayed.bytes).err(),
+    let sent = match first {
+        Some(count) if large.is_empty() => send(exchange, &piece[..count], &mut relayed),
+        Some(count) => send(exchange, &large[..count], &mut relayed),
+        None => exchange.flush().map_err(Cut::Client),
     };
-    if relayed.cut.is_none() && chunked && call.ended() {
-        // ureq takes "0 CRLF" and the end of the connection for a whole chunked body.
-        relayed.cut = Some(Cut::Destination(io::ErrorKind::UnexpectedEof.into()));
-    }
-    if relayed.cut.is_none() {
-        relayed.cut = exchange.finish().err().map(Cut::Client);
-    }
-    relayed
+    drop(large);
+    let copied = sent.and_then(|()| match first {
+        Some(0) => Ok(()),
+        _ => copy(&mut body, &mut piece, lease, exchange, &mut relayed),
+    });
+    relayed.cut = copied.and_then(|()| exchange.finish().map_err(Cut::Client)).err();
+    Ok(relayed)
 }
 
-/// Pieces of an event stream are seldom longer. While nobody knows when the next one comes, no larger buffer is held.
-const PIECE: usize = 2048;
-
-// Not part of its caller's frame: that lies below the TLS handshake, and stack once used stays with the thread.
-#[inline(never)]
-fn copy(body: &mut impl Read, call: &Call, exchange: &mut dyn Exchange, bytes: &mut u64) -> Result<(), Cut> {
-    let mut piece = [0; PIECE];
-    let (mut much, mut flows) = (call.more_at_hand(), false);
+fn copy(
+    body: &mut impl Read,
+    piece: &mut [u8; PIECE],
+    lease: &Lease,
+    exchange: &mut dyn Exchange,
+    relayed: &mut Relayed,
+) -> Result<(), Cut> {
+    let (mut much, mut bulk) = (lease.buffered() > 0, false);
     loop {
-        let n = if much {
-            pass(body, &mut scratch::take_for(flows), exchange)?
+        let count = if much {
+            copy_once(body, &mut scratch::take_for(bulk), exchange, relayed)?
         } else {
-            pass(body, &mut piece, exchange)?
+            copy_once(body, piece, exchange, relayed)?
         };
-        if n == 0 {
+        if count == 0 {
             return Ok(());
         }
-        *bytes += n as u64;
-        much = n >= PIECE || call.more_at_hand();
-        flows = n >= STEP;
+        much = count >= PIECE || lease.buffered() > 0;
+        bulk = count >= STEP;
     }
 }
 
 /// Passes on what one read finds, and says how much; 0 at the end.
-fn pass(body: &mut impl Read, buffer: &mut [u8], exchange: &mut dyn Exchange) -> Result<usize, Cut> {
-    match body.read(buffer) {
-        Ok(0) => Ok(0),
-        Ok(n) => exchange.write(&buffer[..n]).map(|()| n).map_err(Cut::Client),
-        // While it waits for the destination it watches the client, too.
-        Err(error) if matches!(Fault::inside_io(&error), Some(Fault::ClientGone)) => Err(Cut::Client(error)),
-        Err(error) => Err(Cut::Destination(error)),
+fn copy_once(
+    body: &mut impl Read,
+    buffer: &mut [u8],
+    exchange: &mut dyn Exchange,
+    relayed: &mut Relayed,
+) -> Result<usize, Cut> {
+    let count = body.read(buffer).map_err(|error| match Fault::inside_io(&error) {
+        // While it waits for the upstream it watches the client, too.
+        Some(Fault::ClientGone) => Cut::Client(error),
+        _ => Cut::Destination(error),
+    })?;
+    send(exchange, &buffer[..count], relayed).map(|()| count)
+}
+
+fn send(exchange: &mut dyn Exchange, bytes: &[u8], relayed: &mut Relayed) -> Result<(), Cut> {
+    if !bytes.is_empty() {
+        exchange.write(bytes).map_err(Cut::Client)?;
+        relayed.bytes += bytes.len() as u64;
     }
+    Ok(())
 }

@@ -7,25 +7,88 @@ use http::uri::{Parts, PathAndQuery};
 use crate::config::Destination;
 use crate::fields::Fields;
 
-/// Query parameters that carry a credential (ENTRA: `api-key` of realtime clients, APIM's `subscription-key`).
-pub const CREDENTIAL_PARAMETERS: [&str; 3] = ["api-key", "authorization", "subscription-key"];
+/// Query parameters that carry a credential: `access_token` (RFC 6750 section 2.3), `api-key` of realtime clients, APIM's
+/// `subscription-key`.
+pub const CREDENTIAL_PARAMETERS: [&str; 4] = ["access_token", "api-key", "authorization", "subscription-key"];
 
-/// The destination's URI for a request target in origin form. Built from parts, never from a string: no target can
-/// move the authority. None when the target has characters that no URI may have.
+/// What no target may have: where it ends on the wire, and what would be cut off or read otherwise.
+const NEVER: &str = "the request target has characters that no request target may have";
+
+/// The target that the upstream gets for a request target in origin form: the base path first, then everything as it came
+/// but credentials in the query. It cannot lead to another origin: it is never parsed with an authority before it.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn forwarded(destination: &Destination, target: &str) -> Result<String, &'static str> {
+    let base = &destination.base_path;
+    if target == "*" {
+        // RFC 9112 section 3.2.4: it is about the server as a whole, of which a base path is a part.
+        return if base.is_empty() {
+            Ok("*".into())
+        } else {
+            Err("OPTIONS * is about the whole server, and API_BASE_URL has a path")
+        };
+    }
+    // A fragment is no part of a target; a reader might cut it off.
+    if !target.starts_with('/') || target.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'#') {
+        return Err(NEVER);
+    }
+    let path = target.split('?').next().unwrap_or_default();
+    if !base.is_empty() && leaves(path) {
+        return Err("the request target leads out of the path of API_BASE_URL by dot segments");
+    }
+    let mut forwarded = String::with_capacity(base.len() + target.len());
+    forwarded.push_str(base);
+    push_without_credentials(&mut forwarded, target);
+    Ok(forwarded)
+}
+
+/// The URI of a target at the destination: see [`forwarded`]. None when it cannot be one.
 pub fn join(destination: &Destination, target: &str) -> Option<Uri> {
-    // A fragment would be cut off silently.
-    if !target.starts_with('/') || target.contains('#') {
+    if !target.starts_with('/') {
         return None;
     }
-    let mut path_and_query = String::with_capacity(destination.base_path.len() + target.len());
-    path_and_query.push_str(&destination.base_path);
-    push_without_credentials(&mut path_and_query, target);
-
     let mut parts = Parts::default();
     parts.scheme = Some(destination.scheme.clone());
     parts.authority = Some(destination.authority.clone());
-    parts.path_and_query = Some(PathAndQuery::try_from(path_and_query).ok()?);
+    parts.path_and_query = Some(PathAndQuery::try_from(forwarded(destination, target).ok()?).ok()?);
     Uri::from_parts(parts).ok()
+}
+
+/// Whether some reader of this path would end above where it begins. Servers differ in what they take for a separator (`/`,
+/// `\`, and either escaped), whether they escape twice, merge slashes, or cut off what follows a `;`: every way to read it
+/// counts.
+fn leaves(path: &str) -> bool {
+    let mut readings = vec![path.as_bytes().to_vec()];
+    // Each pass undoes one layer of escapes.
+    while readings.len() < 4
+        && let Some(last) = readings.last().filter(|last| last.contains(&b'%'))
+    {
+        let decoded = percent_decode(&String::from_utf8_lossy(last));
+        if decoded == *last {
+            break;
+        }
+        readings.push(decoded);
+    }
+    readings.iter().any(|path| climbs(path, b"/") || climbs(path, b"/\\"))
+}
+
+/// Whether the dot segments of a path lead above its beginning. Empty segments count for nothing: they may be merged.
+fn climbs(path: &[u8], separators: &[u8]) -> bool {
+    let mut depth = 0;
+    for segment in path.split(|byte| separators.contains(byte)) {
+        let dots = percent_decode(&String::from_utf8_lossy(segment));
+        match dots.split(|byte| *byte == b';').next().unwrap_or_default() {
+            b"" | b"." => {}
+            b".." => depth -= 1,
+            _ => depth += 1,
+        }
+        if depth < 0 {
+            return true;
+        }
+    }
+    false
 }
 
 /// The values of credential parameters in a target's query, percent-decoded.
@@ -169,6 +232,50 @@ mod tests {
     }
 
     #[test]
+    fn what_is_visible_passes_and_what_ends_a_target_does_not() {
+        for target in ["/<a>?\"b\"", "/\\|^`{}[]", "/caf\u{e9}?\u{20ac}", "/%zz%"] {
+            assert_eq!(forwarded(&destination(""), target).as_deref(), Ok(target));
+        }
+        for target in ["/a b", "/a\tb", "/a\r\nb", "/a\u{7f}", "/a\0", "/a#b", "", "a", "?a"] {
+            assert!(forwarded(&destination(""), target).is_err(), "{target:?}");
+        }
+        assert_eq!(forwarded(&destination(""), "*").as_deref(), Ok("*"));
+        assert!(forwarded(&destination("/openai"), "*").is_err());
+    }
+
+    #[test]
+    fn a_base_path_is_a_boundary_however_dot_segments_are_written() {
+        for target in [
+            "/../v1/x",
+            "/..",
+            "/a/../../x",
+            "/a/..//../x",
+            "/%2e%2e/x",
+            "/.%2E/x",
+            "/..%2fx",
+            "/..%2Fx",
+            "/..%5cx",
+            "/..\\x",
+            "/a\\..\\..\\x",
+            "/%252e%252e/x",
+            "/..%252fx",
+            "/a%2fb/../../..",
+            "/a%2fb/../..",
+            "/..;a=b/x",
+            "/./../x",
+        ] {
+            assert_eq!(forwarded(&destination(""), target).as_deref(), Ok(target), "without one it passes");
+            assert!(forwarded(&destination("/openai"), target).is_err(), "{target}");
+        }
+        for target in
+            ["/a/../b", "/a/./b", "/a..b/..c", "/...", "/a?/../..", "/a/b/../../c", "//a//", "/a/%2e%2e/b"]
+        {
+            let expected = format!("/openai{target}");
+            assert_eq!(forwarded(&destination("/openai"), target).as_deref(), Ok(expected.as_str()));
+        }
+    }
+
+    #[test]
     fn locations_at_the_destination_become_ours() {
         for (location, expected) in [
             ("https://name.openai.azure.com/openai/x?y#z", "http://me:1/x?y#z"),
@@ -197,6 +304,7 @@ mod tests {
             ("/r?%61pi%2Dkey=K&x=1", "/r?x=1"),
             ("/r?Authorization=Bearer%20K", "/r"),
             ("/r?subscription-key=K&api-key", "/r"),
+            ("/r?access_token=K&x=1", "/r?x=1"),
             ("/r?x-api-key=1&api-key2=2", "/r?x-api-key=1&api-key2=2"),
         ] {
             let uri = join(&destination(""), target).unwrap();

@@ -1,98 +1,65 @@
-//! Request bodies: exactly so many bytes, or chunks, read strictly (RFC 9112 sections 6 and 7).
+//! Request bodies: exactly as many bytes as announced, or chunks (RFC 9112 sections 6 and 7).
 
 use std::io;
 use std::time::Instant;
 
 use super::Length;
 use super::input::{Input, Source};
-
-/// A chunk-size line: the size, and an extension that nobody reads.
-const MAX_CHUNK_LINE: usize = 1024;
+use crate::http1::chunked::{Decoder, Next};
 
 /// Where in its body a request is.
 #[derive(Debug)]
-pub struct Body {
-    state: State,
-    /// Bytes that trailers and chunk extensions may still take.
-    overhead: usize,
-}
+pub struct Body(State);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
-    /// So many bytes are left.
+    /// This many bytes are left.
     Counted(u64),
-    /// In front of a chunk-size line.
-    ChunkSize,
-    /// So many bytes of a chunk are left.
-    Chunk(u64),
-    /// In front of the line end behind a chunk.
-    ChunkEnd,
-    /// In front of a trailer field or the empty line that ends the body.
-    Trailers,
-    Done,
-    /// The client left or broke the rules.
-    Broken,
+    Chunked(Decoder),
+    /// The client left, was too slow or broke the rules, and how.
+    Broken(Option<&'static str>),
 }
 
 impl Body {
-    /// The body of a request with this length; `overhead` bounds the bytes of its trailers and chunk extensions.
-    pub fn new(length: Length, overhead: usize) -> Self {
-        let state = match length {
-            Length::Empty | Length::Known(0) => State::Done,
+    /// The body of a request with this length; `allowance` is that of [`Decoder::new`].
+    pub fn new(length: Length, allowance: usize) -> Self {
+        Self(match length {
+            Length::Empty => State::Counted(0),
             Length::Known(n) => State::Counted(n),
-            Length::Unknown => State::ChunkSize,
-        };
-        Self { state, overhead }
+            Length::Unknown => State::Chunked(Decoder::new(allowance)),
+        })
     }
 
     /// The whole body was read.
-    pub fn is_done(&self) -> bool {
-        self.state == State::Done
+    pub fn is_complete(&self) -> bool {
+        match &self.0 {
+            State::Counted(left) => *left == 0,
+            State::Chunked(decoder) => decoder.is_complete(),
+            State::Broken(_) => false,
+        }
     }
 
     /// The most bytes still to come, where that is known.
-    pub(super) fn left(&self) -> Option<u64> {
-        match self.state {
-            State::Done => Some(0),
-            State::Counted(n) => Some(n),
+    pub(super) fn remaining(&self) -> Option<u64> {
+        match &self.0 {
+            State::Counted(left) => Some(*left),
+            State::Chunked(decoder) if decoder.is_complete() => Some(0),
             _ => None,
         }
     }
 
-    /// What comes next is no byte of the body.
-    pub(super) fn is_at_framing(&self) -> bool {
-        matches!(self.state, State::ChunkSize | State::ChunkEnd | State::Trailers)
-    }
-
-    /// The next read will not wait: bytes of the body, its end or a fault are among `bytes`, which were received.
-    /// Framing alone is not enough, or a read would wait for what comes behind it.
-    pub fn is_at_hand(&self, bytes: &[u8]) -> bool {
-        match self.state {
-            State::Done | State::Broken => true,
-            State::Counted(_) | State::Chunk(_) => !bytes.is_empty(),
-            State::ChunkSize => self.is_chunk_at_hand(bytes),
-            State::ChunkEnd => split_line(bytes).is_some_and(|(_, rest)| self.is_chunk_at_hand(rest)),
-            State::Trailers => self.is_end_at_hand(bytes),
+    /// Takes in what framing was received, and says whether the next read does not wait: data, the end of the body or a
+    /// fault were received.
+    pub fn poll<S: Source>(&mut self, input: &mut Input<S>) -> bool {
+        match &self.0 {
+            State::Counted(left) => *left == 0 || !input.bytes().is_empty(),
+            State::Chunked(_) => match self.take_framing(input) {
+                Ok(Next::Data(_)) => !input.bytes().is_empty(),
+                Ok(Next::End) | Err(_) => true,
+                Ok(Next::Framing) => false,
+            },
+            State::Broken(_) => true,
         }
-    }
-
-    fn is_chunk_at_hand(&self, bytes: &[u8]) -> bool {
-        match split_line(bytes).map(|(line, rest)| (chunk_size(line), rest)) {
-            None => is_too_long(bytes.len(), MAX_CHUNK_LINE),
-            Some((Ok((0, _)), rest)) => self.is_end_at_hand(rest),
-            Some((Ok(_), rest)) => !rest.is_empty(),
-            Some((Err(_), _)) => true,
-        }
-    }
-
-    fn is_end_at_hand(&self, mut bytes: &[u8]) -> bool {
-        while let Some((line, rest)) = split_line(bytes) {
-            if line.is_empty() {
-                return true;
-            }
-            bytes = rest;
-        }
-        is_too_long(bytes.len(), self.overhead)
     }
 
     /// Reads some of the body; 0 at its end.
@@ -106,155 +73,64 @@ impl Body {
         into: &mut [u8],
         deadline: Instant,
     ) -> io::Result<usize> {
-        let read = self.step(input, into, deadline);
-        if read.is_err() {
-            self.state = State::Broken;
+        let read = self.read_data(input, into, deadline);
+        if read.is_err() && !matches!(self.0, State::Broken(_)) {
+            self.0 = State::Broken(None);
         }
         read
     }
 
-    fn step<S: Source>(
+    fn read_data<S: Source>(
         &mut self,
         input: &mut Input<S>,
         into: &mut [u8],
         deadline: Instant,
     ) -> io::Result<usize> {
-        if into.is_empty() {
-            return Ok(0);
-        }
         loop {
-            match self.state {
-                State::Done => return Ok(0),
-                State::Broken => return Err(io::ErrorKind::UnexpectedEof.into()),
-                State::Counted(left) => {
-                    let n = take(input, into, left, deadline)?;
-                    self.state = if n == left { State::Done } else { State::Counted(left - n) };
-                    return Ok(to_usize(n));
-                }
-                State::Chunk(left) => {
-                    let n = take(input, into, left, deadline)?;
-                    self.state = if n == left { State::ChunkEnd } else { State::Chunk(left - n) };
-                    return Ok(to_usize(n));
-                }
-                State::ChunkSize => {
-                    let line = self.line(input, MAX_CHUNK_LINE, deadline)?;
-                    let (size, extension) = chunk_size(&line)?;
-                    self.spend(extension)?;
-                    self.state = if size == 0 { State::Trailers } else { State::Chunk(size) };
-                }
-                State::ChunkEnd => {
-                    if !self.line(input, 2, deadline)?.is_empty() {
-                        return Err(invalid("a chunk is longer than its size"));
-                    }
-                    self.state = State::ChunkSize;
-                }
-                State::Trailers => {
-                    let line = self.line(input, self.overhead, deadline)?;
-                    if line.is_empty() {
-                        self.state = State::Done;
-                    } else {
-                        trailer(&line)?;
-                        self.spend(line.len() + 2)?;
-                    }
-                }
+            let left = match &self.0 {
+                State::Counted(left) => *left,
+                State::Broken(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => match self.take_framing(input)? {
+                    Next::Data(left) => left,
+                    Next::End => 0,
+                    // One deadline for all of it: framing is not what is waited for.
+                    Next::Framing if input.fill(deadline)? > 0 => continue,
+                    Next::Framing => return Err(io::ErrorKind::UnexpectedEof.into()),
+                },
+            };
+            let most = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            if most == 0 {
+                return Ok(0);
             }
-        }
-    }
-
-    fn spend(&mut self, bytes: usize) -> io::Result<()> {
-        self.overhead = self.overhead.checked_sub(bytes).ok_or_else(|| invalid("too many trailers"))?;
-        Ok(())
-    }
-
-    /// One line without its CR LF.
-    fn line<S: Source>(&self, input: &mut Input<S>, max: usize, deadline: Instant) -> io::Result<Vec<u8>> {
-        let mut seen = 0;
-        loop {
-            let bytes = input.bytes();
-            if let Some(i) = bytes[seen..].iter().position(|b| *b == b'\n').map(|i| seen + i) {
-                let line = match bytes[..i].strip_suffix(b"\r") {
-                    Some(line) if !line.contains(&b'\r') => line.to_vec(),
-                    _ => return Err(invalid("bare CR or LF in a chunked body")),
-                };
-                if line.len() > max {
-                    return Err(invalid("a line of a chunked body is too long"));
-                }
-                input.consume(i + 1);
-                return Ok(line);
-            }
-            seen = bytes.len();
-            if is_too_long(seen, max) {
-                return Err(invalid("a line of a chunked body is too long"));
-            }
-            if input.fill(deadline)? == 0 {
+            let count = input.read(&mut into[..most], deadline)?;
+            if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            match &mut self.0 {
+                State::Counted(left) => *left -= count as u64,
+                State::Chunked(decoder) => decoder.take_data(count),
+                State::Broken(_) => {}
+            }
+            return Ok(count);
         }
     }
-}
 
-/// A line without its end yet: one more byte than allowed may be its CR.
-fn is_too_long(seen: usize, max: usize) -> bool {
-    seen > max + 1
-}
-
-/// The first line without its line end, and what follows.
-fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|b| *b == b'\n')?;
-    Some((bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]), &bytes[end + 1..]))
-}
-
-/// Reads at most `left` bytes and at least one.
-fn take<S: Source>(input: &mut Input<S>, into: &mut [u8], left: u64, deadline: Instant) -> io::Result<u64> {
-    let most = into.len().min(to_usize(left));
-    let n = if input.bytes().is_empty() {
-        input.read_direct(&mut into[..most], deadline)?
-    } else {
-        let n = input.bytes().len().min(most);
-        into[..n].copy_from_slice(&input.bytes()[..n]);
-        input.consume(n);
-        n
-    };
-    if n == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(n as u64) }
-}
-
-/// `chunk-size [ chunk-ext ]`: the size, and how many bytes the extension takes.
-fn chunk_size(line: &[u8]) -> io::Result<(u64, usize)> {
-    let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
-    let (digits, extension) = line.split_at(digits);
-    if digits.is_empty() || digits.len() > 16 {
-        return Err(invalid("a chunk size is not a number"));
+    /// Consumes the framing that was received.
+    fn take_framing<S: Source>(&mut self, input: &mut Input<S>) -> io::Result<Next> {
+        let malformed = match &mut self.0 {
+            State::Chunked(decoder) => match decoder.decode(input.bytes()) {
+                Ok((count, next)) => {
+                    input.consume(count);
+                    return Ok(next);
+                }
+                Err(malformed) => malformed.0,
+            },
+            State::Broken(Some(why)) => why,
+            State::Counted(_) | State::Broken(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        self.0 = State::Broken(Some(malformed));
+        Err(io::Error::new(io::ErrorKind::InvalidData, malformed))
     }
-    // White space is allowed in front of the semicolon, and nowhere else (section 7.1.1).
-    let bare = extension.trim_ascii_start();
-    let well_formed = extension.is_empty() || bare.starts_with(b";");
-    if !well_formed || extension.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
-        return Err(invalid("a chunk extension is malformed"));
-    }
-    let size = digits.iter().fold(0, |size, digit| size << 4 | u64::from(hex(*digit)));
-    Ok((size, extension.len()))
-}
-
-fn hex(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => (digit | 0x20) - b'a' + 10,
-    }
-}
-
-/// Trailers are read and dropped; a line that is none shows a client that counts otherwise than we do.
-fn trailer(line: &[u8]) -> io::Result<()> {
-    let name = line.split(|b| *b == b':').next().unwrap_or_default();
-    let well_formed = name.len() < line.len() && http::HeaderName::from_bytes(name).is_ok();
-    if well_formed { Ok(()) } else { Err(invalid("a trailer is malformed")) }
-}
-
-fn to_usize(n: u64) -> usize {
-    usize::try_from(n).unwrap_or(usize::MAX)
-}
-
-fn invalid(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 #[cfg(test)]

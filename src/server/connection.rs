@@ -4,22 +4,26 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{StatusCode, Version};
 
 use super::input::Input;
-use super::refusal::Refusal;
+use super::refusal::{Overload, Refusal};
 use super::room::{Place, Room};
 use super::serving::Serving;
 use super::stop::Stop;
-use super::{Head, Limits, Service, head};
+use super::{Head, Limits, Service};
 use crate::fields;
+use crate::http1::head::{self, Scan};
 use crate::scratch;
 use crate::sys::{self, Ready};
 
 /// A head that is longer than one buffer needs a place.
 const LARGE: usize = scratch::STEP;
+/// At the stop, a connection whose first request has not come yet gets this long for it: its client stood in the backlog, or
+/// has connected a moment ago.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// What a connection needs to be served.
 pub(super) struct Context<'a> {
@@ -28,16 +32,18 @@ pub(super) struct Context<'a> {
     pub(super) stop: &'a Stop,
     /// For large heads.
     pub(super) room: &'a Room,
-    /// Idle connections shall make room.
-    pub(super) crowded: &'a dyn Fn() -> bool,
+    /// Whether this connection, which is idle, has to make room for others. The answer yes is for this one alone.
+    pub(super) evict: &'a dyn Fn() -> bool,
 }
 
 /// Serves requests until the client leaves, breaks the rules or pauses too long, or we stop.
 pub(super) fn serve(stream: Arc<TcpStream>, _peer: SocketAddr, context: &Context<'_>) {
     let mut input = Input::new(stream);
+    let mut is_first = true;
     loop {
         let mut place = None;
-        let Some(head) = next_head(&mut input, context, &mut place) else { return };
+        let Some(head) = next_head(&mut input, context, is_first, &mut place) else { return };
+        is_first = false;
         let head = match head {
             Ok(head) => head,
             Err(refusal) => {
@@ -48,7 +54,7 @@ pub(super) fn serve(stream: Arc<TcpStream>, _peer: SocketAddr, context: &Context
         };
         input.release();
         let close = !wants_keep_alive(&head) || context.stop.said();
-        let mut serving = Serving::new(&head, close, &mut input, context.limits, context.stop);
+        let mut serving = Serving::new(&head, close, place, &mut input, context.limits, context.stop);
         context.service.serve(head, &mut serving);
         if !serving.settle() {
             return;
@@ -60,45 +66,45 @@ pub(super) fn serve(stream: Arc<TcpStream>, _peer: SocketAddr, context: &Context
 fn next_head<'a>(
     input: &mut Input,
     context: &Context<'a>,
+    is_first: bool,
     place: &mut Option<Place<'a>>,
 ) -> Option<Result<Head, Refusal>> {
     if input.bytes().is_empty() {
         input.release();
-        wait_for_request(input.stream(), context)?;
+        wait_for_request(input.stream(), context, is_first)?;
     }
     let deadline = Instant::now() + context.limits.head_time;
-    let mut seen = 0;
+    let mut scan = Scan::default();
+    let mut skipped = 0;
     loop {
-        // Empty lines in front of a request are skipped (RFC 9112 section 2.2).
+        // "a server that is expecting to receive and parse a request-line SHOULD ignore at least one empty line" (RFC
+        // 9112 section 2.2). Each counts against the limit of the head.
         while input.bytes().starts_with(b"\r\n") {
             input.consume(2);
-            seen = 0;
+            skipped += 2;
         }
-        match head::find_end(input.bytes(), seen) {
-            Ok(Some(end)) => {
-                if end > context.limits.head_bytes {
-                    return Some(Err(head::too_large(&input.bytes()[..end], context.limits.head_bytes)));
-                }
-                let head = head::parse(&input.bytes()[..end]);
-                input.consume(end);
-                return Some(head);
-            }
-            Ok(None) if input.bytes().len() > context.limits.head_bytes => {
-                return Some(Err(head::too_large(input.bytes(), context.limits.head_bytes)));
-            }
-            Ok(None) => seen = input.bytes().len(),
-            Err(refusal) => return Some(Err(refusal)),
+        if skipped > context.limits.head_bytes {
+            let message = "nothing but empty lines came in place of a request";
+            return Some(Err(Refusal::request(StatusCode::BAD_REQUEST, "bad_request", message)));
         }
-        if seen >= LARGE && place.is_none() {
+        match head::read_request(input.bytes(), &mut scan, context.limits.head_bytes) {
+            Ok(Some((head, length))) => {
+                input.consume(length);
+                return Some(Ok(head));
+            }
+            Ok(None) => {}
+            Err(fault) => return Some(Err(fault.into())),
+        }
+        if input.bytes().len() >= LARGE && place.is_none() {
             *place = context.room.take();
             if place.is_none() {
-                return Some(Err(Refusal::overloaded("too many large request heads at once; try again")));
+                return Some(Err(Refusal::overloaded(Overload::LargeHeads)));
             }
         }
         match input.fill(deadline) {
             Ok(0) => return None,
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::TimedOut && seen > 0 => {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && !input.bytes().is_empty() => {
                 let message = "the request head took too long";
                 return Some(Err(Refusal::request(StatusCode::REQUEST_TIMEOUT, "request_timeout", message)));
             }
@@ -108,20 +114,25 @@ fn next_head<'a>(
 }
 
 /// Waits between requests. None when the connection shall end.
-fn wait_for_request(stream: &TcpStream, context: &Context<'_>) -> Option<()> {
+fn wait_for_request(stream: &TcpStream, context: &Context<'_>, is_first: bool) -> Option<()> {
     let start = Instant::now();
-    // A crowd may come while we wait.
+    let end = start + context.limits.keep_alive;
+    // Others may need this connection's place while we wait.
+    let step = context.limits.keep_alive / 15;
     let mut look = start;
     loop {
-        let patience =
-            if (context.crowded)() { context.limits.keep_alive / 15 } else { context.limits.keep_alive };
-        look += context.limits.keep_alive / 15;
+        look += step;
         let wanted = [(stream.as_fd(), Ready::READ), (context.stop.as_fd(), Ready::READ)];
-        let [request, stop] = sys::wait(wanted, Some(look.min(start + patience))).ok()?;
+        let [request, stop] = sys::wait(wanted, Some(look.min(end))).ok()?;
         if request.readable() {
             return Some(());
         }
-        if stop.any() || start.elapsed() >= patience {
+        if stop.any() && is_first {
+            let grace = Some(Instant::now() + FIRST_REQUEST_GRACE);
+            return sys::wait_one(stream, Ready::READ, grace).ok().map(drop);
+        }
+        let now = Instant::now();
+        if stop.any() || now >= end || now >= start + step && (context.evict)() {
             return None;
         }
     }

@@ -34,28 +34,28 @@ impl Input {
 }
 
 impl<S: Source> Input<S> {
-    /// Nothing is at hand yet.
+    /// Nothing was received yet.
     pub fn new(source: S) -> Self {
         Self { source, buffer: Buffer::default(), start: 0, end: 0 }
     }
 
-    /// Bytes at hand.
+    /// Bytes received and not yet used.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// Drops the first `amount` bytes at hand.
-    pub(super) fn consume(&mut self, amount: usize) {
+    /// Drops the first `amount` of [`Input::bytes`].
+    pub fn consume(&mut self, amount: usize) {
         self.start += amount;
         self.release();
     }
 
-    /// Reads more bytes behind those at hand; 0 when the client has ended its side.
+    /// Reads more bytes after those received; 0 when the client has ended its side.
     ///
     /// # Errors
     ///
     /// `TimedOut` when `deadline` passed first, else the socket's.
-    pub(super) fn fill(&mut self, deadline: Instant) -> io::Result<usize> {
+    pub fn fill(&mut self, deadline: Instant) -> io::Result<usize> {
         if self.start > 0 && self.buffer.len() - self.end < STEP / 2 {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
@@ -70,13 +70,22 @@ impl<S: Source> Input<S> {
         Ok(n)
     }
 
-    /// Reads straight into `into`, past the buffer, which must be empty.
-    pub(super) fn read_direct(&mut self, into: &mut [u8], deadline: Instant) -> io::Result<usize> {
-        debug_assert!(self.bytes().is_empty(), "bytes at hand come first");
-        self.source.read(into, deadline)
+    /// Reads at least one byte: of those received, else straight from the source; 0 when the client has ended its side.
+    ///
+    /// # Errors
+    ///
+    /// As [`Input::fill`].
+    pub(super) fn read(&mut self, into: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        if self.bytes().is_empty() {
+            return self.source.read(into, deadline);
+        }
+        let count = self.bytes().len().min(into.len());
+        into[..count].copy_from_slice(&self.bytes()[..count]);
+        self.consume(count);
+        Ok(count)
     }
 
-    /// Takes all bytes at hand, and frees the buffer.
+    /// Takes all bytes received, and frees the buffer.
     pub fn take(&mut self) -> Vec<u8> {
         let bytes = self.bytes().to_vec();
         self.consume(bytes.len());

@@ -1,18 +1,23 @@
 //! The listening socket, and the thread that accepts.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::connection::{self, Context};
 use super::overflow::Overflow;
 use super::pool::Pool;
+use super::refusal::Overload;
 use super::room::Room;
 use super::stop::Stop;
 use super::{Limits, Service};
@@ -73,13 +78,22 @@ impl Listener {
     pub fn serve(self, service: Arc<dyn Service>, limits: Limits, stop: Arc<Stop>) -> io::Result<Running> {
         let pool = Pool::new("connection");
         let limits = Arc::new(limits);
-        let overflow = Overflow::start(Arc::clone(&service), Arc::clone(&limits), Arc::clone(&stop))?;
-        let room = Arc::new(Room::new(limits.large_heads));
-        let acceptor =
-            Acceptor { listener: self.0, service, limits, stop, pool: pool.clone(), overflow, room };
+        let (ended, overflow_ended) = sync_channel(0);
+        let overflow = Overflow::start(Arc::clone(&service), Arc::clone(&limits), Arc::clone(&stop), ended)?;
+        let (room, evicting) = (Arc::new(Room::new(limits.large_heads)), Arc::default());
+        let acceptor = Acceptor {
+            listener: self.0,
+            service,
+            limits,
+            stop,
+            pool: pool.clone(),
+            overflow,
+            room,
+            evicting,
+        };
         let thread = std::thread::Builder::new().name("accept".into()).stack_size(256 * 1024);
         let thread = thread.spawn(move || acceptor.run())?;
-        Ok(Running { thread: Some(thread), pool })
+        Ok(Running { thread: Some(thread), pool, overflow_ended: Mutex::new(overflow_ended) })
     }
 }
 
@@ -87,6 +101,8 @@ impl Listener {
 pub struct Running {
     thread: Option<JoinHandle<()>>,
     pool: Pool,
+    /// Disconnected once nobody waits for a response of the overflow's any more.
+    overflow_ended: Mutex<Receiver<()>>,
 }
 
 impl Running {
@@ -106,7 +122,12 @@ impl Running {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        self.pool.wait_idle(deadline)
+        if !self.pool.wait_idle(deadline) {
+            return false;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let overflow_ended = self.overflow_ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        overflow_ended.recv_timeout(left) == Err(RecvTimeoutError::Disconnected)
     }
 }
 
@@ -118,6 +139,8 @@ struct Acceptor {
     pool: Pool,
     overflow: Overflow,
     room: Arc<Room>,
+    /// Idle connections that are about to end so that others find room.
+    evicting: Arc<AtomicUsize>,
 }
 
 impl Acceptor {
@@ -145,7 +168,7 @@ impl Acceptor {
             Ok((stream, peer)) => self.admit(stream, peer),
             Err(error) if is_passing(&error) => {}
             Err(error) => {
-                tell("cannot accept connections; trying on", &error);
+                tell("cannot accept connections; trying on", &error, lacking(&error));
                 std::thread::sleep(BACK_OFF);
             }
         }
@@ -157,28 +180,74 @@ impl Acceptor {
         }
         let stream = Arc::new(stream);
         if self.pool.busy() >= self.limits.connections {
-            self.overflow.admit(stream);
+            self.overflow.admit(stream, self.limits.connections_bound);
             return;
         }
         let (service, limits) = (Arc::clone(&self.service), Arc::clone(&self.limits));
         let (stop, pool) = (Arc::clone(&self.stop), self.pool.clone());
         let (served, room) = (Arc::clone(&stream), Arc::clone(&self.room));
+        let evicting = Arc::clone(&self.evicting);
         let job = move || {
-            let crowded = || pool.busy() > limits.connections - limits.connections / 4;
+            let threshold = limits.connections - limits.connections / 4;
+            let eviction = Eviction { evicting: &evicting, is_mine: Cell::new(false) };
+            let evict = || eviction.claim(|others| pool.busy().saturating_sub(others) > threshold);
             let context =
-                Context { service: &*service, limits: &limits, stop: &stop, room: &room, crowded: &crowded };
+                Context { service: &*service, limits: &limits, stop: &stop, room: &room, evict: &evict };
             connection::serve(served, peer, &context);
         };
         if let Err(error) = self.pool.run(Box::new(job)) {
-            tell("cannot start a thread for a connection; it is refused", &error);
-            self.overflow.admit(stream);
+            let by =
+                if error.kind() == io::ErrorKind::OutOfMemory { Overload::Memory } else { Overload::Threads };
+            tell("cannot start a thread for a connection; it is refused", &error, by);
+            self.overflow.admit(stream, by);
         }
     }
 }
 
-fn tell(what: &str, cause: &io::Error) {
+/// One connection's claim to make room for others. Without it all idle ones would go at once, when one is too many, and
+/// their clients with their next requests would meet the end of the connection.
+struct Eviction<'a> {
+    evicting: &'a AtomicUsize,
+    is_mine: Cell<bool>,
+}
+
+impl Eviction<'_> {
+    /// Whether this connection has to go: `is_needed` says so, given how many others are going.
+    fn claim(&self, is_needed: impl FnOnce(usize) -> bool) -> bool {
+        let others = self.evicting.fetch_add(1, Ordering::Relaxed);
+        if is_needed(others) {
+            self.is_mine.set(true);
+            return true;
+        }
+        self.evicting.fetch_sub(1, Ordering::Relaxed);
+        false
+    }
+}
+
+impl Drop for Eviction<'_> {
+    fn drop(&mut self) {
+        if self.is_mine.get() {
+            self.evicting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What the system had too little of.
+fn lacking(error: &io::Error) -> Overload {
+    let is = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
+    if is(Errno::MFILE) || is(Errno::NFILE) { Overload::Descriptors } else { Overload::Memory }
+}
+
+fn tell(what: &str, cause: &io::Error, by: Overload) {
     if let Some(untold) = TROUBLE.pass() {
-        log::warn(what, &[("cause", cause), ("untold", &untold)]);
+        let hint = match by {
+            Overload::Descriptors => "raise ulimit -n (LimitNOFILE)",
+            Overload::Threads => "raise the limit of processes (pids.max, ulimit -u, TasksMax)",
+            _ => "raise the memory limit, or lower MAX_CONNECTIONS",
+        };
+        let fields: log::Fields<'_> =
+            &[("cause", cause), ("reason", &by.name()), ("untold", &untold), ("hint", &hint)];
+        log::warn(what, fields);
     }
 }
 
@@ -215,6 +284,18 @@ mod tests {
     use socket2::SockRef;
 
     use super::*;
+
+    #[test]
+    fn no_more_idle_connections_go_than_have_to() {
+        let evicting = AtomicUsize::new(0);
+        let all: Vec<_> =
+            (0..10).map(|_| Eviction { evicting: &evicting, is_mine: Cell::new(false) }).collect();
+        // Ten are there where seven may stay.
+        let gone = all.iter().filter(|one| one.claim(|others| 10 - others > 7)).count();
+        assert_eq!((gone, evicting.load(Ordering::Relaxed)), (3, 3));
+        drop(all);
+        assert_eq!(evicting.load(Ordering::Relaxed), 0);
+    }
 
     #[test]
     fn connections_inherit_the_listeners_options() {

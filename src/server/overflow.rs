@@ -1,5 +1,5 @@
-//! Connections above the cap. One thread looks after all of them, so that a crowd cannot take more than that, and
-//! a health probe is answered however large the crowd is.
+//! Connections for which there is too little of something. One thread looks after all of them, so that an overload cannot
+//! take more than that, and a health probe gets its response however many others come.
 
 use std::collections::VecDeque;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -11,10 +11,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::input::Input;
-use super::refusal::Refusal;
+use super::refusal::{Overload, Refusal};
 use super::serving::Serving;
 use super::stop::Stop;
-use super::{Limits, Service, head};
+use super::{Limits, Service};
+use crate::http1::head::{self, FaultKind, Scan};
 use crate::sys::{self, Ready};
 
 /// How long one of these connections may take to say what it wants, and then to read the answer.
@@ -29,36 +30,45 @@ const TURN: usize = 64;
 
 /// The way to the thread.
 pub(super) struct Overflow {
-    arrivals: SyncSender<Arc<TcpStream>>,
+    arrivals: SyncSender<(Arc<TcpStream>, Overload)>,
     wake: PipeWriter,
 }
 
 impl Overflow {
-    /// Starts the thread. It ends when this is dropped.
+    /// Starts the thread. It ends when this is dropped and everybody has a response and had time to read it; then `ended`
+    /// is dropped, too.
     ///
     /// # Errors
     ///
     /// There is no thread or descriptor for it.
-    pub(super) fn start(service: Arc<dyn Service>, limits: Arc<Limits>, stop: Arc<Stop>) -> io::Result<Self> {
+    pub(super) fn start(
+        service: Arc<dyn Service>,
+        limits: Arc<Limits>,
+        stop: Arc<Stop>,
+        ended: SyncSender<()>,
+    ) -> io::Result<Self> {
         let (woken, wake) = io::pipe()?;
         // One thread for all: it waits for nobody. An answer of this size finds room in an empty send buffer.
         let limits = Limits { write_stall: Duration::ZERO, ..(*limits).clone() };
         let (hand_over, arrivals) = sync_channel(ARRIVALS);
         let crowd = Crowd { arrivals, woken, service, limits, stop, members: VecDeque::new() };
         let thread = std::thread::Builder::new().name("overflow".into()).stack_size(256 * 1024);
-        thread.spawn(move || crowd.run())?;
+        thread.spawn(move || {
+            crowd.run();
+            drop(ended);
+        })?;
         Ok(Self { arrivals: hand_over, wake })
     }
 
-    /// Hands a connection over.
-    pub(super) fn admit(&self, stream: Arc<TcpStream>) {
-        let _ = self.arrivals.send(stream);
+    /// Hands a connection over, and what there is too little of for it.
+    pub(super) fn admit(&self, stream: Arc<TcpStream>, by: Overload) {
+        let _ = self.arrivals.send((stream, by));
         let _ = (&self.wake).write(&[0]);
     }
 }
 
 struct Crowd {
-    arrivals: Receiver<Arc<TcpStream>>,
+    arrivals: Receiver<(Arc<TcpStream>, Overload)>,
     woken: PipeReader,
     service: Arc<dyn Service>,
     limits: Limits,
@@ -69,6 +79,8 @@ struct Crowd {
 
 struct Member {
     input: Input,
+    scan: Scan,
+    by: Overload,
     deadline: Instant,
     /// It has its answer, and is given time to read it.
     answered: bool,
@@ -77,24 +89,25 @@ struct Member {
 impl Crowd {
     fn run(mut self) {
         // A panic costs those who are here; others will come.
-        while catch_unwind(AssertUnwindSafe(|| self.turn())).unwrap_or(true) {}
+        while catch_unwind(AssertUnwindSafe(|| self.turn(true))).unwrap_or(true) {}
         self.take_in();
-        while let Some(member) = self.members.pop_front() {
-            self.part(member);
+        // Nobody else comes. Whoever is here gets a response, and the time to read it.
+        while !self.members.is_empty() {
+            let _ = catch_unwind(AssertUnwindSafe(|| self.turn(false)));
         }
     }
 
     /// Waits for something to happen and sees to it. False when the server is no more.
-    fn turn(&mut self) -> bool {
+    fn turn(&mut self, is_open: bool) -> bool {
         let deadline = self.members.iter().map(|member| member.deadline).min();
-        let mut wanted = vec![(self.woken.as_fd(), Ready::READ)];
+        let mut wanted = vec![(self.woken.as_fd(), if is_open { Ready::READ } else { Ready::NOTHING })];
         wanted.extend(self.members.iter().map(|member| (member.input.stream().as_fd(), Ready::READ)));
         let Ok(found) = sys::wait_many(&wanted, deadline) else {
             // Out of memory: whoever is here has waited long enough.
             self.members.clear();
             return true;
         };
-        if found[0].any() && !matches!((&self.woken).read(&mut [0; TURN]), Ok(1..)) {
+        if is_open && found[0].any() && !matches!((&self.woken).read(&mut [0; TURN]), Ok(1..)) {
             return false;
         }
         let now = Instant::now();
@@ -111,14 +124,15 @@ impl Crowd {
 
     fn take_in(&mut self) {
         let arrivals: Vec<_> = self.arrivals.try_iter().take(TURN).collect();
-        for stream in arrivals {
+        for (stream, by) in arrivals {
             if self.members.len() >= self.limits.overflow.max(1) {
                 // Whoever has an answer had a chance to read it.
                 let oldest = self.members.iter().position(|member| member.answered).unwrap_or(0);
                 self.members.remove(oldest).into_iter().for_each(|member| self.part(member));
             }
             let deadline = Instant::now() + PATIENCE;
-            let mut member = Member { input: Input::new(stream), deadline, answered: false };
+            let (input, scan) = (Input::new(stream), Scan::default());
+            let mut member = Member { input, scan, by, deadline, answered: false };
             // Most come with their request, and a crowd of others may be right behind.
             if self.attend(&mut member) || self.refuse(&mut member) {
                 self.members.push_back(member);
@@ -141,7 +155,6 @@ impl Crowd {
             let mut stream: &TcpStream = member.input.stream();
             return matches!(stream.read(&mut [0; 4096]), Ok(1..));
         }
-        let seen = member.input.bytes().len();
         match member.input.fill(Instant::now()) {
             Ok(1..) => {}
             Err(error) if error.kind() == io::ErrorKind::TimedOut => return true,
@@ -150,30 +163,28 @@ impl Crowd {
                 return false;
             }
         }
-        match head::find_end(member.input.bytes(), seen) {
-            Ok(None) => member.input.bytes().len() <= MAX_HEAD,
-            Ok(Some(end)) => {
-                let head = head::parse(&member.input.bytes()[..end]);
-                member.input.consume(end);
-                let limits = &self.limits;
-                match head {
-                    Ok(head) => {
-                        let mut serving = Serving::new(&head, true, &mut member.input, limits, &self.stop);
-                        self.service.turn_away(head, &mut serving);
-                    }
-                    Err(refusal) => {
-                        self.service.refused(&refusal);
-                        refusal.send(&mut Serving::last(&mut member.input, limits, &self.stop));
-                    }
-                }
-                self.answered(member)
+        while member.input.bytes().starts_with(b"\r\n") {
+            member.input.consume(2);
+        }
+        let limits = &self.limits;
+        match head::read_request(member.input.bytes(), &mut member.scan, MAX_HEAD) {
+            Ok(None) => return true,
+            Ok(Some((head, length))) => {
+                member.input.consume(length);
+                let mut serving = Serving::new(&head, true, None, &mut member.input, limits, &self.stop);
+                self.service.turn_away(head, member.by, &mut serving);
             }
-            Err(refusal) => {
+            // A head that is too long for this thread may be right elsewhere.
+            Err(fault) if fault.kind == FaultKind::FieldsTooLarge || fault.kind == FaultKind::UriTooLong => {
+                return false;
+            }
+            Err(fault) => {
+                let refusal = Refusal::from(fault);
                 self.service.refused(&refusal);
-                refusal.send(&mut Serving::last(&mut member.input, &self.limits, &self.stop));
-                self.answered(member)
+                refusal.send(&mut Serving::last(&mut member.input, limits, &self.stop));
             }
         }
+        self.answered(member)
     }
 
     /// Gives the client time to read what it was sent. False when it is gone already.
@@ -188,7 +199,7 @@ impl Crowd {
         if member.answered {
             return false;
         }
-        let refusal = Refusal::too_many_connections();
+        let refusal = Refusal::overloaded(member.by);
         self.service.refused(&refusal);
         refusal.send(&mut Serving::last(&mut member.input, &self.limits, &self.stop));
         self.answered(member)

@@ -5,6 +5,52 @@ use serde_json::{Map, Value};
 
 use super::{Exchange, Length};
 use crate::fields::Fields;
+use crate::http1::head::{FaultKind, HeadFault};
+
+/// What there is too little of for another request: in messages, logs and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overload {
+    /// `MAX_CONNECTIONS`.
+    Connections,
+    /// File descriptors.
+    Descriptors,
+    /// Places for large request heads.
+    LargeHeads,
+    Memory,
+    Threads,
+}
+
+impl Overload {
+    /// Every one by its name.
+    pub const ALL: [Self; 5] =
+        [Self::Connections, Self::Descriptors, Self::LargeHeads, Self::Memory, Self::Threads];
+
+    /// As logs and metrics spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Descriptors => "descriptors",
+            Self::LargeHeads => "large_heads",
+            Self::Memory => "memory",
+            Self::Threads => "threads",
+        }
+    }
+
+    /// What is short, and what to do about it.
+    fn message(self) -> &'static str {
+        match self {
+            Self::Connections => "too many connections at once; try again, or raise MAX_CONNECTIONS",
+            Self::Descriptors => {
+                "too few file descriptors for another connection; try again, or raise ulimit -n (LimitNOFILE)"
+            }
+            Self::LargeHeads => "too many large request heads at once; try again",
+            Self::Memory => "too little memory for another connection; try again, or raise the memory limit",
+            Self::Threads => {
+                "no thread for another connection; try again, or raise the limit of processes (pids.max, ulimit -u)"
+            }
+        }
+    }
+}
 
 /// A refusal: the status, and what the JSON body says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +69,26 @@ pub struct Refusal {
     pub retry_after: Option<u64>,
     /// `x-should-retry`: OpenAI's SDKs retry or give up as it says, whatever the status.
     pub should_retry: Option<bool>,
+    /// What there was too little of, if that is why.
+    pub overload: Option<Overload>,
+}
+
+impl From<HeadFault> for Refusal {
+    fn from(fault: HeadFault) -> Self {
+        let (status, code) = match fault.kind {
+            FaultKind::BadRequest => (StatusCode::BAD_REQUEST, "bad_request"),
+            FaultKind::FieldsTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large"),
+            FaultKind::MethodNotSupported => (StatusCode::NOT_IMPLEMENTED, "method_not_supported"),
+            FaultKind::TransferCodingNotSupported => {
+                (StatusCode::NOT_IMPLEMENTED, "transfer_encoding_not_supported")
+            }
+            FaultKind::UriTooLong => (StatusCode::URI_TOO_LONG, "uri_too_long"),
+            FaultKind::VersionNotSupported => {
+                (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "http_version_not_supported")
+            }
+        };
+        Self::request(status, code, fault.message)
+    }
 }
 
 impl Refusal {
@@ -41,19 +107,16 @@ impl Refusal {
             details: Vec::new(),
             retry_after: None,
             should_retry: None,
+            overload: None,
         }
     }
 
-    /// There are more connections than we serve: come back soon.
-    pub fn too_many_connections() -> Self {
-        Self::overloaded("too many connections at once; try again, or raise MAX_CONNECTIONS")
-    }
-
-    /// There is more of something than we serve at a time: come back soon.
-    pub fn overloaded(why: &str) -> Self {
-        let message = format!("auth-proxy is overloaded: {why}");
+    /// There is too little of something: come back soon.
+    pub fn overloaded(by: Overload) -> Self {
+        let message = format!("auth-proxy is overloaded: {}", by.message());
         let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", message);
         refusal.retry_after = Some(1);
+        refusal.overload = Some(by);
         refusal
     }
 
@@ -64,6 +127,9 @@ impl Refusal {
         error.insert("type".into(), self.kind.into());
         error.insert("param".into(), Value::Null);
         error.insert("code".into(), self.code.clone().into());
+        if let Some(by) = self.overload {
+            error.insert("reason".into(), by.name().into());
+        }
         for (name, value) in &self.details {
             error.insert((*name).into(), value.clone());
         }

@@ -2,13 +2,15 @@
 
 use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
 use socket2::SockRef;
 
+use super::min_rate::MinRate;
 use super::{Head, Length};
 use crate::fields::Fields;
+use crate::http1::chunked;
 use crate::sys::{self, Ready};
 
 /// The answer to one request.
@@ -22,8 +24,8 @@ pub(super) struct Answer {
     version: Version,
     /// The client does not expect a body: its request was HEAD.
     head_only: bool,
-    /// How long the client may read nothing.
-    stall: Duration,
+    /// How fast the client has to take what waits for it.
+    rate: MinRate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +47,7 @@ impl Answer {
             close,
             version: head.version,
             head_only: head.method == Method::HEAD,
-            stall,
+            rate: MinRate::new(stall),
         }
     }
 
@@ -57,7 +59,7 @@ impl Answer {
             close: true,
             version: Version::HTTP_11,
             head_only: false,
-            stall,
+            rate: MinRate::new(stall),
         }
     }
 
@@ -125,14 +127,19 @@ impl Answer {
         out.extend_from_slice(b"\r\n");
     }
 
+    /// Sends a 100 response, which says that the body may come (RFC 9110 section 15.2.1).
+    pub(super) fn send_continue(&mut self, sink: &mut impl Sink) -> io::Result<()> {
+        self.send(sink, b"HTTP/1.1 100 Continue\r\n\r\n", b"")
+    }
+
     pub(super) fn write(&mut self, sink: &mut impl Sink, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
         match &mut self.framing {
             Framing::Chunked => {
-                let _ = write!(self.out, "{:x}\r\n", bytes.len());
-                return self.send(sink, bytes, b"\r\n");
+                chunked::write_size(bytes.len(), &mut self.out);
+                return self.send(sink, bytes, chunked::CHUNK_END);
             }
             // A body for a request that takes none.
             Framing::Counted(_) if self.head_only => return Ok(()),
@@ -153,7 +160,7 @@ impl Answer {
     pub(super) fn finish(&mut self, sink: &mut impl Sink) -> io::Result<()> {
         match self.framing {
             Framing::Counted(0) | Framing::UntilClose => {}
-            Framing::Chunked => self.out.extend_from_slice(b"0\r\n\r\n"),
+            Framing::Chunked => self.out.extend_from_slice(chunked::LAST_CHUNK),
             // Bytes are missing: this cannot be finished.
             _ => return Err(io::ErrorKind::InvalidInput.into()),
         }
@@ -164,7 +171,7 @@ impl Answer {
 
     /// Writes what waits, then `bytes`, then `tail`.
     fn send(&mut self, sink: &mut impl Sink, bytes: &[u8], tail: &[u8]) -> io::Result<()> {
-        sink.send([&self.out, bytes, tail], self.stall)?;
+        sink.send([&self.out, bytes, tail], &mut self.rate)?;
         self.out.clear();
         Ok(())
     }
@@ -172,25 +179,28 @@ impl Answer {
 
 /// Where an answer goes.
 pub(super) trait Sink {
-    /// Sends all of the parts, in one go where it can. The client may read nothing for as long as `stall`.
+    /// Sends all of the parts, in one go where it can. The client has to take them as fast as `rate` asks.
     ///
     /// # Errors
     ///
-    /// The client's connection broke, or it stalled.
-    fn send(&mut self, parts: [&[u8]; 3], stall: Duration) -> io::Result<()>;
+    /// The client's connection broke, or it was too slow.
+    fn send(&mut self, parts: [&[u8]; 3], rate: &mut MinRate) -> io::Result<()>;
 }
 
 /// A non-blocking socket.
 impl Sink for &TcpStream {
-    fn send(&mut self, parts: [&[u8]; 3], stall: Duration) -> io::Result<()> {
+    fn send(&mut self, parts: [&[u8]; 3], rate: &mut MinRate) -> io::Result<()> {
         let mut slices = parts.map(IoSlice::new);
         let mut left = &mut slices[..];
         IoSlice::advance_slices(&mut left, 0);
         while !left.is_empty() {
             match self.write_vectored(left) {
-                Ok(n) => IoSlice::advance_slices(&mut left, n),
+                Ok(n) => {
+                    rate.record(n);
+                    IoSlice::advance_slices(&mut left, n);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    sys::wait_one(*self, Ready::WRITE, Some(Instant::now() + stall)).inspect_err(|_| {
+                    sys::wait_one(*self, Ready::WRITE, Some(rate.deadline())).inspect_err(|_| {
                         // Or the system keeps what it does not read for minutes more, and offers it.
                         let _ = SockRef::from(*self).set_linger(Some(Duration::ZERO));
                     })?;

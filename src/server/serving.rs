@@ -1,6 +1,6 @@
 //! One request being answered: its body, its answer, and what is done with the connection behind it.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -11,15 +11,16 @@ use socket2::SockRef;
 
 use super::body::Body;
 use super::input::Input;
-use super::pace::Pace;
+use super::min_rate::MinRate;
 use super::respond::Answer;
+use super::room::Place;
 use super::stop::Stop;
 use super::{Exchange, Head, Length, Limits};
 use crate::fields::{self, Fields};
 use crate::sys::{self, Ready};
 
-/// Bytes of all trailers and chunk extensions of a body; nobody sends any.
-const MAX_OVERHEAD: usize = 16 * 1024;
+/// What trailers and chunk extensions of a body may take; nobody sends any.
+const FRAMING_ALLOWANCE: usize = 16 * 1024;
 /// What is read of a body that nobody wants, so that the answer in front of it survives.
 const DRAIN_BYTES: u64 = 256 * 1024;
 /// How long that may take.
@@ -29,10 +30,12 @@ const DRAIN_TIME: Duration = Duration::from_secs(2);
 pub(super) struct Serving<'a> {
     input: &'a mut Input,
     body: Body,
-    pace: Pace,
+    rate: MinRate,
     answer: Answer,
     /// The client waits for 100 before it sends the body (RFC 9110 section 10.1.1).
     awaits_continue: bool,
+    /// The permit for the memory of a large head.
+    head_permit: Option<Place<'a>>,
     stop: &'a Stop,
 }
 
@@ -40,17 +43,19 @@ impl<'a> Serving<'a> {
     pub(super) fn new(
         head: &Head,
         close: bool,
+        head_permit: Option<Place<'a>>,
         input: &'a mut Input,
         limits: &'a Limits,
         stop: &'a Stop,
     ) -> Self {
         Self {
-            body: Body::new(head.length, MAX_OVERHEAD),
-            pace: Pace::new(limits.body_idle),
+            body: Body::new(head.length, FRAMING_ALLOWANCE),
+            rate: MinRate::new(limits.body_idle),
             answer: Answer::new(head, close, limits.write_stall),
             awaits_continue: head.version == Version::HTTP_11
                 && head.length != Length::Empty
                 && head.headers.get("expect").is_some_and(|expected| fields::is(expected, "100-continue")),
+            head_permit,
             input,
             stop,
         }
@@ -60,9 +65,10 @@ impl<'a> Serving<'a> {
     pub(super) fn last(input: &'a mut Input, limits: &'a Limits, stop: &'a Stop) -> Self {
         Self {
             body: Body::new(Length::Unknown, 0),
-            pace: Pace::new(limits.body_idle),
+            rate: MinRate::new(limits.body_idle),
             answer: Answer::last(limits.write_stall),
             awaits_continue: false,
+            head_permit: None,
             input,
             stop,
         }
@@ -74,12 +80,12 @@ impl<'a> Serving<'a> {
             return false;
         }
         if self.answer.closes() {
-            if !self.body.is_done() || self.more_was_sent() {
+            if !self.body.is_complete() || self.more_was_sent() {
                 self.linger();
             }
             return false;
         }
-        self.body.is_done() || self.drain()
+        self.body.is_complete() || self.drain()
     }
 
     /// The client sent more behind its last request, or has ended its side.
@@ -95,7 +101,7 @@ impl<'a> Serving<'a> {
         let deadline = Instant::now() + DRAIN_TIME;
         let mut scratch = [0; 4096];
         let mut drained = 0;
-        while !self.body.is_done() {
+        while !self.body.is_complete() {
             match self.body.read(self.input, &mut scratch, deadline) {
                 Ok(n) => drained += n as u64,
                 Err(_) => return false,
@@ -117,7 +123,7 @@ impl<'a> Serving<'a> {
         let deadline = Instant::now() + DRAIN_TIME;
         let mut scratch = [0; 4096];
         let mut drained = 0;
-        while drained < DRAIN_BYTES {
+        while drained < DRAIN_BYTES && Instant::now() < deadline {
             match stream.read(&mut scratch) {
                 Ok(0) => return,
                 Ok(n) => drained += n as u64,
@@ -134,53 +140,56 @@ impl<'a> Serving<'a> {
 
 impl Exchange for Serving<'_> {
     fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.expect_body()?;
-        let n = self.body.read(self.input, buffer, self.pace.deadline())?;
-        self.pace.came(n);
+        self.send_continue()?;
+        let n = self.body.read(self.input, buffer, self.rate.deadline())?;
+        self.rate.record(n);
         Ok(n)
     }
 
-    fn expect_body(&mut self) -> io::Result<Option<Instant>> {
+    fn send_continue(&mut self) -> io::Result<Option<Instant>> {
         if std::mem::take(&mut self.awaits_continue)
             && self.input.bytes().is_empty()
             && !self.answer.started()
         {
-            let mut interim: &TcpStream = self.input.stream();
-            interim.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+            self.answer.send_continue(&mut &**self.input.stream())?;
         }
-        Ok(Some(self.pace.deadline()))
+        Ok(Some(self.rate.deadline()))
     }
 
-    fn body_at_hand(&self) -> bool {
-        self.body.is_at_hand(self.input.bytes())
+    fn has_buffered_body(&mut self) -> bool {
+        self.body.poll(self.input)
     }
 
-    fn receive_body(&mut self) -> io::Result<bool> {
-        if !self.body.is_at_framing() {
+    fn poll_body(&mut self) -> io::Result<bool> {
+        if self.body.poll(self.input) {
             return Ok(true);
         }
         match self.input.fill(Instant::now()) {
             // The end of the connection: reading the body says so.
             Ok(0) => Ok(true),
-            Ok(_) => Ok(self.body_at_hand()),
+            Ok(_) => Ok(self.body.poll(self.input)),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    fn release_head(&mut self) {
+        self.head_permit = None;
     }
 
     fn client(&self) -> Option<Arc<TcpStream>> {
         Some(Arc::clone(self.input.stream()))
     }
 
-    fn take_ahead(&mut self) -> Vec<u8> {
+    fn take_buffered(&mut self) -> Vec<u8> {
         self.input.take()
     }
 
     fn start(&mut self, status: StatusCode, headers: &Fields, length: Length) {
         // Whether the rest of the body is worth reading to keep the connection is decided now: the head says so.
         let unread =
-            self.body.left().is_none_or(|left| left > DRAIN_BYTES || self.awaits_continue && left > 0);
-        let late = status == StatusCode::REQUEST_TIMEOUT && !self.body.is_done();
+            self.body.remaining().is_none_or(|left| left > DRAIN_BYTES || self.awaits_continue && left > 0);
+        let late = status == StatusCode::REQUEST_TIMEOUT && !self.body.is_complete();
         if unread || late || self.stop.said() {
             self.answer.close_after();
         }

@@ -17,6 +17,8 @@ use crate::clock::{Clock, Moment};
 
 /// A 401 of the destination asks for a new token only when the present one is older.
 const TOO_YOUNG_TO_DOUBT: Duration = Duration::from_secs(60);
+/// How often it is asked whether somebody still wants the token that is waited for.
+const STILL_WANTED: Duration = Duration::from_millis(100);
 /// The refresher looks up at least this often: its timer stands still while the machine is suspended.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
@@ -57,6 +59,19 @@ impl TokenStore {
     ///
     /// There is none; the error says why and when to come back.
     pub fn obtain(&self, max_wait: Duration) -> Result<Arc<Token>, Unavailable> {
+        self.obtain_while(max_wait, || true)
+    }
+
+    /// As [`TokenStore::obtain`], while somebody wants it.
+    ///
+    /// # Errors
+    ///
+    /// As there, and when nobody wants it any more.
+    pub fn obtain_while(
+        &self,
+        max_wait: Duration,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<Arc<Token>, Unavailable> {
         let started = Instant::now();
         let mut state = self.lock();
         loop {
@@ -71,7 +86,10 @@ impl TokenStore {
                 // After a suspension it may be asleep although its time has come.
                 self.work.notify_one();
             }
-            state = self.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.wait_for_news(state, left);
+            if !is_wanted() {
+                return Err(state.unavailable(&self.clock));
+            }
         }
     }
 
@@ -103,6 +121,16 @@ impl TokenStore {
     /// A usable token that is not this one, if need be after waiting for the refresh that is asked for or in
     /// flight, at most `max_wait`.
     pub fn newer_than(&self, token: &Arc<Token>, max_wait: Duration) -> Option<Arc<Token>> {
+        self.newer_than_while(token, max_wait, || true)
+    }
+
+    /// As [`TokenStore::newer_than`], while somebody wants it.
+    pub fn newer_than_while(
+        &self,
+        token: &Arc<Token>,
+        max_wait: Duration,
+        is_wanted: impl Fn() -> bool,
+    ) -> Option<Arc<Token>> {
         let started = Instant::now();
         let mut state = self.lock();
         loop {
@@ -111,11 +139,18 @@ impl TokenStore {
             }
             let left = max_wait.saturating_sub(started.elapsed());
             let coming = state.in_flight || state.forced;
-            if left.is_zero() || !coming || !state.attends() {
+            if left.is_zero() || !coming || !state.attends() || !is_wanted() {
                 return None;
             }
-            state = self.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.wait_for_news(state, left);
         }
+    }
+
+    /// Waits until something has changed, for this long at most, and no longer than until it is worth asking whether anybody
+    /// still waits.
+    fn wait_for_news<'a>(&'a self, state: MutexGuard<'a, State>, left: Duration) -> MutexGuard<'a, State> {
+        let wait = self.news.wait_timeout(state, left.min(STILL_WANTED));
+        wait.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// For `/health`, `/readyz` and the metrics.

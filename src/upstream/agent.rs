@@ -1,16 +1,18 @@
 //! The two ureq agents: one for the destination, one for Entra ID, over the same dialler.
 
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HOST, HeaderValue};
-use http::{Request, Response};
+use http::header::{HOST, HeaderName, HeaderValue};
+use http::{Method, Request, Response, Uri};
 use ureq::{Agent, Body, SendBody};
 
-use super::connector::{Dialler, NoResolver};
-use super::idle::Idle;
+use super::connector::{self, Dialler, NoResolver};
+use super::idle::IdlePool;
+use super::lease::{self, Lease};
 use super::resolver::Names;
-use super::{Call, answer, roots};
+use super::{Fault, roots};
 use crate::config::Config;
 use crate::report::Problem;
 
@@ -26,7 +28,9 @@ pub struct Upstream {
     pub entra: Agent,
     /// Finds the connections of `destination`.
     dialler: Dialler,
-    /// Its `Host`, which ureq would make anew for every request.
+    /// Its origin, and `/`.
+    base: Uri,
+    /// Its `Host`, which ureq would make again for every request.
     host: Option<HeaderValue>,
 }
 
@@ -38,36 +42,85 @@ impl Upstream {
     /// `SSL_CERT_FILE` is unusable.
     pub fn new(config: &Arc<Config>) -> Result<Self, Problem> {
         let tls = roots::client_config(config.ca_file.as_deref())?;
-        let dialler =
-            Dialler { tls, names: Names::default(), config: Arc::clone(config), idle: Idle::new(MAX_IDLE) };
+        let dialler = Dialler {
+            tls,
+            names: Names::default(),
+            config: Arc::clone(config),
+            idle: IdlePool::new(MAX_IDLE),
+        };
         // A token request every few minutes gains nothing by a kept connection, and one that died unnoticed, while the
         // machine slept for instance, would hold it up for half a minute.
-        let fresh = Dialler { idle: Idle::new(0), ..dialler.clone() };
+        let fresh = Dialler { idle: IdlePool::new(0), ..dialler.clone() };
         Ok(Self {
             destination: Agent::with_parts(settings(config.read_idle_timeout), dialler.clone(), NoResolver),
             entra: Agent::with_parts(settings(Duration::from_secs(30)), fresh, NoResolver),
             dialler,
+            base: base(config)?,
             host: HeaderValue::from_str(config.destination.authority.as_str()).ok(),
         })
     }
 
-    /// Sends a request to the destination, as `call`, on a `fresh` connection if need be.
+    /// A connection for one request of the client on `client`, whose hang-up ends the wait for it: an idle one, or a
+    /// `fresh` one if need be.
     ///
     /// # Errors
     ///
-    /// ureq's, or a [`Fault`](super::Fault) inside one.
+    /// The [`Fault`] that kept it from being made.
+    // Before ureq is called, and not by it: its main loop and a TLS handshake each take kilobytes of stack, and stack once
+    // used stays with the thread.
+    pub fn acquire(&self, client: Option<&TcpStream>, fresh: bool) -> Result<Lease, Fault> {
+        self.dialler.acquire(&self.base, Duration::MAX, client, fresh)
+    }
+
+    /// Sends a request of this method on a leased connection and waits for its response, whose head the lease holds. ureq
+    /// frames the body as `framing` says.
+    ///
+    /// # Errors
+    ///
+    /// ureq's, or a [`Fault`] inside one.
     pub fn send(
         &self,
-        mut request: Request<SendBody<'_>>,
-        call: &Call,
-        fresh: bool,
-    ) -> Result<Response<Body>, ureq::Error> {
-        // Before ureq is called, and not by it: its main loop and a TLS handshake each take kilobytes of stack, and
-        // stack once used stays with the thread.
-        call.bring(self.dialler.find(request.uri(), Duration::MAX, fresh)?);
-        request.headers_mut().extend(self.host.clone().map(|host| (HOST, host)));
-        self.destination.run(request)
+        lease: &Lease,
+        method: &Method,
+        framing: Option<(HeaderName, HeaderValue)>,
+        body: SendBody<'_>,
+    ) -> Result<Body, ureq::Error> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method.clone();
+        // The target that is sent is the lease's.
+        *request.uri_mut() = self.base.clone();
+        let headers = request.headers_mut();
+        headers.reserve(2);
+        headers.extend(framing);
+        headers.extend(self.host.clone().map(|host| (HOST, host)));
+        connector::run(&self.destination, request, lease).map(Response::into_body)
     }
+
+    /// Reads the response that came before the request was sent, of which nothing more is sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upstream::send`].
+    pub fn receive_early(&self, lease: &Lease, method: &Method) -> Result<Body, ureq::Error> {
+        // Nothing of this request is sent; ureq has to know only whether its response may have a body.
+        let method = if *method == Method::HEAD { Method::HEAD } else { Method::GET };
+        self.send(lease, &method, None, SendBody::none())
+    }
+
+    /// Ends idle connections whose time is over.
+    pub fn close_expired(&self) {
+        self.dialler.idle.close_expired();
+    }
+}
+
+fn base(config: &Config) -> Result<Uri, Problem> {
+    let destination = &config.destination;
+    Uri::builder()
+        .scheme(destination.scheme.clone())
+        .authority(destination.authority.clone())
+        .path_and_query("/")
+        .build()
+        .map_err(|error| Problem::new(format!("API_BASE_URL {} is no URL: {error}", destination.origin())))
 }
 
 /// Everything that ureq would do by itself, off.
@@ -80,7 +133,7 @@ fn settings(read_idle: Duration) -> ureq::config::Config {
         .user_agent("")
         .accept("")
         .accept_encoding("")
-        .max_response_header_size(answer::MAX_HEAD)
+        .max_response_header_size(lease::MAX_HEAD)
         // The dialler keeps them.
         .max_idle_connections(0)
         .timeout_per_read(Some(read_idle))

@@ -1,59 +1,137 @@
-//! The buffers that ureq reads from and writes into. They grow to what a message needs, within its limits, and
-//! are given back when the connection rests in the pool.
+//! The buffers that ureq reads from and writes into. They grow to what a message needs, within its limits, and are given
+//! back when there is nothing in them.
+
+use std::io;
+use std::ops::Range;
 
 use ureq::unversioned::transport::Buffers;
 
-use super::Call;
-use super::answer::Filter;
+use super::lease::{Bypass, Lease};
 use crate::scratch::{self, Buffer, STEP};
 
-/// The same once the destination has refused the body and ureq only counts to its end, without a byte being moved.
-const SKIP: usize = 256 * 1024;
-
 /// Input and output of one connection.
-#[derive(Debug, Default)]
-pub(super) struct Elastic {
+#[derive(Debug)]
+pub(super) struct TransportBuffers {
+    /// It wants to know whether there is more of the body.
+    lease: Lease,
     input: Buffer,
     /// Consumed bytes of `input`.
     start: usize,
     /// Filled bytes of `input`.
     end: usize,
+    /// Where the response's body begins in `input`, while ureq has not read its head.
+    body_start: usize,
     output: Buffer,
     /// Bytes of `output` that wait for the next write.
-    held: usize,
+    deferred: usize,
     /// Much came with the last read, and more is likely there already.
-    flows_in: bool,
+    bulk_in: bool,
     /// Much left with the last write.
-    flows_out: bool,
+    bulk_out: bool,
     /// The last use consumed something, so that what is left may be enough for the next.
     progress: bool,
-    filter: Filter,
+    /// Room that ureq needs for its part of a request's head.
+    head_capacity: usize,
 }
 
-impl Elastic {
-    /// Keeps the first `amount` bytes back for the next write.
-    pub(super) fn hold(&mut self, amount: usize) {
-        self.held += amount;
+impl TransportBuffers {
+    pub(super) fn new(lease: Lease) -> Self {
+        let head_capacity = lease.lock().head_capacity();
+        Self {
+            lease,
+            input: Buffer::default(),
+            start: 0,
+            end: 0,
+            body_start: 0,
+            output: Buffer::default(),
+            deferred: 0,
+            bulk_in: false,
+            bulk_out: false,
+            progress: false,
+            head_capacity,
+        }
     }
 
-    /// The bytes to write: what was held and `amount` more.
-    pub(super) fn outgoing(&mut self, amount: usize) -> &[u8] {
-        let total = self.held + amount;
-        self.held = 0;
-        self.flows_out = total > STEP / 2;
+    /// Keeps the first `amount` bytes back for the next write.
+    pub(super) fn defer(&mut self, amount: usize) {
+        self.deferred += amount;
+    }
+
+    /// Forgets what was written.
+    pub(super) fn discard(&mut self) {
+        self.deferred = 0;
+    }
+
+    /// The bytes to write: what was deferred and `amount` more.
+    pub(super) fn pending(&mut self, amount: usize) -> &[u8] {
+        let total = self.deferred + amount;
+        self.deferred = 0;
+        self.bulk_out = total > STEP / 2;
         &self.output[..total]
     }
 
     /// Bytes are waiting for the next write.
-    pub(super) fn holds(&self) -> bool {
-        self.held > 0
+    pub(super) fn has_pending(&self) -> bool {
+        self.deferred > 0
     }
 
-    /// Room for a read, grown while a message head does not fit.
-    pub(super) fn room(&mut self) -> &mut [u8] {
+    /// Completes the head that `amount` bytes of output are: the target in place of ureq's, the lines after its own. Says
+    /// how many bytes it has now.
+    ///
+    /// # Errors
+    ///
+    /// These bytes are no whole head as ureq writes it.
+    pub(super) fn complete_head(&mut self, amount: usize, bypass: &Bypass) -> Result<usize, ureq::Error> {
+        let head = &self.output[..amount];
+        let target = memchr::memchr2_iter(b' ', b'\n', head).take(2).collect::<Vec<_>>();
+        let (&[from, to], true) = (&target[..], head.ends_with(b"\r\n\r\n")) else {
+            return Err(ureq::Error::Io(io::Error::other("the request's head is not whole")));
+        };
+        let rest = to..amount - 2;
+        let (lines, target) = (&bypass.header_lines, bypass.target.as_bytes());
+        let length = from + 1 + target.len() + rest.len() + lines.len() + 2;
+        self.reserve(length.max(amount));
+        let output = &mut self.output[..];
+        let moved = from + 1 + target.len();
+        output.copy_within(rest.clone(), moved);
+        output[from + 1..moved].copy_from_slice(target);
+        let at = moved + rest.len();
+        output[at..at + lines.len()].copy_from_slice(lines);
+        output[at + lines.len()..length].copy_from_slice(b"\r\n");
+        Ok(length)
+    }
+
+    /// Takes the response in: its head as ureq gets it, then the bytes of the body that are in `range` of `body`.
+    pub(super) fn begin_response(&mut self, head: &[u8], body: Buffer, range: Range<usize>) {
+        self.input = body;
+        (self.start, self.end) = (range.start, range.end);
+        if self.input.is_empty() {
+            self.input = scratch::take();
+        }
+        if self.start < head.len() {
+            // Seldom: the upstream's own head is longer, as a rule.
+            let length = self.end - self.start;
+            if self.input.len() < head.len() + length {
+                self.input.resize(head.len() + length, 0);
+            }
+            self.input.copy_within(self.start..self.end, head.len());
+            (self.start, self.end) = (head.len(), head.len() + length);
+        }
+        self.body_start = self.start;
+        self.start -= head.len();
+        self.input[self.start..self.body_start].copy_from_slice(head);
+    }
+
+    /// Bytes of the response's body that are here.
+    pub(super) fn body_len(&self) -> usize {
+        self.end.saturating_sub(self.start.max(self.body_start))
+    }
+
+    /// Room for a read.
+    pub(super) fn read_buf(&mut self) -> &mut [u8] {
         if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-            if self.flows_in {
+            (self.start, self.end, self.body_start) = (0, 0, 0);
+            if self.bulk_in {
                 self.input.enlarge(0..0);
             }
             if self.input.is_empty() {
@@ -61,7 +139,7 @@ impl Elastic {
             }
         } else if self.start > 0 && self.input.len() - self.end < STEP / 2 {
             self.input.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
+            (self.start, self.end, self.body_start) = (0, self.end - self.start, 0);
         }
         if self.input.len() < self.end + STEP / 2 {
             self.input.resize(self.end + STEP, 0);
@@ -69,84 +147,35 @@ impl Elastic {
         &mut self.input[self.end..]
     }
 
-    /// A new request begins: what comes next is its answer, whose fields pass ureq by, or do not.
-    pub(super) fn restart(&mut self, pass_by: bool) {
-        self.filter.restart(pass_by);
-    }
-
-    /// Adds lines to the end of the head that `amount` bytes of output are, and says how many it has now.
-    ///
-    /// # Errors
-    ///
-    /// These bytes are no whole head.
-    pub(super) fn end_head(&mut self, amount: usize, lines: &[u8]) -> Result<usize, ureq::Error> {
-        if lines.is_empty() {
-            return Ok(amount);
-        }
-        let end = self.held + amount;
-        let Some(at) = self.output[..end].ends_with(b"\r\n\r\n").then(|| end - 2) else {
-            return Err(ureq::Error::Io(std::io::Error::other("the request's head is not whole")));
-        };
-        self.reserve(amount + lines.len());
-        self.output[at..at + lines.len()].copy_from_slice(lines);
-        self.output[at + lines.len()..][..2].copy_from_slice(b"\r\n");
-        Ok(amount + lines.len())
-    }
-
-    /// Takes in `amount` bytes that were read into [`Elastic::room`]; true when there is something new for ureq.
-    pub(super) fn received(&mut self, amount: usize) -> bool {
-        self.flows_in = amount > STEP / 2;
-        let end = self.end + amount;
-        let in_head = self.filter.is_in_head();
-        let length = self.filter.pass(&mut self.input[self.start..end], amount);
-        let more = length > if in_head { 0 } else { self.end - self.start };
-        self.end = self.start + length;
-        if let (Some(fields), Some(call)) = (self.filter.take_fields(), Call::current()) {
-            call.note_answer(fields);
-        }
-        more
-    }
-
-    /// Much came with the last read: a read that waits for nothing is worth a try.
-    pub(super) fn flows(&self) -> bool {
-        self.flows_in
+    /// Takes in `count` bytes that were read into [`TransportBuffers::read_buf`].
+    pub(super) fn received(&mut self, count: usize) {
+        self.bulk_in = count > STEP / 2;
+        self.end += count;
     }
 
     /// While much comes: there is room for more to go along.
     pub(super) fn takes_more(&self) -> bool {
-        self.flows_in && self.input.len() - self.end >= STEP
+        self.bulk_in && self.input.len() - self.end >= STEP
     }
 
-    /// What was received makes no sense behind the bytes at hand.
-    pub(super) fn is_broken(&self) -> bool {
-        self.filter.is_broken()
-    }
-
-    /// Gives output room for `amount` bytes behind those held.
+    /// Gives output room for `amount` bytes after those deferred.
     fn reserve(&mut self, amount: usize) {
         if self.output.is_empty() {
             self.output = scratch::take();
         }
-        if self.output.len() < self.held + amount {
-            self.output.resize(self.held + amount, 0);
+        if self.output.len() < self.deferred + amount {
+            self.output.resize(self.deferred + amount, 0);
         }
     }
 
-    /// Takes what was received and not consumed.
-    pub(super) fn take_rest(&mut self) -> Vec<u8> {
-        let rest = self.input[self.start..self.end].to_vec();
-        (self.start, self.end) = (0, 0);
-        rest
-    }
-
-    /// Everything was sent: an answer is waited for.
+    /// Everything was sent: a response is waited for.
     pub(super) fn release_output(&mut self) {
-        if !self.output.is_empty() && self.held == 0 {
+        if !self.output.is_empty() && self.deferred == 0 {
             self.output = Buffer::default();
         }
     }
 
-    /// Gives memory back while the connection is idle.
+    /// Gives memory back while nothing is in it.
     pub(super) fn release(&mut self) {
         self.release_output();
         if self.start == self.end && !self.input.is_empty() {
@@ -156,12 +185,11 @@ impl Elastic {
     }
 }
 
-impl Buffers for Elastic {
+impl Buffers for TransportBuffers {
     fn output(&mut self) -> &mut [u8] {
-        // ureq asks for this when it writes a head; a header line that does not fit is an error there.
-        let head = Call::current().map_or(0, |call| call.head_size());
-        self.reserve(head.max(STEP));
-        &mut self.output[self.held..]
+        // ureq asks for this when it writes a head; a line that does not fit is an error there.
+        self.reserve(self.head_capacity);
+        &mut self.output[self.deferred..]
     }
 
     fn input(&self) -> &[u8] {
@@ -169,7 +197,7 @@ impl Buffers for Elastic {
     }
 
     fn input_append_buf(&mut self) -> &mut [u8] {
-        self.room()
+        self.read_buf()
     }
 
     fn input_appended(&mut self, amount: usize) {
@@ -179,24 +207,21 @@ impl Buffers for Elastic {
     fn input_consume(&mut self, amount: usize) {
         self.progress = amount > 0;
         self.start += amount;
-        if let Some(call) = Call::current() {
-            call.note_more(self.start < self.end);
-        }
+        self.lease.lock().buffered = self.body_len();
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
-        let skipping = Call::current().is_some_and(|call| call.answered_early());
-        if !skipping && self.held == 0 {
-            if self.flows_out {
+        if self.deferred == 0 {
+            if self.bulk_out {
                 self.output.enlarge(0..0);
             } else if self.output.is_large() {
                 self.output = Buffer::default();
             }
         }
-        // Behind a head that was held there is room enough for the first bytes.
-        self.reserve(if skipping { SKIP } else { STEP.saturating_sub(self.held).max(STEP / 4) });
-        self.room();
-        (&mut self.input[self.end..], &mut self.output[self.held..])
+        // After a head that was deferred there is room enough for the first bytes.
+        self.reserve(STEP.saturating_sub(self.deferred).max(STEP / 4));
+        self.read_buf();
+        (&mut self.input[self.end..], &mut self.output[self.deferred..])
     }
 
     fn can_use_input(&self) -> bool {

@@ -1,24 +1,28 @@
 //! A connection, for ureq: one that rests, or a new one: dial, through the egress proxy where one applies, then the TLS
 //! handshake.
 
+use std::cell::RefCell;
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::Uri;
 use http::uri::Scheme;
+use http::{Request, Response, Uri};
 use rustls::ClientConfig;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
+use ureq::{Agent, Body, SendBody};
 
-use super::idle::{Idle, Origin, Resting};
+use super::dial::Wait;
+use super::idle::{IdleConnection, IdlePool, Origin};
+use super::lease::Lease;
 use super::resolver::Names;
 use super::tls::Tls;
 use super::transport::Connection;
 use super::wire::Wire;
-use super::{Call, Fault, dial, tunnel_proxy};
+use super::{Fault, dial, tunnel_proxy};
 use crate::config::Config;
 use crate::sys::Ready;
 
@@ -28,10 +32,28 @@ const MAX_AGE: Duration = Duration::from_secs(300);
 /// Finds the connections or makes them.
 #[derive(Debug, Clone)]
 pub(super) struct Dialler {
-    pub(super) idle: Idle,
+    pub(super) idle: IdlePool,
     pub(super) tls: Arc<ClientConfig>,
     pub(super) names: Names,
     pub(super) config: Arc<Config>,
+}
+
+thread_local! {
+    /// The lease of the request that this thread is about to hand to ureq, whose connectors get no argument of ours. Filled
+    /// by [`run`], emptied by [`Dialler::connect`] below it.
+    static SLOT: RefCell<Option<Lease>> = const { RefCell::new(None) };
+}
+
+/// Lets ureq run a request on this connection.
+pub(super) fn run(
+    agent: &Agent,
+    request: Request<SendBody<'_>>,
+    lease: &Lease,
+) -> Result<Response<Body>, ureq::Error> {
+    SLOT.set(Some(lease.clone()));
+    let response = agent.run(request);
+    SLOT.take();
+    response
 }
 
 impl Connector for Dialler {
@@ -42,61 +64,68 @@ impl Connector for Dialler {
         details: &ConnectionDetails<'_>,
         _chained: Option<()>,
     ) -> Result<Option<Connection>, ureq::Error> {
-        let found = match Call::current().and_then(|call| call.take_connection()) {
-            Some(found) => Some(found),
-            None => self.find(details.uri, *details.timeout.after, false)?,
+        let lease = match SLOT.take() {
+            Some(lease) => lease,
+            // A token request, or a question of `check`.
+            None => self.acquire(details.uri, *details.timeout.after, None, false)?,
         };
-        Ok(found.map(|found| Connection::new(found, self.idle.clone())))
+        Ok(Some(Connection::new(lease)))
     }
 }
 
 impl Dialler {
-    /// A connection to where `uri` leads: one that rests, unless it shall be `fresh`, or a new one, made within `limit`.
-    /// None when the URI has no authority.
+    /// A connection to where `uri` leads: an idle one, unless it shall be `fresh`, or a new one, made within `limit`. The
+    /// hang-up of `client` ends the wait for it.
     ///
     /// # Errors
     ///
     /// The [`Fault`] that kept it from being made.
-    pub(super) fn find(&self, uri: &Uri, limit: Duration, fresh: bool) -> Result<Option<Resting>, Fault> {
-        let Some(authority) = uri.authority() else { return Ok(None) };
+    pub(super) fn acquire(
+        &self,
+        uri: &Uri,
+        limit: Duration,
+        client: Option<&TcpStream>,
+        fresh: bool,
+    ) -> Result<Lease, Fault> {
+        let Some(authority) = uri.authority() else {
+            return Err(Fault::Internal("a request without an authority".into()));
+        };
         let origin = Origin { authority: authority.clone(), tls: uri.scheme() == Some(&Scheme::HTTPS) };
         if fresh {
-            // Those that rest are likely as stale as the one that failed.
+            // The others are likely as stale as the one that failed.
             self.idle.clear();
-        } else if let Some(resting) = self.idle.take(&origin) {
-            return Ok(Some(resting));
+        } else if let Some(connection) = self.idle.acquire(&origin) {
+            return Ok(Lease::new(connection, true, self.idle.clone()));
         }
         let host = authority.host();
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         let port = authority.port_u16().unwrap_or(if origin.tls { 443 } else { 80 });
         let limit = self.config.connect_timeout.min(limit);
         let now = Instant::now();
-        let wire = self.wire(host, port, origin.tls, now + limit).map_err(|fault| match fault {
+        let wait = Wait { client, deadline: now + limit };
+        let stream = self.wire(host, port, origin.tls, wait).map_err(|fault| match fault {
             Fault::Connect { host, cause } if cause.kind() == std::io::ErrorKind::TimedOut => {
                 Fault::ConnectTimeout { host, after: limit }
             }
             fault => fault,
         })?;
-        if let Some(call) = Call::current() {
-            call.connected();
-        }
-        let wire = Arc::new(Mutex::new(wire));
-        Ok(Some(Resting { wire, origin, retires: now + MAX_AGE, since: now }))
+        let connection = IdleConnection { stream, origin, expires_at: now + MAX_AGE, idle_since: now };
+        Ok(Lease::new(connection, false, self.idle.clone()))
     }
 
-    fn wire(&self, host: &str, port: u16, tls: bool, deadline: Instant) -> Result<Wire, Fault> {
+    fn wire(&self, host: &str, port: u16, tls: bool, wait: Wait<'_>) -> Result<Wire, Fault> {
         let proxy = if tls { self.config.egress.proxy_for(host, port) } else { None };
         let socket = match proxy {
-            None => dial::dial(&self.names, host, port, deadline)?,
+            None => dial::dial(&self.names, host, port, wait)?,
             Some(proxy) => {
-                let dialled = dial::dial(&self.names, &proxy.host, proxy.port, deadline);
+                let dialled = dial::dial(&self.names, &proxy.host, proxy.port, wait);
                 let mut socket = dialled.map_err(tunnel_proxy::not_dialled)?;
-                tunnel_proxy::connect(&mut socket, proxy, host, port, deadline)?;
+                tunnel_proxy::connect(&mut socket, proxy, host, port, wait)?;
                 socket
             }
         };
         let mut ahead = Vec::new();
-        let tls = if tls { Some(self.handshake(&socket, host, port, &mut ahead, deadline)?) } else { None };
+        let tls = if tls { Some(self.handshake(&socket, host, port, &mut ahead, wait)?) } else { None };
         Ok(Wire::new(socket, tls, ahead))
     }
 
@@ -106,12 +135,12 @@ impl Dialler {
         host: &str,
         port: u16,
         ahead: &mut Vec<u8>,
-        deadline: Instant,
+        until: Wait<'_>,
     ) -> Result<Box<Tls>, Fault> {
         let broken = |cause| Fault::Connect { host: format!("{host}:{port}"), cause };
         let refused = |cause| Fault::Tls { host: host.to_owned(), cause };
         let wait = |wanted| {
-            let ready = dial::wait(socket, wanted, deadline);
+            let ready = dial::wait(socket, wanted, until);
             ready.map(drop).map_err(|error| {
                 if Fault::inside_io(&error).is_some() { Fault::ClientGone } else { broken(error) }
             })

@@ -44,8 +44,14 @@ pub enum Fault {
     },
     /// The peer ended the connection in the middle of a message: no TLS close_notify, or a reset.
     Truncated(io::Error),
-    /// A connection was found only when the access token was no longer to be sent; nothing was.
-    TooLate,
+    /// The peer closed the connection in order, before a response came.
+    Closed,
+    /// What came is no response of HTTP/1.1, and why.
+    BadResponse(String),
+    /// A response came while the request body was being sent: it is to be read, and the rest of the body not to be sent.
+    EarlyResponse,
+    /// What should not happen: a bug of ours.
+    Internal(String),
     /// The application went away while its answer was pending.
     ClientGone,
     /// The application's request body could not be read to its end.
@@ -62,7 +68,10 @@ impl Fault {
             Self::EgressProxy { .. } => "egress_proxy",
             Self::Tls { .. } => "tls",
             Self::Truncated(_) => "truncated",
-            Self::TooLate => "token_expired",
+            Self::Closed => "closed",
+            Self::BadResponse(_) => "bad_answer",
+            Self::EarlyResponse => "early_response",
+            Self::Internal(_) => "internal",
             Self::ClientGone => "client_gone",
             Self::RequestBody(_) => "request_body",
         }
@@ -101,7 +110,13 @@ impl Fault {
             }
             Self::EgressProxy { .. } => "check HTTPS_PROXY, and that the proxy allows this host".into(),
             Self::Tls { cause, .. } => tls_hint(cause)?.into(),
-            Self::Truncated(_) | Self::TooLate | Self::ClientGone | Self::RequestBody(_) => return None,
+            Self::Truncated(_)
+            | Self::Closed
+            | Self::BadResponse(_)
+            | Self::EarlyResponse
+            | Self::Internal(_)
+            | Self::ClientGone
+            | Self::RequestBody(_) => return None,
         };
         Some(text)
     }
@@ -152,9 +167,10 @@ impl fmt::Display for Fault {
             Self::EgressProxy { proxy, cause } => write!(f, "egress proxy {proxy}: {cause}"),
             Self::Tls { host, cause } => write!(f, "TLS handshake with {host} failed: {cause}"),
             Self::Truncated(cause) => write!(f, "the connection ended in the middle of a message: {cause}"),
-            Self::TooLate => {
-                f.write_str("the access token expired before there was a connection to send it on")
-            }
+            Self::Closed => f.write_str("the connection was closed without a response"),
+            Self::BadResponse(why) => write!(f, "what came is no response: {why}"),
+            Self::EarlyResponse => f.write_str("a response came before the request body was sent"),
+            Self::Internal(what) => write!(f, "a bug of auth-proxy: {what}"),
             Self::ClientGone => f.write_str("the application went away"),
             Self::RequestBody(cause) => write!(f, "the request body ended early: {cause}"),
         }

@@ -1,5 +1,5 @@
-//! Connections that rest between two requests. Not ureq's pool: that walks over all of them, and asks a socket whether it
-//! is still open, while every other request waits for its lock.
+//! Connections between two requests. Not ureq's pool: that walks over all of them, and asks a socket whether it is still
+//! open, while every other request waits for its lock.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::uri::Authority;
 
-use super::Wire;
+use super::wire::Wire;
 
 /// Well under the four minutes after which Azure's load balancer drops idle connections silently.
 const MAX_IDLE_AGE: Duration = Duration::from_secs(60);
@@ -19,57 +19,64 @@ pub(super) struct Origin {
     pub(super) tls: bool,
 }
 
-/// A connection that somebody may use.
+/// A connection that nobody uses.
 #[derive(Debug)]
-pub(super) struct Resting {
-    pub(super) wire: Arc<Mutex<Wire>>,
+pub(super) struct IdleConnection {
+    pub(super) stream: Wire,
     pub(super) origin: Origin,
     /// When it is too old to be used again, so that a busy connection follows DNS, too.
-    pub(super) retires: Instant,
+    pub(super) expires_at: Instant,
     /// When it was put here.
-    pub(super) since: Instant,
+    pub(super) idle_since: Instant,
 }
 
-/// The connections that rest; the last one to come is the first to go. Clones share them.
+/// The idle connections; the last one to come is the first to go. Clones share them.
 #[derive(Debug, Clone)]
-pub(super) struct Idle(Arc<Shared>);
+pub(super) struct IdlePool(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    most: usize,
-    resting: Mutex<VecDeque<Resting>>,
+    max_idle: usize,
+    idle: Mutex<VecDeque<IdleConnection>>,
 }
 
-impl Idle {
-    /// Nothing rests, and never more than `most` connections will.
-    pub(super) fn new(most: usize) -> Self {
-        Self(Arc::new(Shared { most, resting: Mutex::default() }))
+impl IdlePool {
+    /// No connection is idle, and never more than `max_idle` will be.
+    pub(super) fn new(max_idle: usize) -> Self {
+        Self(Arc::new(Shared { max_idle, idle: Mutex::default() }))
     }
 
-    /// A connection to `origin` that has nothing to say.
-    pub(super) fn take(&self, origin: &Origin) -> Option<Resting> {
+    /// A connection to `origin` on which nothing has come since its last response.
+    pub(super) fn acquire(&self, origin: &Origin) -> Option<IdleConnection> {
         loop {
-            let found = self.with(|all| {
-                let newest = all.iter().rposition(|resting| resting.origin == *origin);
+            let mut found = self.with(|all| {
+                let newest = all.iter().rposition(|connection| connection.origin == *origin);
                 newest.and_then(|i| all.remove(i))
             })?;
-            let now = Instant::now();
-            let young = now < found.retires && now.saturating_duration_since(found.since) < MAX_IDLE_AGE;
-            if young && found.wire.lock().unwrap_or_else(PoisonError::into_inner).is_quiet() {
+            if !found.is_over(Instant::now()) && found.stream.is_quiet() {
                 return Some(found);
             }
         }
     }
 
-    /// Lets a connection rest. The one that has rested longest ends if it has done so for too long, or they are too many.
-    pub(super) fn put(&self, resting: Resting) {
+    /// Takes a connection back. If they are too many, the one that has been idle longest ends.
+    pub(super) fn put(&self, connection: IdleConnection) {
         let ended = self.with(|all| {
-            let now = resting.since;
-            all.push_back(resting);
-            let oldest = all.front().map(|oldest| now.saturating_duration_since(oldest.since));
-            if all.len() > self.0.most || oldest > Some(MAX_IDLE_AGE) { all.pop_front() } else { None }
+            all.push_back(connection);
+            if all.len() > self.0.max_idle { all.pop_front() } else { None }
         });
         // Its socket is closed with the lock released.
+        drop(ended);
+    }
+
+    /// Ends those whose time is over. To be called now and then: a burst may leave many that nobody asks for again.
+    pub(super) fn close_expired(&self) {
+        let now = Instant::now();
+        let ended: VecDeque<IdleConnection> = self.with(|all| {
+            let (over, kept) = std::mem::take(all).into_iter().partition(|one| one.is_over(now));
+            *all = kept;
+            over
+        });
         drop(ended);
     }
 
@@ -78,54 +85,86 @@ impl Idle {
         drop(self.with(std::mem::take));
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut VecDeque<Resting>) -> T) -> T {
-        work(&mut self.0.resting.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, work: impl FnOnce(&mut VecDeque<IdleConnection>) -> T) -> T {
+        work(&mut self.0.idle.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl IdleConnection {
+    fn is_over(&self, now: Instant) -> bool {
+        now >= self.expires_at || now.saturating_duration_since(self.idle_since) >= MAX_IDLE_AGE
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
 
     /// A connection, and its other end.
-    fn connection(listener: &TcpListener) -> (Arc<Mutex<Wire>>, TcpStream) {
+    fn connection(listener: &TcpListener) -> (Wire, TcpStream) {
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         near.set_nonblocking(true).unwrap();
-        (Arc::new(Mutex::new(Wire::new(near, None, Vec::new()))), listener.accept().unwrap().0)
+        let far = listener.accept().unwrap().0;
+        far.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        (Wire::new(near, None, Vec::new()), far)
+    }
+
+    fn is_closed(mut far: &TcpStream) -> bool {
+        far.set_nonblocking(true).unwrap();
+        matches!(far.read(&mut [0]), Ok(0))
     }
 
     #[test]
-    fn the_newest_quiet_connection_to_the_origin_is_taken() {
+    fn the_newest_quiet_connection_to_the_origin_is_acquired() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let idle = Idle::new(3);
+        let pool = IdlePool::new(3);
         let origin = Origin { authority: Authority::from_static("a:1"), tls: false };
         let other = Origin { tls: true, ..origin.clone() };
         let now = Instant::now();
-        let put = |origin: &Origin, since, retires| {
-            let (wire, far) = connection(&listener);
-            idle.put(Resting { wire: Arc::clone(&wire), origin: origin.clone(), retires, since });
-            (wire, far)
+        let put = |origin: &Origin, idle_since, expires_at| {
+            let (stream, far) = connection(&listener);
+            pool.put(IdleConnection { stream, origin: origin.clone(), expires_at, idle_since });
+            far
         };
         let later = now + Duration::from_secs(600);
-        let (too_many, _far) = put(&origin, now, later);
-        let (quiet, _far) = put(&origin, now, later);
-        let (_closed, far) = put(&origin, now, later);
-        let (elsewhere, _far) = put(&other, now, later);
-        assert_eq!(Arc::strong_count(&too_many), 1, "three may rest");
-        drop(far);
-        let found = idle.take(&origin).unwrap();
-        assert!(Arc::ptr_eq(&found.wire, &quiet));
-        assert!(idle.take(&origin).is_none());
+        let too_many = put(&origin, now, later);
+        let quiet = put(&origin, now, later);
+        let closed = put(&origin, now, later);
+        let elsewhere = put(&other, now, later);
+        assert!(is_closed(&too_many), "three may be idle");
+        drop(closed);
+        let found = pool.acquire(&origin).unwrap();
+        assert_eq!(found.stream.socket().local_addr().unwrap(), quiet.peer_addr().unwrap());
+        assert!(pool.acquire(&origin).is_none());
 
-        let _retired = put(&origin, now, now);
+        let _expired = put(&origin, now, now);
         let long_ago = now.checked_sub(MAX_IDLE_AGE * 2).unwrap();
         let _old = put(&origin, long_ago, later);
-        assert!(idle.take(&origin).is_none());
+        assert!(pool.acquire(&origin).is_none());
 
-        idle.clear();
-        assert_eq!(Arc::strong_count(&elsewhere), 1);
-        assert!(idle.take(&other).is_none());
+        pool.clear();
+        assert!(is_closed(&elsewhere));
+        assert!(pool.acquire(&other).is_none());
+    }
+
+    #[test]
+    fn a_connection_ends_when_its_time_is_over_whoever_asks_for_others() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let pool = IdlePool::new(9);
+        let origin = Origin { authority: Authority::from_static("a:1"), tls: false };
+        let now = Instant::now();
+        let later = now + Duration::from_secs(600);
+        let ages = [(Duration::ZERO, now), (MAX_IDLE_AGE, later), (Duration::ZERO, later)];
+        let ends = ages.map(|(age, expires_at)| {
+            let (stream, far) = connection(&listener);
+            let idle_since = now.checked_sub(age).unwrap();
+            pool.put(IdleConnection { stream, origin: origin.clone(), expires_at, idle_since });
+            far
+        });
+        pool.close_expired();
+        assert_eq!(ends.each_ref().map(is_closed), [true, true, false]);
     }
 }

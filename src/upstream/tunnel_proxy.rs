@@ -2,8 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::Instant;
 
+use super::dial::Wait;
 use super::{Fault, dial};
 use crate::config::ProxyAddress;
 use crate::sys::Ready;
@@ -27,7 +27,7 @@ pub(super) fn connect(
     proxy: &ProxyAddress,
     host: &str,
     port: u16,
-    deadline: Instant,
+    until: Wait<'_>,
 ) -> Result<(), Fault> {
     let refused =
         |cause: String| Fault::EgressProxy { proxy: format!("{}:{}", proxy.host, proxy.port), cause };
@@ -43,7 +43,7 @@ pub(super) fn connect(
 
     // A fresh socket takes this little in one go.
     socket.write_all(&request).map_err(|error| refused(error.to_string()))?;
-    match answer(socket, deadline) {
+    match answer(socket, until) {
         Ok(200..=299) => Ok(()),
         Ok(407) => Err(refused("it demands other credentials (407)".into())),
         Ok(status) => Err(refused(format!("it refused the connection with status {status}"))),
@@ -53,7 +53,7 @@ pub(super) fn connect(
 }
 
 /// Reads the proxy's answer byte by byte up to its empty line: what follows belongs to the tunnel.
-fn answer(socket: &mut TcpStream, deadline: Instant) -> io::Result<u16> {
+fn answer(socket: &mut TcpStream, until: Wait<'_>) -> io::Result<u16> {
     let mut head = Vec::with_capacity(256);
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -64,7 +64,7 @@ fn answer(socket: &mut TcpStream, deadline: Instant) -> io::Result<u16> {
             Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection")),
             Ok(_) => head.push(byte[0]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                dial::wait(socket, Ready::READ, deadline)?;
+                dial::wait(socket, Ready::READ, until)?;
             }
             Err(error) => return Err(error),
         }

@@ -4,11 +4,7 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
-use super::answer::interim;
 use super::tls::Tls;
-
-/// The most that is read ahead while a request body is still being sent.
-const AHEAD: usize = 16 * 1024;
 
 /// A connection.
 #[derive(Debug)]
@@ -148,52 +144,12 @@ impl Wire {
         in_tls || !self.ahead.is_empty()
     }
 
-    /// While a request body is being sent: reads what the destination says meanwhile, and tells what it means.
-    pub fn listen_ahead(&mut self) -> Ahead {
-        let mut buffer = [0; 2048];
-        while self.ahead.len() < AHEAD {
-            let already = std::mem::take(&mut self.ahead);
-            let received = self.receive(&mut buffer);
-            let rest = std::mem::replace(&mut self.ahead, already);
-            match received {
-                Ok(Received::Bytes(n)) => {
-                    self.ahead.extend_from_slice(&buffer[..n]);
-                    self.ahead.extend_from_slice(&rest);
-                }
-                Ok(Received::Nothing) => break,
-                // The answer, or its absence, will be found when it is asked for.
-                Ok(Received::End) | Err(_) => return Ahead::Final,
-            }
-        }
-        while let Some(end) = interim(&self.ahead) {
-            self.ahead.drain(..end);
-        }
-        // The first digit of the status.
-        match self.ahead.get(9) {
-            None | Some(b'1') => Ahead::Silent,
-            // The destination may well want the rest of the body.
-            Some(b'2') => Ahead::Fine,
-            Some(_) => Ahead::Final,
-        }
-    }
-
     /// An idle connection that has nothing to say: what pooled connections must be. TLS session tickets are
     /// taken in and do not count.
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut byte = [0];
         matches!(self.receive(&mut byte), Ok(Received::Nothing))
     }
-}
-
-/// What the destination said while the request body was still being sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ahead {
-    /// Nothing that means anything yet.
-    Silent,
-    /// It started to answer, and the answer does not refuse the request: go on sending.
-    Fine,
-    /// It refused the request or closed: nobody will read the rest.
-    Final,
 }
 
 /// A broken session: the peer learns why from the alert that this sends.

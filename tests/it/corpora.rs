@@ -41,8 +41,8 @@ fn corpus(target: &str) {
 }
 
 #[test]
-fn answers_of_the_destination() {
-    corpus("answer");
+fn responses_of_the_upstream() {
+    corpus("response");
 }
 
 #[test]

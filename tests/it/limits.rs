@@ -10,7 +10,7 @@ use auth_proxy::fields::Fields;
 use auth_proxy::ops::metrics::Metrics;
 use auth_proxy::ops::panics;
 use auth_proxy::server::{
-    Exchange, Head, Length, Limits, Listener, Refusal, Running, Service, Stop, send_whole,
+    Exchange, Head, Length, Limits, Listener, Overload, Refusal, Running, Service, Stop, send_whole,
 };
 use http::StatusCode;
 
@@ -51,11 +51,11 @@ impl Service for Echo {
         }
     }
 
-    fn turn_away(&self, head: Head, exchange: &mut dyn Exchange) {
+    fn turn_away(&self, head: Head, by: Overload, exchange: &mut dyn Exchange) {
         if head.path() == "/health" {
             send_whole(exchange, StatusCode::OK, &Fields::default(), b"ok");
         } else {
-            Refusal::too_many_connections().send(exchange);
+            Refusal::overloaded(by).send(exchange);
         }
     }
 }

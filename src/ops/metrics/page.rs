@@ -71,6 +71,11 @@ impl Sources {
         for (kind, count) in m.refusals.values() {
             text.sample(&[("kind", kind)], count);
         }
+        let help = "Requests refused because there was too little of something for them.";
+        text.family("auth_proxy_overloaded_total", "counter", help);
+        for (reason, count) in m.overloads.values() {
+            text.sample(&[("reason", reason)], count);
+        }
         let help = "Requests whose client left before the end of the answer.";
         text.single("auth_proxy_clients_gone_total", "counter", help, m.clients_gone.value());
     }

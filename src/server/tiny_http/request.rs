@@ -8,8 +8,9 @@ use http::{HeaderName, HeaderValue, StatusCode, Version};
 
 use super::bans::Bans;
 use crate::fields::Fields;
+use crate::http1::head;
 use crate::server::connection::wants_keep_alive;
-use crate::server::{Head, Limits, Refusal, head};
+use crate::server::{Head, Limits, Refusal};
 
 /// The largest Content-Length. What is left of a body when a request ends, tiny_http reads into a buffer of that
 /// size: 50,000,000,000,000 bytes cannot be had, and a failed allocation ends the process. This many can be had

@@ -12,8 +12,9 @@ use super::Shared;
 use super::request::{self, Incoming};
 use crate::fields::Fields;
 use crate::server::connection::wants_keep_alive;
+use crate::server::min_rate::MinRate;
 use crate::server::respond::{Answer, Sink};
-use crate::server::{Exchange, Head, Length};
+use crate::server::{Exchange, Head, Length, Overload};
 
 /// What is read of a chunked body that nobody wants, so that its connection can go on. One of known length is read
 /// to its end: tiny_http gives no writer before that.
@@ -34,7 +35,7 @@ pub(super) fn serve(incoming: Incoming, shared: &Shared, crowded: bool) {
         Ok(head) => {
             let mut serving = Serving::new(&head, request, peer, shared);
             if crowded {
-                shared.service.turn_away(head, &mut serving);
+                shared.service.turn_away(head, Overload::Connections, &mut serving);
             } else {
                 shared.service.serve(head, &mut serving);
             }
@@ -167,7 +168,7 @@ impl Drop for Serving<'_> {
 struct Writer<'a>(&'a mut Option<Box<dyn Write + Send>>);
 
 impl Sink for Writer<'_> {
-    fn send(&mut self, parts: [&[u8]; 3], _stall: Duration) -> io::Result<()> {
+    fn send(&mut self, parts: [&[u8]; 3], _rate: &mut MinRate) -> io::Result<()> {
         let Some(writer) = self.0 else { return Err(io::ErrorKind::NotConnected.into()) };
         // In one piece it passes tiny_http's buffer, and leaves in one packet.
         let sent = writer.write_all(&parts.concat()).and_then(|()| writer.flush());
@@ -183,14 +184,14 @@ impl Exchange for Serving<'_> {
         self.read(buffer)
     }
 
-    fn expect_body(&mut self) -> io::Result<Option<Instant>> {
+    fn send_continue(&mut self) -> io::Result<Option<Instant>> {
         if let (true, Some(request)) = (self.body != Body::Done, &mut self.request) {
             request.as_reader();
         }
         Ok(Some(Instant::now() + self.shared.limits.keep_alive))
     }
 
-    fn body_at_hand(&self) -> bool {
+    fn has_buffered_body(&mut self) -> bool {
         self.body == Body::Done
     }
 
@@ -198,7 +199,7 @@ impl Exchange for Serving<'_> {
         None
     }
 
-    fn take_ahead(&mut self) -> Vec<u8> {
+    fn take_buffered(&mut self) -> Vec<u8> {
         Vec::new()
     }
 

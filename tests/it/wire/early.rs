@@ -187,20 +187,43 @@ fn an_upload_cut_short_never_looks_complete_and_ends_at_once() {
     });
 }
 
-/// ureq wants to be given every byte that was announced, even when nobody will read it: the patience would not last.
+/// Nobody counts to its end.
 #[test]
-fn a_refused_body_of_an_absurd_length_is_not_counted_to_its_end() {
+fn the_length_of_a_refused_body_does_not_matter() {
     let bench = Bench::plain();
-    for (length, code) in
-        [(1_u64 << 36, None), (1 << 62, Some("body_too_large")), (u64::MAX, Some("body_too_large"))]
-    {
+    for length in [1_u64 << 36, 1 << 62, u64::MAX] {
         bench.sim.azure.script([refusal(413).early()]);
         let mut client = bench.client();
         client.raw.send(format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\nx")).unwrap();
-        let response = client.response("POST").unwrap();
-        match code {
-            None => check(&response, 413),
-            Some(code) => assert_eq!((response.status, error_code(&response).as_str()), (413, code)),
-        }
+        check(&client.response("POST").unwrap(), 413);
     }
+}
+
+/// What an upstream sends before a refusal hides it from nobody, and what has no end is a bad gateway at its limit.
+#[test]
+fn what_comes_before_an_early_refusal_does_not_hide_it() {
+    let refusal = "HTTP/1.1 413 X\r\nx-a: 1\r\nContent-Length: 9\r\n\r\ntoo early";
+    let long_hints = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "x".repeat(20_000));
+    let endless = format!("HTTP/1.1 103 Early Hints\r\nLink: {}", "x".repeat(100_000));
+    each(|bench, framing| {
+        for (sent, expected) in [
+            (format!("\r\n\r\n{refusal}"), 413),
+            (format!("{long_hints}{long_hints}{refusal}"), 413),
+            (endless.clone(), 502),
+            ("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(5000), 502),
+            ("\r\n".repeat(50_000), 502),
+            ("garbage".to_owned(), 502),
+        ] {
+            bench.sim.azure.script([Answer::steps([Step::Write(sent.into_bytes())]).early()]);
+            let mut client = bench.client();
+            client.raw.send([framing.head().as_bytes(), &framing.piece()].concat()).unwrap();
+            let response = client.response("POST").unwrap();
+            assert_eq!(response.status, expected);
+            if expected == 413 {
+                check(&response, 413);
+            } else {
+                assert_eq!(error_code(&response), "upstream_bad_answer");
+            }
+        }
+    });
 }

@@ -60,11 +60,21 @@ fn methods() -> Vec<Row> {
             format!("{} /m HTTP/1.1\r\nHost: a\r\n\r\n", "M".repeat(100_000)),
         )
         .refused(400),
+        row("OPTIONS of the server as a whole", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").seen(
+            "OPTIONS *",
+            &[],
+            "",
+        ),
         row(
-            "OPTIONS of the server as a whole has no meaning behind a base path",
-            "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+            "a long method of a long target",
+            format!("{} /{} HTTP/1.1\r\nHost: a\r\n\r\n", "M".repeat(1500), "x".repeat(16_000)),
         )
-        .refused(400),
+        .seen(&format!("{} /{}", "M".repeat(1500), "x".repeat(16_000)), &[], ""),
+        row("a very long method", format!("{} /m HTTP/1.1\r\nHost: a\r\n\r\n", "M".repeat(60_000))).seen(
+            &format!("{} /m", "M".repeat(60_000)),
+            &[],
+            "",
+        ),
     ]
 }
 
@@ -144,8 +154,21 @@ fn targets() -> Vec<Row> {
         refused("only a query", "?x"),
         row("a fragment is no part of a request target", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n")
             .answered(400),
-        row("angle brackets are in no URI", "GET /<a> HTTP/1.1\r\nHost: a\r\n\r\n").answered(400),
-        row("a quotation mark is in no query", "GET /?\"a\" HTTP/1.1\r\nHost: a\r\n\r\n").answered(400),
+        same(
+            "angle brackets and quotation marks, which browsers escape and others do not",
+            "/<a>\"b\"?<c>\"d\"",
+        ),
+        same("absolute form with the port of its scheme, elsewhere", "/x?u=http://a:80/"),
+        row(
+            "absolute form that spells out the port of its scheme",
+            "GET http://a:80/x HTTP/1.1\r\nHost: a\r\n\r\n",
+        )
+        .seen("GET /x", &[], ""),
+        row("a Host that spells it out", "GET https://a/x HTTP/1.1\r\nHost: a:443\r\n\r\n").seen(
+            "GET /x",
+            &[],
+            "",
+        ),
         row(
             "a target longer than a head may be",
             format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(70_000)),
@@ -166,6 +189,7 @@ fn credentials() -> Vec<Row> {
         cut("an escaped name of a key", "/r?%61pi-ke%79=K&x=1", "/r?x=1"),
         cut("a bearer token in the query", "/r?authorization=Bearer%20x&y", "/r?y"),
         cut("APIM's key in the query", "/r?subscription-key=K&y=1", "/r?y=1"),
+        cut("a bearer token as RFC 6750 puts it", "/r?access_token=x&y", "/r?y"),
         cut("a key without a value", "/r?api-key&y=1", "/r?y=1"),
         cut(
             "parameters that only look like a key",

@@ -66,8 +66,8 @@ fn framing() -> Vec<Row> {
         refused("a coding behind a bare LF", "X: y\nTransfer-Encoding: chunked\r\n", 400),
         row("a coding in HTTP/1.0", format!("POST /s HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{HIDDEN}"))
             .refused(400),
-        row("an underscore does not make a framing field", format!("POST /s HTTP/1.1\r\nHost: a\r\nContent_Length: 5\r\nTransfer_Encoding: chunked\r\n\r\n{HIDDEN}"))
-            .seen("POST /s", &["content-length: 0", "content_length: 5", "transfer_encoding: chunked"], "")
+        row("an underscore does not make a framing field, and whoever takes it for one does not see it", format!("POST /s HTTP/1.1\r\nHost: a\r\nContent_Length: 5\r\nTransfer_Encoding: chunked\r\n\r\n{HIDDEN}"))
+            .seen("POST /s", &["content-length: 0"], "")
             .seen("GET /hidden", &[], ""),
         row("a request in a counted body is a body", format!("POST /s HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{HIDDEN}", HIDDEN.len()))
             .seen("POST /s", &[&format!("content-length: {}", HIDDEN.len())], HIDDEN),

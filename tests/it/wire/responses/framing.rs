@@ -65,6 +65,12 @@ fn without_a_body() -> Vec<Row> {
             "HTTP/1.1 200 OK\nX-A: 1\nContent-Length: 2\n\nhi",
         )
         .got(200, &["content-length: 2", "x-a: 1"], "hi"),
+        // RFC 9112 section 5.1: a proxy removes it.
+        row(
+            "white space before the colon of a field and of the length",
+            "HTTP/1.1 200 OK\r\nX-A : 1\r\nContent-Length\t : 2\r\n\r\nhi",
+        )
+        .got(200, &["content-length: 2", "x-a: 1"], "hi"),
         row("a length of nothing", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").got(
             200,
             &["content-length: 0"],

@@ -6,6 +6,7 @@ use crate::wire::response::{Row, row};
 pub fn rows() -> Vec<Row> {
     let mut rows = heads();
     rows.extend(framing());
+    rows.extend(chunks_that_never_were());
     rows.extend(chunks());
     rows
 }
@@ -40,11 +41,13 @@ fn heads() -> Vec<Row> {
         bad("a control character in a value", "HTTP/1.1 200 OK\r\nX-A: x\x01y\r\nContent-Length: 0\r\n\r\n"),
         bad("a field without a colon", "HTTP/1.1 200 OK\r\nX-A\r\nContent-Length: 0\r\n\r\n"),
         bad("a field without a name", "HTTP/1.1 200 OK\r\n: x\r\nContent-Length: 0\r\n\r\n"),
-        bad("white space in front of a colon", "HTTP/1.1 200 OK\r\nX-A : x\r\nContent-Length: 0\r\n\r\n"),
         bad("a folded field", "HTTP/1.1 200 OK\r\nX-A: x\r\n y\r\nContent-Length: 0\r\n\r\n"),
         bad("a NUL in a value", "HTTP/1.1 200 OK\r\nX-A: x\0y\r\nContent-Length: 0\r\n\r\n"),
         bad("a bare CR in a value", "HTTP/1.1 200 OK\r\nX-A: x\ry\r\nContent-Length: 0\r\n\r\n"),
-        // ureq reads at most 128: NEIGHBOURS and Azure stay far below.
+        bad(
+            "200 cookies",
+            format!("HTTP/1.1 200 OK\r\n{}Content-Length: 0\r\n\r\n", "Set-Cookie: a=b\r\n".repeat(200)),
+        ),
         bad("300 fields", format!("HTTP/1.1 200 OK\r\n{many}Content-Length: 0\r\n\r\n")),
         bad(
             "a head of 70,000 bytes",
@@ -67,6 +70,21 @@ fn heads() -> Vec<Row> {
     ]
 }
 
+/// What is wrong shows before any of the body does: the head waits for it.
+fn chunks_that_never_were() -> Vec<Row> {
+    let behind = |name, bytes: &str| {
+        bad(name, format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{bytes}"))
+    };
+    vec![
+        behind("an extension without an end", &format!("5;{}", "x".repeat(100_000)))
+            .then(Step::WaitForPeerClose),
+        behind("a first size that is none", "garbage\r\n"),
+        behind("a first size without an end", &"0".repeat(100)).then(Step::WaitForPeerClose),
+        behind("trailers without an end", &format!("0\r\n{}", "X: y\r\n".repeat(50_000)))
+            .then(Step::WaitForPeerClose),
+    ]
+}
+
 fn framing() -> Vec<Row> {
     let with = |name, lines: &str| bad(name, format!("HTTP/1.1 200 OK\r\n{lines}\r\nhello"));
     vec![
@@ -82,7 +100,6 @@ fn framing() -> Vec<Row> {
         with("a length in front of a comma", "Content-Length: 5,\r\n"),
         with("a length and an empty one", "Content-Length: 5\r\nContent-Length:\r\n"),
         with("a length behind a vertical tab", "Content-Length: \x0b5\r\n"),
-        with("white space in front of the length's colon", "Content-Length : 5\r\n"),
         with("a length above 64 bits", "Content-Length: 18446744073709551616\r\n"),
         with("a coding that is not chunked", "Transfer-Encoding: gzip\r\n"),
         with("chunked in front of another coding", "Transfer-Encoding: chunked, gzip\r\n"),

@@ -1,4 +1,4 @@
-//! Who a request says that it is for: `uri-host [ ":" port ]` (RFC 9112 section 3.2, RFC 3986 section 3.2).
+//! Which authority a request is for: `uri-host [ ":" port ]` (RFC 9112 section 3.2, RFC 3986 section 3.2).
 
 use std::net::Ipv6Addr;
 
@@ -8,29 +8,43 @@ const IN_NAME: &[u8] = b"-._~!$&'()*+;=";
 
 /// Whether this is a host with or without a port. An empty host is none: no URI of http is without one (RFC 9110
 /// section 4.2.1). Neither are user information, a zone or an address of a future IP.
-pub(super) fn is_valid(authority: &[u8]) -> bool {
-    let (host, port) = match authority.strip_prefix(b"[") {
-        Some(bracketed) => {
-            let Some(end) = bracketed.iter().position(|b| *b == b']') else { return false };
-            let address = str::from_utf8(&bracketed[..end]).ok();
-            let is_ip = address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
-            (is_ip, &bracketed[end + 1..])
-        }
-        None => {
-            let end = authority.iter().position(|b| *b == b':').unwrap_or(authority.len());
-            (is_name(&authority[..end]), &authority[end..])
-        }
+pub fn is_valid(authority: &[u8]) -> bool {
+    let (host, port) = split(authority);
+    let is_host = match host {
+        [b'[', address @ .., b']'] => str::from_utf8(address).is_ok_and(|a| a.parse::<Ipv6Addr>().is_ok()),
+        name => is_name(name),
     };
-    host && is_port(port)
+    is_host && is_port(port)
+}
+
+/// Whether two valid authorities are the same: "the scheme and host are case-insensitive", and "If the port is equal to
+/// the default port for a scheme, the normal form is to omit the port subcomponent" (RFC 9110 section 4.2.3).
+pub fn is_equivalent(one: &[u8], other: &[u8], default_port: u16) -> bool {
+    let normal = |authority| {
+        let (host, port) = split(authority);
+        let port = port.strip_prefix(b":").and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
+        (host.to_ascii_lowercase(), port.unwrap_or(default_port))
+    };
+    normal(one) == normal(other)
+}
+
+/// The host, in brackets if it came so, and the rest: empty, or a colon and what should be a port.
+fn split(authority: &[u8]) -> (&[u8], &[u8]) {
+    let bracket = authority.iter().position(|b| *b == b']').filter(|_| authority.starts_with(b"["));
+    let end = match bracket {
+        Some(bracket) => bracket + 1,
+        None => authority.iter().position(|b| *b == b':').unwrap_or(authority.len()),
+    };
+    authority.split_at(end)
 }
 
 /// A registered name or an IPv4 address, which looks like one.
 fn is_name(name: &[u8]) -> bool {
     let mut rest = name;
-    while let Some((byte, behind)) = rest.split_first() {
-        rest = match (byte, behind) {
-            (b'%', [high, low, behind @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => behind,
-            (byte, behind) if byte.is_ascii_alphanumeric() || IN_NAME.contains(byte) => behind,
+    while let Some((byte, after)) = rest.split_first() {
+        rest = match (byte, after) {
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
+            (byte, after) if byte.is_ascii_alphanumeric() || IN_NAME.contains(byte) => after,
             _ => return false,
         };
     }
@@ -67,6 +81,24 @@ mod tests {
             "[::ffff:127.0.0.1]:",
         ] {
             assert!(is_valid(good.as_bytes()), "{good}");
+        }
+    }
+
+    #[test]
+    fn the_default_port_and_the_case_make_no_difference() {
+        for (one, other, port, same) in [
+            ("h", "H", 80, true),
+            ("h:80", "h", 80, true),
+            ("h", "h:80", 80, true),
+            ("h:", "h:080", 80, true),
+            ("h:443", "h", 443, true),
+            ("h:80", "h", 443, false),
+            ("h:81", "h", 80, false),
+            ("[::1]:80", "[::1]", 80, true),
+            ("[::1]", "[::2]", 80, false),
+            ("a", "b", 80, false),
+        ] {
+            assert_eq!(is_equivalent(one.as_bytes(), other.as_bytes(), port), same, "{one} {other}");
         }
     }
 
