@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use auth_proxy::fields::Fields;
-use auth_proxy::server::{self, Exchange, Head, Limits, Service, Stop, send_whole};
+use auth_proxy::server::{self, Exchange, Head, Limits, Overload, Service, Stop, send_whole};
 use http::StatusCode;
 
 /// Connections per burst.
@@ -92,7 +92,7 @@ impl Service for Hello {
         send_whole(exchange, StatusCode::OK, &Fields::default(), b"ok");
     }
 
-    fn turn_away(&self, head: Head, exchange: &mut dyn Exchange) {
+    fn turn_away(&self, head: Head, _: Overload, exchange: &mut dyn Exchange) {
         self.serve(head, exchange);
     }
 }

@@ -63,6 +63,7 @@ pub struct App {
     config: Arc<Config>,
     tokens: Arc<TokenStore>,
     metrics: Arc<Metrics>,
+    upstream: Upstream,
     server: Running,
     stop: Arc<Stop>,
     signals: UnixStream,
@@ -108,20 +109,22 @@ impl App {
             certificate: identity.certificate,
             connections_limit: limits.connections,
         };
-        let proxy = Proxy::new(Arc::clone(&config), upstream, Arc::clone(&tokens), Arc::clone(&metrics));
+        let proxy =
+            Proxy::new(Arc::clone(&config), upstream.clone(), Arc::clone(&tokens), Arc::clone(&metrics));
         let server = listener
             .serve(Arc::new(proxy), limits, Arc::clone(&stop))
             .map_err(|error| system("the accept thread", &error))?;
         log::info("listening", &[("address", &address)]);
         let admin_address = administration.map(|it| it.serve(Admin::new(sources))).transpose()?;
         notify::ready();
-        Ok(Self { address, admin_address, config, tokens, metrics, server, stop, signals })
+        Ok(Self { address, admin_address, config, tokens, metrics, upstream, server, stop, signals })
     }
 
     /// Runs until SIGTERM or SIGINT, then lets requests in flight finish.
     pub fn run(mut self) -> Ending {
         while !self.signalled(Duration::from_secs(1)) {
             self.count_connections();
+            self.upstream.close_expired();
             if self.tokens.died() {
                 log::error("the token refresher has ended: so does the program", &[]);
                 return Ending::Forced;

@@ -22,10 +22,12 @@ fn a_refresher_that_died_ends_the_program() {
     let stop = Arc::new(Stop::new().unwrap());
     let listener = Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
     let (signals, no_signal) = UnixStream::pair().unwrap();
+    let config = Arc::new(Config::from_lookup(&settings).unwrap());
     let app = App {
         address: listener.address().unwrap(),
         admin_address: None,
-        config: Arc::new(Config::from_lookup(&settings).unwrap()),
+        upstream: Upstream::new(&config).unwrap(),
+        config,
         tokens: abandoned(),
         metrics: Arc::new(Metrics::new()),
         server: listener.serve(Arc::new(Mute), Limits::default(), Arc::clone(&stop)).unwrap(),

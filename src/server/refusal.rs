@@ -1,5 +1,7 @@
 //! An answer of our own: an error in the shape that OpenAI's SDKs read.
 
+use std::time::SystemTime;
+
 use http::StatusCode;
 use serde_json::{Map, Value};
 
@@ -161,9 +163,12 @@ impl Refusal {
     }
 }
 
-/// Gives a whole small answer at once.
+/// Gives a whole small answer of our own at once. "An origin server with a clock … MUST generate a Date header field in all
+/// 2xx (Successful), 3xx (Redirection), and 4xx (Client Error) responses" (RFC 9110 section 6.6.1).
 pub fn send_whole(exchange: &mut dyn Exchange, status: StatusCode, headers: &Fields, body: &[u8]) {
-    exchange.start(status, headers, Length::Known(body.len() as u64));
+    let mut headers = headers.clone();
+    headers.push("date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+    exchange.start(status, &headers, Length::Known(body.len() as u64));
     if exchange.write(body).is_ok() {
         let _ = exchange.finish();
     }

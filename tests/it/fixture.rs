@@ -159,6 +159,11 @@ impl Proxy {
         self.status("VmHWM:")
     }
 
+    /// From now on [`Proxy::peak_rss_kb`] is the most since now.
+    pub fn reset_peak_rss(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
+    }
+
     pub fn threads(&self) -> u64 {
         self.status("Threads:")
     }

@@ -19,6 +19,8 @@ mod client;
 mod core;
 mod corpora;
 #[cfg(not(feature = "tiny_http"))]
+mod endless;
+#[cfg(not(feature = "tiny_http"))]
 mod faults;
 mod faults_of_users;
 mod fixture;
