@@ -25,11 +25,12 @@ const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 /// The values of `status`.
 const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 /// The values of `kind` of upstream errors: those of `upstream::Fault` and of `proxy::failure`.
-const UPSTREAM_KINDS: [&str; 11] = [
+const UPSTREAM_KINDS: [&str; 12] = [
     "dns",
     "connect",
     "connect_timeout",
     "egress_proxy",
+    "egress_proxy_auth",
     "tls",
     "truncated",
     "closed",
@@ -77,7 +78,7 @@ pub struct Metrics {
     /// Requests refused for lack of something.
     pub overloads: Kinds<5>,
     /// Requests that got no whole answer from the destination.
-    pub upstream_errors: Kinds<11>,
+    pub upstream_errors: Kinds<12>,
     /// Requests refused without asking the destination.
     pub refusals: Kinds<13>,
     /// Answers that the destination broke off.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::server::Refusal;
 use crate::token::Unavailable;
-use crate::upstream::Fault;
+use crate::upstream::{Fault, whole_seconds};
 
 /// The kind of a request that we refuse without asking the destination.
 pub(super) const REFUSED: &str = "refused";
@@ -100,6 +100,17 @@ pub(super) fn from_fault(fault: &Fault) -> Failure {
         }
         Fault::EgressProxy { .. } => {
             gateway("upstream_egress_proxy", "the egress proxy does not let the connection through")
+        }
+        Fault::EgressProxyAuth { error, retry_in, .. } => {
+            let seconds = retry_in.map(whole_seconds);
+            let next = seconds.map_or_else(String::new, |n| format!("; the next attempt is in {n} s"));
+            let mut failure = gateway("upstream_egress_proxy", &format!("the egress proxy {error}{next}"));
+            if let (Failure::Refused { refusal, .. }, Some(_)) = (&mut failure, seconds) {
+                refusal.retry_after = seconds;
+                // Until then the same credentials are not even presented.
+                refusal.should_retry = Some(false);
+            }
+            failure
         }
         Fault::Tls { .. } => {
             gateway("upstream_tls", "the destination's TLS certificate or handshake is refused")

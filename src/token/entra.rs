@@ -7,7 +7,7 @@ use ureq::Agent;
 use ureq::http::Response;
 use zeroize::Zeroizing;
 
-use super::error::TokenError;
+use super::error::{Class, TokenError};
 use super::{Endpoint, Grant, answer, form, random};
 use crate::clock::Clock;
 use crate::log;
@@ -101,10 +101,17 @@ fn unreached(error: &ureq::Error) -> TokenError {
         (Some(Fault::Connect { .. }), _) => "the token endpoint could not be reached",
         (Some(Fault::ConnectTimeout { .. }), _) => "the token endpoint could not be reached in time",
         (Some(Fault::EgressProxy { .. }), _) => "the egress proxy gave no connection to the token endpoint",
+        (Some(Fault::EgressProxyAuth { error, .. }), _) => &format!("the egress proxy {error}"),
         (Some(Fault::Tls { .. }), _) => "there is no trusted TLS connection to the token endpoint",
         (_, ureq::Error::Timeout(_)) => "the token endpoint did not answer in time",
         _ => "the connection to the token endpoint failed",
     };
+    // Nothing is even attempted until then, and only a person can help.
+    let retry_after = match fault {
+        Some(Fault::EgressProxyAuth { retry_in, .. }) => *retry_in,
+        _ => None,
+    };
+    let class = if retry_after.is_some() { Class::Permanent } else { Class::Transient };
     let hint = match (fault, error) {
         (None, ureq::Error::Timeout(_)) => "see whether a firewall or proxy holds the answer back".into(),
         _ => fault.and_then(Fault::hint).unwrap_or_else(|| BROKEN.to_owned()),
@@ -113,7 +120,8 @@ fn unreached(error: &ureq::Error) -> TokenError {
     TokenError {
         hints: vec![hint],
         detail: Some(detail.chars().take(LONGEST_DETAIL).collect()),
-        ..TokenError::transient(summary)
+        retry_after,
+        ..TokenError::new(class, summary)
     }
 }
 

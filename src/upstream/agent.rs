@@ -8,11 +8,13 @@ use http::header::{HOST, HeaderName, HeaderValue};
 use http::{Method, Request, Response, Uri};
 use ureq::{Agent, Body, SendBody};
 
+use super::Fault;
 use super::connector::{self, Dialler, NoResolver};
 use super::idle::IdlePool;
 use super::lease::{self, Lease};
+use super::proxy_auth::ProxyAuth;
 use super::resolver::Names;
-use super::{Fault, roots};
+use super::roots::Roots;
 use crate::config::Config;
 use crate::report::Problem;
 
@@ -41,10 +43,10 @@ impl Upstream {
     ///
     /// `SSL_CERT_FILE` is unusable.
     pub fn new(config: &Arc<Config>) -> Result<Self, Problem> {
-        let tls = roots::client_config(config.ca_file.as_deref())?;
         let dialler = Dialler {
-            tls,
+            roots: Roots::load(config.ca_file.as_deref())?,
             names: Names::default(),
+            proxy_auth: ProxyAuth::default(),
             config: Arc::clone(config),
             idle: IdlePool::new(MAX_IDLE),
         };

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,9 @@ use ureq::{Agent, Body, SendBody};
 use super::dial::Wait;
 use super::idle::{IdleConnection, IdlePool, Origin};
 use super::lease::Lease;
+use super::proxy_auth::ProxyAuth;
 use super::resolver::Names;
+use super::roots::Roots;
 use super::tls::Tls;
 use super::transport::Connection;
 use super::wire::Wire;
@@ -33,8 +36,9 @@ const MAX_AGE: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone)]
 pub(super) struct Dialler {
     pub(super) idle: IdlePool,
-    pub(super) tls: Arc<ClientConfig>,
+    pub(super) roots: Roots,
     pub(super) names: Names,
+    pub(super) proxy_auth: ProxyAuth,
     pub(super) config: Arc<Config>,
 }
 
@@ -103,7 +107,17 @@ impl Dialler {
         let limit = self.config.connect_timeout.min(limit);
         let now = Instant::now();
         let wait = Wait { client, deadline: now + limit };
-        let stream = self.wire(host, port, origin.tls, wait).map_err(|fault| match fault {
+        let make = |tls: &_| self.wire(host, port, origin.tls.then_some(tls), wait);
+        let roots = self.roots.current();
+        let made = match make(&roots) {
+            // The bundle may have been replaced since it was looked at.
+            Err(fault) if fault.is_untrusted() => match self.roots.newer_than(&roots) {
+                Some(newer) => make(&newer),
+                None => Err(fault),
+            },
+            made => made,
+        };
+        let stream = made.map_err(|fault| match fault {
             Fault::Connect { host, cause } if cause.kind() == std::io::ErrorKind::TimedOut => {
                 Fault::ConnectTimeout { host, after: limit }
             }
@@ -113,24 +127,35 @@ impl Dialler {
         Ok(Lease::new(connection, false, self.idle.clone()))
     }
 
-    fn wire(&self, host: &str, port: u16, tls: bool, wait: Wait<'_>) -> Result<Wire, Fault> {
-        let proxy = if tls { self.config.egress.proxy_for(host, port) } else { None };
-        let socket = match proxy {
-            None => dial::dial(&self.names, host, port, wait)?,
-            Some(proxy) => {
-                let dialled = dial::dial(&self.names, &proxy.host, proxy.port, wait);
-                let mut socket = dialled.map_err(tunnel_proxy::not_dialled)?;
-                tunnel_proxy::connect(&mut socket, proxy, host, port, wait)?;
-                socket
-            }
+    fn wire(
+        &self,
+        host: &str,
+        port: u16,
+        tls: Option<&Arc<ClientConfig>>,
+        until: Wait<'_>,
+    ) -> Result<Wire, Fault> {
+        let proxy = if tls.is_some() { self.config.egress.proxy_for(host, port) } else { None };
+        let (name, (socket, address)) = match proxy {
+            None => (host, dial::dial(&self.names, host, port, until)?),
+            Some(proxy) => (
+                proxy.host.as_str(),
+                tunnel_proxy::open(&self.names, &self.proxy_auth, proxy, host, port, until)?,
+            ),
         };
         let mut ahead = Vec::new();
-        let tls = if tls { Some(self.handshake(&socket, host, port, &mut ahead, wait)?) } else { None };
-        Ok(Wire::new(socket, tls, ahead))
+        let handshake = |tls| self.handshake(tls, &socket, host, port, &mut ahead, until);
+        let tls = tls.map(handshake).transpose();
+        // An address that accepts and then leads nowhere shall not be the first to be tried again. A client that left
+        // says nothing about it.
+        if !matches!(tls, Err(Fault::ClientGone)) {
+            self.names.note_outcome(name, address, tls.is_ok());
+        }
+        Ok(Wire::new(socket, tls?, ahead))
     }
 
     fn handshake(
         &self,
+        config: &Arc<ClientConfig>,
         socket: &TcpStream,
         host: &str,
         port: u16,
@@ -138,14 +163,15 @@ impl Dialler {
         until: Wait<'_>,
     ) -> Result<Box<Tls>, Fault> {
         let broken = |cause| Fault::Connect { host: format!("{host}:{port}"), cause };
-        let refused = |cause| Fault::Tls { host: host.to_owned(), cause };
+        let bundle = || self.roots.file().map(Path::to_owned);
+        let refused = |cause| Fault::Tls { host: host.to_owned(), cause, bundle: bundle() };
         let wait = |wanted| {
             let ready = dial::wait(socket, wanted, until);
             ready.map(drop).map_err(|error| {
                 if Fault::inside_io(&error).is_some() { Fault::ClientGone } else { broken(error) }
             })
         };
-        let mut tls = self.session(host).map_err(refused)?;
+        let mut tls = session(config, host).map_err(refused)?;
         loop {
             let opened = tls.open(&mut [], ahead);
             // After a fault, too: the peer learns why from the alert that this sends.
@@ -171,15 +197,15 @@ impl Dialler {
             }
         }
     }
+}
 
-    // Not part of its caller's frame, which lies below the handshake: the connection is kilobytes, moved by value,
-    // and stack once used stays with the thread.
-    #[inline(never)]
-    fn session(&self, host: &str) -> Result<Box<Tls>, rustls::Error> {
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| rustls::Error::General("the host is no valid server name".into()))?;
-        Ok(Box::new(Tls::new(UnbufferedClientConnection::new(Arc::clone(&self.tls), name)?)))
-    }
+// Not part of its caller's frame, which lies below the handshake: the connection is kilobytes, moved by value, and stack
+// once used stays with the thread.
+#[inline(never)]
+fn session(config: &Arc<ClientConfig>, host: &str) -> Result<Box<Tls>, rustls::Error> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| rustls::Error::General("the host is no valid server name".into()))?;
+    Ok(Box::new(Tls::new(UnbufferedClientConnection::new(Arc::clone(config), name)?)))
 }
 
 /// ureq resolves for every request, pooled connection or not; the dialler resolves when it dials.

@@ -2,7 +2,18 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use super::proxy_auth::ProxyAuthError;
+pub use super::resolver::ResolveError;
+use super::tls_error;
+
+/// What to do about connections that cannot be made.
+const NETWORK: &str = "check firewall and network policy; behind an egress proxy set HTTPS_PROXY";
+/// What to do when the system has no more memory for sockets or lookups.
+const MEMORY: &str =
+    "the system has no memory left for it: raise the memory limit of this container, service or machine";
 
 /// A fault on the way to a host, in the order in which they can happen.
 #[derive(Debug)]
@@ -12,13 +23,13 @@ pub enum Fault {
         /// The name.
         host: String,
         /// What the resolver said.
-        cause: String,
+        cause: ResolveError,
     },
     /// No address accepted a connection.
     Connect {
         /// Host and port.
         host: String,
-        /// What the last address tried said.
+        /// What the first address that failed said.
         cause: io::Error,
     },
     /// Connection or handshake took longer than `CONNECT_TIMEOUT`.
@@ -35,12 +46,23 @@ pub enum Fault {
         /// What it answered, or why it did not.
         cause: String,
     },
+    /// The egress proxy demands other credentials (407).
+    EgressProxyAuth {
+        /// The proxy's host and port.
+        proxy: String,
+        /// What it demands.
+        error: ProxyAuthError,
+        /// How long no connection through it is attempted with the same credentials.
+        retry_in: Option<Duration>,
+    },
     /// The TLS handshake failed.
     Tls {
         /// The host whose certificate was checked.
         host: String,
         /// What rustls said.
         cause: rustls::Error,
+        /// The bundle that is trusted, if `SSL_CERT_FILE` names one. For the log: callers learn no paths.
+        bundle: Option<PathBuf>,
     },
     /// The peer ended the connection in the middle of a message: no TLS close_notify, or a reset.
     Truncated(io::Error),
@@ -66,6 +88,7 @@ impl Fault {
             Self::Connect { .. } => "connect",
             Self::ConnectTimeout { .. } => "connect_timeout",
             Self::EgressProxy { .. } => "egress_proxy",
+            Self::EgressProxyAuth { .. } => "egress_proxy_auth",
             Self::Tls { .. } => "tls",
             Self::Truncated(_) => "truncated",
             Self::Closed => "closed",
@@ -75,6 +98,21 @@ impl Fault {
             Self::ClientGone => "client_gone",
             Self::RequestBody(_) => "request_body",
         }
+    }
+
+    /// What an error means that ended a connection to `host` after its handshake: with TLS 1.3 the server says only then
+    /// that it wants a client certificate.
+    pub(super) fn broken_off(host: &str, error: io::Error) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match inner.filter(|cause| tls_error::demands_client_certificate(cause)) {
+            Some(cause) => Self::Tls { host: host.to_owned(), cause: cause.clone(), bundle: None },
+            None => Self::Truncated(error),
+        }
+    }
+
+    /// Whether the certificate of the other side was refused.
+    pub(super) fn is_untrusted(&self) -> bool {
+        matches!(self, Self::Tls { cause, .. } if tls_error::is_untrusted(cause))
     }
 
     /// Finds the fault inside an error of ureq's, however it was wrapped.
@@ -99,17 +137,12 @@ impl Fault {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             // Callers are told, too: the name is for the log.
-            Self::Resolve { .. } => {
-                "check the spelling of the name in the settings, and DNS inside this container or host".into()
-            }
-            Self::Connect { cause, .. } if is_out_of_descriptors(cause) => {
-                "each connection takes two file descriptors: raise ulimit -n (LimitNOFILE)".into()
-            }
-            Self::Connect { .. } | Self::ConnectTimeout { .. } => {
-                "check firewall and network policy; behind an egress proxy set HTTPS_PROXY".into()
-            }
+            Self::Resolve { cause, .. } => cause.hint().into(),
+            Self::Connect { cause, .. } => exhausted(cause).unwrap_or(NETWORK).into(),
+            Self::ConnectTimeout { .. } => NETWORK.into(),
             Self::EgressProxy { .. } => "check HTTPS_PROXY, and that the proxy allows this host".into(),
-            Self::Tls { cause, .. } => tls_hint(cause)?.into(),
+            Self::EgressProxyAuth { error, .. } => error.hint().into(),
+            Self::Tls { cause, bundle, .. } => tls_error::hint(cause, bundle.is_some()).into(),
             Self::Truncated(_)
             | Self::Closed
             | Self::BadResponse(_)
@@ -122,38 +155,22 @@ impl Fault {
     }
 }
 
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+/// As `Retry-After` counts them: never too early.
+pub fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
-/// What to do about a refused certificate, by kind, or about a handshake that is none.
-fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
-    use rustls::CertificateError as C;
-    let certificate = match error {
-        rustls::Error::InvalidCertificate(certificate) => certificate,
-        rustls::Error::InvalidMessage(_) => {
-            return Some(
-                "what answers does not speak TLS: check scheme and port of the address, and HTTPS_PROXY",
-            );
+/// What to do about an error that says that the system has no more of something; none for every other error.
+pub(super) fn exhausted(error: &io::Error) -> Option<&'static str> {
+    use rustix::io::Errno;
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => {
+            Some("each connection takes two file descriptors: raise ulimit -n (LimitNOFILE)")
         }
-        _ => return None,
-    };
-    Some(match certificate {
-        C::UnknownIssuer => {
-            "the certificate's authority is not trusted: set SSL_CERT_FILE to the CA bundle (private CA or inspecting proxy)"
-        }
-        C::Expired | C::ExpiredContext { .. } => {
-            "the server's certificate has expired, or this machine's clock is ahead"
-        }
-        C::NotValidYet | C::NotValidYetContext { .. } => {
-            "this machine's clock is behind, or the server's certificate starts later"
-        }
-        C::NotValidForName | C::NotValidForNameContext { .. } => {
-            "the certificate is for another name: check the host in API_BASE_URL or AZURE_AUTHORITY_HOST"
-        }
-        _ => return None,
-    })
+        Some(Errno::NFILE) => Some("all file descriptors of this machine are in use: raise fs.file-max"),
+        Some(Errno::NOMEM | Errno::NOBUFS) => Some(MEMORY),
+        _ => (error.kind() == io::ErrorKind::OutOfMemory).then_some(MEMORY),
+    }
 }
 
 impl fmt::Display for Fault {
@@ -165,7 +182,25 @@ impl fmt::Display for Fault {
                 write!(f, "no connection to {host} within {} ms", after.as_millis())
             }
             Self::EgressProxy { proxy, cause } => write!(f, "egress proxy {proxy}: {cause}"),
-            Self::Tls { host, cause } => write!(f, "TLS handshake with {host} failed: {cause}"),
+            Self::EgressProxyAuth { proxy, error, retry_in } => {
+                write!(f, "egress proxy {proxy} {error}")?;
+                match retry_in.map(whole_seconds) {
+                    Some(seconds) => write!(f, "; the next attempt is in {seconds} s"),
+                    None => Ok(()),
+                }
+            }
+            Self::Tls { host, cause, bundle } => {
+                write!(f, "TLS handshake with {host} failed: {cause}")?;
+                match (cause, bundle) {
+                    (
+                        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer),
+                        Some(file),
+                    ) => {
+                        write!(f, ": the CA is not in SSL_CERT_FILE={}", file.display())
+                    }
+                    _ => Ok(()),
+                }
+            }
             Self::Truncated(cause) => write!(f, "the connection ended in the middle of a message: {cause}"),
             Self::Closed => f.write_str("the connection was closed without a response"),
             Self::BadResponse(why) => write!(f, "what came is no response: {why}"),

@@ -385,7 +385,8 @@ impl Exchange {
                 Err(malformed) => return Err(self.malformed(malformed)),
             }
             let stream = self.stream.as_mut().ok_or(Fault::Closed)?;
-            match stream.receive(self.input.read_buf()).map_err(Fault::Truncated)? {
+            let received = stream.receive(self.input.read_buf());
+            match received.map_err(|error| Fault::broken_off(self.origin.authority.host(), error))? {
                 Received::Bytes(count) => {
                     self.received = true;
                     self.input.end += count;
@@ -500,7 +501,7 @@ impl Exchange {
             }
             Err(error) => {
                 self.state = State::Failed;
-                Err(Fault::Truncated(error))
+                Err(Fault::broken_off(self.origin.authority.host(), error))
             }
         }
     }

@@ -1,32 +1,262 @@
-//! Whom we trust: Mozilla's roots, or the bundle that `SSL_CERT_FILE` names.
+//! Whom we trust: Mozilla's roots, or the bundle that `SSL_CERT_FILE` names, which may be replaced at any time.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
+use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{CryptoProvider, KeyProvider};
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::SigningKey;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::verifier::BundleVerifier;
+use crate::log;
 use crate::report::Problem;
 
-/// The TLS configuration for every connection that leaves: TLS 1.2 and 1.3, certificates always checked.
-///
-/// # Errors
-///
-/// The bundle cannot be read or holds no usable certificate.
-pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Problem> {
-    let roots = match ca_file {
-        None => RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(file) => bundle(file)?,
-    };
-    let provider = CryptoProvider { key_provider: &NoKeys, ..rustls::crypto::ring::default_provider() };
-    let config = ClientConfig::builder_with_provider(Arc::new(provider))
+/// How often the file is looked at, at most: a `stat`, before a connection is made.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Mozilla's bundle has 220 KiB.
+const MAX_BUNDLE: u64 = 16 << 20;
+
+/// The TLS configuration for connections that leave. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Roots(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// For new connections; established ones keep theirs. A new one begins without TLS sessions to resume, so that
+    /// every certificate is checked again.
+    current: Mutex<Arc<ClientConfig>>,
+    file: Option<Watched>,
+}
+
+/// `SSL_CERT_FILE`.
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    looked_at: Instant,
+    /// The file as it was when it was last read.
+    stamp: Option<Stamp>,
+    certificates: Arc<[CertificateDer<'static>]>,
+    /// What was last found wrong with it, which is logged once.
+    problem: Option<String>,
+}
+
+impl Roots {
+    /// The configuration at start.
+    ///
+    /// # Errors
+    ///
+    /// The bundle cannot be read or holds no usable certificate.
+    pub(super) fn load(file: Option<&Path>) -> Result<Self, Problem> {
+        let Some(path) = file else {
+            let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            let config = Arc::new(client_config(roots, None)?);
+            return Ok(Self(Arc::new(Shared { current: Mutex::new(config), file: None })));
+        };
+        let stamp = Stamp::of(path);
+        let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
+        let bundle = Bundle::parse(path, &bytes)?;
+        bundle.log_skipped(path);
+        let certificates = Arc::clone(&bundle.certificates);
+        let config = Arc::new(client_config(bundle.roots, Some(bundle.certificates))?);
+        let state = State { looked_at: Instant::now(), stamp, certificates, problem: None };
+        let file = Watched { path: path.to_owned(), state: Mutex::new(state) };
+        Ok(Self(Arc::new(Shared { current: Mutex::new(config), file: Some(file) })))
+    }
+
+    /// The configuration for a new connection, read again before if the file has changed.
+    pub(super) fn current(&self) -> Arc<ClientConfig> {
+        // Whoever is looking already does it for all: a file system that hangs holds up one connection.
+        if let Some(file) = &self.0.file
+            && let Ok(mut state) = file.state.try_lock()
+            && state.looked_at.elapsed() >= LOOK_EVERY
+        {
+            state.looked_at = Instant::now();
+            if Stamp::of(&file.path) != state.stamp {
+                self.read_again(file, &mut state);
+            }
+        }
+        Arc::clone(&lock(&self.0.current))
+    }
+
+    /// A server's certificate was refused with this configuration: another one that may accept it, if the file has
+    /// been replaced. It is read, whatever `stat` says: two writes within a tick of the kernel's clock look alike.
+    pub(super) fn newer_than(&self, used: &Arc<ClientConfig>) -> Option<Arc<ClientConfig>> {
+        let file = self.0.file.as_ref()?;
+        self.read_again(file, &mut lock(&file.state));
+        Some(Arc::clone(&lock(&self.0.current))).filter(|current| !Arc::ptr_eq(current, used))
+    }
+
+    /// The file that is trusted, if there is one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.0.file.as_ref().map(|file| file.path.as_path())
+    }
+
+    fn read_again(&self, file: &Watched, state: &mut State) {
+        // Looked at before it is opened: a write in between shows as a change afterwards, never the other way round.
+        state.stamp = Stamp::of(&file.path);
+        match read_whole(&file.path) {
+            Ok(Some(bytes)) => self.replace(file, state, &bytes),
+            // A pipe gives its content once.
+            Ok(None) => {}
+            Err(error) => state.report(unreadable(&file.path, &error)),
+        }
+    }
+
+    fn replace(&self, file: &Watched, state: &mut State, bytes: &[u8]) {
+        let bundle = match Bundle::parse(&file.path, bytes) {
+            // At start what can be read counts. Here it is more likely a file that is being written.
+            Ok(Bundle { damaged: true, .. }) => {
+                return state.report(Problem::new(format!(
+                    "SSL_CERT_FILE {} has a certificate that is cut off or damaged",
+                    file.path.display()
+                )));
+            }
+            Ok(bundle) => bundle,
+            Err(problem) => return state.report(problem),
+        };
+        state.problem = None;
+        if bundle.certificates == state.certificates {
+            return;
+        }
+        bundle.log_skipped(&file.path);
+        let used = bundle.roots.len();
+        match client_config(bundle.roots, Some(Arc::clone(&bundle.certificates))) {
+            Ok(config) => {
+                state.certificates = bundle.certificates;
+                *lock(&self.0.current) = Arc::new(config);
+                log::info(
+                    "SSL_CERT_FILE has changed: its certificates are trusted from now on",
+                    &[("file", &file.path.display()), ("certificates", &used)],
+                );
+            }
+            Err(problem) => state.report(problem),
+        }
+    }
+}
+
+impl State {
+    fn report(&mut self, problem: Problem) {
+        if self.problem.as_ref() == Some(&problem.message) {
+            return;
+        }
+        let hint = "the certificates that it held before stay trusted";
+        log::warn(&problem.message, &[("hint", &hint), ("certificates", &self.certificates.len())]);
+        self.problem = Some(problem.message);
+    }
+}
+
+/// The certificates of a PEM file.
+struct Bundle {
+    certificates: Arc<[CertificateDer<'static>]>,
+    roots: RootCertStore,
+    skipped: usize,
+    /// Not all of it is PEM.
+    damaged: bool,
+}
+
+impl Bundle {
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Problem> {
+        let (mut certificates, mut roots) = (Vec::new(), RootCertStore::empty());
+        let (mut skipped, mut damaged) = (0, false);
+        for certificate in rustls_pemfile::certs(&mut &*bytes) {
+            match certificate {
+                Ok(certificate) if roots.add(certificate.clone()).is_ok() => certificates.push(certificate),
+                Ok(_) => skipped += 1,
+                Err(_) => {
+                    skipped += 1;
+                    damaged = true;
+                }
+            }
+        }
+        if roots.is_empty() {
+            let name = path.display();
+            return Err(Problem::new(format!("SSL_CERT_FILE {name} holds no usable certificate"))
+                .hint("it must be PEM: blocks that begin with -----BEGIN CERTIFICATE-----"));
+        }
+        Ok(Self { certificates: certificates.into(), roots, skipped, damaged })
+    }
+
+    fn log_skipped(&self, path: &Path) {
+        if self.skipped > 0 {
+            log::warn(
+                "certificates in SSL_CERT_FILE were skipped because they cannot be parsed",
+                &[("file", &path.display()), ("skipped", &self.skipped), ("used", &self.roots.len())],
+            );
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    Problem::new(format!("SSL_CERT_FILE {} cannot be read: {error}", path.display()))
+        .hint("it must name a PEM file with the certificates of the authorities to trust")
+}
+
+/// The content of a regular file; none when it is something else.
+fn read_whole(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    // Opening a pipe must not wait for its writer.
+    let flags = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BUNDLE).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// What `stat` says about a file that changes when its content does, symbolic links followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64, u64),
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let found = std::fs::metadata(path).ok()?;
+        Some(Self {
+            file: (found.dev(), found.ino(), found.size()),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// TLS 1.2 and 1.3, certificates always checked. The `bundle` has what may also be a server's own certificate.
+fn client_config(
+    roots: RootCertStore,
+    bundle: Option<Arc<[CertificateDer<'static>]>>,
+) -> Result<ClientConfig, Problem> {
+    let failed = |error: &dyn std::fmt::Display| Problem::new(format!("TLS cannot be set up: {error}"));
+    let provider =
+        Arc::new(CryptoProvider { key_provider: &NoKeys, ..rustls::crypto::ring::default_provider() });
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| Problem::new(format!("TLS cannot be set up: {error}")))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+        .map_err(|error| failed(&error))?;
+    let Some(bundle) = bundle else {
+        return Ok(builder.with_root_certificates(roots).with_no_client_auth());
+    };
+    let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+    let webpki = webpki.build().map_err(|error| failed(&error))?;
+    let verifier = Arc::new(BundleVerifier { webpki, bundle });
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
 /// No connection has a client certificate; without what ring signs with for one, the binary is 50 KB smaller.
@@ -37,31 +267,4 @@ impl KeyProvider for NoKeys {
     fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
         Err(rustls::Error::General("client certificates are not supported".into()))
     }
-}
-
-fn bundle(file: &Path) -> Result<RootCertStore, Problem> {
-    let name = file.display();
-    let bytes = std::fs::read(file).map_err(|error| {
-        Problem::new(format!("SSL_CERT_FILE {name} cannot be read: {error}"))
-            .hint("it must name a PEM file with the certificates of the authorities to trust")
-    })?;
-    let mut roots = RootCertStore::empty();
-    let mut refused = 0;
-    for certificate in rustls_pemfile::certs(&mut bytes.as_slice()) {
-        let added = certificate.map(|der| roots.add(der));
-        if !matches!(added, Ok(Ok(()))) {
-            refused += 1;
-        }
-    }
-    if roots.is_empty() {
-        return Err(Problem::new(format!("SSL_CERT_FILE {name} holds no usable certificate"))
-            .hint("it must be PEM: blocks that begin with -----BEGIN CERTIFICATE-----"));
-    }
-    if refused > 0 {
-        crate::log::warn(
-            "certificates in SSL_CERT_FILE were skipped because they cannot be parsed",
-            &[("file", &name), ("skipped", &refused), ("used", &roots.len())],
-        );
-    }
-    Ok(roots)
 }

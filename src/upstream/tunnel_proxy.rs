@@ -1,36 +1,94 @@
 //! The egress proxy: CONNECT (RFC 9110 section 9.3.6).
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 
-use super::dial::Wait;
-use super::{Fault, dial};
+use super::dial::{self, Wait};
+use super::fault::{Fault, ResolveError, exhausted};
+use super::proxy_auth::{Paused, ProxyAuth, ProxyAuthError};
+use super::resolver::Names;
 use crate::config::ProxyAddress;
 use crate::sys::Ready;
 
 /// The longest answer to CONNECT that is read.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// The fault when the proxy itself could not be connected: another setting mends it.
-pub(super) fn not_dialled(fault: Fault) -> Fault {
-    match fault {
-        Fault::Connect { host, cause } => {
-            Fault::EgressProxy { proxy: host, cause: format!("cannot connect to it: {cause}") }
+/// The fault when the proxy itself could not be connected: another setting mends it, unless it is our own system that
+/// has nothing left to connect with.
+fn not_dialled(fault: Fault, proxy: &ProxyAddress) -> Fault {
+    let cause = match &fault {
+        Fault::Connect { cause, .. } if exhausted(cause).is_some() => return fault,
+        Fault::Resolve { cause: ResolveError::Exhausted(_), .. } => return fault,
+        Fault::Connect { cause, .. } => format!("cannot connect to it: {cause}"),
+        Fault::Resolve { cause, .. } => format!("cannot resolve its name: {cause}"),
+        _ => return fault,
+    };
+    Fault::EgressProxy { proxy: format!("{}:{}", proxy.host, proxy.port), cause }
+}
+
+/// Connects to the proxy and asks it for a tunnel to `host:port`; gives the socket, and the proxy's address.
+pub(super) fn open(
+    names: &Names,
+    auth: &ProxyAuth,
+    proxy: &ProxyAddress,
+    host: &str,
+    port: u16,
+    until: Wait<'_>,
+) -> Result<(TcpStream, IpAddr), Fault> {
+    let name = || format!("{}:{}", proxy.host, proxy.port);
+    let refused = |Paused { error, retry_in }| Fault::EgressProxyAuth {
+        proxy: name(),
+        error,
+        retry_in: Some(retry_in),
+    };
+    // Without credentials there is no account to be locked.
+    let attempt = match proxy.authorization {
+        None => None,
+        Some(_) => match auth.begin(until.deadline).map_err(refused)? {
+            Some(attempt) => Some(attempt),
+            None => {
+                let cause = "another connection through it was not made in time either".into();
+                return Err(Fault::EgressProxy { proxy: name(), cause });
+            }
+        },
+    };
+    let dialed = dial::dial(names, &proxy.host, proxy.port, until);
+    let (mut socket, address) = dialed.map_err(|fault| not_dialled(fault, proxy))?;
+    match connect(&mut socket, proxy, host, port, until) {
+        Ok(Response { status: 200..=299, .. }) => {
+            if let Some(attempt) = attempt {
+                attempt.accepted();
+            }
+            Ok((socket, address))
         }
-        fault => fault,
+        Ok(Response { status: 407, error }) => Err(match attempt {
+            Some(attempt) => refused(attempt.refused(error)),
+            None => Fault::EgressProxyAuth { proxy: name(), error, retry_in: None },
+        }),
+        Ok(Response { status, .. }) => Err(Fault::EgressProxy {
+            proxy: name(),
+            cause: format!("it refused the connection with status {status}"),
+        }),
+        Err(error) if Fault::inside_io(&error).is_some() => Err(Fault::ClientGone),
+        Err(error) => Err(Fault::EgressProxy { proxy: name(), cause: error.to_string() }),
     }
 }
 
-/// Asks the proxy on the other end of `socket` for a tunnel to `host:port`.
-pub(super) fn connect(
+/// What a proxy says to CONNECT.
+struct Response {
+    status: u16,
+    /// What it means if the status is 407.
+    error: ProxyAuthError,
+}
+
+/// Sends CONNECT over `socket`.
+fn connect(
     socket: &mut TcpStream,
     proxy: &ProxyAddress,
     host: &str,
     port: u16,
     until: Wait<'_>,
-) -> Result<(), Fault> {
-    let refused =
-        |cause: String| Fault::EgressProxy { proxy: format!("{}:{}", proxy.host, proxy.port), cause };
+) -> io::Result<Response> {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let mut request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
     if let Some(authorization) = &proxy.authorization {
@@ -40,20 +98,13 @@ pub(super) fn connect(
     }
     request.push_str("\r\n");
     let request = zeroize::Zeroizing::new(request.into_bytes());
-
     // A fresh socket takes this little in one go.
-    socket.write_all(&request).map_err(|error| refused(error.to_string()))?;
-    match answer(socket, until) {
-        Ok(200..=299) => Ok(()),
-        Ok(407) => Err(refused("it demands other credentials (407)".into())),
-        Ok(status) => Err(refused(format!("it refused the connection with status {status}"))),
-        Err(error) if Fault::inside_io(&error).is_some() => Err(Fault::ClientGone),
-        Err(error) => Err(refused(error.to_string())),
-    }
+    socket.write_all(&request)?;
+    receive(socket, proxy.authorization.is_some(), until)
 }
 
 /// Reads the proxy's answer byte by byte up to its empty line: what follows belongs to the tunnel.
-fn answer(socket: &mut TcpStream, until: Wait<'_>) -> io::Result<u16> {
+fn receive(socket: &mut TcpStream, presented: bool, until: Wait<'_>) -> io::Result<Response> {
     let mut head = Vec::with_capacity(256);
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -73,7 +124,48 @@ fn answer(socket: &mut TcpStream, until: Wait<'_>) -> io::Result<u16> {
     let mut headers = vec![httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     match response.parse(&head) {
-        Ok(httparse::Status::Complete(_)) => Ok(response.code.unwrap_or(0)),
+        Ok(httparse::Status::Complete(_)) => {
+            let challenges =
+                response.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("proxy-authenticate"));
+            let error = ProxyAuthError::new(presented, challenges.map(|field| field.value));
+            Ok(Response { status: response.code.unwrap_or(0), error })
+        }
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "its answer is not HTTP")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_cannot_be_reached_is_named_unless_the_system_is_at_fault() {
+        let proxy = ProxyAddress { host: "proxy.test".into(), port: 3128, authorization: None };
+        let connect = |cause: io::Error| Fault::Connect { host: "proxy.test:3128".into(), cause };
+        let resolve = |cause| Fault::Resolve { host: "proxy.test".into(), cause };
+        let out_of = || rustix::io::Errno::MFILE.into();
+        let rows = [
+            (resolve(ResolveError::NoSuchName), "egress_proxy", "cannot resolve its name"),
+            (
+                resolve(ResolveError::NoResponse(Duration::from_secs(3))),
+                "egress_proxy",
+                "no name server responded within 3000 ms",
+            ),
+            (resolve(ResolveError::Exhausted(Arc::new(out_of()))), "dns", "nothing left"),
+            (connect(io::ErrorKind::ConnectionRefused.into()), "egress_proxy", "cannot connect to it"),
+            (connect(io::ErrorKind::TimedOut.into()), "egress_proxy", "cannot connect to it"),
+            (connect(out_of()), "connect", "open files"),
+            (Fault::ClientGone, "client_gone", ""),
+        ];
+        for (fault, kind, words) in rows {
+            let fault = not_dialled(fault, &proxy);
+            let text = fault.to_string();
+            assert_eq!(fault.kind(), kind, "{text}");
+            assert!(text.contains(words), "{text}");
+            assert!(kind != "egress_proxy" || text.starts_with("egress proxy proxy.test:3128: "), "{text}");
+        }
     }
 }

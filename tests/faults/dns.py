@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A name server that is gone, slow or wrong, in front of the shipped binary, in a network namespace with a resolv.conf of
+"""A name server that is gone, slow or wrong, or has an address that leads nowhere, in front of the shipped binary, in a network namespace with a resolv.conf of
 its own. Prints a line per row; needs root and `ip`, and says so when it lacks them. Takes two minutes.
 """
 
@@ -39,9 +39,31 @@ def serve(mode_file):
         while query[end]:
             end += query[end] + 1
         kind, question = query[end + 1 : end + 3], query[12 : end + 5]
-        answers = b"" if mode == "unknown" or kind != b"\0\1" else b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4\x7f\0\0\1"
-        flags = b"\x81\x83" if mode == "unknown" else b"\x81\x80"
+        answers = b""
+        if mode not in ("unknown", "failing") and kind == b"\0\1":
+            answers = b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4" + socket.inet_pton(socket.AF_INET, "127.0.0.1")
+        if mode == "both" and kind == b"\0\x1c":
+            answers = b"\xc0\x0c\0\x1c\0\1\0\0\0\1\0\x10" + socket.inet_pton(socket.AF_INET6, "::1")
+        flags = {"unknown": b"\x81\x83", "failing": b"\x81\x82"}.get(mode, b"\x81\x80")
         listener.sendto(query[:2] + flags + b"\0\1" + (b"\0\1" if answers else b"\0\0") + b"\0\0\0\0" + question + answers, client)
+
+
+def be_silent(port):
+    """Listens on ::1 and accepts nothing: the queue is full, and the kernel drops what else comes."""
+    listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    listener.bind(("::1", int(port)))
+    listener.listen(0)
+    queue = []
+    while True:
+        connection = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        connection.settimeout(0.2)
+        try:
+            connection.connect(("::1", int(port)))
+        except OSError:
+            break
+        queue.append(connection)
+    print("silent", flush=True)
+    signal.pause()
 
 
 def ask(port):
@@ -75,10 +97,10 @@ class Rows:
         command = ["ip", "netns", "exec", NAME, sys.executable, __file__, "ask", str(port), str(count)]
         return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=90).stdout)
 
-    def proxy(self, settings, port):
+    def proxy(self, settings, port, connect_timeout="3s"):
         log = os.path.join(self.folder, f"proxy-{port}.log")
         with open(log, "wb") as out:
-            env = {**settings, "PORT": str(port), "CONNECT_TIMEOUT": "3s"}
+            env = {**settings, "PORT": str(port), "CONNECT_TIMEOUT": connect_timeout}
             process = self.inside(BINARY, env=env, stderr=out)
         end = time.monotonic() + 30
         while b" listening " not in open(log, "rb").read():
@@ -100,17 +122,27 @@ class Rows:
 
         first, _ = self.proxy(settings, 9001)
         self.row("a name server that answers", self.ask(9001), 200)
+        port = settings["API_BASE_URL"].rsplit(":", 1)[1].split("/")[0]
+        hole = self.inside(sys.executable, __file__, "be-silent", port, stdout=subprocess.PIPE)
+        assert hole.stdout.readline() == b"silent\n"
+        self.mode("both")
+        # A share of this for each address would take longer than the question may.
+        both, _ = self.proxy(settings, 9006, "10m")
+        self.row("IPv6 leads nowhere", self.ask(9006), 200)
         self.mode("slow")
         slow, _ = self.proxy(settings, 9002)
         self.row("a slow one", self.ask(9002), 200)
         self.mode("unknown")
         unknown, log = self.proxy(settings, 9003)
-        self.row("a name that does not exist", self.ask(9003), 502, "upstream_dns", log, "cannot resolve api.sim.test")
+        self.row("a name that does not exist", self.ask(9003), 502, "upstream_dns", log, "cannot resolve api.sim.test: there is no such name")
+        self.mode("failing")
+        failing, log = self.proxy(settings, 9005)
+        self.row("one that fails", self.ask(9005), 502, "upstream_dns", log, "no name server responded, or only with a failure")
         self.mode("silent")
         silent, log = self.proxy(settings, 9004)
         before = threads(silent)
         found = self.ask(9004, 30)
-        self.row("a silent one, 30 requests at once", found, 502, "upstream_dns", log, "no answer in time")
+        self.row("a silent one, 30 requests at once", found, 502, "upstream_dns", log, "no name server responded within 3")
         # One lookup for all of them, and threads of connections that end soon.
         assert threads(silent) <= before + 31, threads(silent)
         time.sleep(FORGET)
@@ -119,7 +151,7 @@ class Rows:
         self.row("no such name any more, the address is known", self.ask(9002), 200)
         self.mode("answers")
         self.row("it answers again", self.ask(9004), 200)
-        for process in (first, slow, unknown, silent):
+        for process in (first, both, slow, unknown, failing, silent):
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
         print("  ok       all of them stop")
@@ -169,6 +201,8 @@ def main():
 match sys.argv[1:]:
     case ["serve", mode_file]:
         serve(mode_file)
+    case ["be-silent", port]:
+        be_silent(port)
     case ["ask", port, count]:
         found = []
         asking = [threading.Thread(target=lambda: found.append(ask(port))) for _ in range(int(count))]

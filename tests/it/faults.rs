@@ -1,7 +1,8 @@
 //! What networks do to connections, at the destination's side and at Entra ID's, each with the outcome that is expected.
-//! `make test-faults` prints the rows, and adds those that take half a minute.
+//! `make test-faults` prints the rows, and adds those that take half a minute or more.
 
 mod destination;
+mod egress;
 mod entra;
 mod tls;
 

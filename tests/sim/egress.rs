@@ -3,7 +3,7 @@
 
 use std::io::{self, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::exchange::Exchange;
 use super::record::{Log, Request, latin1};
@@ -13,15 +13,42 @@ use super::server::Server;
 pub struct Egress {
     pub server: Server,
     log: Arc<Log>,
+    door: Arc<Mutex<Door>>,
+}
+
+/// Whom it lets through.
+struct Door {
+    /// The one `Proxy-Authorization`; none lets everybody through.
+    wanted: Option<String>,
+    /// The `Proxy-Authenticate` of a 407.
+    challenges: Vec<String>,
 }
 
 impl Egress {
     /// Lets everybody through, or those who send exactly this `Proxy-Authorization`.
     pub fn start(authorization: Option<&str>) -> Self {
         let log = Arc::new(Log::default());
-        let wanted: Vec<String> = authorization.map(str::to_owned).into_iter().collect();
-        let server = Server::start(0, None, log.clone(), Arc::new(move |exchange| handle(exchange, &wanted)));
-        Self { server, log }
+        let door = Door {
+            wanted: authorization.map(str::to_owned),
+            challenges: vec!["Basic realm=\"sim\"".to_owned()],
+        };
+        let door = Arc::new(Mutex::new(door));
+        let handle_with = door.clone();
+        let handler = move |exchange: &mut Exchange<'_>| handle(exchange, &handle_with);
+        Self { server: Server::start(0, None, log.clone(), Arc::new(handler)), log, door }
+    }
+
+    /// From now on another `Proxy-Authorization` is wanted, and a 407 says so with these challenges.
+    pub fn demand(&self, authorization: &str, challenges: &[&str]) {
+        *self.door.lock().unwrap() = Door {
+            wanted: Some(authorization.to_owned()),
+            challenges: challenges.iter().map(|challenge| (*challenge).to_owned()).collect(),
+        };
+    }
+
+    /// How many were refused with 407.
+    pub fn refused(&self) -> usize {
+        self.requests().iter().filter(|request| request.status == Some(407)).count()
     }
 
     /// For `HTTPS_PROXY`.
@@ -39,9 +66,16 @@ impl Egress {
     }
 }
 
-fn handle(exchange: &mut Exchange<'_>, wanted: &[String]) -> io::Result<()> {
-    if !wanted.is_empty() && exchange.head.values("proxy-authorization") != wanted {
-        return exchange.answer(407, &[("Proxy-Authenticate", "Basic realm=\"sim\"")], b"");
+fn handle(exchange: &mut Exchange<'_>, door: &Mutex<Door>) -> io::Result<()> {
+    let found = exchange.head.values("proxy-authorization");
+    let refusal = {
+        let Door { wanted, challenges } = &*door.lock().unwrap();
+        let refused = wanted.as_ref().is_some_and(|wanted| found != [wanted.as_str()]);
+        refused.then(|| challenges.clone())
+    };
+    if let Some(challenges) = refusal {
+        let fields: Vec<_> = challenges.iter().map(|value| ("Proxy-Authenticate", value.as_str())).collect();
+        return exchange.answer(407, &fields, b"");
     }
     let target = latin1(&exchange.head.target);
     let port = target.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::*;
 use crate::token::test_kit::Bench;
 use crate::token::{Class, Refresher};
+use crate::upstream::{ProxyAuthError, ResolveError};
 
 /// A server on loopback that gives each connection the next answer, then closes it.
 struct Server {
@@ -223,7 +224,17 @@ fn nobody_there_is_a_passing_failure() {
 fn faults_on_the_way_have_a_remedy() {
     let host = || String::from("login.test");
     let rows = [
-        (Fault::Resolve { host: host(), cause: "no such name".into() }, "resolved", "DNS"),
+        (Fault::Resolve { host: host(), cause: ResolveError::NoSuchName }, "resolved", "spelling"),
+        (
+            Fault::Resolve { host: host(), cause: ResolveError::NoResponse(Duration::from_secs(3)) },
+            "resolved",
+            "name servers",
+        ),
+        (
+            Fault::Connect { host: host(), cause: rustix::io::Errno::MFILE.into() },
+            "could not be reached",
+            "ulimit -n",
+        ),
         (
             Fault::Connect { host: host(), cause: std::io::ErrorKind::ConnectionRefused.into() },
             "could not be reached",
@@ -242,5 +253,31 @@ fn faults_on_the_way_have_a_remedy() {
         assert!(error.summary.contains(summary), "{error:?}");
         assert!(error.hints[0].contains(hint), "{error:?}");
         assert!(error.detail.unwrap().contains("login.test"));
+    }
+}
+
+#[test]
+fn an_egress_proxy_that_demands_credentials_is_asked_again_when_the_dialer_permits_it() {
+    let minute = Duration::from_secs(60);
+    let rows = [
+        (
+            true,
+            "NTLM",
+            Some(minute),
+            Class::Permanent,
+            "refuses the credentials in HTTPS_PROXY (407): it offers NTLM",
+        ),
+        (true, "Basic", Some(minute), Class::Permanent, "refuses the credentials in HTTPS_PROXY (407)"),
+        // No credentials were presented, so that no account can be locked.
+        (false, "Basic", None, Class::Transient, "demands credentials, and HTTPS_PROXY has none (407)"),
+    ];
+    for (presented, challenge, retry_in, class, words) in rows {
+        let error = ProxyAuthError::new(presented, std::iter::once(challenge.as_bytes()));
+        let error =
+            unreached(&Fault::EgressProxyAuth { proxy: "proxy.test:3128".into(), error, retry_in }.into());
+        assert_eq!((error.class, error.retry_after), (class, retry_in));
+        assert!(error.summary.starts_with("the egress proxy ") && error.summary.contains(words), "{error:?}");
+        assert!(error.detail.unwrap().contains("proxy.test:3128"));
+        assert_eq!(error.hints.len(), 1);
     }
 }

@@ -20,10 +20,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "https://no-such-name.invalid",
         ("", ""),
         "upstream_dns",
-        told(
-            "cannot resolve no-such-name.invalid",
-            "check the spelling of the name in the settings, and DNS",
-        ),
+        // Where no name server can be asked at all, spelling is no remedy.
+        told("cannot resolve no-such-name.invalid", "DNS inside this container or host"),
     ),
     (
         "nobody listens there",
@@ -59,6 +57,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         ("HTTPS_PROXY", "http://127.0.0.1:1"),
         "upstream_egress_proxy",
         told("egress proxy 127.0.0.1:1", "check HTTPS_PROXY"),
+    ),
+    (
+        "an egress proxy whose name is misspelt",
+        "https://azure.sim.test:TLS",
+        ("HTTPS_PROXY", "http://no-such-proxy.invalid:3128"),
+        "upstream_egress_proxy",
+        told("egress proxy no-such-proxy.invalid:3128: cannot resolve its name", "check HTTPS_PROXY"),
     ),
     (
         "patience too short for the model",
