@@ -212,3 +212,34 @@ impl Sink for &TcpStream {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// What a client has not read of the response before must not end its next request.
+    #[test]
+    fn a_100_response_waits_for_room() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_nonblocking(true).unwrap();
+        let mut filled = 0;
+        while let Ok(n) = { &server }.write(&[b'x'; 65536]) {
+            filled += n;
+        }
+        let sending = std::thread::spawn(move || {
+            Answer::last(Duration::from_secs(20))
+                .send_continue(&mut &server)
+                .map_err(|error| error.to_string())
+        });
+        client.read_exact(&mut vec![0; filled]).unwrap();
+        let mut response = [0; 25];
+        client.read_exact(&mut response).unwrap();
+        assert_eq!(&response, b"HTTP/1.1 100 Continue\r\n\r\n");
+        assert_eq!(sending.join().unwrap(), Ok(()));
+    }
+}

@@ -13,7 +13,13 @@ pub struct Wire {
     tls: Option<Box<Tls>>,
     /// Received ahead of being asked for: the start of an early answer, or what followed a 101.
     ahead: Vec<u8>,
+    /// Bytes of TLS records that came since the last that carried data.
+    dataless: usize,
 }
+
+/// Session tickets, key updates and empty records come now and then, a few hundred bytes each. Who sends nothing else keeps a
+/// thread busy for nothing.
+const MAX_DATALESS: usize = 64 * 1024;
 
 /// What a receive found.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,7 +35,7 @@ pub enum Received {
 impl Wire {
     /// A connection over a socket that is already non-blocking, its handshake done; `ahead` came with that.
     pub(super) fn new(socket: TcpStream, tls: Option<Box<Tls>>, ahead: Vec<u8>) -> Self {
-        Self { socket, tls, ahead }
+        Self { socket, tls, ahead, dataless: 0 }
     }
 
     /// The socket, to wait for.
@@ -70,7 +76,10 @@ impl Wire {
         loop {
             match self.buffered(buffer)? {
                 Received::Nothing => {}
-                found => return Ok(found),
+                found => {
+                    self.dataless = 0;
+                    return Ok(found);
+                }
             }
             let Some(tls) = &mut self.tls else {
                 return match self.socket.read(buffer) {
@@ -79,9 +88,13 @@ impl Wire {
                     Err(error) => nothing_if_blocked(error),
                 };
             };
+            if self.dataless > MAX_DATALESS {
+                let message = "TLS records without data, one after another";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
             match tls.fill(&self.socket) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
+                Ok(count) => self.dataless += count,
                 Err(error) => return nothing_if_blocked(error),
             }
         }

@@ -174,6 +174,12 @@ impl Client {
         self.request("GET", target, &[], b"")
     }
 
+    /// None when the connection has ended.
+    pub fn try_get(&mut self, target: &str) -> Option<Response> {
+        self.send("GET", target, &[], b"").ok()?;
+        self.response("GET").ok()
+    }
+
     pub fn post_json(&mut self, target: &str, value: &serde_json::Value) -> Response {
         self.request("POST", target, &[("Content-Type", "application/json")], value.to_string().as_bytes())
     }

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 
 use crate::client::{Ended, Raw};
 use crate::fixture::Proxy;
-use crate::sim::{Options, Sim, patience, wait_for};
+use crate::sim::{Options, Sim, latin1, patience, wait_for};
 
 fn start(grace: &str) -> (Sim, Proxy) {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
@@ -79,5 +79,52 @@ fn an_idle_program_stops_with_success() {
     let mut idle = proxy.client();
     assert_eq!(idle.get("/health").status, 200);
     proxy.signal("TERM");
+    assert_eq!(proxy.wait_exit().code(), Some(0));
+}
+
+/// It stood in the backlog, or had just connected, when the signal came.
+#[test]
+#[cfg_attr(feature = "tiny_http", ignore = "tiny_http closes connections as it likes")]
+fn a_connection_whose_first_request_comes_just_after_the_signal_is_served() {
+    let (_sim, mut proxy) = start("20s");
+    let mut clients: Vec<_> = (0..20).map(|_| proxy.client()).collect();
+    proxy.signal("TERM");
+    proxy.wait_log("stopping");
+    for client in &mut clients {
+        assert_eq!(client.get("/sim/echo").status, 200);
+    }
+    assert_eq!(proxy.wait_exit().code(), Some(0));
+}
+
+#[test]
+#[cfg_attr(feature = "tiny_http", ignore = "tiny_http hides its connections")]
+fn who_is_refused_when_the_signal_comes_can_read_it() {
+    let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
+    let mut proxy = Proxy::start_with(&sim, &[("MAX_CONNECTIONS", "1")]);
+    // The fixture's own connection may be there a moment longer.
+    let mut served = None;
+    wait_for("the one connection", || {
+        let mut client = proxy.client();
+        let is_served = client.get("/sim/echo").status == 200;
+        served = Some(client).filter(|_| is_served);
+        is_served
+    });
+    served.as_mut().unwrap().send("GET", "/sim/sse?events=5&pause_ms=100", &[], b"").unwrap();
+    wait_for("the stream", || sim.azure.requests().len() == 2);
+    let refused: Vec<_> = (0..20)
+        .map(|_| {
+            let mut client = Raw::connect(proxy.address());
+            // The rest of the body would turn the end of the program into a reset.
+            let head = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n";
+            client.send([head.as_bytes(), &[b'x'; 100_000]].concat()).unwrap();
+            client
+        })
+        .collect();
+    proxy.signal("TERM");
+    for mut client in refused {
+        let (response, ended) = client.read_to_end(patience());
+        assert!(response.starts_with(b"HTTP/1.1 503 ") && response.ends_with(b"}"), "{}", latin1(&response));
+        assert_eq!(ended, Ended::Closed);
+    }
     assert_eq!(proxy.wait_exit().code(), Some(0));
 }

@@ -162,3 +162,20 @@ fn a_port_that_refuses_and_one_that_is_silent() {
     sim.azure.restart();
     whole(&ask(&proxy, 10), 10);
 }
+
+/// Connecting takes until the token has expired: the request goes out with the one that is usable then, whatever its size.
+#[test]
+fn a_token_that_expires_while_connecting_costs_no_request() {
+    let sim = Sim::start(Options::default());
+    sim.entra.set_lifetime(2, None);
+    let relay = Relay::start(sim.azure.server.port());
+    let url = format!("https://localhost:{}", relay.port());
+    let proxy = Proxy::start_with(&sim, &[("API_BASE_URL", &url)]);
+    let before = proxy.health();
+    assert_eq!(before.status, 200);
+    relay.set(Fault::Latency(Duration::from_millis(1500)));
+    let connected = sim.entra.issued().len();
+    let response = proxy.client().request("POST", "/sim/echo", &[], &vec![b'x'; 100_000]);
+    assert_eq!(response.status, 200);
+    assert!(sim.entra.issued().len() > connected, "the token did not change meanwhile");
+}

@@ -2,7 +2,8 @@
 
 use super::{Limits, Server};
 use crate::client::{Ended, Raw};
-use crate::sim::{latin1, patience, wait_for};
+use crate::fixture::Proxy;
+use crate::sim::{Options, Sim, latin1, patience, wait_for};
 
 #[test]
 fn connections_above_the_cap_are_refused_and_probes_are_answered() {
@@ -76,4 +77,53 @@ fn who_is_refused_above_the_cap_can_read_it_whatever_else_was_sent() {
         // Its side is still open, so that this is not a reset either.
         refused.send("X").unwrap();
     }
+}
+
+/// Three quarters may stay; those above go, and no more of them.
+#[test]
+fn idle_connections_make_room_one_by_one() {
+    let keep_alive = std::time::Duration::from_millis(3000);
+    let server = Server::start(Limits { connections: 8, keep_alive, ..Limits::default() });
+    let mut clients: Vec<_> = (0..8).map(|_| server.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/").status, 200);
+    }
+    wait_for("two to make room", || server.running.connections() == 6);
+    let answers = clients.iter_mut().map(|client| client.try_get("/").is_some_and(|r| r.status == 200));
+    let kept = answers.filter(|answered| *answered).count();
+    assert_eq!(kept, 6);
+}
+
+/// A large head takes memory until its request was sent, not as long as its response streams.
+#[test]
+fn streams_with_large_heads_are_not_limited_by_the_memory_for_heads() {
+    let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
+    let proxy = Proxy::start(&sim);
+    let cookie = format!("Cookie: {}\r\n", "c".repeat(20_000));
+    let streams: Vec<Raw> = (0..70)
+        .map(|_| {
+            let mut client = Raw::connect(proxy.address());
+            let target = "/sim/sse?events=1000&pause_ms=50";
+            client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n{cookie}\r\n")).unwrap();
+            let first = client.read_some(patience()).unwrap();
+            assert!(first.starts_with(b"HTTP/1.1 200 "), "{}", latin1(&first));
+            client
+        })
+        .collect();
+    assert_eq!(streams.len(), 70);
+}
+
+/// It takes a little now and then, and bytes wait for it all the time.
+#[test]
+fn a_client_that_takes_its_response_in_drips_is_given_up() {
+    let server = Server::start(super::short());
+    let mut client = server.raw();
+    socket2::SockRef::from(client.tcp()).set_recv_buffer_size(4096).unwrap();
+    client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    wait_for("the response to begin", || server.running.connections() == 1);
+    let mut byte = [0];
+    wait_for("it to be given up", || {
+        let _ = std::io::Read::read(&mut { client.tcp() }, &mut byte);
+        server.running.connections() == 0
+    });
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use auth_proxy::clock::{Clock, SetClock};
 use auth_proxy::config::{Config, Credential, LogFormat, LogLevel};
 use auth_proxy::identity::CertificateSource;
+use auth_proxy::ops::metrics::Metrics;
 use auth_proxy::proxy::Proxy;
 use auth_proxy::server::{Limits, Listener, Running, Stop};
 use auth_proxy::token::{Entra, Refresher, TokenStore};
@@ -22,6 +23,7 @@ const SKEW: i64 = 7 * 24 * 3600;
 pub struct InProcess {
     pub hands: Arc<SetClock>,
     pub tokens: Arc<TokenStore>,
+    pub metrics: Arc<Metrics>,
     address: SocketAddr,
     stop: Arc<Stop>,
     running: Running,
@@ -50,9 +52,10 @@ impl InProcess {
         let stop = Arc::new(Stop::new().unwrap());
         let listener = Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
         let address = listener.address().unwrap();
-        let proxy = Proxy::new(config, upstream, Arc::clone(&tokens), Arc::default());
+        let metrics = Arc::new(Metrics::new());
+        let proxy = Proxy::new(config, upstream, Arc::clone(&tokens), Arc::clone(&metrics));
         let running = listener.serve(Arc::new(proxy), Limits::default(), Arc::clone(&stop)).unwrap();
-        Self { hands, tokens, address, stop, running }
+        Self { hands, tokens, metrics, address, stop, running }
     }
 
     pub fn client(&self) -> Client {

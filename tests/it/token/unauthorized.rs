@@ -162,3 +162,32 @@ fn a_request_is_repeated_once_at_most() {
     assert_eq!(chat(&mut proxy.client()).text(), DENIED);
     assert_eq!((sim.azure.requests().len(), granted(&sim)), (2, 2));
 }
+
+/// Whoever left while a newer token was waited for gets nothing, and nothing more is done for them.
+#[test]
+fn a_client_that_leaves_while_a_newer_token_is_waited_for_is_noticed() {
+    let sim = Sim::start(Options::default());
+    let proxy = aged(&sim);
+    sim.azure.revoke_tokens();
+    sim.entra.script([Answer::silence()]);
+    let mut client = proxy.client();
+    client.send("POST", CHAT, &[("Content-Type", "application/json")], b"{}").unwrap();
+    wait_for("the token request", || sim.entra.requests().len() == 2);
+    assert_eq!(proxy.metrics.in_flight.value(), 1);
+    drop(client);
+    wait_for("the end of the request", || proxy.metrics.in_flight.value() == 0);
+    assert_eq!(proxy.metrics.clients_gone.value(), 1);
+    assert_eq!(proxy.tokens.status().failures, 0, "the token request still waits");
+}
+
+/// The response that nobody wants is read to its end, so that the connection can be used again.
+#[test]
+fn a_replay_goes_out_on_the_same_connection() {
+    let sim = Sim::start(Options::default());
+    let proxy = aged(&sim);
+    sim.azure.revoke_tokens();
+    assert_eq!(chat(&mut proxy.client()).status, 200);
+    let requests = sim.azure.requests();
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[0].connection, requests[1].connection);
+}

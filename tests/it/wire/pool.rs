@@ -105,6 +105,22 @@ fn a_body_that_was_read_in_part_is_sent_again_whole() {
     });
 }
 
+/// However long it is announced to be: the client still has it.
+#[test]
+fn a_large_body_of_which_nothing_was_read_is_sent_on_a_fresh_connection() {
+    each(|bench, client| {
+        bench.sim.azure.script([Answer::drop_connection().early(), Answer::status(200)]);
+        client.raw.send("PUT /openai/v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n").unwrap();
+        bench.sim.azure.log().wait("the second attempt", |all| all.get(1).map(drop));
+        client.raw.send(vec![b'x'; 200_000]).unwrap();
+        assert_eq!(client.response("PUT").unwrap().status, 200);
+        let second =
+            bench.sim.azure.log().wait("its end", |all| all.get(1).filter(|r| r.done.is_some()).cloned());
+        assert_eq!(second.body_length, 200_000);
+        bench.seen();
+    });
+}
+
 #[test]
 fn a_request_that_may_have_been_processed_is_not_repeated() {
     each(|bench, client| {
