@@ -497,7 +497,49 @@ def soak():
         return f"{count[0]} requests in {seconds} s; RSS {', '.join(mb(sample[0]) for sample in samples)}"
 
 
+def endless():
+    """One client that sends without end, a connection ten times a second: memory and processor do not care."""
+    head = b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    feeds = [
+        (b"", b"\r\n"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n", b"X: y\r\n"),
+        (head + b"5\r\nABCDE", b"x"),
+        (head + b"0\r\n", b"X: y\r\n"),
+        (head + b"0\r\n", b"garbage\r\n"),
+        (head + b"5;", b"x"),
+        (head, b"0"),
+    ]
+    said = []
+    for limit in (None, 64 << 20):
+        limited = lambda: limit and resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        with Bench() as bench:
+            proxy = bench.proxy({"LOG_LEVEL": "info"}, preexec_fn=limited)
+            for before, feed in feeds:
+                pour(proxy, before, feed * (65536 // len(feed)), 64 << 20)
+            rss, cpu, refused = proxy.figures()[0], cpu_seconds(proxy), 0
+            end, count = time.monotonic() + SECONDS, 0
+            while time.monotonic() < end:
+                before, feed = feeds[count % len(feeds)]
+                count += 1
+                pour(proxy, before, feed * (65536 // len(feed)), 64 << 20)
+                status, _, took = proxy.get("/health")
+                assert status == 200 and took < 2, (status, took)
+                time.sleep(0.1)
+            grown, used = proxy.figures()[0] - rss, cpu_seconds(proxy) - cpu
+            assert grown <= 1024, f"{grown} kB more"
+            assert used < SECONDS / 60, f"{used:.2f} s of processor time in {SECONDS} s"
+            said.append(f"{count} connections, {grown} kB more, {used:.2f} s of processor time in {SECONDS} s")
+    return "; ".join(said)
+
+
+def cpu_seconds(proxy):
+    with open(f"/proc/{proxy.pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 STEPS = {
+    "endless": endless,
     **{
         f"slow-{kind}-{count}-{'below' if cap < count else 'above'}": lambda k=kind, n=count, c=cap: slow(k, n, c)
         for kind in ATTACKS
