@@ -18,7 +18,7 @@ mod source;
 
 #[cfg(test)]
 #[path = "../tests/data/pems.rs"]
-mod pems;
+pub(crate) mod pems;
 
 pub use certificate::Certificate;
 pub use federated::FederatedTokenFile;

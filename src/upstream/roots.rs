@@ -268,3 +268,70 @@ impl KeyProvider for NoKeys {
         Err(rustls::Error::General("client certificates are not supported".into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Command;
+
+    use super::*;
+    use crate::identity::pems;
+
+    #[test]
+    fn a_good_file_replaces_the_roots_and_a_bad_one_does_not() {
+        let directory = pems::scratch("bundle of roots");
+        let path = directory.join("ca.pem");
+        let beside = directory.join("new");
+        // As it is renewed: moved over the old one in one step.
+        let put = |content: &str| {
+            fs::write(&beside, content).unwrap();
+            fs::rename(&beside, &path).unwrap();
+        };
+        let pem = |name: &str| fs::read_to_string(pems::pem(name)).unwrap();
+        let (one, other) = (pem("ca.crt"), pem("other.crt"));
+        put(&one);
+        let roots = Roots::load(Some(&path)).unwrap();
+        let file = roots.0.file.as_ref().unwrap();
+        let trusted = || lock(&file.state).certificates.len();
+        let problem = || lock(&file.state).problem.clone();
+        let first = roots.current();
+        assert!(roots.newer_than(&first).is_none());
+
+        put(&format!("{one}{other}"));
+        assert!(Arc::ptr_eq(&roots.current(), &first), "it was looked at a moment ago");
+        let second = roots.newer_than(&first).expect("a certificate was refused");
+        assert_eq!((trusted(), problem()), (2, None));
+        assert!(Arc::ptr_eq(&roots.current(), &second));
+        assert!(roots.newer_than(&first).is_some(), "somebody else was first to read it");
+
+        let cut = &one[..one.len() / 2];
+        let damaged = one.replace("MII", "M!!");
+        for bad in ["", "no PEM", cut, &format!("{other}{cut}"), &format!("{other}{damaged}")] {
+            put(bad);
+            assert!(roots.newer_than(&second).is_none(), "{bad:?}");
+            assert!(problem().is_some(), "{bad:?}");
+        }
+        assert_eq!(trusted(), 2);
+        put(&format!("{one}{other}"));
+        assert!(roots.newer_than(&second).is_none(), "nothing has changed");
+        assert_eq!(problem(), None, "a later fault is logged again");
+        fs::remove_file(&path).unwrap();
+        assert!(roots.newer_than(&second).is_none());
+        assert!(problem().unwrap().contains("cannot be read"));
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(roots.newer_than(&second).is_none(), "nobody waits for a pipe's writer");
+
+        put(&other);
+        lock(&file.state).looked_at = Instant::now().checked_sub(LOOK_EVERY).unwrap();
+        assert!(!Arc::ptr_eq(&roots.current(), &second), "it is looked at without any fault, too");
+        assert_eq!((trusted(), problem()), (1, None));
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn the_built_in_roots_do_not_change() {
+        let roots = Roots::load(None).unwrap();
+        assert!(roots.newer_than(&roots.current()).is_none());
+        assert_eq!(roots.file(), None);
+    }
+}

@@ -12,6 +12,8 @@ use ring::digest;
 pub struct Material {
     /// The authority that signed the server's certificate.
     pub ca: String,
+    /// Its key.
+    ca_key: String,
     /// Certificate and key of both servers, for localhost, 127.0.0.1, ::1 and *.sim.test, which only an egress proxy
     /// resolves.
     pub server: String,
@@ -54,11 +56,102 @@ pub fn material() -> &'static Material {
     MATERIAL.get_or_init(|| {
         let dir = super::temp_dir("auth-proxy-sim-keys");
         let (ca, server, expired) = authority_and_servers(&dir);
+        let ca_key = read(&dir.join("ca.key"));
         let _ = std::fs::remove_dir_all(&dir);
         let client = client_pem("auth-proxy test");
         let registered = Registered::from_pem(&client);
-        Material { ca, server, expired, client, registered }
+        Material { ca, ca_key, server, expired, client, registered }
     })
+}
+
+/// The names of a server on loopback, as an extension.
+const NAMES: &str = "subjectAltName=DNS:localhost,DNS:*.sim.test,IP:127.0.0.1,IP:::1\n";
+
+/// A server's certificate and key, such as a client should refuse, or think twice about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Odd {
+    /// For clients alone.
+    WrongPurpose,
+    /// Signed with SHA-1.
+    Sha1,
+    /// X.509 version 1: without any extension.
+    Version1,
+    /// By an authority that has the name of ours, and another key.
+    OtherKeyOfTheAuthority,
+    /// A CA certificate that has signed itself, as `openssl req -x509` makes it.
+    SelfSigned,
+    /// The same, expired years ago.
+    SelfSignedExpired,
+    /// The same, with its name in the common name alone.
+    SelfSignedNameless,
+}
+
+/// Makes such a certificate: PEM, the key behind it.
+pub fn odd_server(odd: Odd) -> String {
+    let dir = super::temp_dir("auth-proxy-sim-odd");
+    let pem = make_odd(&dir, odd);
+    let _ = std::fs::remove_dir_all(&dir);
+    pem
+}
+
+fn make_odd(dir: &Path, odd: Odd) -> String {
+    let file = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    if odd == Odd::OtherKeyOfTheAuthority {
+        return authority_and_servers(dir).1;
+    }
+    let Material { ca, ca_key, .. } = material();
+    let purpose = if odd == Odd::WrongPurpose { "clientAuth" } else { "serverAuth" };
+    let leaf = format!("basicConstraints=critical,CA:FALSE\nextendedKeyUsage={purpose}\n{NAMES}");
+    let authority = "basicConstraints=critical,CA:TRUE\n";
+    let own = match odd {
+        Odd::SelfSignedNameless => authority.to_owned(),
+        _ => format!("{authority}{NAMES}"),
+    };
+    let issuer = format!(
+        "[ca]\ndefault_ca=this\n[this]\ndatabase={0}/index\nserial={0}/serial\nnew_certs_dir={0}\ndefault_md=sha256\n\
+         policy=any\n[any]\ncommonName=supplied\n[req]\ndistinguished_name=name\nprompt=no\n[name]\nCN=unused\n",
+        dir.display()
+    );
+    let files = [
+        ("ca.pem", ca.as_str()),
+        ("ca.key", ca_key),
+        ("leaf.ext", &leaf),
+        ("own.ext", &own),
+        ("issuer.cnf", &issuer),
+        ("index", ""),
+        ("serial", "05"),
+    ];
+    for (name, content) in files {
+        std::fs::write(file(name), content).unwrap();
+    }
+    let (config, csr, key, out) = (file("issuer.cnf"), file("csr"), file("key"), file("out"));
+    let request =
+        ["req", "-new", "-config", &config, "-subj", "/CN=localhost", "-keyout", &key, "-out", &csr];
+    let new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    openssl(&[&request[..], &new_key[..]].concat(), b"");
+    let (ca, ca_key, leaf, own) = (file("ca.pem"), file("ca.key"), file("leaf.ext"), file("own.ext"));
+    let by_authority =
+        ["x509", "-req", "-days", "30", "-in", &csr, "-CA", &ca, "-CAkey", &ca_key, "-set_serial", "4"];
+    let by_itself = ["ca", "-batch", "-notext", "-selfsign", "-config", &config, "-keyfile", &key];
+    let (command, arguments): (&[&str], &[&str]) = match odd {
+        Odd::WrongPurpose => (&by_authority, &["-sha256", "-extfile", &leaf]),
+        Odd::Sha1 => (&by_authority, &["-sha1", "-extfile", &leaf]),
+        // Newer commands make version 3 unless they are told otherwise.
+        Odd::Version1 => (&by_authority, &["-sha256"]),
+        Odd::SelfSignedExpired => {
+            (&by_itself, &["-startdate", "20200101000000Z", "-enddate", "20210101000000Z"])
+        }
+        _ => (&by_itself, &["-days", "30"]),
+    };
+    let rest: &[&str] =
+        if command[0] == "ca" { &["-extfile", &own, "-in", &csr, "-out", &out] } else { &["-out", &out] };
+    openssl(&[command, arguments, rest].concat(), b"");
+    let pem = read(Path::new(&out));
+    if odd == Odd::Version1 {
+        let text = openssl(&["x509", "-noout", "-text"], pem.as_bytes());
+        assert!(String::from_utf8_lossy(&text).contains("Version: 1 "), "the command made another version");
+    }
+    pem + &read(Path::new(&key))
 }
 
 /// A new RSA key with a self-signed certificate for a year, as one PEM text: key first.

@@ -43,10 +43,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use self::answer::{Answer, Step};
 pub use self::azure::Azure;
-pub use self::certs::{client_pem, openssl};
+pub use self::certs::{Odd, client_pem, odd_server, openssl};
 pub use self::egress::Egress;
 pub use self::entra::Entra;
 pub use self::patience::{eventually, patience, wait_for};
@@ -207,6 +208,11 @@ pub fn replace_file(path: &Path, content: &str) {
     std::fs::rename(beside, path).unwrap();
 }
 
+/// The certificate of both servers, and its key behind it.
+pub fn server_pem() -> &'static str {
+    &certs::material().server
+}
+
 /// What both servers show to TLS clients, for destinations that a test makes itself.
 pub fn server_tls() -> Arc<ServerConfig> {
     tls_config(&certs::material().server)
@@ -217,9 +223,39 @@ pub fn expired_server_tls() -> Arc<ServerConfig> {
     tls_config(&certs::material().expired)
 }
 
-fn tls_config(pem: &str) -> Arc<ServerConfig> {
+/// What a server shows that has such a certificate.
+pub fn odd_server_tls(pem: &str) -> Arc<ServerConfig> {
+    let (chain, key) = chain_and_key(pem);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    let builder =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    // Not looked at: rustls would refuse some of them here already.
+    let shown = rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::new(chain, key));
+    Arc::new(builder.with_no_client_auth().with_cert_resolver(Arc::new(shown)))
+}
+
+/// A server that lets nobody in without a certificate of the simulator's authority, in this version of TLS.
+pub fn mutual_tls(version: &'static rustls::SupportedProtocolVersion) -> Arc<ServerConfig> {
+    let certs::Material { ca, server, .. } = certs::material();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_pemfile::certs(&mut ca.as_bytes()).map(Result::unwrap));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+    let (chain, key) = chain_and_key(server);
+    let builder = builder.with_client_cert_verifier(verifier.build().unwrap());
+    Arc::new(builder.with_single_cert(chain, key).unwrap())
+}
+
+fn chain_and_key(pem: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     let chain = rustls_pemfile::certs(&mut pem.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();
-    let key = rustls_pemfile::private_key(&mut pem.as_bytes()).unwrap().unwrap();
+    (chain, rustls_pemfile::private_key(&mut pem.as_bytes()).unwrap().unwrap())
+}
+
+fn tls_config(pem: &str) -> Arc<ServerConfig> {
+    let (chain, key) = chain_and_key(pem);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder =
         ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();

@@ -1,25 +1,54 @@
 //! Certificates that must not be trusted, each with its own words and its own remedy, at both sides.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 
+use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::fixture::Proxy;
-use crate::sim::{Egress, Options, Sim, expired_server_tls, server_tls};
+use crate::pems;
+use crate::sim::{
+    Egress, Odd, Options, Sim, expired_server_tls, mutual_tls, odd_server, odd_server_tls, replace_file,
+    server_pem, server_tls, temp_dir, wait_for,
+};
 
 /// What is wrong with the server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Expired,
     WrongName,
     UnknownAuthority,
+    /// The bundle has others.
+    NotInBundle,
     NoTls,
+    Odd(Odd),
+    /// It wants one of ours, in TLS 1.2 or 1.3: within the handshake or after it.
+    ClientCertificate(u8),
+    /// It responds to everything with this alert (RFC 8446 section 6).
+    Alert(u8),
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Expired, Self::WrongName, Self::UnknownAuthority, Self::NoTls];
+    const ALL: [Self; 16] = [
+        Self::Expired,
+        Self::WrongName,
+        Self::UnknownAuthority,
+        Self::NotInBundle,
+        Self::NoTls,
+        Self::Odd(Odd::WrongPurpose),
+        Self::Odd(Odd::Sha1),
+        Self::Odd(Odd::Version1),
+        Self::Odd(Odd::OtherKeyOfTheAuthority),
+        Self::Odd(Odd::SelfSigned),
+        Self::ClientCertificate(2),
+        Self::ClientCertificate(3),
+        Self::Alert(40),
+        Self::Alert(70),
+        Self::Alert(80),
+        Self::Alert(112),
+    ];
 
     /// What the log says, and what it advises.
     fn words(self) -> (&'static str, &'static str) {
@@ -27,45 +56,87 @@ impl Kind {
             Self::Expired => ("certificate expired", "has expired, or this machine's clock is ahead"),
             Self::WrongName => ("not valid for name", "the certificate is for another name"),
             Self::UnknownAuthority => ("UnknownIssuer", "set SSL_CERT_FILE to the CA bundle"),
+            Self::NotInBundle => {
+                ("the CA is not in SSL_CERT_FILE=/", "add its CA to the file that SSL_CERT_FILE names")
+            }
             Self::NoTls => ("received corrupt message", "does not speak TLS"),
+            Self::Odd(Odd::WrongPurpose) => ("server authentication", "extendedKeyUsage=serverAuth"),
+            Self::Odd(Odd::Sha1) => ("UnsupportedSignatureAlgorithm", "such as SHA-1"),
+            Self::Odd(Odd::Version1) => ("UnsupportedCertVersion", "has X.509 version 1"),
+            Self::Odd(Odd::OtherKeyOfTheAuthority) => (
+                "BadSignature",
+                "if the CA was renewed under its old name, add the new one to the file that SSL",
+            ),
+            Self::Odd(_) => ("CaUsedAsEndEntity", "basicConstraints=CA:FALSE"),
+            Self::ClientCertificate(_) => (
+                "received fatal alert: CertificateRequired",
+                "the server asks for a client certificate, which auth-proxy does not have",
+            ),
+            Self::Alert(40) => ("HandshakeFailure", "it must speak TLS 1.2 or 1.3"),
+            Self::Alert(70) => ("ProtocolVersion", "no version or cipher of TLS in common"),
+            Self::Alert(80) => ("InternalError", "it may have no certificate for this name"),
+            Self::Alert(_) => ("UnrecognisedName", "the server does not know this name"),
         }
     }
 
     /// Starts such a server, and gives its port.
     fn start(self) -> u16 {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let tls: Option<Arc<ServerConfig>> = match self {
-            Self::Expired => Some(expired_server_tls()),
-            Self::WrongName | Self::UnknownAuthority => Some(server_tls()),
-            Self::NoTls => None,
-        };
-        // Until the end of the tests: a listener does not tell when nobody will come.
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().map_while(Result::ok) {
-                if let Some(tls) = &tls {
-                    let tls = ServerConnection::new(tls.clone()).unwrap();
-                    let _ = StreamOwned::new(tls, stream).read(&mut [0; 100]);
-                } else {
-                    let _ = stream.read(&mut [0; 1024]);
-                    let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
-                }
-            }
-        });
-        port
+        match self {
+            Self::Expired => serve(expired_server_tls()),
+            Self::WrongName | Self::UnknownAuthority | Self::NotInBundle => serve(server_tls()),
+            Self::NoTls => serve_bytes(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_vec()),
+            Self::Odd(odd) => serve(odd_server_tls(&odd_server(odd))),
+            Self::ClientCertificate(minor) => serve(mutual_tls(if minor == 2 { &TLS12 } else { &TLS13 })),
+            Self::Alert(alert) => serve_bytes(vec![21, 3, 3, 0, 2, 2, alert]),
+        }
     }
 
     /// The server's address, and the settings that lead to the fault.
     fn url_and_settings(self, egress: &Egress) -> (String, Vec<(&'static str, String)>) {
         let port = self.start();
+        let here = format!("https://localhost:{port}");
         match self {
             Self::WrongName => (format!("https://other.test:{port}"), vec![("HTTPS_PROXY", egress.url())]),
-            Self::UnknownAuthority => {
-                (format!("https://localhost:{port}"), vec![("SSL_CERT_FILE", String::new())])
-            }
-            _ => (format!("https://localhost:{port}"), Vec::new()),
+            Self::UnknownAuthority => (here, vec![("SSL_CERT_FILE", String::new())]),
+            Self::NotInBundle => (here, vec![("SSL_CERT_FILE", unrelated_ca())]),
+            _ => (here, Vec::new()),
         }
     }
+}
+
+/// The path of a bundle with an authority that has issued nothing here.
+fn unrelated_ca() -> String {
+    pems::pem("ca.crt").to_str().unwrap().to_owned()
+}
+
+/// Serves every connection until the end of the tests: a listener does not tell when nobody will come.
+fn each_connection(serve: impl Fn(TcpStream) + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(serve));
+    port
+}
+
+/// A server that answers one request of each client whose handshake succeeds.
+fn serve(tls: Arc<ServerConfig>) -> u16 {
+    each_connection(move |stream| {
+        let mut tls = StreamOwned::new(ServerConnection::new(tls.clone()).unwrap(), stream);
+        if tls.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {
+            let _ = tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+            tls.conn.send_close_notify();
+            let _ = tls.flush();
+        }
+        // What the client has yet to read must not be lost by a reset.
+        let _ = tls.sock.shutdown(Shutdown::Write);
+        while tls.sock.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {}
+    })
+}
+
+fn serve_bytes(answer: Vec<u8>) -> u16 {
+    each_connection(move |mut stream| {
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = stream.write_all(&answer);
+    })
 }
 
 fn each(side: &'static str, check: impl Fn(&Sim, Kind, &[(&str, &str)])) {
@@ -95,6 +166,15 @@ fn the_destinations() {
         let line = proxy.wait_log("request failed");
         let (cause, hint) = kind.words();
         assert!(line.contains("kind=tls") && line.contains(cause) && line.contains(hint), "{kind:?}: {line}");
+        let host = if kind == Kind::WrongName { "other.test" } else { "localhost" };
+        assert!(line.contains(&format!("TLS handshake with {host} failed: ")), "{kind:?}: {line}");
+        let remedy = response.json()["error"]["remedy"].as_str().unwrap().to_owned();
+        assert!(remedy.contains(hint), "{kind:?}: {remedy}");
+        assert!(
+            !response.text().contains(".pem") && !response.text().contains(".crt"),
+            "{}",
+            response.text()
+        );
     });
 }
 
@@ -106,6 +186,81 @@ fn entra_ids() {
         let (cause, hint) = kind.words();
         assert!(line.contains("there is no trusted TLS connection"), "{kind:?}: {line}");
         assert!(line.contains(cause) && line.contains(hint), "{kind:?}: {line}");
-        assert_eq!(proxy.health().status, 503, "{kind:?}");
+        let health = proxy.health();
+        assert_eq!(health.status, 503, "{kind:?}");
+        assert!(health.text().contains(hint), "{kind:?}: {}", health.text());
+        assert!(!health.text().contains(".pem") && !health.text().contains(".crt"), "{}", health.text());
     });
+}
+
+/// curl does so, too; what else a certificate must be is asked of it all the same.
+#[test]
+fn a_servers_own_certificate_in_the_bundle_is_trusted() {
+    let sim = Sim::start(Options { entra_tls: false, azure_tls: false, ..Options::default() });
+    let egress = Egress::start(None);
+    let dir = temp_dir("auth-proxy-bundle");
+    let own = odd_server(Odd::SelfSigned);
+    // Its certificate, with which somebody else signs.
+    let (certificate, _) = own.split_once("-----BEGIN PRIVATE").unwrap();
+    let (_, key) = server_pem().split_once("-----BEGIN PRIVATE").unwrap();
+    let stolen = format!("{certificate}-----BEGIN PRIVATE{key}");
+    let rows: [(&str, &str, &str, Option<&str>); 6] = [
+        ("it has signed itself", &own, "localhost", None),
+        ("its issuer is not there", server_pem(), "localhost", None),
+        ("another name", &own, "other.test", Some("the certificate is for another name")),
+        ("no name", &odd_server(Odd::SelfSignedNameless), "localhost", Some("subjectAltName")),
+        ("expired", &odd_server(Odd::SelfSignedExpired), "localhost", Some("has expired")),
+        ("another key", &stolen, "localhost", Some("a signature does not fit")),
+    ];
+    for (name, pem, host, refused) in rows {
+        let bundle = dir.join("bundle.pem");
+        // Whatever else a file holds, only its certificates are read.
+        std::fs::write(&bundle, pem).unwrap();
+        let url = format!("https://{host}:{}", serve(odd_server_tls(pem)));
+        let settings = [
+            ("API_BASE_URL", &*url),
+            ("SSL_CERT_FILE", bundle.to_str().unwrap()),
+            ("HTTPS_PROXY", &egress.url()),
+        ];
+        let response = Proxy::start_with(&sim, &settings).client().get("/openai/v1/models");
+        match refused {
+            None => assert_eq!((response.status, response.text().as_str()), (200, "ok"), "{name}"),
+            Some(words) => {
+                assert_eq!(response.status, 502, "{name}");
+                assert!(response.text().contains(words), "{name}: {}", response.text());
+            }
+        }
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// Nobody has to restart anything, or to wait.
+#[test]
+fn a_replaced_bundle_is_trusted_from_the_next_request_on() {
+    for entra_tls in [false, true] {
+        let sim = Sim::start(Options { entra_tls, ..Options::default() });
+        let bundle = sim.dir.join("bundle.pem");
+        let good = std::fs::read_to_string(sim.dir.join("ca.pem")).unwrap();
+        std::fs::copy(unrelated_ca(), &bundle).unwrap();
+        let proxy = Proxy::start_listening(&sim, &[("SSL_CERT_FILE", bundle.to_str().unwrap())]);
+        if entra_tls {
+            proxy.wait_log("token refresh failed");
+        } else {
+            proxy.wait_healthy();
+            assert_eq!(proxy.client().get("/sim/echo").status, 502);
+        }
+        let unrelated = std::fs::read_to_string(&bundle).unwrap();
+        replace_file(&bundle, &format!("{unrelated}{good}"));
+        if entra_tls {
+            proxy.wait_healthy();
+        }
+        assert_eq!(proxy.client().get("/sim/echo").status, 200);
+        let line = proxy.wait_log("SSL_CERT_FILE has changed");
+        assert!(line.contains("bundle.pem") && line.contains("certificates=2"), "{line}");
+        // A file that is no good changes nothing, for connections that are open and for new ones.
+        replace_file(&bundle, "");
+        assert_eq!(proxy.client().get("/sim/echo").status, 200);
+        sim.azure.server.close_connections();
+        wait_for("a new connection", || proxy.client().get("/sim/echo").status == 200);
+    }
 }
