@@ -225,3 +225,45 @@ impl From<Fault> for io::Error {
         Self::other(fault)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn what_the_system_has_no_more_of_is_not_taken_for_a_fault_of_the_network() {
+        let rows = [
+            (Errno::MFILE, "ulimit -n"),
+            (Errno::NFILE, "fs.file-max"),
+            (Errno::NOMEM, "memory limit"),
+            (Errno::NOBUFS, "memory limit"),
+            (Errno::CONNREFUSED, "firewall"),
+            (Errno::NETUNREACH, "firewall"),
+            (Errno::HOSTUNREACH, "firewall"),
+        ];
+        for (errno, words) in rows {
+            let fault = Fault::Connect { host: "api.test:443".into(), cause: errno.into() };
+            let hint = fault.hint().unwrap();
+            assert!(hint.contains(words) && !hint.contains("MAX_CONNECTIONS"), "{fault}: {hint}");
+            assert!(fault.to_string().starts_with("cannot connect to api.test:443: "), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_broken_connection_is_a_matter_of_tls_if_the_server_wants_a_certificate() {
+        let alert = |alert| io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert));
+        let rows = [
+            (alert(rustls::AlertDescription::CertificateRequired), "tls"),
+            (alert(rustls::AlertDescription::InternalError), "truncated"),
+            (io::ErrorKind::ConnectionReset.into(), "truncated"),
+            (io::ErrorKind::UnexpectedEof.into(), "truncated"),
+        ];
+        for (error, kind) in rows {
+            let fault = Fault::broken_off("api.test", error);
+            assert_eq!(fault.kind(), kind, "{fault}");
+            assert!(kind != "tls" || fault.to_string().contains("api.test"), "{fault}");
+        }
+    }
+}
