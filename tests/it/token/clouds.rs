@@ -100,7 +100,7 @@ fn wrong_credentials_for_the_way_out_are_named_and_not_shown() {
     let url = format!("http://user:p%40ss@127.0.0.1:{}", egress.server.port());
     let proxy = Proxy::spawn(behind_egress(&sim, &[("HTTPS_PROXY", &url)]));
     let line = proxy.wait_log("token refresh failed");
-    assert!(line.contains("the egress proxy gave no connection") && line.contains("407"), "{line}");
+    assert!(line.contains("the egress proxy refuses the credentials in HTTPS_PROXY (407)"), "{line}");
     let told = proxy.log().join("\n") + &proxy.health().text();
     for secret in ["p%40ss", "p@ss", &STANDARD.encode("user:p@ss")] {
         assert!(!told.contains(secret), "{secret}: {told}");
