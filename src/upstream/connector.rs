@@ -164,19 +164,24 @@ impl Dialler {
     ) -> Result<Box<Tls>, Fault> {
         let broken = |cause| Fault::Connect { host: format!("{host}:{port}"), cause };
         let bundle = || self.roots.file().map(Path::to_owned);
-        let refused = |cause| Fault::Tls { host: host.to_owned(), cause, bundle: bundle() };
+        let refused = |cause, after_server_hello| Fault::Tls {
+            host: host.to_owned(),
+            cause,
+            after_server_hello,
+            bundle: bundle(),
+        };
         let wait = |wanted| {
             let ready = dial::wait(socket, wanted, until);
             ready.map(drop).map_err(|error| {
                 if Fault::inside_io(&error).is_some() { Fault::ClientGone } else { broken(error) }
             })
         };
-        let mut tls = session(config, host).map_err(refused)?;
+        let mut tls = session(config, host).map_err(|cause| refused(cause, false))?;
         loop {
             let opened = tls.open(&mut [], ahead);
             // After a fault, too: the peer learns why from the alert that this sends.
             let flushed = tls.flush(socket);
-            opened.map_err(refused)?;
+            opened.map_err(|cause| refused(cause, tls.has_server_hello()))?;
             if !flushed.map_err(broken)? {
                 wait(Ready::WRITE)?;
                 continue;

@@ -61,6 +61,8 @@ pub enum Fault {
         host: String,
         /// What rustls said.
         cause: rustls::Error,
+        /// It was said after the server's hello.
+        after_server_hello: bool,
         /// The bundle that is trusted, if `SSL_CERT_FILE` names one. For the log: callers learn no paths.
         bundle: Option<PathBuf>,
     },
@@ -104,8 +106,11 @@ impl Fault {
     /// that it wants a client certificate.
     pub(super) fn broken_off(host: &str, error: io::Error) -> Self {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        match inner.filter(|cause| tls_error::demands_client_certificate(cause)) {
-            Some(cause) => Self::Tls { host: host.to_owned(), cause: cause.clone(), bundle: None },
+        match inner.filter(|cause| tls_error::demands_client_certificate(cause, true)) {
+            Some(cause) => {
+                let (host, cause) = (host.to_owned(), cause.clone());
+                Self::Tls { host, cause, after_server_hello: true, bundle: None }
+            }
             None => Self::Truncated(error),
         }
     }
@@ -142,7 +147,9 @@ impl Fault {
             Self::ConnectTimeout { .. } => NETWORK.into(),
             Self::EgressProxy { .. } => "check HTTPS_PROXY, and that the proxy allows this host".into(),
             Self::EgressProxyAuth { error, .. } => error.hint().into(),
-            Self::Tls { cause, bundle, .. } => tls_error::hint(cause, bundle.is_some()).into(),
+            Self::Tls { cause, after_server_hello, bundle, .. } => {
+                tls_error::hint(cause, *after_server_hello, bundle.is_some()).into()
+            }
             Self::Truncated(_)
             | Self::Closed
             | Self::BadResponse(_)
@@ -189,7 +196,7 @@ impl fmt::Display for Fault {
                     None => Ok(()),
                 }
             }
-            Self::Tls { host, cause, bundle } => {
+            Self::Tls { host, cause, bundle, .. } => {
                 write!(f, "TLS handshake with {host} failed: {cause}")?;
                 match (cause, bundle) {
                     (

@@ -45,6 +45,11 @@ impl Tls {
         self.session.is_handshaking()
     }
 
+    /// The server's hello was read: what it objects to afterwards is what we sent after it.
+    pub(super) fn has_server_hello(&self) -> bool {
+        self.session.protocol_version().is_some()
+    }
+
     /// The peer has ended its side properly.
     pub(super) fn ended(&self) -> bool {
         self.ended

@@ -13,27 +13,30 @@ pub(super) fn is_ca_as_server(error: &CertificateError) -> bool {
     webpki_name(error) == Some("CaUsedAsEndEntity")
 }
 
-/// Whether the server speaks of the certificate that we do not have. With TLS 1.3 that comes after the handshake, when
-/// ours has ended: RFC 8446 section 4.4.2.4 has the server abort with `certificate_required` then.
-pub(super) fn demands_client_certificate(error: &Error) -> bool {
+/// Whether the server speaks of the certificate that we do not have. It asks for one after its hello, if at all; before,
+/// the same alerts are those of a firewall. With TLS 1.3 they come when our handshake has ended: RFC 8446 section
+/// 4.4.2.4 has the server abort with `certificate_required` then.
+pub(super) fn demands_client_certificate(error: &Error, after_server_hello: bool) -> bool {
     use AlertDescription as A;
     let Error::AlertReceived(alert) = error else { return false };
-    matches!(
-        alert,
-        A::CertificateRequired
-            | A::NoCertificate
-            | A::BadCertificate
-            | A::UnsupportedCertificate
-            | A::CertificateUnknown
-            | A::UnknownCA
-            | A::AccessDenied
-    )
+    match alert {
+        A::CertificateRequired | A::NoCertificate => true,
+        // TLS 1.2 has no alert of its own for it. RFC 5246 section 7.4.6: "If the client does not send any certificates,
+        // the server MAY at its discretion [...] respond with a fatal handshake_failure alert." OpenSSL does.
+        A::HandshakeFailure
+        | A::BadCertificate
+        | A::UnsupportedCertificate
+        | A::CertificateUnknown
+        | A::UnknownCA
+        | A::AccessDenied => after_server_hello,
+        _ => false,
+    }
 }
 
 /// What to do about it. `has_bundle` when `SSL_CERT_FILE` is set.
-pub(super) fn hint(error: &Error, has_bundle: bool) -> &'static str {
+pub(super) fn hint(error: &Error, after_server_hello: bool, has_bundle: bool) -> &'static str {
     use AlertDescription as A;
-    if demands_client_certificate(error) {
+    if demands_client_certificate(error, after_server_hello) {
         return "the server asks for a client certificate, which auth-proxy does not have: have it let this client in \
                 without one, or use an address that does not ask for it";
     }
@@ -46,7 +49,7 @@ pub(super) fn hint(error: &Error, has_bundle: bool) -> &'static str {
             "the server has no version or cipher of TLS in common with auth-proxy, which speaks TLS 1.2 and 1.3 with ECDHE: update it"
         }
         Error::AlertReceived(A::HandshakeFailure | A::InsufficientSecurity) => {
-            "the server accepts nothing that is offered: it must speak TLS 1.2 or 1.3 with ECDHE, and must not ask for a client certificate"
+            "the server accepts nothing that is offered: it must speak TLS 1.2 or 1.3 with ECDHE"
         }
         Error::AlertReceived(A::UnrecognisedName) => {
             "the server does not know this name: check the host in API_BASE_URL or AZURE_AUTHORITY_HOST"
@@ -163,7 +166,7 @@ mod tests {
         };
         #[allow(deprecated, reason = "rustls may still produce it")]
         let unsupported = C::UnsupportedSignatureAlgorithm;
-        let rows: [(Error, &str); 38] = [
+        let rows: [(Error, &str); 41] = [
             (C::UnknownIssuer.into(), "set SSL_CERT_FILE to the CA bundle"),
             (C::Expired.into(), "clock is ahead"),
             (C::NotValidYet.into(), "clock is behind"),
@@ -204,7 +207,10 @@ mod tests {
             (alert(A::CertificateUnknown), "asks for a client certificate"),
             (alert(A::UnknownCA), "asks for a client certificate"),
             (alert(A::AccessDenied), "asks for a client certificate"),
+            (alert(A::HandshakeFailure), "asks for a client certificate"),
             (alert(A::HandshakeFailure), "TLS 1.2 or 1.3"),
+            (alert(A::AccessDenied), "a firewall that inspects TLS"),
+            (alert(A::UnknownCA), "a firewall that inspects TLS"),
             (alert(A::InsufficientSecurity), "TLS 1.2 or 1.3"),
             (alert(A::ProtocolVersion), "TLS 1.2 and 1.3"),
             (alert(A::UnrecognisedName), "API_BASE_URL or AZURE_AUTHORITY_HOST"),
@@ -218,20 +224,26 @@ mod tests {
             (Error::PeerSentOversizedRecord, "in between"),
         ];
         for (error, words) in rows {
-            assert!(hint(&error, false).contains(words), "{error}: {}", hint(&error, false));
+            // All of them without a bundle; alerts about certificates only come after the server's hello.
+            let after = words.contains("client certificate");
+            let hint = hint(&error, after, false);
+            assert!(hint.contains(words), "{error}: {hint}");
         }
-        let known = hint(&C::UnknownIssuer.into(), true);
+        let known = hint(&C::UnknownIssuer.into(), true, true);
         assert!(known.contains("add its CA") && !known.contains("set SSL_CERT_FILE"), "{known}");
     }
 
     #[test]
     fn only_what_the_server_says_of_our_certificate_is_taken_for_a_demand_for_one() {
         use AlertDescription as A;
-        let others =
-            [A::HandshakeFailure, A::InternalError, A::UserCanceled, A::CloseNotify, A::DecryptError];
+        let others = [A::InternalError, A::UserCanceled, A::CloseNotify, A::DecryptError, A::ProtocolVersion];
         for alert in others {
-            assert!(!demands_client_certificate(&Error::AlertReceived(alert)), "{alert:?}");
+            assert!(!demands_client_certificate(&Error::AlertReceived(alert), true), "{alert:?}");
         }
-        assert!(!demands_client_certificate(&CertificateError::UnknownIssuer.into()));
+        assert!(!demands_client_certificate(&CertificateError::UnknownIssuer.into(), true));
+        // Nobody has asked for one yet.
+        for alert in [A::HandshakeFailure, A::BadCertificate, A::UnknownCA, A::AccessDenied] {
+            assert!(!demands_client_certificate(&Error::AlertReceived(alert), false), "{alert:?}");
+        }
     }
 }

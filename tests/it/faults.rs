@@ -4,6 +4,7 @@
 mod destination;
 mod egress;
 mod entra;
+mod openssl;
 mod tls;
 
 use std::time::Duration;
