@@ -84,6 +84,8 @@ pub enum Odd {
     SelfSignedExpired,
     /// The same, with its name in the common name alone.
     SelfSignedNameless,
+    /// The same, for clients alone.
+    SelfSignedWrongPurpose,
 }
 
 /// Makes such a certificate: PEM, the key behind it.
@@ -105,6 +107,7 @@ fn make_odd(dir: &Path, odd: Odd) -> String {
     let authority = "basicConstraints=critical,CA:TRUE\n";
     let own = match odd {
         Odd::SelfSignedNameless => authority.to_owned(),
+        Odd::SelfSignedWrongPurpose => format!("{authority}extendedKeyUsage=clientAuth\n{NAMES}"),
         _ => format!("{authority}{NAMES}"),
     };
     let issuer = format!(

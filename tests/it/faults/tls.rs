@@ -204,18 +204,26 @@ fn a_servers_own_certificate_in_the_bundle_is_trusted() {
     let (certificate, _) = own.split_once("-----BEGIN PRIVATE").unwrap();
     let (_, key) = server_pem().split_once("-----BEGIN PRIVATE").unwrap();
     let stolen = format!("{certificate}-----BEGIN PRIVATE{key}");
-    let rows: [(&str, &str, &str, Option<&str>); 6] = [
-        ("it has signed itself", &own, "localhost", None),
-        ("its issuer is not there", server_pem(), "localhost", None),
-        ("another name", &own, "other.test", Some("the certificate is for another name")),
-        ("no name", &odd_server(Odd::SelfSignedNameless), "localhost", Some("subjectAltName")),
-        ("expired", &odd_server(Odd::SelfSignedExpired), "localhost", Some("has expired")),
-        ("another key", &stolen, "localhost", Some("a signature does not fit")),
+    let alike = odd_server(Odd::SelfSigned);
+    let nameless = odd_server(Odd::SelfSignedNameless);
+    let expired = odd_server(Odd::SelfSignedExpired);
+    let for_clients = odd_server(Odd::SelfSignedWrongPurpose);
+    // What the server shows, and for whom, what the bundle has, and why it is refused.
+    type Row<'a> = (&'a str, (&'a str, &'a str), &'a str, Option<&'a str>);
+    let rows: [Row<'_>; 8] = [
+        ("it has signed itself", (&own, "localhost"), &own, None),
+        ("its issuer is not there", (server_pem(), "localhost"), server_pem(), None),
+        ("another name", (&own, "other.test"), &own, Some("the certificate is for another name")),
+        ("no name", (&nameless, "localhost"), &nameless, Some("subjectAltName")),
+        ("expired", (&expired, "localhost"), &expired, Some("has expired")),
+        ("for clients", (&for_clients, "localhost"), &for_clients, Some("extendedKeyUsage=serverAuth")),
+        ("without its key", (&stolen, "localhost"), &own, Some("a signature does not fit")),
+        ("the names of a trusted one", (&alike, "localhost"), &own, Some("add this very certificate")),
     ];
-    for (name, pem, host, refused) in rows {
+    for (name, (pem, host), trusted, refused) in rows {
         let bundle = dir.join("bundle.pem");
         // Whatever else a file holds, only its certificates are read.
-        std::fs::write(&bundle, pem).unwrap();
+        std::fs::write(&bundle, trusted).unwrap();
         let url = format!("https://{host}:{}", serve(odd_server_tls(pem)));
         let settings = [
             ("API_BASE_URL", &*url),
