@@ -126,8 +126,14 @@ impl Roots {
             Ok(bundle) => bundle,
             Err(problem) => return state.report(problem),
         };
-        state.problem = None;
+        let was_bad = state.problem.take().is_some();
         if bundle.certificates == state.certificates {
+            if was_bad {
+                log::info(
+                    "SSL_CERT_FILE is in order again, as it was before",
+                    &[("file", &file.path.display())],
+                );
+            }
             return;
         }
         bundle.log_skipped(&file.path);

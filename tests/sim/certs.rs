@@ -55,7 +55,7 @@ pub fn material() -> &'static Material {
     static MATERIAL: OnceLock<Material> = OnceLock::new();
     MATERIAL.get_or_init(|| {
         let dir = super::temp_dir("auth-proxy-sim-keys");
-        let (ca, server, expired) = authority_and_servers(&dir);
+        let (ca, server, expired) = authority_and_servers(&dir, AUTHORITY);
         let ca_key = read(&dir.join("ca.key"));
         let _ = std::fs::remove_dir_all(&dir);
         let client = client_pem("auth-proxy test");
@@ -63,6 +63,9 @@ pub fn material() -> &'static Material {
         Material { ca, ca_key, server, expired, client, registered }
     })
 }
+
+/// The name of the authority that every simulator of this process shares.
+const AUTHORITY: &str = "auth-proxy simulator";
 
 /// The names of a server on loopback, as an extension.
 const NAMES: &str = "subjectAltName=DNS:localhost,DNS:*.sim.test,IP:127.0.0.1,IP:::1\n";
@@ -88,6 +91,14 @@ pub enum Odd {
     SelfSignedWrongPurpose,
 }
 
+/// An authority of another name than ours, and a server's certificate and key by it.
+pub fn other_authority_and_server() -> (String, String) {
+    let dir = super::temp_dir("auth-proxy-sim-other");
+    let (ca, server, _) = authority_and_servers(&dir, "another authority");
+    let _ = std::fs::remove_dir_all(&dir);
+    (ca, server)
+}
+
 /// Makes such a certificate: PEM, the key behind it.
 pub fn odd_server(odd: Odd) -> String {
     let dir = super::temp_dir("auth-proxy-sim-odd");
@@ -99,7 +110,7 @@ pub fn odd_server(odd: Odd) -> String {
 fn make_odd(dir: &Path, odd: Odd) -> String {
     let file = |name: &str| dir.join(name).to_str().unwrap().to_owned();
     if odd == Odd::OtherKeyOfTheAuthority {
-        return authority_and_servers(dir).1;
+        return authority_and_servers(dir, AUTHORITY).1;
     }
     let Material { ca, ca_key, .. } = material();
     let purpose = if odd == Odd::WrongPurpose { "clientAuth" } else { "serverAuth" };
@@ -206,12 +217,14 @@ pub fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-fn authority_and_servers(dir: &Path) -> (String, String, String) {
+fn authority_and_servers(dir: &Path, name: &str) -> (String, String, String) {
     let file = |name: &str| dir.join(name).to_str().unwrap().to_owned();
     let new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-sha256"];
     // Everything is named in files: flags that add extensions differ between versions of the command.
-    let request = "[req]\ndistinguished_name=name\nx509_extensions=ca\nprompt=no\n[name]\nCN=auth-proxy simulator\n\
-        [ca]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\n";
+    let request = format!(
+        "[req]\ndistinguished_name=name\nx509_extensions=ca\nprompt=no\n[name]\nCN={name}\n\
+         [ca]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\n"
+    );
     let leaf = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n\
         extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost,DNS:*.sim.test,IP:127.0.0.1,IP:::1\n";
     std::fs::write(file("request.cnf"), request).unwrap();

@@ -47,7 +47,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use self::answer::{Answer, Step};
 pub use self::azure::Azure;
-pub use self::certs::{Odd, client_pem, odd_server, openssl};
+pub use self::certs::{Odd, client_pem, odd_server, openssl, other_authority_and_server};
 pub use self::egress::Egress;
 pub use self::entra::Entra;
 pub use self::patience::{eventually, patience, wait_for};

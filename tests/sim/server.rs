@@ -32,7 +32,7 @@ struct Inner {
     address: SocketAddr,
     /// Keeps the port ours during an outage: bound, never listening.
     reservation: Socket,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Mutex<Option<Arc<ServerConfig>>>,
     handler: Arc<Handler>,
     log: Arc<Log>,
     stopping: AtomicBool,
@@ -51,7 +51,7 @@ impl Server {
         let inner = Arc::new(Inner {
             address,
             reservation,
-            tls,
+            tls: Mutex::new(tls),
             handler,
             log,
             stopping: AtomicBool::new(false),
@@ -68,7 +68,7 @@ impl Server {
     }
 
     pub fn scheme(&self) -> &'static str {
-        if self.inner.tls.is_some() { "https" } else { "http" }
+        if self.inner.tls.lock().unwrap().is_some() { "https" } else { "http" }
     }
 
     /// An outage: the port refuses, every connection is closed.
@@ -96,6 +96,11 @@ impl Server {
     /// While true, new connections are accepted and never get a byte: not even a TLS handshake.
     pub fn mute(&self, mute: bool) {
         self.inner.mute.store(mute, Ordering::SeqCst);
+    }
+
+    /// Shows another certificate on new connections.
+    pub fn set_tls(&self, tls: Arc<ServerConfig>) {
+        *self.inner.tls.lock().unwrap() = Some(tls);
     }
 
     /// Closes every connection, busy or idle, and goes on listening.
@@ -171,7 +176,8 @@ fn connection_in_background(inner: &Arc<Inner>, tcp: TcpStream) {
     let thread = std::thread::Builder::new().stack_size(512 * 1024);
     // When no thread can be had, the connection is closed, as an overloaded server would.
     let _ = thread.spawn(move || {
-        let mut conn = Conn::new(tcp, inner.tls.as_ref());
+        let tls = inner.tls.lock().unwrap().clone();
+        let mut conn = Conn::new(tcp, tls.as_ref());
         if inner.mute.load(Ordering::SeqCst) {
             let mut raw = [0; 1024];
             let tcp = conn.take_socket();

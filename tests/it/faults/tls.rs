@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -10,8 +11,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use crate::fixture::Proxy;
 use crate::pems;
 use crate::sim::{
-    Egress, Odd, Options, Sim, expired_server_tls, mutual_tls, odd_server, odd_server_tls, replace_file,
-    server_pem, server_tls, temp_dir, wait_for,
+    Answer, Egress, Odd, Options, Sim, Step, expired_server_tls, mutual_tls, odd_server, odd_server_tls,
+    other_authority_and_server, replace_file, server_pem, server_tls, temp_dir, wait_for,
 };
 
 /// What is wrong with the server.
@@ -271,4 +272,69 @@ fn a_replaced_bundle_is_trusted_from_the_next_request_on() {
         sim.azure.server.close_connections();
         wait_for("a new connection", || proxy.client().get("/sim/echo").status == 200);
     }
+}
+
+/// A server that has changed over to another authority, and the bundle that follows it: at both sides, with nothing
+/// restarted, and nothing interrupted.
+#[test]
+fn an_authority_is_replaced_while_streams_go_on() {
+    let (new_ca, new_server) = other_authority_and_server();
+    let (old, new) = (server_tls(), odd_server_tls(&new_server));
+    let sim = Sim::start(Options { refresh_in: Some(1), ..Options::default() });
+    let bundle = sim.dir.join("bundle.pem");
+    std::fs::copy(sim.dir.join("ca.pem"), &bundle).unwrap();
+    let proxy = Proxy::start_with(&sim, &[("SSL_CERT_FILE", bundle.to_str().unwrap())]);
+    let show = |tls: &Arc<ServerConfig>| {
+        for server in [&sim.azure.server, &sim.entra.server] {
+            server.set_tls(Arc::clone(tls));
+        }
+    };
+    let count = |text: &str| proxy.log().iter().filter(|line| line.contains(text)).count();
+    // Each over a new connection.
+    let once = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+    sim.azure.at("/openai/once", Answer::raw(once));
+    let ask = || proxy.client().get("/openai/once").status;
+    let turn = Arc::new(AtomicU64::new(0));
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsta".to_vec();
+    let steps = [Step::Write(head), Step::Await(Arc::clone(&turn), 1), Step::Write(b"ble".to_vec())];
+    sim.azure.script([Answer::steps(steps)]);
+    let mut stream = proxy.client();
+    stream.send("GET", "/openai/v1/x", &[], b"").unwrap();
+    sim.azure.request_to("/openai/v1/x");
+
+    show(&new);
+    assert_eq!(ask(), 502);
+    wait_for("the token side to meet it", || count("token refresh failed") > 0);
+    replace_file(&bundle, &new_ca);
+    let issued = sim.entra.issued().len();
+    assert_eq!(ask(), 200);
+    wait_for("a token over the new connection", || sim.entra.issued().len() > issued);
+    proxy.wait_log("SSL_CERT_FILE has changed");
+
+    // What is no good changes nothing, and is logged once, however often it is looked at.
+    replace_file(&bundle, "-----BEGIN CERTIFICATE-----\nno certificate");
+    show(&old);
+    for _ in 0..3 {
+        assert_eq!(ask(), 502);
+    }
+    let line = proxy.wait_log("holds no usable certificate");
+    assert!(line.contains("stay trusted") && line.contains("certificates=1"), "{line}");
+    show(&new);
+    assert_eq!(ask(), 200, "those from before are in use");
+    assert_eq!(count("holds no usable certificate"), 1);
+
+    // It is mended: with what it had, and with what is needed.
+    replace_file(&bundle, &new_ca);
+    show(&old);
+    assert_eq!(ask(), 502);
+    proxy.wait_log("SSL_CERT_FILE is in order again");
+    assert_eq!(count("SSL_CERT_FILE has changed"), 1);
+    let old_ca = std::fs::read_to_string(sim.dir.join("ca.pem")).unwrap();
+    replace_file(&bundle, &format!("{old_ca}{new_ca}"));
+    assert_eq!(ask(), 200);
+    wait_for("the log", || count("SSL_CERT_FILE has changed") == 2);
+
+    turn.store(1, Ordering::SeqCst);
+    let response = stream.response("GET").unwrap();
+    assert_eq!((response.status, response.text().as_str(), response.fault), (200, "stable", None));
 }
