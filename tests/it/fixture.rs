@@ -1,6 +1,7 @@
 //! The real program as a child process: started with exactly the given environment, watched, ended with the test.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -44,8 +45,33 @@ impl Proxy {
     /// Starts it with this environment and nothing else, and waits until it listens.
     pub fn spawn(environment: impl IntoIterator<Item = (String, String)>) -> Self {
         let environment: Vec<_> = environment.into_iter().collect();
-        let secrets = Secrets::of(&environment);
-        let (mut child, lines, reader) = run(environment);
+        Self::watch(command(environment.clone()), Secrets::of(&environment))
+    }
+
+    /// As [`Proxy::start_with`], with these lines in place of `/etc/hosts`; none where we may not do that.
+    pub fn start_with_hosts(sim: &Sim, variables: &[(&str, &str)], hosts: &str) -> Option<Self> {
+        let path = sim.dir.join("hosts");
+        std::fs::write(&path, hosts).unwrap();
+        let mount = ["mount", "--bind", path.to_str().unwrap(), "/etc/hosts"];
+        let may = |flags: &&[&str]| {
+            let tried = Command::new("unshare").args(*flags).args(mount).stderr(Stdio::null()).status();
+            tried.is_ok_and(|status| status.success())
+        };
+        let flags = [&["--mount"][..], &["--mount", "--map-root-user"]].into_iter().find(may)?;
+        let environment = environment(sim, variables);
+        let mut command = with_environment(Command::new("unshare"), environment.clone());
+        // Both replace themselves: the child is the program in the end.
+        let script = "program=$1; shift; \"$@\" && exec \"$program\"";
+        command.args(flags).args(["sh", "-c", script, "sh"]).arg(program()).args(mount);
+        command.env("PATH", std::env::var_os("PATH").unwrap());
+        let proxy = Self::watch(command, Secrets::of(&environment));
+        proxy.wait_healthy();
+        Some(proxy)
+    }
+
+    /// Starts it and waits until it listens.
+    fn watch(command: Command, secrets: Secrets) -> Self {
+        let (mut child, lines, reader) = run(command);
         let address = eventually(|| {
             if let Some(address) = lines.lock().unwrap().iter().find_map(|line| listening_address(line)) {
                 return Some(Ok(address));
@@ -70,7 +96,7 @@ impl Proxy {
         let port = address.port().to_string();
         let environment = environment(sim, &[variables, &[("PORT", &port)]].concat());
         let secrets = Secrets::of(&environment);
-        let (child, lines, reader) = run(environment);
+        let (child, lines, reader) = run(command(environment));
         let proxy = Self { child, lines, secrets, reader: Some(reader), address };
         wait_for("auth-proxy to listen", || TcpStream::connect(address).is_ok());
         proxy.wait_healthy();
@@ -228,10 +254,19 @@ pub fn environment(sim: &Sim, variables: &[(&str, &str)]) -> Vec<(String, String
     all.into_iter().collect()
 }
 
+/// The binary that is shipped can be put to the same tests: AUTH_PROXY_BIN=target/x86_64-unknown-linux-musl/...
+fn program() -> OsString {
+    std::env::var_os("AUTH_PROXY_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_auth-proxy").into())
+}
+
 fn command(environment: impl IntoIterator<Item = (String, String)>) -> Command {
-    // The binary that is shipped can be put to the same tests: AUTH_PROXY_BIN=target/x86_64-unknown-linux-musl/...
-    let binary = std::env::var_os("AUTH_PROXY_BIN");
-    let mut command = Command::new(binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_auth-proxy").into()));
+    with_environment(Command::new(program()), environment)
+}
+
+fn with_environment(
+    mut command: Command,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Command {
     // The log is searched for secrets, whatever the test is about.
     command
         .env_clear()
@@ -242,8 +277,8 @@ fn command(environment: impl IntoIterator<Item = (String, String)>) -> Command {
     command
 }
 
-fn run(environment: impl IntoIterator<Item = (String, String)>) -> (Child, Lines, JoinHandle<()>) {
-    let mut child = command(environment).stdout(Stdio::null()).spawn().unwrap();
+fn run(mut command: Command) -> (Child, Lines, JoinHandle<()>) {
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     let stderr = BufReader::new(child.stderr.take().unwrap());
     let lines = Lines::default();
     let sink = lines.clone();

@@ -1,6 +1,6 @@
 //! Faithful on the wire: raw bytes in, and what each side sees of them.
 
-mod cancel;
+pub mod cancel;
 mod early;
 mod failures;
 mod pool;

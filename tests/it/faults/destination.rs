@@ -1,11 +1,13 @@
 //! Between the proxy and the destination.
 
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{endless_fields, endless_interim_answers, garbage, given_back, oversized_head};
 use crate::client::Response;
 use crate::fixture::Proxy;
 use crate::sim::{Fault, Options, Relay, Sim, pattern, wait_for};
+use crate::wire::cancel::BlackHole;
 
 /// What the application gets.
 #[derive(Clone, Copy, Debug)]
@@ -178,4 +180,21 @@ fn a_token_that_expires_while_connecting_costs_no_request() {
     let response = proxy.client().request("POST", "/sim/echo", &[], &vec![b'x'; 100_000]);
     assert_eq!(response.status, 200);
     assert!(sim.entra.issued().len() > connected, "the token did not change meanwhile");
+}
+
+/// One address family leads nowhere: RFC 8305 has the other one tried beside it.
+#[test]
+fn a_silent_first_address_costs_no_share_of_the_timeout() {
+    let sim = Sim::start(Options { entra_tls: false, ..Options::default() });
+    let port = sim.azure.server.port();
+    let _silent = BlackHole::at(SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
+    // The resolver puts ::1 first (RFC 6724 section 2.1). Any share of this timeout is longer than a test may take.
+    let base = format!("https://two.sim.test:{port}");
+    let settings = [("API_BASE_URL", &*base), ("CONNECT_TIMEOUT", "10m")];
+    let hosts = "127.0.0.1 localhost\n127.0.0.1 two.sim.test\n::1 two.sim.test\n";
+    let Some(proxy) = Proxy::start_with_hosts(&sim, &settings, hosts) else {
+        eprintln!("  not tried: no mount namespace (unshare --mount)");
+        return;
+    };
+    whole(&ask(&proxy, 10), 10);
 }
