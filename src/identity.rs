@@ -41,4 +41,10 @@ pub trait AssertionSource: Send {
 
     /// Whether the file has changed since it was last read: a reason to try again at once.
     fn changed(&mut self) -> bool;
+
+    /// What to do when the assertion was found outside its time range, if somebody else than this machine's clock has
+    /// set its times.
+    fn time_hint(&self) -> Option<String> {
+        None
+    }
 }

@@ -28,11 +28,12 @@ pub use entra::Entra;
 pub use error::{Class, TokenError};
 pub use refresher::Refresher;
 pub use remedies::{REMEDIES, Remedy};
-pub use status::{RefresherState, Status, Unavailable};
+pub use status::{RefresherState, Status, Unavailable, Waiting};
 pub use store::TokenStore;
 #[cfg(test)]
 pub(crate) use test_kit::abandoned;
 
+use crate::identity::AssertionSource;
 use crate::secret::Secret;
 
 /// The token endpoint (RFC 6749 section 3.2), or a script in its place.
@@ -43,4 +44,23 @@ pub trait Endpoint: Send {
     ///
     /// No token came: refused, unreachable, or the answer was of no use.
     fn request(&mut self, assertion: &Secret<String>) -> Result<Grant, TokenError>;
+
+    /// Scheme, host and port, for people who wait for it.
+    fn origin(&self) -> &str;
+}
+
+/// One attempt to get a token, with an assertion made for it.
+///
+/// # Errors
+///
+/// As [`AssertionSource::assertion`] and [`Endpoint::request`].
+pub fn sign_in(source: &mut dyn AssertionSource, endpoint: &mut dyn Endpoint) -> Result<Grant, TokenError> {
+    let assertion = source.assertion()?;
+    endpoint.request(&assertion).map_err(|error| match source.time_hint() {
+        // Whoever signed the assertion set its times, not this machine's clock.
+        Some(hint) if error.code == Some(answer::OUTSIDE_TIME_RANGE) => {
+            TokenError { hints: vec![hint], ..error }
+        }
+        _ => error,
+    })
 }

@@ -13,7 +13,7 @@ use crate::identity::Identity;
 use crate::log::{self, rfc3339};
 use crate::proxy::target;
 use crate::report::Problem;
-use crate::token::{Endpoint as _, Entra, Grant, TokenError, http_date};
+use crate::token::{self, Entra, Grant, TokenError, http_date};
 use crate::upstream::{Upstream, probe};
 
 type Result<T> = std::result::Result<(T, Details), Vec<Problem>>;
@@ -119,12 +119,7 @@ pub(super) fn sign_in(
         &config.client_id,
         &config.scope,
     );
-    let grant = identity
-        .source
-        .assertion()
-        .map_err(TokenError::from)
-        .and_then(|assertion| entra.request(&assertion))
-        .map_err(|error| vec![refused(error)])?;
+    let grant = token::sign_in(&mut *identity.source, &mut entra).map_err(|error| vec![refused(error)])?;
     let mut details = vec![("lifetime_seconds", grant.expires_in.as_secs().into())];
     details.extend(claims::of(grant.bearer()));
     Ok((grant, details))

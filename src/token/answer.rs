@@ -18,7 +18,7 @@ const LONGEST_WAIT: u64 = 3600;
 /// Too many requests, and not a word for how long to wait. Short enough for those who wait for a token.
 const WAIT_WHEN_THROTTLED: Duration = Duration::from_secs(2);
 /// AADSTS700024: the one error whose usual cause is our clock.
-const OUTSIDE_TIME_RANGE: u32 = 700_024;
+pub(super) const OUTSIDE_TIME_RANGE: u32 = 700_024;
 const NOT_JSON: &str = "it is not JSON";
 /// What to do about an answer that is not Entra ID's.
 pub(super) const NOT_ENTRA: &str = "see whether a proxy or a sign-in page answers in place of Entra ID";

@@ -28,6 +28,7 @@ pub struct Entra {
     agent: Agent,
     clock: Clock,
     token_url: String,
+    origin: String,
     client_id: String,
     scope: String,
     timeout: Duration,
@@ -37,8 +38,9 @@ impl Entra {
     /// The endpoint at `token_url`, reached through `agent`, which must neither follow redirects nor make errors
     /// of statuses.
     pub fn new(agent: Agent, clock: Clock, token_url: &str, client_id: &str, scope: &str) -> Self {
+        let origin = token_url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
         let (token_url, client_id, scope) = (token_url.into(), client_id.into(), scope.into());
-        Self { agent, clock, token_url, client_id, scope, timeout: TIMEOUT }
+        Self { agent, clock, token_url, origin, client_id, scope, timeout: TIMEOUT }
     }
 
     fn post(&self, body: &str, request_id: &str) -> Result<Grant, TokenError> {
@@ -75,6 +77,10 @@ impl Endpoint for Entra {
         let request_id = random::uuid();
         log::debug("token request", &[("url", &self.token_url), ("client_request_id", &request_id)]);
         self.post(&body, &request_id).map_err(|error| TokenError { request_id: Some(request_id), ..error })
+    }
+
+    fn origin(&self) -> &str {
+        &self.origin
     }
 }
 
@@ -117,7 +123,18 @@ fn unreached(error: &ureq::Error) -> TokenError {
         _ => fault.and_then(Fault::hint).unwrap_or_else(|| BROKEN.to_owned()),
     };
     let detail = fault.map_or_else(|| error.to_string(), Fault::to_string);
+    let unreached = matches!(
+        fault,
+        Some(
+            Fault::Resolve { .. }
+                | Fault::Connect { .. }
+                | Fault::ConnectTimeout { .. }
+                | Fault::EgressProxy { .. }
+                | Fault::Tls { .. }
+        )
+    );
     TokenError {
+        unreached,
         hints: vec![hint],
         detail: Some(detail.chars().take(LONGEST_DETAIL).collect()),
         retry_after,

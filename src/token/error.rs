@@ -41,6 +41,8 @@ pub struct TokenError {
     pub retry_after: Option<Duration>,
     /// How many seconds our clock is ahead of Entra ID's, when the time may be the cause.
     pub date_skew: Option<i64>,
+    /// There was no connection to send the request on: unknown name, refused, timed out, no TLS.
+    pub unreached: bool,
 }
 
 impl TokenError {
@@ -59,6 +61,7 @@ impl TokenError {
             request_id: None,
             retry_after: None,
             date_skew: None,
+            unreached: false,
         }
     }
 

@@ -44,6 +44,8 @@ struct Trouble {
     failures: u32,
     /// Whether a token was left.
     had_token: bool,
+    /// When the last of them was over.
+    at: Moment,
     /// When the log was told; none when it is to be told of the next failure in any case.
     told: Option<Moment>,
 }
@@ -84,6 +86,7 @@ impl Refresher {
     /// Does what is due and tells when to look again.
     pub(super) fn step(&mut self) -> Moment {
         self.mind_the_file();
+        self.mind_the_end();
         if self.store.due() {
             self.refresh();
         }
@@ -110,22 +113,32 @@ impl Refresher {
         }
     }
 
+    /// The schedule knows when the token ends, but not that the machine was paused meanwhile and it ended sooner: then
+    /// the next attempt is due now, or as soon as `Retry-After` allows without a token.
+    fn mind_the_end(&mut self) {
+        let Some(trouble) = self.trouble.as_ref().filter(|trouble| trouble.had_token) else { return };
+        if !self.store.usable_for().is_zero() {
+            return;
+        }
+        let forbidden = schedule::forbidden_for(trouble.last.retry_after, Duration::ZERO);
+        self.not_before = self.not_before.min(trouble.at.after(forbidden));
+        let attempt = self.clock.now().max(self.not_before);
+        if attempt < self.store.next_attempt() {
+            self.store.plan(attempt);
+        }
+    }
+
     fn refresh(&mut self) {
-        self.store.begin();
+        self.store.begin(self.endpoint.origin());
         let requested = self.clock.reading();
-        let outcome = caught(|| self.attempt())
+        // A fresh assertion for each attempt: Entra ID may refuse a repeated one, and the file may be new.
+        let outcome = caught(|| super::sign_in(&mut *self.source, &mut *self.endpoint))
             .unwrap_or_else(|| Err(TokenError::transient("the token refresh ran into a bug of auth-proxy")))
             .and_then(|grant| self.still_good(grant, requested));
         match outcome {
             Ok(grant) => self.accept(grant, requested),
             Err(failure) => self.put_off(failure, requested),
         }
-    }
-
-    /// A fresh assertion for each attempt: Entra ID may refuse a repeated one, and the file may be new.
-    fn attempt(&mut self) -> Result<Grant, TokenError> {
-        let assertion = self.source.assertion()?;
-        self.endpoint.request(&assertion)
     }
 
     /// The machine may have slept between request and answer.
@@ -147,25 +160,27 @@ impl Refresher {
 
     fn put_off(&mut self, failure: TokenError, requested: Reading) {
         let now = self.clock.now();
-        let time_left = self.store.usable_for();
-        let had_token = !time_left.is_zero();
         let before = self.trouble.take();
+        // What is left of the token depends on what the failure says about our clock.
+        let time_left = self.store.record_failure(&failure);
+        let had_token = !time_left.is_zero();
         let failures = match &before {
             Some(trouble) if (trouble.last.class, trouble.had_token) == (failure.class, had_token) => {
                 trouble.failures.saturating_add(1)
             }
             _ => 1,
         };
-        let (class, retry_after) = (failure.class, failure.retry_after);
-        let setback = Setback { class, failures, time_left, took: now.since(requested.boot), retry_after };
+        let (class, unreached, retry_after) = (failure.class, failure.unreached, failure.retry_after);
+        let took = now.since(requested.boot);
+        let setback = Setback { class, unreached, failures, time_left, took, retry_after };
         let next_in = schedule::retry_in(setback, (self.jitter)());
-        self.not_before = now.after(retry_after.unwrap_or_default());
-        self.store.fail(failure.clone(), now.after(next_in));
+        self.not_before = now.after(schedule::forbidden_for(retry_after, time_left));
+        self.store.fail(now.after(next_in));
         let told = before.filter(|trouble| trouble.last.same_as(&failure)).and_then(|trouble| trouble.told);
         let level = tell::level(class, told.map(|told| now.since(told)));
         tell::failure(level, &failure, next_in, time_left);
         let told = told.filter(|_| level == LogLevel::Debug).or(Some(now));
-        self.trouble = Some(Trouble { last: failure, failures, had_token, told });
+        self.trouble = Some(Trouble { last: failure, failures, had_token, at: now, told });
     }
 }
 

@@ -12,6 +12,8 @@ pub struct Unavailable {
     pub reason: &'static str,
     /// What went wrong, one sentence without a full stop; none while the first attempt is under way.
     pub summary: Option<String>,
+    /// The attempt that is being made, once it takes longer than usual.
+    pub waiting: Option<Waiting>,
     /// The number in `AADSTSnnn`.
     pub code: Option<u32>,
     /// With this Entra ID's support finds the request.
@@ -26,11 +28,37 @@ pub struct Unavailable {
     pub permanent: bool,
 }
 
+/// What is being waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Scheme, host and port of the token endpoint.
+    pub origin: String,
+    /// How long it has been.
+    pub so_far: Duration,
+}
+
+impl Waiting {
+    /// A token request usually takes a fraction of a second: below this there is nothing to say.
+    const NOTABLE: Duration = Duration::from_secs(1);
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "waiting for the token endpoint {}, {} s so far", self.origin, self.so_far.as_secs())
+    }
+}
+
 impl Unavailable {
-    pub(super) fn new(reason: &'static str, failure: Option<&TokenError>, next_attempt_in: Duration) -> Self {
+    pub(super) fn new(
+        reason: &'static str,
+        failure: Option<&TokenError>,
+        waiting: Option<Waiting>,
+        next_attempt_in: Duration,
+    ) -> Self {
         Self {
             reason,
             summary: failure.map(|failure| failure.summary.clone()),
+            waiting: waiting.filter(|waiting| waiting.so_far >= Waiting::NOTABLE),
             code: failure.and_then(|failure| failure.code),
             trace_id: failure.and_then(|failure| failure.trace_id.clone()),
             correlation_id: failure.and_then(|failure| failure.correlation_id.clone()),
@@ -43,12 +71,17 @@ impl Unavailable {
     }
 }
 
-/// Reason and summary, one sentence without a full stop.
+/// Reason and summary, and what is being waited for: one sentence without a full stop.
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.reason)?;
-        match &self.summary {
-            Some(summary) => write!(f, ": {summary}"),
+        let mut separator = ": ";
+        if let Some(summary) = &self.summary {
+            write!(f, "{separator}{summary}")?;
+            separator = "; ";
+        }
+        match &self.waiting {
+            Some(waiting) => write!(f, "{separator}{waiting}"),
             None => Ok(()),
         }
     }

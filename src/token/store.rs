@@ -8,11 +8,11 @@ mod state;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use state::State;
+use state::{InFlight, State};
 
 use super::bearer::Token;
 use super::error::TokenError;
-use super::status::{RefresherState, Status, Unavailable};
+use super::status::{RefresherState, Status, Unavailable, Waiting};
 use crate::clock::{Clock, Moment};
 
 /// A 401 of the destination asks for a new token only when the present one is older.
@@ -105,7 +105,7 @@ impl TokenStore {
         if !state.attends() {
             return false;
         }
-        if state.in_flight || state.forced {
+        if state.in_flight.is_some() || state.forced {
             return true;
         }
         // While attempts fail their own schedule holds. The two together also keep forced refreshes a minute apart:
@@ -138,7 +138,7 @@ impl TokenStore {
                 return Some(newer);
             }
             let left = max_wait.saturating_sub(started.elapsed());
-            let coming = state.in_flight || state.forced;
+            let coming = state.in_flight.is_some() || state.forced;
             if left.is_zero() || !coming || !state.attends() || !is_wanted() {
                 return None;
             }
@@ -196,7 +196,7 @@ impl TokenStore {
 
     pub(super) fn refresher_ended(&self) {
         let mut state = self.lock();
-        state.in_flight = false;
+        state.in_flight = None;
         state.leave(RefresherState::Died);
         self.news.notify_all();
     }
@@ -207,9 +207,7 @@ impl TokenStore {
 
     /// How long the token may still be sent; zero when there is none.
     pub(super) fn usable_for(&self) -> Duration {
-        let state = self.lock();
-        let now = state.token_time(&self.clock);
-        state.token.as_ref().map_or(Duration::ZERO, |token| token.usable_for(now))
+        self.lock().usable_for(&self.clock)
     }
 
     pub(super) fn next_attempt(&self) -> Moment {
@@ -221,9 +219,10 @@ impl TokenStore {
         self.news.notify_all();
     }
 
-    pub(super) fn begin(&self) {
+    /// An attempt begins, which asks `origin`.
+    pub(super) fn begin(&self, origin: &str) {
         let mut state = self.lock();
-        state.in_flight = true;
+        state.in_flight = Some(InFlight { origin: origin.to_owned(), since: self.clock.now() });
         state.forced = false;
     }
 
@@ -236,11 +235,17 @@ impl TokenStore {
         self.news.notify_all();
     }
 
-    pub(super) fn fail(&self, failure: TokenError, next_attempt: Moment) {
+    /// The attempt has failed. Returns how long the token may still be sent, now that this is known of our clock.
+    pub(super) fn record_failure(&self, failure: &TokenError) -> Duration {
         let mut state = self.lock();
-        state.failure = Some(failure);
+        state.failure = Some(failure.clone());
         state.failures += 1;
-        state.settle(next_attempt);
+        state.usable_for(&self.clock)
+    }
+
+    /// The attempt is over, and gave no token.
+    pub(super) fn fail(&self, next_attempt: Moment) {
+        self.lock().settle(next_attempt);
         self.news.notify_all();
     }
 

@@ -67,6 +67,10 @@ impl Endpoint for Scripted {
     fn request(&mut self, _: &Secret<String>) -> Outcome {
         self.0.play()
     }
+
+    fn origin(&self) -> &str {
+        "https://login.test"
+    }
 }
 
 /// What the certificate source does next.
@@ -152,7 +156,11 @@ pub(super) fn granted(token: &'static str, lifetime: u64) -> impl FnOnce() -> Ou
 }
 
 pub(super) fn down() -> Outcome {
-    Err(TokenError::transient("the token endpoint could not be reached"))
+    Err(TokenError { unreached: true, ..TokenError::transient("the token endpoint could not be reached") })
+}
+
+pub(super) fn busy() -> Outcome {
+    Err(TokenError { status: Some(503), ..TokenError::transient("the token endpoint answered 503") })
 }
 
 pub(super) fn refused() -> Outcome {

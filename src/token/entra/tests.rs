@@ -56,7 +56,9 @@ fn receive(client: &TcpStream) -> (Vec<String>, String) {
 }
 
 fn entra(url: &str) -> Entra {
-    let agent = Agent::config_builder().http_status_as_error(false).max_redirects(0).proxy(None);
+    // A connection for each request, as in the program.
+    let agent = Agent::config_builder().max_idle_connections(0);
+    let agent = agent.http_status_as_error(false).max_redirects(0).proxy(None);
     let agent = Agent::new_with_config(agent.user_agent("").accept("").accept_encoding("").build());
     Entra::new(agent, Clock::system(), url, "client id", "https://cognitiveservices.azure.com/.default")
 }

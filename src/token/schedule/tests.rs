@@ -6,6 +6,24 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// One statement, and a true one.
+#[test]
+fn how_often_entra_is_asked_is_documented() {
+    let statement = format!(
+        "While there is no usable token, Entra ID is asked again at most {} s after a response without one (twice as \
+         long after every {OUTAGE_FAILURES} failures, up to {} s), at most {} s after a connection that could not be \
+         made (twice as long after every failure, up to {} s), and at most {} s after an error that a person must mend.",
+        OUTAGE_PAUSE.as_secs_f64(),
+        LONGEST_OUTAGE_PAUSE.as_secs(),
+        UNREACHED_PAUSE.as_secs_f64(),
+        LONGEST_UNREACHED_PAUSE.as_secs(),
+        STUCK_PAUSE.as_secs(),
+    );
+    let page = include_str!("../../../docs/troubleshooting.md");
+    let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(page.contains(&statement), "docs/troubleshooting.md lacks: {statement}");
+}
+
 #[test]
 fn the_margin_is_half_a_minute_or_a_tenth() {
     for (expires_in, expected) in [(3599, 30_000), (300, 30_000), (299, 29_900), (60, 6_000), (1, 100)] {
@@ -51,6 +69,17 @@ fn the_token_is_still_usable_when_its_refresh_is_planned() {
     }
 }
 
+/// A failure that met an answer, the first of its kind, over at once.
+fn setback(class: Class, failures: u32, time_left: Duration) -> Setback {
+    Setback { class, unreached: false, failures, time_left, took: Duration::ZERO, retry_after: None }
+}
+
+#[track_caller]
+fn pauses(name: &str, setback: Setback, jitter: f64, millis: u64) {
+    let pause = retry_in(setback, jitter).as_secs_f64();
+    assert!((pause - millis as f64 / 1000.0).abs() < 0.001, "{name}: {pause}");
+}
+
 #[test]
 fn pauses_after_transient_failures() {
     let hour = secs(3600);
@@ -63,6 +92,7 @@ fn pauses_after_transient_failures() {
         ("jitter draws zero", 9, hour, None, 0.0, 7500),
         ("a quarter of the time left", 9, secs(40), None, 0.999_999, 10_000),
         ("hardly any time left", 9, Duration::from_millis(400), None, 0.999_999, 200),
+        ("at its end", 9, Duration::from_millis(30), None, 0.999_999, 30),
         ("no token", 1, Duration::ZERO, None, 0.5, 200),
         ("no token, jitter draws zero", 1, Duration::ZERO, None, 0.0, 50),
         ("no token for a while", 25, Duration::ZERO, None, 0.999_999, 400),
@@ -76,15 +106,28 @@ fn pauses_after_transient_failures() {
         ("told to come back sooner than planned", 7, hour, Some(1), 0.5, 30_000),
     ];
     for (name, failures, time_left, told, jitter, millis) in rows {
-        let setback = Setback {
-            class: Class::Transient,
-            failures,
-            time_left,
-            took: secs(0),
-            retry_after: told.map(secs),
-        };
-        let pause = retry_in(setback, jitter).as_secs_f64();
-        assert!((pause - millis as f64 / 1000.0).abs() < 0.001, "{name}: {pause}");
+        let setback =
+            Setback { retry_after: told.map(secs), ..setback(Class::Transient, failures, time_left) };
+        pauses(name, setback, jitter, millis);
+    }
+}
+
+#[test]
+fn pauses_without_a_connection() {
+    let rows = [
+        ("first", 1, 0, 0, 0.999_999, 500),
+        ("second", 2, 0, 0, 0.999_999, 1000),
+        ("third", 3, 0, 0, 0.5, 1500),
+        ("fourth: the most", 4, 0, 0, 0.999_999, 4000),
+        ("jitter draws zero", 4, 0, 0, 0.0, 2000),
+        ("in the morning", u32::MAX, 0, 0, 0.5, 3000),
+        ("it took a second", 4, 0, 1, 0.999_999, 3000),
+        ("it took long enough", 4, 0, 10, 0.999_999, 50),
+        ("while there is a token, as after any other", 3, 3600, 10, 0.999_999, 4000),
+    ];
+    for (name, failures, time_left, took, jitter, millis) in rows {
+        let setback = setback(Class::Transient, failures, secs(time_left));
+        pauses(name, Setback { unreached: true, took: secs(took), ..setback }, jitter, millis);
     }
 }
 
@@ -98,28 +141,96 @@ fn an_attempt_that_took_long_has_been_pause_enough_while_there_is_no_token() {
     ];
     for (time_left, took, told, millis) in rows {
         let setback =
-            Setback { class: Class::Transient, failures: 100, time_left, took, retry_after: told.map(secs) };
+            Setback { took, retry_after: told.map(secs), ..setback(Class::Transient, 100, time_left) };
         // Two thirds of ten seconds, or all of three.
         let jitter = if time_left.is_zero() { 0.999_999 } else { 2.0 / 3.0 };
-        let pause = retry_in(setback, jitter).as_secs_f64();
-        assert!((pause - millis as f64 / 1000.0).abs() < 0.001, "{time_left:?} {took:?} {told:?}: {pause}");
+        pauses(&format!("{time_left:?} {took:?} {told:?}"), setback, jitter, millis);
     }
 }
 
 #[test]
 fn pauses_after_permanent_failures() {
-    let rows =
-        [(1, None, 60), (2, None, 120), (3, None, 240), (4, None, 300), (99, None, 300), (1, Some(90), 90)];
-    for (failures, told, expected) in rows {
-        for time_left in [secs(0), secs(4), secs(3600)] {
-            let setback = Setback {
-                class: Class::Permanent,
-                failures,
-                time_left,
-                took: secs(9),
-                retry_after: told.map(secs),
-            };
-            assert_eq!(retry_in(setback, 0.3), secs(expected), "{failures} {told:?}");
+    let rows = [
+        ("first", 1, 86_400, None, 0.999_999, 60_000),
+        ("second", 2, 86_400, None, 0.999_999, 120_000),
+        ("third", 3, 86_400, None, 0.999_999, 240_000),
+        ("fourth: the most", 4, 86_400, None, 0.999_999, 300_000),
+        ("after a night", u32::MAX, 86_400, None, 0.5, 225_000),
+        ("jitter draws zero", 1, 86_400, None, 0.0, 30_000),
+        ("told to wait", 1, 86_400, Some(90), 0.999_999, 90_000),
+        ("half of what is left", 4, 200, None, 0.999_999, 100_000),
+        ("just in time", 4, 9, None, 0.999_999, 5000),
+        ("at its end", 4, 2, None, 0.0, 2000),
+        ("no token", 1, 0, None, 0.999_999, 15_000),
+        ("no token in the morning", u32::MAX, 0, None, 0.999_999, 15_000),
+        ("no token, jitter draws zero", 4, 0, None, 0.0, 7500),
+    ];
+    for (name, failures, time_left, told, jitter, millis) in rows {
+        let setback =
+            Setback { retry_after: told.map(secs), ..setback(Class::Permanent, failures, secs(time_left)) };
+        pauses(name, setback, jitter, millis);
+    }
+    let slow = Setback { took: secs(20), ..setback(Class::Permanent, 9, secs(0)) };
+    pauses("it took long enough", slow, 0.999_999, 50);
+}
+
+#[test]
+fn retry_after_is_obeyed_as_long_as_no_caller_has_to_pay_for_it() {
+    let rows = [
+        ("with a token: all of it", 3600, 86_400, 3600),
+        ("up to shortly before the token's end", 3600, 600, 595),
+        ("which is later than what was asked for", 300, 600, 300),
+        ("a minute, when the token ends sooner", 3600, 40, 60),
+        ("and when there is none", 3600, 0, 60),
+        ("or less", 17, 0, 17),
+    ];
+    for (name, told, time_left, expected) in rows {
+        let (told, time_left) = (Some(secs(told)), secs(time_left));
+        assert_eq!(forbidden_for(told, time_left), secs(expected), "{name}");
+        for class in [Class::Transient, Class::Permanent] {
+            let setback = Setback { retry_after: told, ..setback(class, 1, time_left) };
+            assert!(retry_in(setback, 0.0) >= secs(expected), "{name} {class:?}");
+        }
+    }
+    assert_eq!(forbidden_for(None, secs(600)), Duration::ZERO);
+}
+
+/// The rule that everything else serves: no request fails that a token could have served.
+#[test]
+fn whatever_the_error_was_there_is_an_attempt_in_time_before_the_tokens_end_and_one_at_it() {
+    for class in [Class::Transient, Class::Permanent] {
+        for (unreached, jitter) in [(false, 0.0), (false, 0.5), (true, 0.999_999)] {
+            for (lifetime, told) in [
+                (11, None),
+                (60, None),
+                (270, None),
+                (3570, None),
+                (86_370, None),
+                (270, Some(3600)),
+                (3570, Some(7200)),
+            ] {
+                let name = format!("{class:?} {unreached} {jitter} {lifetime} {told:?}");
+                let mut time_left = secs(lifetime);
+                let (mut failures, mut in_time) = (0, 0);
+                while !time_left.is_zero() {
+                    failures += 1;
+                    let setback = Setback {
+                        unreached,
+                        retry_after: told.map(secs),
+                        ..setback(class, failures, time_left)
+                    };
+                    let pause = retry_in(setback, jitter);
+                    if told.is_none() {
+                        assert!(pause <= time_left, "{name}: {pause:?} of {time_left:?}");
+                    }
+                    time_left = time_left.saturating_sub(pause);
+                    in_time += u32::from((IN_TIME..=2 * IN_TIME).contains(&time_left));
+                }
+                assert!(in_time > 0, "{name}: none in time");
+                assert!(class == Class::Transient || failures < 700, "{name}: {failures} attempts");
+                let stuck = Setback { unreached, ..setback(class, failures, time_left) };
+                assert!(retry_in(stuck, jitter) <= secs(15), "{name}");
+            }
         }
     }
 }
@@ -142,13 +253,7 @@ impl Wait {
         if let Some(known) = self.known.get(&(failures, now)) {
             return *known;
         }
-        let setback = Setback {
-            class: Class::Transient,
-            failures,
-            time_left: Duration::ZERO,
-            took: self.takes,
-            retry_after: None,
-        };
+        let setback = Setback { took: self.takes, ..setback(Class::Transient, failures, Duration::ZERO) };
         let drawn = 16;
         let mut sum = 0.0;
         for draw in 0..drawn {

@@ -3,18 +3,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{RefresherState, Token, TokenError, Unavailable};
+use super::{RefresherState, Token, TokenError, Unavailable, Waiting};
 use crate::clock::{Clock, Moment};
 
 /// Entra ID refuses assertions when a clock is wrong by minutes; a difference below this is none.
 const CLOCK_IS_AHEAD: i64 = 60;
+
+/// An attempt to get a token that is not over.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    /// Scheme, host and port of the token endpoint.
+    pub(super) origin: String,
+    /// When it began.
+    pub(super) since: Moment,
+}
 
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) token: Option<Arc<Token>>,
     /// How the last attempt failed, if it did.
     pub(super) failure: Option<TokenError>,
-    pub(super) in_flight: bool,
+    /// The attempt that is being made, if one is.
+    pub(super) in_flight: Option<InFlight>,
     pub(super) next_attempt: Moment,
     /// A refresh that was asked for and has not begun.
     pub(super) forced: bool,
@@ -28,7 +38,7 @@ impl State {
         Self {
             token: None,
             failure: None,
-            in_flight: false,
+            in_flight: None,
             next_attempt,
             forced: false,
             successes: 0,
@@ -38,7 +48,7 @@ impl State {
     }
 
     pub(super) fn settle(&mut self, next_attempt: Moment) {
-        self.in_flight = false;
+        self.in_flight = None;
         self.next_attempt = next_attempt;
     }
 
@@ -78,7 +88,13 @@ impl State {
     }
 
     pub(super) fn attempt_within(&self, clock: &Clock, time: Duration) -> bool {
-        self.attends() && (self.in_flight || self.due_within(clock, time))
+        self.attends() && (self.in_flight.is_some() || self.due_within(clock, time))
+    }
+
+    /// How long the token may still be sent; zero when there is none.
+    pub(super) fn usable_for(&self, clock: &Clock) -> Duration {
+        let now = self.token_time(clock);
+        self.token.as_ref().map_or(Duration::ZERO, |token| token.usable_for(now))
     }
 
     pub(super) fn usable(&self, clock: &Clock) -> Option<&Arc<Token>> {
@@ -96,8 +112,12 @@ impl State {
             _ if self.token.is_some() => "the access token has expired",
             _ => "there is no access token yet",
         };
-        let due = self.in_flight || self.due(clock);
+        let due = self.in_flight.is_some() || self.due(clock);
         let wait = if due { Duration::ZERO } else { self.next_attempt.since(clock.now()) };
-        Unavailable::new(reason, self.failure.as_ref(), wait)
+        let waiting = self.in_flight.as_ref().map(|attempt| Waiting {
+            origin: attempt.origin.clone(),
+            so_far: clock.now().since(attempt.since),
+        });
+        Unavailable::new(reason, self.failure.as_ref(), waiting, wait)
     }
 }

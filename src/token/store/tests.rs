@@ -15,7 +15,7 @@ fn store() -> (Arc<SetClock>, Arc<TokenStore>) {
 
 fn publish(store: &TokenStore, text: &str, lifetime: u64) {
     let requested = store.clock().reading();
-    store.begin();
+    store.begin("https://login.test");
     store.publish(
         Token::new(Grant::new(text, secs(lifetime), None).unwrap(), requested),
         requested.boot.after(secs(lifetime / 2)),
@@ -23,8 +23,9 @@ fn publish(store: &TokenStore, text: &str, lifetime: u64) {
 }
 
 fn fail(store: &TokenStore, class: Class, next_in: Duration) {
-    store.begin();
-    store.fail(TokenError::new(class, "it failed"), store.clock().now().after(next_in));
+    store.begin("https://login.test");
+    store.record_failure(&TokenError::new(class, "it failed"));
+    store.fail(store.clock().now().after(next_in));
 }
 
 #[test]
@@ -62,7 +63,7 @@ fn who_need_not_wait_does_not() {
 #[test]
 fn who_waits_gets_the_token_when_it_comes() {
     let (_, store) = store();
-    store.begin();
+    store.begin("https://login.test");
     std::thread::scope(|scope| {
         let waiters: Vec<_> = (0..8).map(|_| scope.spawn(|| store.obtain(secs(5)).unwrap())).collect();
         std::thread::sleep(Duration::from_millis(20));
@@ -73,6 +74,50 @@ fn who_waits_gets_the_token_when_it_comes() {
             assert_eq!(waiter.join().unwrap().bearer(), "Bearer x");
         }
     });
+}
+
+/// Entra ID may have changed its mind: what was created a moment ago looks like a permanent error at first.
+#[test]
+fn whatever_the_last_error_was_an_attempt_that_is_due_soon_is_waited_for() {
+    for class in [Class::Transient, Class::Permanent] {
+        let (_, store) = store();
+        std::thread::scope(|scope| {
+            fail(&store, class, secs(4));
+            let waiter = scope.spawn(|| store.obtain(secs(5)));
+            let begun = Instant::now();
+            while !waiter.is_finished() && begun.elapsed() < Duration::from_millis(50) {
+                std::thread::yield_now();
+            }
+            assert!(!waiter.is_finished(), "{class:?}");
+            // It fails again, and the next one is not soon enough: that ends the wait at once.
+            fail(&store, class, secs(11));
+            assert_eq!(waiter.join().unwrap().unwrap_err().retry_after, secs(11));
+            fail(&store, class, secs(4));
+            let waiter = scope.spawn(|| store.obtain(secs(5)));
+            publish(&store, "x", 60);
+            assert_eq!(waiter.join().unwrap().unwrap().bearer(), "Bearer x");
+        });
+    }
+}
+
+#[test]
+fn what_is_being_waited_for_is_said_once_it_takes_long() {
+    let (hands, store) = store();
+    let said = |store: &TokenStore| store.status().unavailable.unwrap().to_string();
+    store.begin("https://login.test");
+    hands.advance(Duration::from_millis(999));
+    assert_eq!(said(&store), "there is no access token yet");
+    hands.advance(secs(11));
+    let waiting = "waiting for the token endpoint https://login.test, 11 s so far";
+    assert_eq!(said(&store), format!("there is no access token yet: {waiting}"));
+    assert_eq!(store.obtain(Duration::ZERO).unwrap_err().to_string(), said(&store));
+    fail(&store, Class::Transient, secs(1));
+    assert_eq!(said(&store), "there is no access token yet: it failed", "the attempt is over");
+    store.begin("https://login.test");
+    hands.advance(secs(11));
+    assert_eq!(said(&store), format!("there is no access token yet: it failed; {waiting}"));
+    publish(&store, "x", 3600);
+    assert!(store.status().unavailable.is_none());
 }
 
 #[test]
@@ -124,9 +169,10 @@ fn a_reject_asks_once_a_minute() {
     hands.advance(secs(61));
     assert!(store.reject(&token) && store.due());
     assert!(store.reject(&token), "the same one is still to come");
-    store.begin();
+    store.begin("https://login.test");
     assert!(store.reject(&token) && !store.due(), "it is in flight");
-    store.fail(TokenError::transient("it failed"), store.clock().now().after(secs(1)));
+    store.record_failure(&TokenError::transient("it failed"));
+    store.fail(store.clock().now().after(secs(1)));
     assert!(store.newer_than(&token, secs(5)).is_none(), "it came to nothing");
     publish(&store, "y", 36_000);
     let token = store.usable().unwrap();

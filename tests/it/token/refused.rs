@@ -109,19 +109,33 @@ fn a_certificate_that_entra_knows_ends_a_refusal_at_once() {
 }
 
 #[test]
-fn an_upload_alone_ends_a_refusal_within_a_minute() {
+fn an_upload_alone_ends_a_refusal_within_fifteen_seconds() {
     let sim = Sim::start(Options::default());
     sim.entra.unregister_all();
     let proxy = InProcess::start(&sim);
     wait_for("the refusal", || proxy.tokens.status().failures == 1);
     let pem = std::fs::read_to_string(sim.certificate_path()).unwrap();
     sim.entra.register(&pem);
-    proxy.hands.advance(Duration::from_secs(59));
     assert_eq!(proxy.client().get(MODELS).status, 503);
-    proxy.hands.advance(Duration::from_secs(1));
+    proxy.hands.advance(Duration::from_secs(15));
     wait_for("a token", || proxy.tokens.usable().is_some());
     assert_eq!(chat(&mut proxy.client()).status, 200);
     assert_eq!(granted(&sim), 1);
+}
+
+/// Whoever has waited for the attempt gets the token of it.
+#[test]
+fn a_request_that_comes_shortly_before_the_next_attempt_waits_for_it() {
+    let sim = Sim::start(Options::default());
+    sim.entra.script([Answer::aadsts(700_213)]);
+    let proxy = InProcess::start(&sim);
+    wait_for("the refusal", || proxy.tokens.status().failures == 1);
+    let due = proxy.tokens.status().unavailable.unwrap().retry_after;
+    proxy.hands.advance(due - Duration::from_secs(3));
+    let mut client = proxy.client();
+    client.send("GET", MODELS, &[], b"").unwrap();
+    proxy.hands.advance(Duration::from_secs(3));
+    assert_eq!(client.response("GET").unwrap().status, 200);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU32;
 
 use super::*;
 use crate::token::Class;
+use crate::token::test_kit::Outcome;
 
 #[test]
 fn an_hour_without_entra_costs_no_request_while_the_token_is_good() {
@@ -28,7 +29,9 @@ fn an_hour_without_entra_costs_no_request_while_the_token_is_good() {
 fn down_past_expiry_it_recovers_within_five_seconds_of_the_return() {
     let jitters: [fn() -> f64; 3] = [|| 0.0, || 0.5, || 0.999];
     let returns = [0, 1, 2, 3, 300];
-    for (back_after, jitter) in returns.into_iter().flat_map(|back| jitters.map(|jitter| (back, jitter))) {
+    let failures: [fn() -> Outcome; 2] = [down, busy];
+    let rows = returns.into_iter().flat_map(|back| jitters.map(|jitter| (back, jitter)));
+    for ((back_after, jitter), failure) in rows.flat_map(|row| failures.map(|failure| (row, failure))) {
         let mut t = Stepped::holding("old", 600);
         t.refresher.jitter = jitter;
         let return_at = t.bench.store.clock().now().after(secs(600 + back_after));
@@ -36,7 +39,7 @@ fn down_past_expiry_it_recovers_within_five_seconds_of_the_return() {
             let clock = t.bench.store.clock().clone();
             t.bench
                 .script
-                .then(move || if clock.now() < return_at { down() } else { granted("new", 3600)() });
+                .then(move || if clock.now() < return_at { failure() } else { granted("new", 3600)() });
         }
         t.run(secs(599 + back_after));
         assert_eq!(t.bench.bearer(), None);
@@ -51,33 +54,45 @@ fn an_hour_without_token_and_entra_makes_a_bounded_number_of_requests() {
     static DRAWN: AtomicU32 = AtomicU32::new(0);
     // The golden ratio's multiples spread evenly.
     let even = || (f64::from(DRAWN.fetch_add(1, Ordering::SeqCst)) * 0.618_034).fract();
-    let rows: [(fn() -> f64, _); 3] = [(even, 2000..2700), (|| 0.0, 9000..10_500), (|| 0.999, 1150..1350)];
-    for (jitter, bound) in rows {
+    type Row = (fn() -> Outcome, fn() -> f64, std::ops::Range<u64>, std::ops::Range<u64>);
+    let rows: [Row; 7] = [
+        (busy, even, 20..30, 2000..2700),
+        (busy, || 0.0, 50..60, 9000..10_500),
+        (busy, || 0.999, 12..15, 1150..1350),
+        (down, even, 4..7, 1150..1300),
+        (down, || 0.0, 5..7, 1700..1900),
+        (down, || 0.999, 4..5, 880..920),
+        (refused, even, 1..2, 300..360),
+    ];
+    for (failure, jitter, five_seconds, hour) in rows {
         let mut t = Stepped::new();
         t.refresher.jitter = jitter;
-        for _ in 0..bound.end {
-            t.bench.script.then(down);
+        for _ in 0..hour.end {
+            t.bench.script.then(failure);
         }
         let at_once = t.requests_during(secs(5));
-        assert!((12..110).contains(&at_once), "{at_once} in five seconds");
+        assert!(five_seconds.contains(&at_once), "{at_once} in five seconds, not {five_seconds:?}");
         let asked = at_once + t.requests_during(secs(3595));
-        assert!(bound.contains(&asked), "{asked} in an hour");
+        assert!(hour.contains(&asked), "{asked} in an hour, not {hour:?}");
         t.bench.script.forget();
     }
 }
 
 #[test]
 fn a_token_that_runs_out_makes_attempts_more_frequent_again() {
-    let mut t = Stepped::holding("old", 3600);
-    for _ in 0..200 {
-        t.bench.script.then(down);
+    let rows: [(fn() -> Outcome, _); 2] = [(busy, 20), (down, 4)];
+    for (failure, least) in rows {
+        let mut t = Stepped::holding("old", 3600);
+        for _ in 0..200 {
+            t.bench.script.then(failure);
+        }
+        t.run(secs(3569));
+        assert!(t.bench.bearer().is_some() && t.bench.script.requests() > 26, "it fails for long already");
+        let asked = t.requests_during(secs(6));
+        assert_eq!(t.bench.bearer(), None);
+        assert!(asked >= least, "{asked}: too few for those who wait five seconds");
+        t.bench.script.forget();
     }
-    t.run(secs(3569));
-    assert!(t.bench.bearer().is_some() && t.bench.script.requests() > 26, "it fails for long already");
-    let asked = t.requests_during(secs(6));
-    assert_eq!(t.bench.bearer(), None);
-    assert!(asked >= 20, "{asked}: too few for those who wait five seconds");
-    t.bench.script.forget();
 }
 
 #[test]
@@ -109,12 +124,26 @@ fn an_outage_is_told_now_and_then_and_a_refusal_once() {
 #[test]
 fn a_retry_after_that_still_runs_is_honoured() {
     let mut t = Stepped::holding("old", 60);
-    t.bench.script.then(throttled(120));
+    t.bench.script.then(throttled(50));
     t.run(secs(30));
     assert_eq!(t.bench.script.requests(), 2);
     t.bench.file.changed.store(true, Ordering::SeqCst);
-    assert_eq!(t.requests_during(secs(119)), 0, "neither expiry nor a new file ends the wait");
+    assert_eq!(t.requests_during(secs(49)), 0, "neither expiry nor a new file ends the wait");
     assert_eq!(t.bench.store.status().unavailable.map(|why| why.retry_after), Some(secs(1)));
     t.bench.script.then(granted("new", 3600));
     assert_eq!(t.requests_during(secs(1)), 1);
+}
+
+#[test]
+fn a_long_retry_after_is_obeyed_for_a_minute_once_there_is_no_token() {
+    // How long the token lives at half of whose life it comes, and how long it is obeyed.
+    for (lifetime, obeyed) in [(None, 60), (Some(60), 60), (Some(1199), 564)] {
+        let mut t = lifetime.map_or_else(Stepped::new, |lifetime| Stepped::holding("old", lifetime));
+        t.bench.script.then(throttled(86_400));
+        t.run(Duration::from_millis(lifetime.unwrap_or(0) * 500));
+        assert!(t.bench.store.status().last_error.is_some(), "{lifetime:?}");
+        assert_eq!(t.requests_during(secs(obeyed - 1)), 0, "{lifetime:?}");
+        t.bench.script.then(granted("new", 3600));
+        assert_eq!(t.requests_during(secs(2)), 1, "{lifetime:?}");
+    }
 }
