@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, DATE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER, SERVER};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::error::{TokenError, classify};
+use super::error::{TokenError, classify, is_a_token_endpoints};
 use super::{Grant, http_date, remedies};
 use crate::report::excerpt;
 
@@ -20,8 +20,6 @@ const WAIT_WHEN_THROTTLED: Duration = Duration::from_secs(2);
 /// AADSTS700024: the one error whose usual cause is our clock.
 pub(super) const OUTSIDE_TIME_RANGE: u32 = 700_024;
 const NOT_JSON: &str = "it is not JSON";
-/// What to do about an answer that is not Entra ID's.
-pub(super) const NOT_ENTRA: &str = "see whether a proxy or a sign-in page answers in place of Entra ID";
 
 /// Reads an answer that arrived at `now`, in seconds since the Unix epoch.
 ///
@@ -42,7 +40,7 @@ pub fn read(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> Res
         let fault = if compressed { "it is compressed, which was not asked for" } else { fault };
         TokenError {
             status: Some(status),
-            hints: vec![NOT_ENTRA.into()],
+            hints: vec![sender(status, headers)],
             ..TokenError::transient(format!("the token endpoint's answer is of no use: {fault}"))
         }
     })
@@ -98,7 +96,10 @@ fn refusal(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> Toke
     let date = header(headers, DATE.as_str()).and_then(http_date::parse);
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let throttled = status == 429 || code.is_some_and(remedies::throttles);
-    let asked = header(headers, RETRY_AFTER.as_str()).and_then(|text| pause(text, date.unwrap_or(now)));
+    // A filter's or a gateway's error page must not silence us: it is not Entra ID that is overloaded.
+    let believed = status == 429 || code.is_some() || error.is_some_and(is_a_token_endpoints);
+    let asked = header(headers, RETRY_AFTER.as_str()).filter(|_| believed);
+    let asked = asked.and_then(|text| pause(text, date.unwrap_or(now)));
     let retry_after = asked.or_else(|| throttled.then_some(WAIT_WHEN_THROTTLED));
     let date_skew = date.filter(|_| code == Some(OUTSIDE_TIME_RANGE)).map(|date| now - date);
 
@@ -106,7 +107,12 @@ fn refusal(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> Toke
         status: Some(status),
         code,
         error: error.map(Into::into),
-        hints: hints(error, code, date_skew),
+        hints: match (code, error) {
+            (Some(code), _) => hints(code, date_skew),
+            (None, Some(error)) if is_a_token_endpoints(error) => Vec::new(),
+            _ if status == 429 => vec![remedies::SLOW.into()],
+            _ => vec![sender(status, headers)],
+        },
         detail: (!description.is_empty()).then(|| excerpt(description)),
         trace_id: id("trace_id", "Trace ID:"),
         correlation_id: id("correlation_id", "Correlation ID:"),
@@ -127,10 +133,7 @@ fn summary(status: u16, error: Option<&str>, code: Option<u32>) -> String {
     }
 }
 
-fn hints(error: Option<&str>, code: Option<u32>, date_skew: Option<i64>) -> Vec<String> {
-    let Some(code) = code else {
-        return error.is_none().then(|| NOT_ENTRA.into()).into_iter().collect();
-    };
+fn hints(code: u32, date_skew: Option<i64>) -> Vec<String> {
     let action = match remedies::lookup(code) {
         Some(remedy) => remedy.action.into(),
         None => format!("see https://login.microsoftonline.com/error?code={code}"),
@@ -142,6 +145,31 @@ fn hints(error: Option<&str>, code: Option<u32>, date_skew: Option<i64>) -> Vec<
         _ => format!("this machine's clock is {} s behind Entra ID's", -ahead),
     });
     skew.into_iter().chain([action]).collect()
+}
+
+/// What came instead of Entra ID's JSON, from whom as far as it says so, and what to do about it.
+pub(super) fn sender(status: u16, headers: &HeaderMap) -> String {
+    let content_type = header(headers, CONTENT_TYPE.as_str()).and_then(|value| value.split(';').next());
+    let content_type = content_type.and_then(plain).map(|value| format!("is {value}"));
+    let server =
+        header(headers, SERVER.as_str()).and_then(plain).map(|value| format!(" from server {value}"));
+    let action = match status {
+        // Its own front end sends pages, too.
+        500.. => "Entra ID, or a gateway in front of it, is out of order; auth-proxy tries again",
+        _ => "see whether a proxy, a filter or a sign-in page responds in place of Entra ID",
+    };
+    format!(
+        "the response {}{}, not one of Entra ID's token endpoint: {action}",
+        content_type.as_deref().unwrap_or("has no content type"),
+        server.unwrap_or_default()
+    )
+}
+
+/// A header's value, if it is such as servers name themselves with: what else it could be is nobody's business.
+fn plain(value: &str) -> Option<&str> {
+    let value = value.trim();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b" ./-_+()".contains(&byte);
+    ((1..=40).contains(&value.len()) && value.bytes().all(is_plain)).then_some(value)
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date told by the same clock as `Date`.

@@ -92,7 +92,7 @@ fn read(response: &mut Response<ureq::Body>) -> Result<Zeroizing<Vec<u8>>, Token
         let summary = format!("the token endpoint's answer is larger than {} KiB", LARGEST_ANSWER / 1024);
         return Err(TokenError {
             status: Some(response.status().as_u16()),
-            hints: vec![answer::NOT_ENTRA.to_owned()],
+            hints: vec![answer::sender(response.status().as_u16(), response.headers())],
             ..TokenError::transient(summary)
         });
     }

@@ -83,22 +83,32 @@ impl From<Problem> for TokenError {
     }
 }
 
+/// The values of `error` (RFC 6749 section 5.2, and what Entra ID adds) that only a person can end.
+const PERMANENT: [&str; 9] = [
+    "invalid_client",
+    "unauthorized_client",
+    "invalid_request",
+    "invalid_scope",
+    "invalid_resource",
+    "invalid_grant",
+    "unsupported_grant_type",
+    "interaction_required",
+    "access_denied",
+];
+/// Those that pass.
+const PASSING: [&str; 3] = ["temporarily_unavailable", "server_error", "request_timeout"];
+
+/// Whether `error` is a token endpoint's, and not a gateway's on the way.
+pub(super) fn is_a_token_endpoints(error: &str) -> bool {
+    PERMANENT.contains(&error) || PASSING.contains(&error)
+}
+
 /// Transient or permanent, from the status and `error` (RFC 6749 section 5.2); the AADSTS number only says that
 /// an error which looks permanent is known to pass.
 pub(super) fn classify(status: u16, error: Option<&str>, code: Option<u32>) -> Class {
     let passing = matches!(status, 408 | 429 | 500..) || code.is_some_and(remedies::passes);
     match error {
-        Some(
-            "invalid_client"
-            | "unauthorized_client"
-            | "invalid_request"
-            | "invalid_scope"
-            | "invalid_resource"
-            | "invalid_grant"
-            | "unsupported_grant_type"
-            | "interaction_required"
-            | "access_denied",
-        ) if !passing => Class::Permanent,
+        Some(error) if PERMANENT.contains(&error) && !passing => Class::Permanent,
         // Not Entra ID's vocabulary: a gateway on the way, whose mood may change.
         _ => Class::Transient,
     }

@@ -50,7 +50,9 @@ const FEDERATED: &str = "check AZURE_CLIENT_ID; with workload identity compare i
 const POLICY: &str =
     "ask for the outgoing IP address and this application to be allowed in Conditional Access";
 const WAIT: &str = "none, it passes; auth-proxy tries again";
-const SLOW: &str = "none, auth-proxy waits as told; see whether many replicas share this application";
+/// For too many requests.
+pub(super) const SLOW: &str =
+    "none, auth-proxy waits as told; see whether many replicas share this application";
 
 /// Every number that a client-credentials request is known to meet.
 #[rustfmt::skip]

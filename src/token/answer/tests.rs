@@ -170,6 +170,8 @@ fn strange_refusals_pass() {
     }
 }
 
+const BUSY: &str = r#"{"error":"temporarily_unavailable"}"#;
+
 #[test]
 fn how_long_entra_wants_to_be_left_alone() {
     let date = ("date", "Tue, 14 Nov 2023 22:00:00 GMT");
@@ -192,12 +194,97 @@ fn how_long_entra_wants_to_be_left_alone() {
         (503, &[], None),
     ];
     for (status, headers, expected) in rows {
-        let error = answer(status, headers, "").unwrap_err();
+        let error = answer(status, headers, BUSY).unwrap_err();
         assert_eq!(error.retry_after, expected.map(Duration::from_secs), "{headers:?}");
     }
     for (status, body) in [(429, "Too Many Requests"), (400, r#"{"error_codes":[90055]}"#)] {
         assert_eq!(answer(status, &[], body).unwrap_err().retry_after, Some(WAIT_WHEN_THROTTLED));
     }
+}
+
+/// A filter's `403` with a day of `Retry-After` must not silence us.
+#[test]
+fn nobody_but_entra_is_believed_how_long_to_wait() {
+    let rows = [
+        (429, "Too Many Requests", Some(17)),
+        (429, "<html>Slow down</html>", Some(17)),
+        (429, "", Some(17)),
+        (503, BUSY, Some(17)),
+        (200, BUSY, Some(17)),
+        (500, r#"{"error":"server_error"}"#, Some(17)),
+        (401, r#"{"error":"invalid_client"}"#, Some(17)),
+        (400, r#"{"error_codes":[90033]}"#, Some(17)),
+        (400, r#"{"error_description":"AADSTS90033: transient"}"#, Some(17)),
+        (403, "<html>Blocked by policy</html>", None),
+        (503, "<html>Service Unavailable</html>", None),
+        (503, "", None),
+        (503, "{}", None),
+        (200, "<html>Sign in</html>", None),
+        (302, "", None),
+        (403, r#"{"error":"Forbidden"}"#, None),
+        (503, r#"{"timestamp":"x","status":503,"error":"Service Unavailable","path":"/"}"#, None),
+        (503, r#"{"error":{"code":"server_error"}}"#, None),
+    ];
+    for (status, body, expected) in rows {
+        let error = answer(status, &[("retry-after", "17")], body).unwrap_err();
+        assert_eq!(error.retry_after, expected.map(Duration::from_secs), "{status} {body}");
+    }
+}
+
+#[test]
+fn what_is_not_entras_is_described() {
+    let html = "<html></html>";
+    let filter = "see whether a proxy, a filter or a sign-in page responds in place of Entra ID";
+    let outage = "Entra ID, or a gateway in front of it, is out of order; auth-proxy tries again";
+    let (iis, long) = ("Microsoft-IIS/10.0", "x".repeat(41));
+    let rows: [(u16, &[(&'static str, &str)], &str, &str, &str); 12] = [
+        (
+            503,
+            &[("content-type", "text/html"), ("server", iis)],
+            html,
+            "is text/html from server Microsoft-IIS/10.0",
+            outage,
+        ),
+        (502, &[("content-type", "text/html; charset=utf-8")], html, "is text/html", outage),
+        (500, &[], "", "has no content type", outage),
+        (
+            403,
+            &[("content-type", "text/html"), ("server", "squid/5.7 (Debian)")],
+            html,
+            "is text/html from server squid/5.7 (Debian)",
+            filter,
+        ),
+        (
+            200,
+            &[("content-type", "text/html"), ("server", " nginx ")],
+            html,
+            "is text/html from server nginx",
+            filter,
+        ),
+        (302, &[("server", "")], "", "has no content type", filter),
+        (
+            403,
+            &[("content-type", "application/json")],
+            r#"{"error":"Forbidden"}"#,
+            "is application/json",
+            filter,
+        ),
+        // Long, not plain, or not ASCII: somebody else's words do not get into ours.
+        (403, &[("server", &long)], html, "has no content type", filter),
+        (403, &[("server", "a\"b"), ("content-type", "a:b")], html, "has no content type", filter),
+        (403, &[("server", "é")], html, "has no content type", filter),
+        (403, &[("server", "a\tb")], html, "has no content type", filter),
+        (403, &[("server", "eyJ0eXAi,x")], html, "has no content type", filter),
+    ];
+    for (status, headers, body, said, action) in rows {
+        let error = answer(status, headers, body).unwrap_err();
+        let expected = format!("the response {said}, not one of Entra ID's token endpoint: {action}");
+        assert_eq!(error.hints, [expected], "{status} {headers:?}");
+        assert!(error.summary.contains(&status.to_string()) || status == 200, "{}", error.summary);
+    }
+    // That is Entra ID's way to say it, and nobody's sign-in page.
+    let throttled = answer(429, &[("content-type", "text/plain")], "Too Many Requests").unwrap_err();
+    assert_eq!(throttled.hints, [remedies::SLOW]);
 }
 
 #[test]
