@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::AssertionSource;
 use super::file::Watched;
+use crate::log::rfc3339;
 use crate::report::Problem;
 use crate::secret::Secret;
 
@@ -21,6 +25,8 @@ const LIMIT: u64 = 64 * 1024;
 /// one than we could.
 pub struct FederatedTokenFile {
     file: Watched,
+    /// When the token that was read last expires, in seconds since the Unix epoch, if it says so.
+    expires: Option<u64>,
 }
 
 impl FederatedTokenFile {
@@ -30,7 +36,7 @@ impl FederatedTokenFile {
     ///
     /// The file cannot be read or does not hold a JWT.
     pub fn open(path: &Path) -> Result<Self, Problem> {
-        let mut source = Self { file: Watched::new(WHAT, path, LIMIT) };
+        let mut source = Self { file: Watched::new(WHAT, path, LIMIT), expires: None };
         source.assertion()?;
         Ok(source)
     }
@@ -39,15 +45,34 @@ impl FederatedTokenFile {
 impl AssertionSource for FederatedTokenFile {
     fn assertion(&mut self) -> Result<Secret<String>, Problem> {
         let content = self.file.read().map_err(|problem| problem.hint(WHO_MOUNTS_IT))?;
-        token(&content).map_err(|fault| {
+        let token = token(&content).map_err(|fault| {
             let problem = Problem::new(format!("{WHAT} {} {fault}", self.file.path().display()));
             problem.hint("it should hold one JWT and nothing else").hint(WHO_MOUNTS_IT)
-        })
+        })?;
+        self.expires = expiry(token.expose());
+        Ok(token)
     }
 
     fn changed(&mut self) -> bool {
         self.file.changed()
     }
+
+    fn time_hint(&self) -> Option<String> {
+        let name = self.file.path().display();
+        let expires = self.expires.map(|expires| format!(" holds a token until {}", rfc3339(expires)));
+        Some(format!(
+            "an expired token file: {name}{}; kubelet renews it, but not below a subPath mount: mount the folder",
+            expires.as_deref().unwrap_or_default()
+        ))
+    }
+}
+
+/// `exp` of a JWT (RFC 7519 section 4.1.4). Nothing else of it is looked at.
+fn expiry(token: &str) -> Option<u64> {
+    let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?);
+    let claims: Value = serde_json::from_slice(&claims).ok()?;
+    // Four digits of a year are enough.
+    claims.get("exp")?.as_u64().filter(|expires| *expires < 253_402_300_800)
 }
 
 /// A JWT in compact serialisation: three parts of base64url (RFC 7515 section 7.1). Entra ID judges the rest.
@@ -91,6 +116,33 @@ mod tests {
         let problem = source.assertion().unwrap_err();
         assert!(problem.message.ends_with("token does not exist"), "{problem}");
         assert!(problem.hints.last().unwrap().contains("azure.workload.identity/use"), "{problem}");
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    /// Entra ID finds it outside its time range, and this machine's clock has no part in that.
+    #[test]
+    fn an_expired_token_is_told_with_its_time() {
+        let directory = pems::scratch("expired token");
+        let path = directory.join("token");
+        let jwt = |claims: &str| format!("eyJh.{}.c2ln", URL_SAFE_NO_PAD.encode(claims));
+        for (claims, said) in [
+            (r#"{"exp":1700000000,"sub":"s3cr3t"}"#, " holds a token until 2023-11-14T22:13:20Z;"),
+            (r#"{"exp":253402300799}"#, " holds a token until 9999-12-31T23:59:59Z;"),
+            (r#"{"exp":253402300800}"#, ";"),
+            (r#"{"exp":-1}"#, ";"),
+            (r#"{"exp":"soon"}"#, ";"),
+            (r#"{}"#, ";"),
+            ("[]", ";"),
+            ("s3cr3t", ";"),
+        ] {
+            fs::write(&path, jwt(claims)).unwrap();
+            let hint = FederatedTokenFile::open(&path).unwrap().time_hint().unwrap();
+            let name = path.display();
+            let expected = format!(
+                "an expired token file: {name}{said} kubelet renews it, but not below a subPath mount: mount the folder"
+            );
+            assert_eq!(hint, expected);
+        }
         fs::remove_dir_all(directory).unwrap();
     }
 

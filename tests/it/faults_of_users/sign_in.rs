@@ -49,6 +49,53 @@ fn faults_that_entra_id_tells() {
     }
 }
 
+/// A status, header fields and a body that are not Entra ID's error response, and what is told.
+const OTHERS: &[(u16, &[(&str, &str)], &str, Told)] = &[
+    (
+        503,
+        &[("Content-Type", "text/html"), ("Server", "Microsoft-HTTPAPI/2.0")],
+        "<html>Service Unavailable</html>",
+        told(
+            "the response is text/html from server Microsoft-HTTPAPI/2.0",
+            "Entra ID, or a gateway in front of it, is out of order",
+        ),
+    ),
+    (
+        403,
+        &[("Content-Type", "text/html"), ("Server", "squid/5.7"), ("Retry-After", "86400")],
+        "<html>Blocked</html>",
+        told("the token endpoint answered 403", "see whether a proxy, a filter or a sign-in page"),
+    ),
+    (
+        429,
+        &[("Content-Type", "text/plain"), ("Retry-After", "30")],
+        "Too Many Requests",
+        told("the token endpoint answered 429", "see whether many replicas share this application"),
+    ),
+];
+
+#[test]
+fn responses_that_are_not_entra_ids() {
+    for (status, fields, body, told) in OTHERS {
+        let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
+        let mut answer = Answer::status(*status).body(*body);
+        for (name, value) in *fields {
+            answer = answer.header(name, value);
+        }
+        // For everything that is asked meanwhile.
+        sim.entra.script((0..100).map(|_| answer.clone()));
+        let proxy = Proxy::start_listening(&sim, &[]);
+        let fault = status.to_string();
+        told.stands_in(&proxy.wait_log("token refresh failed"), &fault);
+        told.stands_in(&proxy.health().text(), &fault);
+        let answer = proxy.client().get("/openai/v1/models");
+        assert_eq!(answer.status, 503);
+        told.stands_in(&answer.text(), &fault);
+        let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!(seconds <= if *status == 429 { 30 } else { 3 }, "{fault}: a filter was believed: {seconds}");
+    }
+}
+
 /// No answer of Entra ID's at all: the way to it is at fault.
 #[test]
 fn an_authority_that_cannot_be_reached_or_trusted() {

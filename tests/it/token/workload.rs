@@ -1,7 +1,7 @@
 //! Other ways to sign in: workload identity, the certificate chain, RS256.
 
-use crate::fixture::Proxy;
-use crate::sim::{Options, Sim, wait_for};
+use crate::fixture::{Proxy, environment, run_to_end};
+use crate::sim::{Answer, Options, Sim, wait_for};
 
 use super::rotation::short_lived;
 use super::{assertion, chat, field, granted};
@@ -32,6 +32,30 @@ fn the_federated_token_file_is_read_again_for_every_sign_in() {
     });
     assert_eq!(chat(&mut proxy.client()).status, 200);
     assert!(!proxy.log().join("\n").contains("c2lnbmF0dXJl"));
+}
+
+/// Who signed the assertion has set its times: this machine's clock is not to blame.
+#[test]
+fn an_expired_token_file_is_named_and_not_the_clock() {
+    let sim = Sim::start(Options::default());
+    let file = sim.dir.join("federated-token");
+    // {"exp":1700000000}
+    std::fs::write(&file, "eyJhbGciOiJSUzI1NiJ9.eyJleHAiOjE3MDAwMDAwMDB9.c2lnbmF0dXJl").unwrap();
+    let variables = [("AZURE_CERTIFICATE_PATH", ""), ("AZURE_FEDERATED_TOKEN_FILE", file.to_str().unwrap())];
+    sim.entra.script([Answer::aadsts(700_024)]);
+    let proxy = Proxy::start_listening(&sim, &variables);
+    let logged = proxy.wait_log("aadsts=700024");
+    let remedy =
+        format!("an expired token file: {} holds a token until 2023-11-14T22:13:20Z;", file.display());
+    for said in [logged, proxy.health().text(), proxy.client().get("/openai/v1/models").text()] {
+        assert!(said.contains(&remedy) && said.contains("subPath"), "{said}");
+        assert!(!said.contains("clock") && !said.contains("NTP"), "{said}");
+    }
+    drop(proxy);
+    // It asks whether Entra ID is there first.
+    sim.entra.script([Answer::status(200), Answer::aadsts(700_024)]);
+    let checked = run_to_end(&["check"], environment(&sim, &variables)).stdout;
+    assert!(checked.contains(&remedy) && !checked.contains("best by NTP"), "{checked}");
 }
 
 #[test]
