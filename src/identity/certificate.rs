@@ -4,7 +4,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
-use x509_cert::der::Decode as _;
+use x509_cert::attr::AttributeTypeAndValue;
+use x509_cert::certificate::{CertificateInner, Profile};
+use x509_cert::der::asn1::Any;
+use x509_cert::der::{self, Decode as _, Tag, Tagged as _};
+use x509_cert::name::Name;
+use x509_cert::serial_number::SerialNumber;
 
 /// A certificate with the rest of its chain. Nothing in it is secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,16 +59,27 @@ impl Certificate {
     }
 }
 
+/// RFC 5280 section 4.1.2.2: "CAs MUST NOT use serialNumber values longer than 20 octets". Some private ones do, and
+/// Entra ID never looks at it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct AnySerialNumber;
+
+impl Profile for AnySerialNumber {
+    fn check_serial_number(_: &SerialNumber<Self>) -> der::Result<()> {
+        Ok(())
+    }
+}
+
 /// One certificate of the file, parsed as far as it takes to choose among them.
 pub(super) struct Parsed {
-    inner: x509_cert::Certificate,
+    inner: CertificateInner<AnySerialNumber>,
     der: Vec<u8>,
 }
 
 impl Parsed {
     /// None when the bytes are not one X.509 certificate.
     pub(super) fn from_der(der: Vec<u8>) -> Option<Self> {
-        let inner = x509_cert::Certificate::from_der(&der).ok()?;
+        let inner = CertificateInner::from_der(&der).ok()?;
         Some(Self { inner, der })
     }
 
@@ -108,9 +124,30 @@ impl Parsed {
     }
 }
 
-fn name(name: &x509_cert::name::Name) -> String {
-    let text = name.to_string();
-    if text.is_empty() { "(no subject)".to_owned() } else { text }
+/// RFC 4514: the last part first.
+fn name(name: &Name) -> String {
+    let mut parts: Vec<String> =
+        name.iter_rdn().map(|part| part.iter().map(attribute).collect::<Vec<_>>().join("+")).collect();
+    parts.reverse();
+    if parts.is_empty() { "(no subject)".to_owned() } else { parts.join(",") }
+}
+
+/// As x509-cert writes it, which shows a BMPString as hexadecimal digits.
+fn attribute(attribute: &AttributeTypeAndValue) -> String {
+    match utf16(&attribute.value) {
+        Some(value) => AttributeTypeAndValue { oid: attribute.oid, value }.to_string(),
+        None => attribute.to_string(),
+    }
+}
+
+/// A BMPString (X.680: two octets for each character, the high one first) as a UTF8String.
+fn utf16(value: &Any) -> Option<Any> {
+    if value.tag() != Tag::BmpString || value.value().len() % 2 != 0 {
+        return None;
+    }
+    let units: Vec<u16> =
+        value.value().chunks_exact(2).map(|unit| u16::from_be_bytes([unit[0], unit[1]])).collect();
+    Any::new(Tag::Utf8String, String::from_utf16(&units).ok()?.into_bytes()).ok()
 }
 
 fn hex(bytes: &[u8]) -> String {

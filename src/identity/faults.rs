@@ -23,6 +23,7 @@ pub(super) enum Fault {
     Expired { subject: String, not_after: u64, now: u64 },
     LineBreaks { line: usize, escaped: bool },
     Mismatch { subjects: Vec<String> },
+    MultiPrime { line: usize },
     NoBegin { label: String, line: usize },
     NoBlock(Looks),
     NoCertificate(Found),
@@ -30,6 +31,7 @@ pub(super) enum Fault {
     NoKey(Found),
     NotRsa { kind: String },
     NotYetValid { subject: String, not_before: u64, now: u64 },
+    OpenSsh { line: usize },
     TooLarge { bits: usize },
     TwoKeys { first: usize, second: usize },
     Weak { bits: usize },
@@ -44,15 +46,19 @@ pub(super) enum Looks {
     DerKey,
     Empty,
     JavaKeyStore,
+    KubernetesSecret,
     Pfx,
+    Pkcs7,
     Unknown,
-    Utf16,
+    /// With the name that iconv has for it.
+    Utf16(&'static str),
 }
 
 /// What stands in the file instead of what is missing.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Found {
     Nothing,
+    Pkcs7,
     PublicKey,
     Request,
     TrustedCertificate,
@@ -105,6 +111,11 @@ impl Fault {
                         "compare the public keys: openssl pkey -in {file} -pubout; openssl x509 -in {file} -noout -pubkey"
                     ))
             }
+            Self::MultiPrime { line } => {
+                say(format!("has an RSA key of more than two primes on line {line}, which is not supported"))
+                    .hint("request a certificate with a key of two primes: openssl genpkey -algorithm RSA -pkeyopt \
+                           rsa_keygen_bits:2048")
+            }
             Self::NoBegin { label, line } => say(format!("has END {label} on line {line} without its BEGIN line"))
                 .hint("copy the file again from where it was made, its first line included"),
             Self::NoBlock(looks) => not_pem(looks, path, &file, &out),
@@ -112,6 +123,10 @@ impl Fault {
                 let problem = say("has a private key but no certificate".to_owned());
                 match found {
                     Found::Request => problem.hint("it has a certificate request: put the issued certificate there"),
+                    Found::Pkcs7 => problem.hint(format!(
+                        "its certificates are in a PKCS#7 block; take them out: openssl pkcs7 -in {file} -print_certs \
+                         -out {out} && openssl pkey -in {file} >> {out}"
+                    )),
                     Found::TrustedCertificate => {
                         problem.hint(format!("TRUSTED CERTIFICATE is OpenSSL's own form: openssl x509 -in {file}"))
                     }
@@ -125,6 +140,10 @@ impl Fault {
             Self::NoKey(found) => {
                 let problem = say("has no private key".to_owned());
                 match found {
+                    Found::Pkcs7 => problem.hint(format!(
+                        "it has a PKCS#7 block, which holds certificates only: openssl pkcs7 -in {file} -print_certs \
+                         -out {out}, and append the private key to {out}"
+                    )),
                     Found::PublicKey => both(problem.hint("it has a public key, which cannot sign")),
                     _ => both(problem),
                 }
@@ -136,6 +155,14 @@ impl Fault {
             Self::NotYetValid { subject, not_before, now } => {
                 say(format!("has a certificate from the future: {subject} is valid from {}", rfc3339(not_before)))
                     .hint(clock(now))
+            }
+            Self::OpenSsh { line } => {
+                say(format!("has a private key in OpenSSH's own form on line {line}"))
+                    .hint("it is an RSA key: ssh-keygen -p -m PEM -f FILE rewrites a file that holds nothing else")
+                    .hint(format!(
+                        "convert it: (umask 077; sed -n '/BEGIN OPENSSH/,/END OPENSSH/p' {file} > {out}) && \
+                         ssh-keygen -p -m PEM -N '' -f {out} && openssl x509 -in {file} >> {out}"
+                    ))
             }
             Self::TooLarge { bits } => say(format!("has an RSA key of {bits} bits; at most {MAX_BITS} are supported"))
                 .hint("2048 to 4096 bits are usual"),
@@ -186,14 +213,24 @@ fn not_pem(looks: Looks, path: &Path, file: &str, out: &str) -> Problem {
             "convert it: keytool -importkeystore -srckeystore {file} -destkeystore {out}.pfx -deststoretype PKCS12 \
              && openssl pkcs12 -in {out}.pfx -out {out} -nodes"
         )),
+        Looks::KubernetesSecret => pem("the manifest of a Kubernetes Secret")
+            .hint("mount the Secret as a volume and name the file in it, not the manifest")
+            .hint(format!(
+                "or decode it: grep -o 'LS0tLS1CRUdJ[A-Za-z0-9+/=]*' {file} | while read -r block; do echo \"$block\" | \
+                 base64 -d; done > {out}"
+            )),
+        Looks::Pkcs7 => pem("PKCS#7 in DER form, which holds certificates and no private key").hint(format!(
+            "convert it: openssl pkcs7 -inform DER -in {file} -print_certs -out {out}, and append the private key to \
+             {out}"
+        )),
         Looks::Pfx => {
             pem("PKCS#12 (PFX)").hint(format!("convert it: openssl pkcs12 -in {file} -out {out} -nodes"))
                 .hint("if openssl answers `unsupported`, the file is of an older form: add -legacy")
         }
         Looks::Unknown => Problem::new(format!("certificate file {name} has no PEM block in it"))
             .hint("it should hold a -----BEGIN CERTIFICATE----- and a -----BEGIN PRIVATE KEY----- block"),
-        Looks::Utf16 => pem("UTF-16 text, as PowerShell's > writes it")
-            .hint(format!("convert it: iconv -f UTF-16 -t UTF-8 {file} > {out}"))
+        Looks::Utf16(encoding) => pem("UTF-16 text, as PowerShell's > writes it")
+            .hint(format!("convert it: iconv -f {encoding} -t UTF-8 {file} > {out}"))
             .hint("in PowerShell: Set-Content -Encoding ascii"),
     }
 }

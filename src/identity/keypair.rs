@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rsa::PrivateKey;
-use rsa::pkcs1::{DecodeRsaPrivateKey as _, EncodeRsaPublicKey as _, RsaPrivateKeyRef};
+use rsa::pkcs1::{DecodeRsaPrivateKey as _, EncodeRsaPublicKey as _, RsaPrivateKeyRef, Version};
 use rsa::pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
 use x509_cert::der::Decode as _;
 
@@ -113,6 +113,9 @@ fn private_key(key: &Key) -> Result<(PrivateKey, usize), Fault> {
         }
     };
     let parts = RsaPrivateKeyRef::from_der(pkcs1).map_err(|_| broken())?;
+    if parts.version() == Version::Multi {
+        return Err(Fault::MultiPrime { line: key.line() });
+    }
     let bits = bits(parts.modulus.as_bytes());
     match bits {
         ..MIN_BITS => Err(Fault::Weak { bits }),

@@ -4,11 +4,17 @@
 //! over `ENCRYPTED PRIVATE KEY`, trip over DEK-Info and join two blocks where an END line is missing. So the blocks
 //! are cut out here, and each is handed over alone.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls_pemfile::Item;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::faults::{Fault, Found, Looks};
 
+/// `-----BEGI` in base64.
+const BASE64_OF_BEGIN: &[u8] = b"LS0tLS1CRUdJ";
+/// The object identifier of PKCS#7's signed data (RFC 2315 section 14) in DER.
+const SIGNED_DATA: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
 const BOM: &[u8] = b"\xef\xbb\xbf";
 /// An RSA key of 8192 bits is 6.4 KB of PEM.
 const ROOM_FOR_A_KEY: usize = 8 * 1024;
@@ -45,6 +51,7 @@ pub(super) struct Der {
 
 /// Finds exactly one private key and at least one certificate.
 pub(super) fn contents(file: &[u8]) -> Result<Contents, Fault> {
+    let file = unquoted(file);
     let blocks = blocks(file)?;
     if blocks.is_empty() {
         return Err(Fault::NoBlock(looks(file)));
@@ -84,8 +91,20 @@ impl Block {
         let room = if label.ends_with("PRIVATE KEY") { ROOM_FOR_A_KEY } else { 0 };
         let mut block =
             Self { label, line, encrypted: false, text: Zeroizing::new(Vec::with_capacity(room)) };
-        block.push(format!("-----BEGIN {}-----", block.label).as_bytes());
+        block.push(format!("-----BEGIN {}-----", block.plain_label()).as_bytes());
         block
+    }
+
+    fn end(&mut self) {
+        self.push(format!("-----END {}-----", self.plain_label()).as_bytes());
+    }
+
+    /// RFC 7468 section 5.1 names two older labels: "a valid exception may be for backwards compatibility".
+    fn plain_label(&self) -> &str {
+        match self.label.as_str() {
+            "X509 CERTIFICATE" | "X.509 CERTIFICATE" => "CERTIFICATE",
+            label => label,
+        }
     }
 
     fn push(&mut self, line: &[u8]) {
@@ -107,6 +126,7 @@ impl Block {
             "ENCRYPTED PRIVATE KEY" => return Err(Fault::Encrypted { line: self.line, traditional: false }),
             _ if self.encrypted => return Err(Fault::Encrypted { line: self.line, traditional: true }),
             "PRIVATE KEY" | "RSA PRIVATE KEY" => {}
+            "OPENSSH PRIVATE KEY" => return Err(self.openssh()),
             other => {
                 let kind = other.trim_end_matches("PRIVATE KEY").trim_end();
                 return Err(Fault::NotRsa { kind: kind.to_owned() });
@@ -128,6 +148,48 @@ impl Block {
     }
 }
 
+impl Block {
+    /// What kind of key OpenSSH's own form holds: its public half is in the clear, the passphrase or not.
+    fn openssh(&self) -> Fault {
+        // Room for all of it: growing would leave copies behind.
+        let mut body = Zeroizing::new(Vec::with_capacity(self.text.len()));
+        for line in self.text.split(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"-----")) {
+            body.extend_from_slice(line);
+        }
+        let bytes = Zeroizing::new(STANDARD.decode(&*body).unwrap_or_default());
+        // Cipher, key derivation, its options, a count, then the public key, which begins with its kind.
+        let kind = bytes.strip_prefix(b"openssh-key-v1\0").and_then(|mut rest| {
+            for _ in 0..3 {
+                rest = string(rest)?.1;
+            }
+            let (public, _) = string(rest.get(4..)?)?;
+            Some(string(public)?.0)
+        });
+        match kind {
+            Some(b"ssh-rsa") => Fault::OpenSsh { line: self.line },
+            Some(b"ssh-ed25519") => Fault::NotRsa { kind: "Ed25519".to_owned() },
+            Some(kind) if kind.starts_with(b"ecdsa-sha2-") => Fault::NotRsa { kind: "EC".to_owned() },
+            _ => Fault::NotRsa { kind: "OPENSSH".to_owned() },
+        }
+    }
+}
+
+/// A string as SSH writes it (RFC 4251 section 5): its length in four octets, then itself; and what is after it.
+fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
+}
+
+/// A file as a JSON or shell string holds it: the quotes around it are no part of it.
+fn unquoted(file: &[u8]) -> &[u8] {
+    match trim(file) {
+        [quote @ (b'"' | b'\''), inner @ ..] if inner.trim_ascii_start().starts_with(b"-----BEGIN ") => {
+            inner.strip_suffix(&[*quote]).unwrap_or(inner)
+        }
+        _ => file,
+    }
+}
+
 /// Cuts a file into blocks. Text between blocks (Bag Attributes, comments) is passed over, as are indentation, a BOM
 /// at the start of any line, and a missing line break between two joined files.
 fn blocks(file: &[u8]) -> Result<Vec<Block>, Fault> {
@@ -143,7 +205,7 @@ fn blocks(file: &[u8]) -> Result<Vec<Block>, Fault> {
                 (Line::Begin(label), None) => open = Some(Block::begin(label, number)),
                 (Line::Begin(_), Some(block)) => return Err(block.unfinished()),
                 (Line::End(label), Some(mut block)) if label == block.label => {
-                    block.push(this);
+                    block.end();
                     blocks.push(block);
                 }
                 (Line::End(_), Some(block)) => return Err(block.unfinished()),
@@ -197,9 +259,11 @@ fn boundary(line: &[u8]) -> Line {
         (_, Some(rest)) => (rest, false),
         _ => return Line::Text,
     };
-    // Labels are upper-case words (RFC 7468 section 3); anything else could be part of a key and must not be shown.
+    // Labels in use are upper-case words, `X9.42 DH PARAMETERS` the oddest (RFC 7468 section 3 allows more); anything
+    // else could be part of a key and must not be shown.
+    let is_label = |b: &u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b" .-".contains(b);
     let label = rest.strip_suffix(b"-----").filter(|label| {
-        label.len() <= 64 && label.iter().all(|&b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ')
+        label.len() <= 64 && label.iter().all(is_label) && !label.windows(2).any(|two| two == b"--")
     });
     match label.map(|label| String::from_utf8_lossy(label).into_owned()) {
         Some(label) if begins => Line::Begin(label),
@@ -227,7 +291,9 @@ fn trim(line: &[u8]) -> &[u8] {
 /// What else stands in the file, for the fault that says what is missing.
 fn found(blocks: &[Block]) -> Found {
     let has = |label: &str| blocks.iter().any(|block| block.label == label);
-    if has("TRUSTED CERTIFICATE") {
+    if has("PKCS7") || has("PKCS #7 SIGNED DATA") || has("CMS") {
+        Found::Pkcs7
+    } else if has("TRUSTED CERTIFICATE") {
         Found::TrustedCertificate
     } else if has("CERTIFICATE REQUEST") || has("NEW CERTIFICATE REQUEST") {
         Found::Request
@@ -243,13 +309,16 @@ fn looks(file: &[u8]) -> Looks {
     let text = trim(file);
     match file {
         _ if text.is_empty() => return Looks::Empty,
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Looks::Utf16,
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Looks::Utf16("UTF-16"),
+        [b'-', 0, b'-', 0, ..] => return Looks::Utf16("UTF-16LE"),
+        [0, b'-', 0, b'-', ..] => return Looks::Utf16("UTF-16BE"),
         [0xfe, 0xed, 0xfe, 0xed, ..] => return Looks::JavaKeyStore,
         // A DER sequence: X.690 section 8.1.3 says how long its length is; the kind shows in the first element.
         [0x30, length, rest @ ..] => {
             let skip = if length & 0x80 == 0 { 0 } else { usize::from(length & 0x7f) };
             return match rest.get(skip..) {
                 Some([0x02, 0x01, 0x03, ..]) => Looks::Pfx,
+                Some(rest) if rest.starts_with(SIGNED_DATA) => Looks::Pkcs7,
                 Some([0x02, 0x01, 0x00, ..]) => Looks::DerKey,
                 _ => Looks::DerCertificate,
             };
@@ -257,8 +326,10 @@ fn looks(file: &[u8]) -> Looks {
         _ => {}
     }
     // The base64 of `-----BEGIN`, and of a DER sequence with a two-byte length.
-    if text.starts_with(b"LS0tLS1CRUdJ") {
+    if text.starts_with(BASE64_OF_BEGIN) {
         Looks::Base64OfPem
+    } else if text.windows(BASE64_OF_BEGIN.len()).any(|window| window == BASE64_OF_BEGIN) {
+        Looks::KubernetesSecret
     } else if text.starts_with(b"MII") {
         Looks::Base64OfDer
     } else {

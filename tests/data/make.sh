@@ -173,3 +173,53 @@ qi = INTEGER:3
 CNF
 openssl asn1parse -genconf work/huge.cnf -noout -out work/huge.der >>make.log 2>&1
 { echo "-----BEGIN RSA PRIVATE KEY-----"; openssl base64 -in work/huge.der; echo "-----END RSA PRIVATE KEY-----"; cat leaf.crt; } > huge.pem
+
+# --- what other tools make of them
+
+# A serial number of 24 octets (RFC 5280 allows 20), and a name in BMPString, as older CAs wrote it.
+cp leaf.key long-serial.key
+cp work/serial work/serial.kept
+echo 7F0102030405060708090A0B0C0D0E0F1011121314151617 > work/serial
+issue long-serial "auth-proxy test" 20240101000000Z 20491231235959Z
+cp work/serial.kept work/serial
+cat leaf.key long-serial.crt > long-serial.pem
+cp work/ca.cnf work/plain.cnf
+awk '{ print } /^\[req\]/ { print "string_mask = MASK:0x800"; print "utf8 = yes" }' work/plain.cnf > work/ca.cnf
+cp leaf.key bmp.key
+issue bmp "Zoë, Straße" 20240101000000Z 20491231235959Z
+cp work/plain.cnf work/ca.cnf
+cat leaf.key bmp.crt > bmp.pem
+
+# Parameters of a kind whose label has a dot and digits.
+{ cat cert-first.pem; echo "-----BEGIN X9.42 DH PARAMETERS-----"; echo "MAYCAQMCAQI="; echo "-----END X9.42 DH PARAMETERS-----"; } \
+    > dh-parameters.pem
+sed 's/ CERTIFICATE-/ X509 CERTIFICATE-/' cert-first.pem > x509-certificate.pem
+sed 's/ CERTIFICATE-/ X.509 CERTIFICATE-/' cert-first.pem > x-509-certificate.pem
+{ printf '"'; printf '%s' "$(cat cert-first.pem)"; printf '"\n'; } > quoted.pem
+{ printf "'"; cat cert-first.pem; echo "'"; } > quoted-singly.pem
+{ printf '"'; printf '%s' "$(cat escaped.pem)"; printf '"\n'; } > escaped-quoted.pem
+
+openssl crl2pkcs7 -nocrl -certfile leaf.crt -out work/pkcs7.pem 2>>make.log
+cat work/pkcs7.pem leaf.key > pkcs7.pem
+cp work/pkcs7.pem pkcs7-alone.pem
+openssl crl2pkcs7 -nocrl -certfile leaf.crt -outform DER -out pkcs7.der 2>>make.log
+tail -c +3 utf16.pem > utf16-le.pem
+{
+    od -An -v -to1 cert-first.pem | tr -s ' ' '\n' | while read -r octal; do [ -z "$octal" ] || printf "\\000\\$octal"; done
+} > utf16-be.pem
+{
+    printf 'apiVersion: v1\nkind: Secret\ntype: kubernetes.io/tls\ndata:\n'
+    printf '  tls.crt: %s\n  tls.key: "%s"\n' "$(openssl base64 -A -in leaf.crt)" "$(openssl base64 -A -in leaf.key)"
+} > secret.yaml
+openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -pkeyopt rsa_keygen_primes:3 -out multi-prime.key 2>>make.log
+issue multi-prime "auth-proxy primes" 20240101000000Z 20491231235959Z
+cat multi-prime.key multi-prime.crt > multi-prime.pem
+# The start of OpenSSH's own form, which names the kind of key in the clear: a string is its length and its bytes.
+openssh() {
+    echo "-----BEGIN OPENSSH PRIVATE KEY-----"
+    printf "openssh-key-v1\\000\\000\\000\\000\\004none\\000\\000\\000\\004none\\000\\000\\000\\000\\000\\000\\000\\001\\000\\000\\000\\$1\\000\\000\\000\\$2$3" \
+        | openssl base64
+    echo "-----END OPENSSH PRIVATE KEY-----"
+}
+{ openssh 013 007 ssh-rsa; cat leaf.crt; } > openssh.pem
+{ openssh 017 013 ssh-ed25519; cat leaf.crt; } > openssh-ed25519.pem

@@ -51,6 +51,11 @@ fn every_good_form_gives_the_same_pair() {
         "renewed.pem",
         "renewed-first.pem",
         "doubled.pem",
+        "dh-parameters.pem",
+        "x509-certificate.pem",
+        "x-509-certificate.pem",
+        "quoted.pem",
+        "quoted-singly.pem",
     ] {
         assert_eq!(loaded(name).certificate.chain[0], leaf, "{name}");
     }
@@ -98,6 +103,12 @@ fn the_chain_is_leaf_first_then_file_order() {
 }
 
 #[test]
+fn what_older_authorities_wrote_is_read() {
+    assert_eq!(loaded("long-serial.pem").certificate.chain, [der("long-serial.crt")]);
+    assert_eq!(loaded("bmp.pem").certificate.subject, "CN=Zoë\\, Straße", "BMPString");
+}
+
+#[test]
 fn a_stray_broken_certificate_is_noted_and_left_out() {
     let (pair, notes) = load(&pem("bad-extra-certificate.pem"), NOW).unwrap();
     assert_eq!(pair.certificate.chain, [der("leaf.crt")]);
@@ -122,6 +133,28 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("key.der", "is a private key in DER form, without a certificate, not PEM", "openssl pkey -inform DER"),
     ("utf16.pem", "is UTF-16 text, as PowerShell's > writes it, not PEM", "iconv -f UTF-16"),
     ("escaped.pem", "has the characters \\n where line breaks should be, on line 1", "printf '%b'"),
+    ("utf16-le.pem", "is UTF-16 text, as PowerShell's > writes it, not PEM", "iconv -f UTF-16LE"),
+    ("utf16-be.pem", "is UTF-16 text, as PowerShell's > writes it, not PEM", "iconv -f UTF-16BE"),
+    ("escaped-quoted.pem", "has the characters \\n where line breaks should be, on line 1", "printf '%b'"),
+    ("secret.yaml", "is the manifest of a Kubernetes Secret, not PEM", "mount the Secret"),
+    ("pkcs7.pem", "has a private key but no certificate", "openssl pkcs7 -in "),
+    ("pkcs7-alone.pem", "has no private key", "append the private key"),
+    (
+        "pkcs7.der",
+        "is PKCS#7 in DER form, which holds certificates and no private key, not PEM",
+        "openssl pkcs7 -inform DER",
+    ),
+    ("openssh.pem", "has a private key in OpenSSH's own form on line 1", "ssh-keygen -p -m PEM -f FILE"),
+    (
+        "openssh-ed25519.pem",
+        "has a private key of kind Ed25519; Entra ID takes RSA keys only",
+        "RSA key of 2048 bits",
+    ),
+    (
+        "multi-prime.pem",
+        "has an RSA key of more than two primes on line 1, which is not supported",
+        "a key of two primes",
+    ),
     (
         "one-line.pem",
         "has lost its line breaks: a BEGIN or END line has more on it, on line 1",
@@ -253,6 +286,28 @@ fn the_last_second_of_validity_counts() {
     assert!(load(&pem("expired.pem"), 1_609_459_201).is_err());
 }
 
+/// OpenSSH itself writes the file and converts it, where it is installed.
+#[test]
+fn a_key_of_openssh_is_converted_by_the_printed_command() {
+    let directory = pems::scratch("openssh");
+    let (key, file) = (directory.join("key"), directory.join("id.pem"));
+    fs::copy(pem("leaf.key"), &key).unwrap();
+    // Writes OpenSSH's own form unless told otherwise.
+    let written = Command::new("ssh-keygen").args(["-q", "-p", "-P", "", "-N", "", "-f"]).arg(&key).status();
+    if let Ok(status) = written {
+        assert!(status.success());
+        fs::write(&file, [fs::read(pem("leaf.crt")).unwrap(), fs::read(&key).unwrap()].concat()).unwrap();
+        let problem = load(&file, NOW).unwrap_err();
+        assert!(problem.message.contains("in OpenSSH's own form on line 18"), "{problem}");
+        let command = problem.hints.iter().find_map(|hint| hint.strip_prefix("convert it: ")).unwrap();
+        let out = Command::new("sh").arg("-c").arg(command).output().unwrap();
+        assert!(out.status.success(), "{command}\n{}", String::from_utf8_lossy(&out.stderr));
+        let (pair, _) = load(&file.with_extension("new.pem"), NOW).unwrap();
+        assert_eq!(pair.certificate.chain[0], der("leaf.crt"));
+    }
+    fs::remove_dir_all(directory).unwrap();
+}
+
 /// The commands in the hints are run as they stand, in a directory whose name needs quoting; only the passphrase,
 /// which openssl would ask for, is put in.
 #[test]
@@ -266,6 +321,11 @@ fn the_printed_remedies_work() {
         ("pfx-base64.pem", "if it is a secret of Azure Key Vault: "),
         ("escaped.pem", "put the line breaks back: "),
         ("utf16.pem", "convert it: "),
+        ("utf16-le.pem", "convert it: "),
+        ("utf16-be.pem", "convert it: "),
+        ("escaped-quoted.pem", "put the line breaks back: "),
+        ("secret.yaml", "or decode it: "),
+        ("pkcs7.pem", "its certificates are in a PKCS#7 block; take them out: "),
     ] {
         let file = directory.join(name);
         fs::copy(pem(name), &file).unwrap();
