@@ -11,8 +11,11 @@ use crate::config::Algorithm;
 use crate::report::Problem;
 use crate::secret::Secret;
 
-/// Entra ID wants "5-10 minutes at most"; its own Rust library uses this.
-const LIFETIME: u64 = 300;
+/// From `nbf` to `exp`: Entra ID wants "5-10 minutes after nbf at most", and MSAL uses as much.
+const LIFETIME: u64 = 600;
+/// How long before now it begins. Entra ID takes a clock that differs from its own by five minutes, so that ours may be
+/// seven minutes ahead, and eight minutes behind even if that tolerance did not hold for `exp`.
+const BACKDATED: u64 = 120;
 
 /// What stays the same from one assertion to the next.
 #[derive(Debug, Clone)]
@@ -25,7 +28,7 @@ pub(super) struct Terms {
     pub(super) audience: String,
 }
 
-/// A signed assertion that is valid from the second `now_unix` on (RFC 7523 section 3).
+/// A signed assertion that is valid at the second `now_unix` (RFC 7523 section 3).
 pub(super) fn sign(pair: &KeyPair, terms: &Terms, now_unix: u64) -> Result<Secret<String>, Problem> {
     let signing_input = format!("{}.{}", encode(&header(pair, terms)), encode(&claims(terms, now_unix)?));
     // The salt of PS256 is as long as the digest (RFC 7518 section 3.5); both signatures are blinded.
@@ -61,14 +64,15 @@ fn header(pair: &KeyPair, terms: &Terms) -> Value {
 }
 
 fn claims(terms: &Terms, now: u64) -> Result<Value, Problem> {
+    let from = now.saturating_sub(BACKDATED);
     Ok(json!({
         "aud": terms.audience,
         "iss": terms.client_id,
         "sub": terms.client_id,
         "jti": uuid()?,
-        "iat": now,
-        "nbf": now,
-        "exp": now + LIFETIME,
+        "iat": from,
+        "nbf": from,
+        "exp": from + LIFETIME,
     }))
 }
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 
 THUMBPRINT = {"PS256": ("x5t#S256", hashlib.sha256), "RS256": ("x5t", hashlib.sha1)}
 CLAIMS = {"aud", "iss", "sub", "jti", "iat", "nbf", "exp"}
-LIFETIME = 300
+LIFETIME = 600
 
 
 def verify(assertion, certificate_pem, token_url, client_id, algorithm="PS256"):

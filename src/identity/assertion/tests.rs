@@ -99,8 +99,10 @@ fn the_claims_are_strings_and_whole_numbers() {
     // Compared as integers: 1.8e9 would not be equal.
     assert_eq!(
         (&claims["iat"], &claims["nbf"], &claims["exp"]),
-        (&json!(NOW), &json!(NOW), &json!(NOW + 300))
+        (&json!(NOW - 120), &json!(NOW - 120), &json!(NOW + 480))
     );
+    let in_1970 = super::claims(&terms(Algorithm::Ps256, false), 60).unwrap();
+    assert_eq!((&in_1970["nbf"], &in_1970["exp"]), (&json!(0), &json!(600)), "a clock that was never set");
 }
 
 #[test]

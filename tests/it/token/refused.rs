@@ -155,6 +155,19 @@ fn a_wrong_clock_is_named_with_its_error() {
     }
 }
 
+/// MSAL signs in with such clocks. Entra ID takes a difference of five minutes, but promises that for neither end.
+#[test]
+fn a_clock_that_is_wrong_by_some_minutes_does_not_matter() {
+    let sim = Sim::start(Options::default());
+    for (offset, tolerance) in [(400, 300), (-400, 300), (400, 0), (-110, 0)] {
+        sim.entra.set_clock(offset, tolerance);
+        let before = granted(&sim);
+        let proxy = Proxy::start(&sim);
+        assert_eq!(chat(&mut proxy.client()).status, 200, "{offset}");
+        assert_eq!((granted(&sim), sim.entra.requests().len()), (before + 1, before + 1), "{offset}");
+    }
+}
+
 #[test]
 fn trouble_that_passes_may_be_retried() {
     let sim = Sim::start(Options::default());

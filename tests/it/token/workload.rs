@@ -80,7 +80,7 @@ fn the_assertion_is_the_documented_form_and_nothing_more() {
     assert_eq!(names(&claims), ["aud", "exp", "iat", "iss", "jti", "nbf", "sub"]);
     assert_eq!(claims["aud"], sim.token_url());
     let number = |name: &str| claims[name].as_i64().unwrap();
-    assert_eq!((number("exp") - number("nbf"), number("iat")), (300, number("nbf")));
+    assert_eq!((number("exp") - number("nbf"), number("iat")), (600, number("nbf")));
     assert_eq!(request.header("x-ms-lib-capability").as_deref(), Some("retry-after, h429"));
     assert!(request.header("client-request-id").is_some() && request.header("authorization").is_none());
 }
