@@ -19,7 +19,7 @@ pub(super) fn lookup(code: u32) -> Option<&'static Remedy> {
 
 /// Whether an error with this number passes by itself.
 pub(super) fn passes(code: u32) -> bool {
-    [90_033, 90_024, 90_006, 90_090, 50_033, 90_012].contains(&code) || throttles(code)
+    [90_033, 90_024, 90_006, 90_090, 50_033, 90_012, 90_061].contains(&code) || throttles(code)
 }
 
 /// Whether an error with this number asks for fewer requests.
@@ -29,6 +29,8 @@ pub(super) fn throttles(code: u32) -> bool {
 
 const UPLOAD: &str = "upload the certificate to this app registration, or renew it; the portal lists it by the \
     SHA-1 thumbprint in auth-proxy's log";
+const UPLOAD_OR_ALGORITHM: &str = "upload the certificate to this app registration, or renew it (SHA-1 thumbprint in \
+    the log); or try AZURE_ASSERTION_ALGORITHM=RS256";
 const SUBJECT: &str = "check the trusted subject and issuer of the app registration, and whether \
     AZURE_CLIENT_SEND_CERTIFICATE_CHAIN is meant";
 const CLIENT: &str = "check AZURE_CLIENT_ID and AZURE_TENANT_ID";
@@ -49,6 +51,12 @@ const FEDERATED: &str = "check AZURE_CLIENT_ID; with workload identity compare i
     credential";
 const POLICY: &str =
     "ask for the outgoing IP address and this application to be allowed in Conditional Access";
+const TENANT: &str = "set AZURE_TENANT_ID to the tenant's id or one of its verified domains";
+const TENANT_STATE: &str =
+    "check AZURE_TENANT_ID; if it is right, ask an administrator of the tenant about its state";
+const RESTRICTED: &str = "ask for the tenant to be allowed on the egress proxy that restricts tenants";
+const ISSUED: &str = "sign in with a token of the cluster or CI system that the federated credential names, or with a \
+    certificate";
 const WAIT: &str = "none, it passes; auth-proxy tries again";
 /// For too many requests.
 pub(super) const SLOW: &str =
@@ -58,7 +66,7 @@ pub(super) const SLOW: &str =
 #[rustfmt::skip]
 pub const REMEDIES: &[Remedy] = &[
     // The certificate and the assertion.
-    row(700_027, "the certificate or the signature of the assertion was not accepted", UPLOAD),
+    row(700_027, "the certificate or the signature of the assertion was not accepted", UPLOAD_OR_ALGORITHM),
     row(700_024, "the assertion is outside its time range", "set this machine's clock, best by NTP"),
     row(1_000_502, "the certificate is outside its validity period", "renew the certificate and upload it"),
     row(7_000_214, "the certificate was not accepted", UPLOAD),
@@ -69,6 +77,15 @@ pub const REMEDIES: &[Remedy] = &[
     row(5_002_738, "the signing algorithm is not supported", "use a certificate with an RSA key"),
     row(50_032, "the RSA key is too weak", "use a certificate with an RSA key of 2048 bits or more"),
     row(50_048, "subject and issuer of the assertion differ", BUG),
+    row(700_023, "the assertion's audience is not this tenant's",
+        "check AZURE_AUTHORITY_HOST and AZURE_TENANT_ID; with workload identity, the token's audience"),
+    row(50_013, "the assertion is not valid: its issuer, signature or time",
+        "check the certificate; with workload identity, which token file it is and who issued the token"),
+    row(500_133, "the assertion is outside its time range",
+        "set this machine's clock, best by NTP; with workload identity, see whether the token file has expired"),
+    row(900_384, "the signature of the assertion is not valid", UPLOAD),
+    row(5_002_741, "the assertion was not accepted",
+        "see the log's detail, and https://login.microsoftonline.com/error?code=5002741"),
     // The application and the tenant.
     row(700_016, "the application was not found in this tenant", CLIENT),
     row(7_000_229, "the application has no service principal in this tenant",
@@ -82,6 +99,19 @@ pub const REMEDIES: &[Remedy] = &[
     row(100_007, "a regional endpoint is not open to this application", "set AZURE_AUTHORITY_HOST to a global host"),
     row(501_051, "the application is not assigned to the resource",
         "assign it to a role of the resource in Enterprise applications"),
+    row(900_023, "the tenant is neither an id nor a domain name", TENANT),
+    row(50_128, "the request names no tenant", TENANT),
+    row(50_059, "the request names no tenant", TENANT),
+    row(90_019, "the request names no tenant", TENANT),
+    row(50_194, "the application has one tenant, and /common was asked", TENANT),
+    row(9_001_023, "this sign-in is not offered on /common or /consumers", TENANT),
+    row(700_011, "the application was not found in this tenant", CLIENT),
+    row(5_000_224, "the tenant is deleted or not available", TENANT_STATE),
+    row(5_000_225, "the tenant is blocked because it was not used",
+        "ask an administrator of the tenant to reactivate it; there are 20 days for that"),
+    row(500_021, "a proxy on the way does not allow this tenant", RESTRICTED),
+    row(500_022, "a proxy on the way restricts tenants in a way that is not valid", RESTRICTED),
+    row(50_002, "a proxy on the way does not allow this tenant", RESTRICTED),
     // The scope.
     row(500_011, "the resource of the scope was not found in this tenant", RESOURCE),
     row(50_001, "the resource of the scope was not found or is disabled", RESOURCE),
@@ -99,6 +129,24 @@ pub const REMEDIES: &[Remedy] = &[
     row(700_213, "the assertion's subject fits no federated credential", FEDERATED),
     row(7_002_138, "the assertion fits no federated credential", FEDERATED),
     row(70_021, "the assertion fits no federated credential", FEDERATED),
+    row(70_025, "the application has no federated credential",
+        "check AZURE_CLIENT_ID, or add a federated credential to the application; a new one takes some minutes to work"),
+    row(700_212, "the token's audience fits no federated credential",
+        "make the federated credential's audience that of the token: api://AzureADTokenExchange unless set otherwise"),
+    row(7_002_137, "the token's subject fits no federated credential",
+        "copy the subject from the log's detail into the federated credential; upper and lower case count"),
+    row(7_002_381, "the tenant wants a claim that the token does not have",
+        "issue the token in the organization that the tenant's policy allows"),
+    row(700_238, "the token's issuer is not allowed in this tenant",
+        "ask an administrator of the tenant to allow the issuer"),
+    row(700_223, "the tenant restricts federated credentials",
+        "ask an administrator of the tenant to allow the issuer"),
+    row(700_222, "a token of Entra ID was used where one of another issuer is expected", ISSUED),
+    row(700_226, "only a managed identity's token of Entra ID may be used here", ISSUED),
+    row(700_236, "the token is of another tenant of Entra ID",
+        "use an identity and an application of the same tenant"),
+    row(7_000_232, "a managed identity cannot sign in with a certificate",
+        "set AZURE_CLIENT_ID to an app registration; a managed identity has no certificates"),
     // Policies.
     row(53_003, "Conditional Access blocks this sign-in", POLICY),
     row(530_032, "a security policy of the tenant blocks this sign-in", POLICY),
@@ -108,6 +156,7 @@ pub const REMEDIES: &[Remedy] = &[
     row(50_058, "a user would have to sign in", USER),
     row(65_001, "consent is missing", "grant admin consent to the application"),
     row(50_105, "the application is not assigned to a role", "assign it in Enterprise applications"),
+    row(530_035, "security defaults of the tenant block this sign-in", POLICY),
     // The request.
     row(900_144, "the request lacks a parameter", INSPECTED),
     row(90_014, "the request lacks a field", INSPECTED),
@@ -122,6 +171,8 @@ pub const REMEDIES: &[Remedy] = &[
     row(90_012, "the request took Entra ID too long", WAIT),
     row(90_055, "the tenant sends too many requests", SLOW),
     row(50_196, "the application asks too often", SLOW),
+    row(90_061, "Entra ID could not reach the token's issuer",
+        "see whether the issuer's /.well-known/openid-configuration can be reached from the internet"),
 ];
 
 const fn row(code: u32, meaning: &'static str, action: &'static str) -> Remedy {
