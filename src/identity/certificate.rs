@@ -142,7 +142,7 @@ fn attribute(attribute: &AttributeTypeAndValue) -> String {
 
 /// A BMPString (X.680: two octets for each character, the high one first) as a UTF8String.
 fn utf16(value: &Any) -> Option<Any> {
-    if value.tag() != Tag::BmpString || value.value().len() % 2 != 0 {
+    if value.tag() != Tag::BmpString || !value.value().len().is_multiple_of(2) {
         return None;
     }
     let units: Vec<u16> =

@@ -237,7 +237,8 @@ fn what_is_not_entras_is_described() {
     let filter = "see whether a proxy, a filter or a sign-in page responds in place of Entra ID";
     let outage = "Entra ID, or a gateway in front of it, is out of order; auth-proxy tries again";
     let (iis, long) = ("Microsoft-IIS/10.0", "x".repeat(41));
-    let rows: [(u16, &[(&'static str, &str)], &str, &str, &str); 12] = [
+    type Row<'a> = (u16, &'a [(&'static str, &'a str)], &'a str, &'a str, &'a str);
+    let rows: [Row<'_>; 12] = [
         (
             503,
             &[("content-type", "text/html"), ("server", iis)],

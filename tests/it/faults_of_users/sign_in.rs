@@ -49,8 +49,10 @@ fn faults_that_entra_id_tells() {
     }
 }
 
+type Fields = &'static [(&'static str, &'static str)];
+
 /// A status, header fields and a body that are not Entra ID's error response, and what is told.
-const OTHERS: &[(u16, &[(&str, &str)], &str, Told)] = &[
+const OTHERS: &[(u16, Fields, &str, Told)] = &[
     (
         503,
         &[("Content-Type", "text/html"), ("Server", "Microsoft-HTTPAPI/2.0")],
