@@ -132,22 +132,30 @@ fn name(name: &Name) -> String {
     if parts.is_empty() { "(no subject)".to_owned() } else { parts.join(",") }
 }
 
-/// As x509-cert writes it, which shows a BMPString as hexadecimal digits.
+/// As x509-cert writes it, which shows the older kinds of text as hexadecimal digits.
 fn attribute(attribute: &AttributeTypeAndValue) -> String {
-    match utf16(&attribute.value) {
+    let value = old_text(&attribute.value).and_then(|text| Any::new(Tag::Utf8String, text.into_bytes()).ok());
+    match value {
         Some(value) => AttributeTypeAndValue { oid: attribute.oid, value }.to_string(),
         None => attribute.to_string(),
     }
 }
 
-/// A BMPString (X.680: two octets for each character, the high one first) as a UTF8String.
-fn utf16(value: &Any) -> Option<Any> {
-    if value.tag() != Tag::BmpString || !value.value().len().is_multiple_of(2) {
-        return None;
+/// The text of a value that is neither UTF-8 nor ASCII by its kind (X.680).
+fn old_text(value: &Any) -> Option<String> {
+    let bytes = value.value();
+    match value.tag() {
+        // Two octets for each character, the high one first.
+        Tag::BmpString if bytes.len().is_multiple_of(2) => {
+            let units = bytes.chunks_exact(2).map(|unit| u16::from_be_bytes([unit[0], unit[1]]));
+            String::from_utf16(&units.collect::<Vec<_>>()).ok()
+        }
+        // By the letter T.61; everybody who wrote one meant Latin-1, as OpenSSL does.
+        Tag::TeletexString | Tag::NumericString | Tag::VisibleString => {
+            Some(bytes.iter().copied().map(char::from).collect())
+        }
+        _ => None,
     }
-    let units: Vec<u16> =
-        value.value().chunks_exact(2).map(|unit| u16::from_be_bytes([unit[0], unit[1]])).collect();
-    Any::new(Tag::Utf8String, String::from_utf16(&units).ok()?.into_bytes()).ok()
 }
 
 fn hex(bytes: &[u8]) -> String {

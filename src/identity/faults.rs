@@ -216,7 +216,7 @@ fn not_pem(looks: Looks, path: &Path, file: &str, out: &str) -> Problem {
         Looks::KubernetesSecret => pem("the manifest of a Kubernetes Secret")
             .hint("mount the Secret as a volume and name the file in it, not the manifest")
             .hint(format!(
-                "or decode it: grep -o 'LS0tLS1CRUdJ[A-Za-z0-9+/=]*' {file} | while read -r block; do echo \"$block\" | \
+                "or decode it: grep -o 'LS0tLS1[A-Za-z0-9+/=]*' {file} | while read -r block; do echo \"$block\" | \
                  base64 -d; done > {out}"
             )),
         Looks::Pkcs7 => pem("PKCS#7 in DER form, which holds certificates and no private key").hint(format!(

@@ -176,7 +176,7 @@ openssl asn1parse -genconf work/huge.cnf -noout -out work/huge.der >>make.log 2>
 
 # --- what other tools make of them
 
-# A serial number of 24 octets (RFC 5280 allows 20), and a name in BMPString, as older CAs wrote it.
+# A serial number of 24 octets (RFC 5280 allows 20), and a name in BMPString or TeletexString, as older CAs wrote it.
 cp leaf.key long-serial.key
 cp work/serial work/serial.kept
 echo 7F0102030405060708090A0B0C0D0E0F1011121314151617 > work/serial
@@ -184,11 +184,15 @@ issue long-serial "auth-proxy test" 20240101000000Z 20491231235959Z
 cp work/serial.kept work/serial
 cat leaf.key long-serial.crt > long-serial.pem
 cp work/ca.cnf work/plain.cnf
-awk '{ print } /^\[req\]/ { print "string_mask = MASK:0x800"; print "utf8 = yes" }' work/plain.cnf > work/ca.cnf
-cp leaf.key bmp.key
-issue bmp "Zoë, Straße" 20240101000000Z 20491231235959Z
+for kind in bmp:0x800 teletex:0x4; do
+    name=${kind%:*}
+    awk -v mask="${kind#*:}" '{ print } /^\[req\]/ { print "string_mask = MASK:" mask; print "utf8 = yes" }' \
+        work/plain.cnf > work/ca.cnf
+    cp leaf.key "$name.key"
+    issue "$name" "Zoë, Straße" 20240101000000Z 20491231235959Z
+    cat leaf.key "$name.crt" > "$name.pem"
+done
 cp work/plain.cnf work/ca.cnf
-cat leaf.key bmp.crt > bmp.pem
 
 # Parameters of a kind whose label has a dot and digits.
 { cat cert-first.pem; echo "-----BEGIN X9.42 DH PARAMETERS-----"; echo "MAYCAQMCAQI="; echo "-----END X9.42 DH PARAMETERS-----"; } \
