@@ -19,7 +19,7 @@ pub(super) fn lookup(code: u32) -> Option<&'static Remedy> {
 
 /// Whether an error with this number passes by itself.
 pub(super) fn passes(code: u32) -> bool {
-    [90_033, 90_024, 90_006, 90_090, 50_033, 90_012, 90_061].contains(&code) || throttles(code)
+    [90_033, 90_024, 90_006, 90_090, 50_033, 90_012].contains(&code) || throttles(code)
 }
 
 /// Whether an error with this number asks for fewer requests.
@@ -33,7 +33,8 @@ const UPLOAD_OR_ALGORITHM: &str = "upload the certificate to this app registrati
     the log); or try AZURE_ASSERTION_ALGORITHM=RS256";
 const SUBJECT: &str = "check the trusted subject and issuer of the app registration, and whether \
     AZURE_CLIENT_SEND_CERTIFICATE_CHAIN is meant";
-const CLIENT: &str = "check AZURE_CLIENT_ID and AZURE_TENANT_ID";
+const CLIENT: &str =
+    "check AZURE_CLIENT_ID and AZURE_TENANT_ID; a new application takes some minutes to be known";
 const ENABLE: &str = "ask an administrator to enable it in Enterprise applications, Properties";
 const CLOUD: &str = "check AZURE_TENANT_ID, and AZURE_AUTHORITY_HOST if the tenant is in another cloud";
 const SCOPE: &str = "set AZURE_SCOPE to one resource followed by /.default, such as \
@@ -47,8 +48,8 @@ const INSPECTED: &str = "check whether a TLS-inspecting proxy rewrites requests;
 const USER: &str =
     "check that AZURE_CLIENT_ID names an application; if it does, report it as a bug of auth-proxy";
 const SECRET: &str = "check AZURE_CLIENT_ID: auth-proxy signs in with a certificate and sends no secret";
-const FEDERATED: &str = "check AZURE_CLIENT_ID; with workload identity compare issuer and subject of the federated \
-    credential";
+const FEDERATED: &str = "compare issuer and subject of the federated credential, and check AZURE_CLIENT_ID; a new \
+    credential takes some minutes to work";
 const POLICY: &str =
     "ask for the outgoing IP address and this application to be allowed in Conditional Access";
 const TENANT: &str = "set AZURE_TENANT_ID to the tenant's id or one of its verified domains";
@@ -130,11 +131,11 @@ pub const REMEDIES: &[Remedy] = &[
     row(7_002_138, "the assertion fits no federated credential", FEDERATED),
     row(70_021, "the assertion fits no federated credential", FEDERATED),
     row(70_025, "the application has no federated credential",
-        "check AZURE_CLIENT_ID, or add a federated credential to the application; a new one takes some minutes to work"),
+        "check AZURE_CLIENT_ID, or add a federated credential; a new credential takes some minutes to work"),
     row(700_212, "the token's audience fits no federated credential",
-        "make the federated credential's audience that of the token: api://AzureADTokenExchange unless set otherwise"),
+        "compare the audience with the token's, mostly api://AzureADTokenExchange; a new credential takes some minutes to work"),
     row(7_002_137, "the token's subject fits no federated credential",
-        "copy the subject from the log's detail into the federated credential; upper and lower case count"),
+        "copy the subject from the log's detail, its case included, into the credential; a new one takes some minutes to work"),
     row(7_002_381, "the tenant wants a claim that the token does not have",
         "issue the token in the organization that the tenant's policy allows"),
     row(700_238, "the token's issuer is not allowed in this tenant",
@@ -145,6 +146,8 @@ pub const REMEDIES: &[Remedy] = &[
     row(700_226, "only a managed identity's token of Entra ID may be used here", ISSUED),
     row(700_236, "the token is of another tenant of Entra ID",
         "use an identity and an application of the same tenant"),
+    row(90_061, "Entra ID could not reach the token's issuer",
+        "see whether the issuer's /.well-known/openid-configuration can be reached from the internet; it may pass"),
     row(7_000_232, "a managed identity cannot sign in with a certificate",
         "set AZURE_CLIENT_ID to an app registration; a managed identity has no certificates"),
     // Policies.
@@ -171,8 +174,6 @@ pub const REMEDIES: &[Remedy] = &[
     row(90_012, "the request took Entra ID too long", WAIT),
     row(90_055, "the tenant sends too many requests", SLOW),
     row(50_196, "the application asks too often", SLOW),
-    row(90_061, "Entra ID could not reach the token's issuer",
-        "see whether the issuer's /.well-known/openid-configuration can be reached from the internet"),
 ];
 
 const fn row(code: u32, meaning: &'static str, action: &'static str) -> Remedy {

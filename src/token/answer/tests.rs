@@ -129,7 +129,10 @@ fn the_number_and_the_ids_are_found_in_fields_or_in_the_description() {
             error.summary,
             "Entra ID gave no token: AADSTS700016, the application was not found in this tenant"
         );
-        assert_eq!(error.hints, ["check AZURE_CLIENT_ID and AZURE_TENANT_ID"]);
+        assert_eq!(
+            error.hints,
+            ["check AZURE_CLIENT_ID and AZURE_TENANT_ID; a new application takes some minutes to be known"]
+        );
     }
 }
 

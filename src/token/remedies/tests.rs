@@ -21,6 +21,16 @@ fn every_known_number_has_one_remedy() {
     assert_eq!(codes, BTreeSet::from(EXPECTED));
 }
 
+/// What was created in Entra ID a moment ago is not known everywhere: these errors look permanent, and pass.
+#[test]
+fn what_passes_in_the_minutes_after_a_creation_says_so() {
+    for code in [70_021, 70_025, 7_002_137, 700_212, 700_211, 700_213, 7_002_138, 700_016, 700_011] {
+        let remedy = lookup(code).unwrap();
+        assert!(remedy.action.contains("takes some minutes to"), "{code}: {}", remedy.action);
+        assert!(!passes(code), "{code}: until then it is an error");
+    }
+}
+
 #[test]
 fn every_line_is_short_and_in_style() {
     for Remedy { meaning, action, .. } in REMEDIES {
@@ -34,7 +44,7 @@ fn every_line_is_short_and_in_style() {
 
 #[test]
 fn the_numbers_that_pass_are_known() {
-    assert_eq!(REMEDIES.iter().filter(|remedy| passes(remedy.code)).count(), 9);
+    assert_eq!(REMEDIES.iter().filter(|remedy| passes(remedy.code)).count(), 8);
     assert_eq!(REMEDIES.iter().filter(|remedy| throttles(remedy.code)).count(), 2);
     assert!(lookup(1).is_none() && !passes(1) && !throttles(1));
 }

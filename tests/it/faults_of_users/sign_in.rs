@@ -31,6 +31,14 @@ pub(super) const FAULTS: &[(u32, Told)] = &[
     (53_003, told("Conditional Access blocks this sign-in", "ask for the outgoing IP address")),
     // A workload identity whose federated credential is for another service account.
     (700_213, told("the assertion's subject fits no federated credential", "compare issuer and subject")),
+    // The federated credential was made a moment ago, or was forgotten.
+    (70_025, told("the application has no federated credential", "a new credential takes some minutes")),
+    // Its audience is another.
+    (700_212, told("the token's audience fits no federated credential", "mostly api://AzureADTokenExchange")),
+    // The tenant's name was guessed.
+    (900_023, told("the tenant is neither an id nor a domain name", "set AZURE_TENANT_ID")),
+    // An egress proxy with tenant restrictions.
+    (500_021, told("a proxy on the way does not allow this tenant", "egress proxy that restricts tenants")),
 ];
 
 #[test]
