@@ -1,6 +1,10 @@
 //! What went wrong, told to a person: the fact, then hints on separate lines.
 
+mod quote;
+
 use std::fmt;
+
+pub(crate) use quote::{is_quotable, quote, quote_word, secret_kind};
 
 /// A fault that a person can do something about: what failed, naming the operand (variable, file, host), and
 /// hints that say what to do. No part ever holds a secret.

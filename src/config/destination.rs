@@ -4,7 +4,7 @@ use http::uri::{Authority, Scheme};
 
 use super::url::{self, Url};
 use super::value::Parsed;
-use crate::report::Problem;
+use crate::report::{Problem, is_quotable, quote};
 
 /// Longer base paths are a mistake, and would leave no room for the request's own.
 const LONGEST_PATH: usize = 1024;
@@ -53,7 +53,7 @@ impl Destination {
 
     pub(super) fn parse(value: &str, allow_insecure: bool) -> Parsed<Self> {
         let url = Url::split(value);
-        let refuse = |what: &str| Problem::new(format!("{what}: {}", url::show(value)));
+        let refuse = |what: &str| Problem::new(format!("{what}: {}", quote(value)));
         if url.userinfo.is_some() {
             return Err(Problem::new("has a user name or password in front of an `@`")
                 .hint("remove it: the access token is the only credential that is sent"));
@@ -114,9 +114,9 @@ impl Destination {
 
 /// The commonest mistake: the portal shows host names too.
 fn without_scheme(value: &str, url: &Url<'_>) -> Problem {
-    let problem = Problem::new(format!("does not begin with https://: {}", url::show(value)));
-    if url.userinfo.is_none() && url::host_and_port(url.host).is_ok() {
-        problem.hint(format!("did you mean {}", url::show(&format!("https://{value}"))))
+    let problem = Problem::new(format!("does not begin with https://: {}", quote(value)));
+    if is_quotable(value) && url::host_and_port(url.host).is_ok() {
+        problem.hint(format!("did you mean {}", quote(&format!("https://{value}"))))
     } else {
         problem.hint("write the whole endpoint: https://NAME.openai.azure.com")
     }

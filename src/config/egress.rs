@@ -68,7 +68,7 @@ impl Egress {
                     env.note(
                         Problem::new(format!(
                             "{name} has an entry that is not understood and ignored: {}",
-                            url::show_part(&value, entry)
+                            url::quote_part(&value, entry)
                         ))
                         .hint("entries are hosts, domains, host:port, addresses, networks (10.0.0.0/8) or *"),
                     );

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::env::Env;
 use super::url::{self, Url};
-use super::value::{self, Parsed, show};
+use super::value::{self, Parsed};
 use super::{Algorithm, Credential, Destination};
-use crate::report::Problem;
+use crate::report::{Problem, quote, secret_kind};
 
 const PUBLIC_AUTHORITY: &str = "login.microsoftonline.com";
 
@@ -33,33 +33,42 @@ pub(super) fn tenant(value: &str) -> Parsed<String> {
     if ["common", "organizations", "consumers"].iter().any(|name| name.eq_ignore_ascii_case(value)) {
         return Err(Problem::new(format!(
             "is {}, which is for people who sign in; a program signs in to one tenant",
-            show(value)
+            quote(value)
         ))
         .hint("use the Directory (tenant) ID of the app registration"));
     }
-    let letters = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
-    // Empty parts would allow `..`, which changes the path.
-    if !letters || value.len() > 253 || value.split('.').any(str::is_empty) {
-        return Err(Problem::new(format!("is neither a GUID nor a domain name: {}", show(value)))
-            .hint("use the Directory (tenant) ID, or a domain such as contoso.onmicrosoft.com"));
+    if is_guid(value) || is_domain(value) {
+        return Ok(value.to_owned());
     }
-    Ok(value.to_owned())
+    // Not quoted: as part of a URL it could be shown everywhere, so that whatever has no dot is refused, and an API key
+    // or a client secret is no more than that.
+    let length = value.chars().count();
+    Err(Problem::new(format!("is neither a GUID nor a domain name ({length} characters)"))
+        .hint("use the Directory (tenant) ID, or a domain such as contoso.onmicrosoft.com"))
 }
 
-/// What may be right about a tenant but rarely is.
-pub(super) fn tenant_note(tenant: &str) -> Option<Problem> {
-    let usual = is_guid(tenant) || tenant.contains('.');
-    (!usual).then(|| {
-        Problem::new(format!("AZURE_TENANT_ID is neither a GUID nor a domain with a dot: {}", show(tenant)))
-            .hint("if the sign-in says AADSTS90002, use the Directory (tenant) ID")
-    })
+/// A domain name of two labels or more (RFC 1123 section 2.1), the last of which is no number. Empty labels would allow
+/// `..`, which changes the path.
+fn is_domain(value: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    let last = value.rsplit('.').next().unwrap_or(value);
+    let is_top_level = last.bytes().all(|b| b.is_ascii_alphabetic()) || last.starts_with("xn--");
+    value.len() <= 253
+        && value.contains('.')
+        && value.split('.').all(is_label)
+        && is_top_level
+        && secret_kind(value).is_none()
 }
+
+/// The certificate under either name, and the federated token file.
+const CREDENTIALS: [&str; 3] =
+    ["AZURE_CERTIFICATE_PATH", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"];
 
 /// The certificate under either name, else the federated token file.
 pub(super) fn credential(env: &mut Env<'_>) -> Option<Credential> {
-    let preferred = env.optional("AZURE_CERTIFICATE_PATH", value::path);
-    let alias = env.optional("AZURE_CLIENT_CERTIFICATE_PATH", value::path);
-    let federated = env.optional("AZURE_FEDERATED_TOKEN_FILE", value::path);
+    let [preferred, alias, federated] = CREDENTIALS.map(|name| env.optional(name, value::path));
     let send_chain = env.flag("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN");
     let algorithm = env.or("AZURE_ASSERTION_ALGORITHM", Algorithm::Ps256, value::algorithm);
     if let (Some(one), Some(other)) = (&preferred, &alias)
@@ -68,8 +77,8 @@ pub(super) fn credential(env: &mut Env<'_>) -> Option<Credential> {
         env.problem(
             Problem::new(format!(
                 "AZURE_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PATH name different files: {} and {}",
-                show(&one.to_string_lossy()),
-                show(&other.to_string_lossy())
+                quote(&one.to_string_lossy()),
+                quote(&other.to_string_lossy())
             ))
             .hint("they mean the same: set one of them"),
         );
@@ -82,6 +91,8 @@ pub(super) fn credential(env: &mut Env<'_>) -> Option<Credential> {
             Some(Credential::Certificate { path, algorithm, send_chain })
         }
         (None, Some(path)) => Some(Credential::FederatedTokenFile { path }),
+        // One that is set and wrong is a problem of its own.
+        (None, None) if CREDENTIALS.iter().any(|name| env.raw(name).is_some()) => None,
         (None, None) => {
             env.missing(
                 "AZURE_CERTIFICATE_PATH",
@@ -96,7 +107,7 @@ pub(super) fn credential(env: &mut Env<'_>) -> Option<Credential> {
 fn which_credential(path: &Path) -> Problem {
     Problem::new(format!(
         "AZURE_FEDERATED_TOKEN_FILE is set as well as a certificate; the certificate is used: {}",
-        show(&path.to_string_lossy())
+        quote(&path.to_string_lossy())
     ))
     .hint("unset AZURE_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PATH to use workload identity")
 }
@@ -117,7 +128,7 @@ impl Authority {
     /// A host, a host and port, or an https URL without a path (Azure SDKs take both; AKS adds a slash).
     pub(super) fn parse(value: &str) -> Parsed<Self> {
         let url = Url::split(value);
-        let refuse = |what: &str| Problem::new(format!("{what}: {}", url::show(value)));
+        let refuse = |what: &str| Problem::new(format!("{what}: {}", quote(value)));
         if url.userinfo.is_some() {
             return Err(Problem::new("has a user name in front of an `@`")
                 .hint("remove it: the certificate signs in"));
@@ -172,19 +183,19 @@ impl Authority {
 /// `AZURE_SCOPE`: one resource and `/.default`, the only form that client credentials take.
 pub(super) fn scope(value: &str) -> Parsed<String> {
     if value.contains(char::is_whitespace) {
-        return Err(Problem::new(format!("holds more than one scope: {}", show(value)))
+        return Err(Problem::new(format!("holds more than one scope: {}", quote(value)))
             .hint("a token is for one resource: give one scope that ends in /.default"));
     }
     if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:/".contains(&b)) {
-        return Err(Problem::new(format!("has characters that no scope has: {}", show(value)))
+        return Err(Problem::new(format!("has characters that no scope has: {}", quote(value)))
             .hint("write it like https://cognitiveservices.azure.com/.default"));
     }
     match value.strip_suffix("/.default") {
         Some(resource) if !resource.is_empty() => Ok(value.to_owned()),
-        Some(_) => Err(Problem::new(format!("has no resource in front of /.default: {}", show(value)))
+        Some(_) => Err(Problem::new(format!("has no resource in front of /.default: {}", quote(value)))
             .hint("write it like https://cognitiveservices.azure.com/.default")),
-        None => Err(Problem::new(format!("does not end in /.default: {}", show(value)))
-            .hint(format!("did you mean {}", show(&format!("{}/.default", value.trim_end_matches('/')))))),
+        None => Err(Problem::new(format!("does not end in /.default: {}", quote(value)))
+            .hint(format!("did you mean {}", quote(&format!("{}/.default", value.trim_end_matches('/')))))),
     }
 }
 

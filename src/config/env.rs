@@ -1,7 +1,7 @@
 //! Reads variables and collects what is wrong with them, so that one run tells everything.
 
 use super::value::{self, Parsed};
-use crate::report::Problem;
+use crate::report::{Problem, secret_kind};
 use crate::secret::Secret;
 
 /// The environment being read.
@@ -91,6 +91,9 @@ impl<'a> Env<'a> {
                     problem = problem.hint(
                         "the quotes are part of the value: `docker --env-file` keeps them, remove them",
                     );
+                }
+                if let Some(kind) = secret_kind(value).filter(|kind| !problem.message.contains(kind)) {
+                    problem = problem.hint(format!("it holds {kind}, which may belong to another variable"));
                 }
                 self.problems.push(problem);
                 None

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::Destination;
 use super::env::Env;
 use super::url;
-use super::value::{self, Parsed, show};
-use crate::report::Problem;
+use super::value::{self, Parsed};
+use crate::report::{Problem, quote};
 
 /// Where to listen; resolved when the listener is bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +75,7 @@ fn host(value: &str) -> Parsed<String> {
         return Ok(format!("{address}%{zone}"));
     }
     url::host_name(value).map_err(|_| {
-        let problem = Problem::new(format!("is neither an IP address nor a host name: {}", show(value)));
+        let problem = Problem::new(format!("is neither an IP address nor a host name: {}", quote(value)));
         if value == "*" {
             problem.hint("use 0.0.0.0 for every IPv4 address, :: for every address")
         } else if value.contains(':') {

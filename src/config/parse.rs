@@ -58,9 +58,6 @@ pub(super) fn config(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Config, 
     if let Some(destination) = &destination {
         together(&mut env, &authority, destination, &listen);
     }
-    if let Some(note) = tenant.as_deref().and_then(entra::tenant_note) {
-        env.note(note);
-    }
 
     // What is absent here has left a problem behind, so the error is never empty.
     let notes = env.finish()?;

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::value;
+use crate::report::{is_quotable, quote, secret_kind};
 
 /// A URL cut at its delimiters, nothing checked yet.
 pub(super) struct Url<'a> {
@@ -43,19 +44,9 @@ fn is_scheme(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
 }
 
-/// A URL for a message, unless some part of it may be a credential. The `@` counts wherever it stands: a password
-/// with an unescaped `/` would look like a path.
-pub(super) fn show(url: &str) -> String {
-    show_part(url, url)
-}
-
-/// A part of a text for a message, by the rule of [`show`] for the whole text.
-pub(super) fn show_part(whole: &str, part: &str) -> String {
-    if whole.contains(['@', '?', '#']) {
-        String::from("(not shown, it may hold a credential)")
-    } else {
-        value::show(part)
-    }
+/// A part of a text for a message. What the whole may hold may have been cut in two.
+pub(super) fn quote_part(whole: &str, part: &str) -> String {
+    if whole.contains(['@', '?', '#']) || secret_kind(whole).is_some() { quote(whole) } else { quote(part) }
 }
 
 /// `name`, `name:port`, `[ipv6]` or `[ipv6]:port` as a lower-case host without brackets and a port.
@@ -106,6 +97,11 @@ pub(super) fn host_name(text: &str) -> Result<String, &'static str> {
     }
     if labels.len() > 253 || labels.split('.').any(|label| label.is_empty() || label.len() > 63) {
         return Err("has a host name that is too long, or with an empty or too long part between dots");
+    }
+    // From now on it is named in messages. A key that was put here would do for a name without dots.
+    let may_be_named = if labels.contains('.') { secret_kind(text).is_none() } else { is_quotable(text) };
+    if !may_be_named {
+        return Err("has a host name that looks like a secret");
     }
     // The resolver would read `127.1` and `2130706433` as addresses, which no check of ours sees.
     let last = labels.rsplit('.').next().unwrap_or(labels);

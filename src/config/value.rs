@@ -5,38 +5,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Algorithm, LogFormat, LogLevel};
-use crate::report::Problem;
+use crate::report::{Problem, is_quotable, quote, quote_word, secret_kind};
 
 pub(super) type Parsed<T> = Result<T, Problem>;
 
 /// The longest duration anybody can mean; more is a mistaken unit.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many characters of a bad value are shown.
-const SHOWN: usize = 100;
-
-/// A value that is no secret, for a message: quoted, everything but visible ASCII escaped (which also shows the
-/// zero-width space that came with copy and paste), cut when long.
-pub(super) fn show(value: &str) -> String {
-    let mut shown = String::from("`");
-    for (at, c) in value.chars().enumerate() {
-        if at == SHOWN {
-            shown.push_str("...");
-            break;
-        }
-        match c {
-            ' '..='~' => shown.push(c),
-            _ => shown.extend(c.escape_default()),
-        }
-    }
-    shown.push('`');
-    shown
-}
-
 /// `true`, `false`, `1` or `0` in any case.
 pub(super) fn flag(value: &str) -> Parsed<bool> {
     choice(value, &[("true", true), ("1", true), ("false", false), ("0", false)]).ok_or_else(|| {
-        Problem::new(format!("is neither true nor false: {}", show(value))).hint("use true or false")
+        Problem::new(format!("is neither true nor false: {}", quote_word(value))).hint("use true or false")
     })
 }
 
@@ -47,7 +26,7 @@ pub(super) fn number(value: &str, range: RangeInclusive<u32>) -> Parsed<u32> {
             "is not a whole number from {} to {}: {}",
             range.start(),
             range.end(),
-            show(value)
+            quote_word(value)
         ))
         .hint("use digits only, or unset it for the default")
     })
@@ -58,7 +37,7 @@ pub(super) fn port(value: &str) -> Parsed<u16> {
     if let Some(port) = digits(value).and_then(|number| u16::try_from(number).ok()) {
         return Ok(port);
     }
-    let problem = Problem::new(format!("is not a port number from 0 to 65535: {}", show(value)));
+    let problem = Problem::new(format!("is not a port number from 0 to 65535: {}", quote_word(value)));
     Err(if value.contains("://") {
         problem
             .hint("Kubernetes sets it for a Service of that name (`admin` gives ADMIN_PORT)")
@@ -89,22 +68,33 @@ pub(super) fn grace(value: &str) -> Parsed<Duration> {
     let amount = &value[..value.len() - unit.len()];
     let factor = choice(unit, &[("", 1000), ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)]);
     let Some(factor) = factor.filter(|_| !amount.is_empty()) else {
-        return Err(Problem::new(format!("is not a length of time: {}", show(value)))
+        return Err(Problem::new(format!("is not a length of time: {}", quote_word(value)))
             .hint("write 500ms, 10s, 2m or 1h, or a whole number of seconds"));
     };
     // Digits that do not fit are too many, like those that do fit and are.
     let millis = amount.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(factor);
     let duration = Duration::from_millis(millis);
     if duration > LONGEST {
-        return Err(Problem::new(format!("is longer than 24h: {}", show(value)))
+        return Err(Problem::new(format!("is longer than 24h: {}", quote_word(value)))
             .hint("a number without a unit counts seconds; write 500ms for milliseconds"));
     }
     Ok(duration)
 }
 
-/// A file; whether it can be read is found out where it is read.
+/// A file; whether it can be read is found out where it is read. From then on the path is named in messages and in the
+/// log, so that it must be one: what may not be quoted is taken only for the name of something that is there.
 pub(super) fn path(value: &str) -> Parsed<PathBuf> {
-    Ok(PathBuf::from(value))
+    let path = PathBuf::from(value);
+    if is_quotable(value) || path.exists() {
+        return Ok(path);
+    }
+    Err(match secret_kind(value) {
+        Some(kind) => Problem::new(format!("holds {kind}, not the path of a file"))
+            .hint("mount it as a file, and set this variable to the path of that file"),
+        None => Problem::new(format!("does not look like the path of a file: {}", quote(value))).hint(
+            "set it to the path of a file, not to what the file holds; if it is a path, nothing is there",
+        ),
+    })
 }
 
 /// `LOG_LEVEL`, where `warning` is as good as `warn`.
@@ -117,7 +107,7 @@ pub(super) fn log_level(value: &str) -> Parsed<LogLevel> {
         ("debug", LogLevel::Debug),
     ];
     choice(value, &levels).ok_or_else(|| {
-        let problem = Problem::new(format!("is not a log level: {}", show(value)));
+        let problem = Problem::new(format!("is not a log level: {}", quote_word(value)));
         if value.eq_ignore_ascii_case("trace") {
             problem.hint("debug is the most there is; raw bytes are never logged, they hold the token")
         } else {
@@ -129,7 +119,7 @@ pub(super) fn log_level(value: &str) -> Parsed<LogLevel> {
 /// `LOG_FORMAT`.
 pub(super) fn log_format(value: &str) -> Parsed<LogFormat> {
     choice(value, &[("text", LogFormat::Text), ("json", LogFormat::Json)]).ok_or_else(|| {
-        Problem::new(format!("is not a log format: {}", show(value)))
+        Problem::new(format!("is not a log format: {}", quote_word(value)))
             .hint("use text (for people) or json (for collectors)")
     })
 }
@@ -137,7 +127,7 @@ pub(super) fn log_format(value: &str) -> Parsed<LogFormat> {
 /// `AZURE_ASSERTION_ALGORITHM`.
 pub(super) fn algorithm(value: &str) -> Parsed<Algorithm> {
     choice(value, &[("PS256", Algorithm::Ps256), ("RS256", Algorithm::Rs256)]).ok_or_else(|| {
-        Problem::new(format!("is not a supported algorithm: {}", show(value)))
+        Problem::new(format!("is not a supported algorithm: {}", quote_word(value)))
             .hint("use PS256, or RS256 for an authority that wants the SHA-1 thumbprint")
     })
 }

@@ -1,6 +1,8 @@
-//! No value panics, and no secret is told.
+//! No value panics, and no secret is told, whatever variable it was put into.
 
-use super::super::{Config, SETTINGS};
+use std::collections::HashSet;
+
+use super::super::{Config, Credential, SETTINGS};
 use super::read;
 
 /// What parsers trip over.
@@ -96,6 +98,77 @@ fn no_secret_is_told() {
         told_nowhere(&read(&[("PROXY_API_KEY", key)]));
         told_nowhere(&read(&[("AZURE_CLIENT_ID", key)]));
     }
+}
+
+/// Whatever a person, a template or a volume can put into the wrong variable. The second text is what is secret of it.
+const SECRETS: [(&str, &str); 11] = [
+    (PEM, PEM_BODY),
+    (
+        "-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\\nBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\\n-----END PRIVATE KEY-----\\n",
+        PEM_BODY,
+    ),
+    ("-----BEGIN PRIVATE KEY-----", ""),
+    (BASE64_OF_PEM, BASE64_OF_PEM),
+    (DER, DER),
+    (JWT, JWT),
+    ("abc8Q~Zk3mV-x.9pLq_TrW2sYb7NdEfGhJ~uKiOa", "abc8Q~Zk3mV-x.9pLq_TrW2sYb7NdEfGhJ~uKiOa"),
+    ("3c9d0e5f6a7b8c1d2e3f4a5b6c7d8e9f", "3c9d0e5f6a7b8c1d2e3f4a5b6c7d8e9f"),
+    (
+        "8kTzQ2vXw9LmN4bR7cJ1dF6gH3sA5pY0uE8iO2kTzQ2vXw9LmN4bRJQQJ99BKACYeBjFXJ3w3AAABACOGx7Y",
+        "8kTzQ2vXw9LmN4bR7cJ1dF6gH3sA5pY0uE8iO2kTzQ2vXw9LmN4bRJQQJ99BKACYeBjFXJ3w3AAABACOGx7Y",
+    ),
+    ("http://proxyuser:S3cretPassw0rd@proxy.example:3128", "S3cretPassw0rd"),
+    ("alice:correct-horse-battery", "correct-horse-battery"),
+];
+const PEM: &str = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\nBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n-----END PRIVATE KEY-----\n";
+const PEM_BODY: &str = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
+const BASE64_OF_PEM: &str =
+    "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCk1JSUV2UUlCQURBTkJna3Foa2lHOXcwQkFRRUZBQVND";
+const DER: &str = "MIIJKQIBAzCCCO8GCSqGSIb3DQEHAaCCCOAEggjcMIII2DCCA48GCSqGSIb3DQEHBqCCA4AwggN8AgEAMIIDdQYJKoZIhvcNAQcBMBwGCiqGSIb3DQEMAQYwDgQIzq1n/Rd+xs8CAggAgIIDSPzvQkFaT1dXb3JLZVlNYXRlcmlhbA==";
+const JWT: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwic3ViIjoic3lzdGVtOnNlcnZpY2VhY2NvdW50In0.dGhpcyBpcyBub3QgYSBzaWduYXR1cmUgYnV0IGFzIGxvbmc";
+
+#[test]
+fn no_variable_shows_a_secret_that_was_put_into_it() {
+    let windows =
+        |text: &str| -> HashSet<Vec<u8>> { text.as_bytes().windows(8).map(<[u8]>::to_vec).collect() };
+    let lower = ["https_proxy", "no_proxy"];
+    for name in SETTINGS.iter().map(|setting| setting.name).chain(lower) {
+        for (value, secret) in SECRETS {
+            // With a proxy, so that what NO_PROXY means matters; without a certificate, so that the token file does.
+            let proxy = if name.eq_ignore_ascii_case("HTTPS_PROXY") { "" } else { "proxy.example" };
+            let certificate = if name.contains("CLIENT_CERTIFICATE_PATH") || name.contains("FEDERATED") {
+                ""
+            } else {
+                "c.pem"
+            };
+            let changes = [("HTTPS_PROXY", proxy), ("AZURE_CERTIFICATE_PATH", certificate), (name, value)];
+            let told = match read(&changes) {
+                Ok(config) => shown(&config),
+                Err(problems) => {
+                    assert!(problems.iter().all(|problem| problem.message.contains(name)), "{problems:#?}");
+                    problems.iter().map(|problem| format!("{problem}\n")).collect()
+                }
+            };
+            let leaked: Vec<_> = windows(secret).intersection(&windows(&told)).cloned().collect();
+            let leaked: Vec<_> = leaked.iter().map(|window| String::from_utf8_lossy(window)).collect();
+            assert!(leaked.is_empty(), "{name}={value}\n{leaked:?} in\n{told}");
+            // What every variable but those that are made for it refuses.
+            let keeps = ["PROXY_API_KEY", "NO_PROXY", "no_proxy"].contains(&name);
+            let fits = secret == "S3cretPassw0rd" && name.eq_ignore_ascii_case("HTTPS_PROXY");
+            assert!(keeps || fits || told.contains(name), "{name}={value} is accepted:\n{told}");
+        }
+    }
+}
+
+/// Everything of a configuration that start, `check` and the faults of connections show.
+fn shown(config: &Config) -> String {
+    let path = match &config.credential {
+        Credential::Certificate { path, .. } | Credential::FederatedTokenFile { path } => path,
+    };
+    let proxy = config.egress.proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host, proxy.port));
+    let notes: String = config.notes.iter().map(|note| format!("{note}\n")).collect();
+    let values = (&config.client_id, &config.token_url, &config.scope, &config.destination, &config.listen);
+    format!("{notes}{values:?}{:?}{path:?}{:?}{proxy:?}", config.admin_host, config.ca_file)
 }
 
 fn told_nowhere(result: &Result<Config, Vec<crate::report::Problem>>) {

@@ -87,6 +87,28 @@ pub(super) const FAULTS: &[(&str, &str, Value, i32, Told)] = &[
         told("PROXY_API_KEY holds nothing but white space", "look at the secret it comes from"),
     ),
     (
+        "a Secret as a variable where its file's path belongs",
+        "AZURE_CERTIFICATE_PATH",
+        Value::Is(
+            "-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n",
+        ),
+        2,
+        told(
+            "AZURE_CERTIFICATE_PATH holds a certificate and key, not the path of a file",
+            "mount it as a file",
+        ),
+    ),
+    (
+        "the client secret in place of the tenant",
+        "AZURE_TENANT_ID",
+        Value::Is("abc8Q~Zk3mV-x.9pLq_TrW2sYb7NdEfGhJ~uKiOa"),
+        2,
+        told(
+            "AZURE_TENANT_ID is neither a GUID nor a domain name (40 characters)",
+            "may belong to another variable",
+        ),
+    ),
+    (
         "a CA bundle that is not there",
         "SSL_CERT_FILE",
         Value::Is("/nowhere/ca.pem"),

@@ -1,16 +1,19 @@
 //! Everything that can go right and wrong, at the loudest level: no secret stands in the log.
 
+use std::collections::HashSet;
 use std::fs;
+use std::net::TcpListener;
 use std::time::Duration;
 
+use auth_proxy::config::SETTINGS;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::json;
 
 use crate::client::Client;
-use crate::fixture::{Proxy, environment};
+use crate::fixture::{Proxy, environment, run_to_end};
 use crate::leaks::key_lines;
-use crate::sim::{Answer, Egress, Options, Sim, Step, wait_for};
+use crate::sim::{Answer, Egress, Options, Sim, Step, client_pem, latin1, openssl, wait_for};
 
 use super::rotation::{Pair, used};
 use super::{CHAT, MODELS, chat, field};
@@ -223,4 +226,106 @@ fn an_assertion_that_comes_back_in_an_error_is_not_told() {
     for secret in ["eyJzdWIi", "c2lnbmF0dXJl", "eyJhbGci"] {
         assert!(!told.contains(secret), "{told}");
     }
+}
+
+/// A secret that got into a variable by a mix-up: the value, and what of it must not be seen.
+struct Misplaced {
+    value: String,
+    secret: String,
+}
+
+impl Misplaced {
+    fn whole(value: &str) -> Self {
+        Self { value: value.to_owned(), secret: value.to_owned() }
+    }
+
+    fn part(value: String, secret: &str) -> Self {
+        Self { value, secret: secret.to_owned() }
+    }
+}
+
+/// Every kind of secret that people handle beside this program.
+fn misplaced(sim: &Sim) -> Vec<Misplaced> {
+    let pem = client_pem("misplaced");
+    let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let file = sim.dir.join("misplaced.pem");
+    fs::write(&file, &pem).unwrap();
+    let file = file.to_str().unwrap();
+    let pfx = openssl(&["pkcs12", "-export", "-passout", "pass:", "-in", file], b"");
+    let key = openssl(&["pkey", "-in", file, "-outform", "DER"], b"");
+    let part = |text: &str| STANDARD.encode(text).replace('+', "-").replace('/', "_").replace('=', "");
+    let jwt = [
+        r#"{"alg":"RS256"}"#,
+        r#"{"sub":"system:serviceaccount:default:litellm-production"}"#,
+        &pem[40..400],
+    ];
+    vec![
+        Misplaced::part(pem.clone(), &body),
+        Misplaced::part(pem.replace('\n', "\\n"), &body),
+        // What is left of it where lines are variables.
+        Misplaced::part(pem.lines().nth(1).unwrap().to_owned(), &body),
+        Misplaced::whole(&STANDARD.encode(&pem)),
+        Misplaced::whole(&STANDARD.encode(pfx)),
+        Misplaced::whole(&STANDARD.encode(key)),
+        Misplaced::whole(&jwt.map(part).join(".")),
+        Misplaced::whole("abc8Q~Zk3mV-x.9pLq_TrW2sYb7NdEfGhJ~uKiOa"),
+        Misplaced::whole("3c9d0e5f6a7b8c1d2e3f4a5b6c7d8e9f"),
+        Misplaced::whole(
+            "8kTzQ2vXw9LmN4bR7cJ1dF6gH3sA5pY0uE8iO2kTzQ2vXw9LmN4bRJQQJ99BKACYeBjFXJ3w3AAABACOGx7Y",
+        ),
+        Misplaced::part("http://user:S3cretPassw0rd@127.0.0.1:1".to_owned(), "S3cretPassw0rd"),
+        Misplaced::part("alice:correct-horse-battery".to_owned(), "correct-horse-battery"),
+    ]
+}
+
+/// One setting after the other, and both spellings of those that have two.
+#[test]
+fn whatever_variable_a_secret_is_put_into_it_is_not_told() {
+    let sim = Sim::start(Options::default());
+    // So that a start ends, where it does not mind the value.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().port().to_string();
+    let kinds = misplaced(&sim);
+    let names: Vec<&str> =
+        SETTINGS.iter().map(|setting| setting.name).chain(["https_proxy", "no_proxy"]).collect();
+    let windows =
+        |text: &str| -> HashSet<Vec<u8>> { text.as_bytes().windows(8).map(<[u8]>::to_vec).collect() };
+    std::thread::scope(|scope| {
+        for names in names.chunks(names.len().div_ceil(4)) {
+            let (sim, taken, kinds) = (&sim, &taken, &kinds);
+            scope.spawn(move || {
+                for (name, Misplaced { value, secret }) in
+                    names.iter().flat_map(|name| kinds.iter().map(move |kind| (name, kind)))
+                {
+                    let mut variables = vec![("PORT", taken.as_str())];
+                    // What hides the value, or keeps it from mattering.
+                    match *name {
+                        "AZURE_CLIENT_CERTIFICATE_PATH" | "AZURE_FEDERATED_TOKEN_FILE" => {
+                            variables.push(("AZURE_CERTIFICATE_PATH", ""))
+                        }
+                        "NO_PROXY" | "no_proxy" => variables.push(("HTTPS_PROXY", "http://127.0.0.1:1")),
+                        _ => {}
+                    }
+                    variables.push((*name, value.as_str()));
+                    let secret = windows(secret);
+                    for arguments in [&[][..], &["check"], &["check", "--json"]] {
+                        let ran = run_to_end(arguments, environment(sim, &variables));
+                        let told = ran.stdout + &ran.stderr;
+                        let leaked: Vec<_> =
+                            windows(&told).intersection(&secret).map(|text| latin1(text)).collect();
+                        assert!(leaked.is_empty(), "{name}={value}, {arguments:?}: {leaked:?} in\n{told}");
+                        // It was refused by name, or this variable takes any text.
+                        let takes = ["PROXY_API_KEY", "NO_PROXY", "no_proxy", "HTTPS_PROXY", "https_proxy"]
+                            .contains(name);
+                        let refused = ran.status.code() == Some(2) && told.contains(name);
+                        assert!(
+                            refused || takes && !told.is_empty(),
+                            "{name}={value}, {arguments:?}: {told}"
+                        );
+                        assert!(!told.contains("panicked"), "{name}={value}, {arguments:?}: {told}");
+                    }
+                }
+            });
+        }
+    });
 }
