@@ -7,6 +7,7 @@ mod env;
 mod listen;
 mod no_proxy;
 mod parse;
+mod scope;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -149,5 +150,10 @@ impl Config {
     /// about absent required settings begins with `Missing required Azure AD configuration`.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
         parse::config(lookup)
+    }
+
+    /// The scope to try when the destination says that the token's audience is wrong; none when there is no better guess.
+    pub fn other_scope(&self) -> Option<&'static str> {
+        scope::other(&self.scope, &self.destination)
     }
 }

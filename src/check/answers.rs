@@ -11,6 +11,9 @@ use crate::upstream::probe::Answer;
 const ROLE: &str = "assign the role Cognitive Services OpenAI User on the resource to this application; it takes up \
     to five minutes to work";
 
+const SCOPE: &str = "check AZURE_SCOPE: its host is the audience that the destination asks for";
+const TENANT: &str = "check that the resource belongs to the tenant AZURE_TENANT_ID";
+
 /// A remark when it is fine.
 pub(super) fn explain(answer: &Answer, uri: &Uri, config: &Config) -> Result<Option<&'static str>, Problem> {
     let said = said(&answer.body).unwrap_or_default();
@@ -18,6 +21,8 @@ pub(super) fn explain(answer: &Answer, uri: &Uri, config: &Config) -> Result<Opt
         let lower = said.to_ascii_lowercase();
         words.iter().any(|word| lower.contains(word))
     };
+    let other = config.other_scope().map(|scope| format!("set AZURE_SCOPE={scope}"));
+    let other = [other.as_deref().unwrap_or(SCOPE), TENANT];
     let (meaning, hints): (&str, &[&str]) = match answer.status {
         200..=299 => return Ok(None),
         429 => return Ok(Some("it accepts the token and asks for fewer requests")),
@@ -36,13 +41,12 @@ pub(super) fn explain(answer: &Answer, uri: &Uri, config: &Config) -> Result<Opt
                 "in front of API Management, remove its subscription requirement",
             ],
         ),
+        401 if says(&["audience"]) => {
+            ("it does not accept the token, whose audience may be another one's", &other)
+        }
         401 => (
             "it does not accept the token",
-            &[
-                "check AZURE_SCOPE: its host is the audience that the destination asks for",
-                "check that the resource belongs to the tenant AZURE_TENANT_ID",
-                ROLE,
-            ],
+            &[SCOPE, "check that the resource belongs to the tenant AZURE_TENANT_ID", ROLE],
         ),
         403 if says(&[
             "firewall",

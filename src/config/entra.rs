@@ -1,4 +1,4 @@
-//! `AZURE_*`: who signs in, with what, where, and for which resource.
+//! `AZURE_*`: who signs in, with what, and where.
 
 use std::path::Path;
 
@@ -180,42 +180,8 @@ impl Authority {
     }
 }
 
-/// `AZURE_SCOPE`: one resource and `/.default`, the only form that client credentials take.
-pub(super) fn scope(value: &str) -> Parsed<String> {
-    if value.contains(char::is_whitespace) {
-        return Err(Problem::new(format!("holds more than one scope: {}", quote(value)))
-            .hint("a token is for one resource: give one scope that ends in /.default"));
-    }
-    if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:/".contains(&b)) {
-        return Err(Problem::new(format!("has characters that no scope has: {}", quote(value)))
-            .hint("write it like https://cognitiveservices.azure.com/.default"));
-    }
-    match value.strip_suffix("/.default") {
-        Some(resource) if !resource.is_empty() => Ok(value.to_owned()),
-        Some(_) => Err(Problem::new(format!("has no resource in front of /.default: {}", quote(value)))
-            .hint("write it like https://cognitiveservices.azure.com/.default")),
-        None => Err(Problem::new(format!("does not end in /.default: {}", quote(value)))
-            .hint(format!("did you mean {}", quote(&format!("{}/.default", value.trim_end_matches('/')))))),
-    }
-}
-
-/// The scope that goes with a destination: by cloud, and for Foundry projects by path.
-pub(super) fn default_scope(destination: &Destination) -> &'static str {
-    let host = destination.host();
-    let path = destination.base_path.to_ascii_lowercase();
-    if url::is_below(host, ".services.ai.azure.com") && path.starts_with("/api/projects/") {
-        "https://ai.azure.com/.default"
-    } else if url::is_below(host, ".azure.us") {
-        "https://cognitiveservices.azure.us/.default"
-    } else if url::is_below(host, ".azure.cn") {
-        "https://cognitiveservices.azure.cn/.default"
-    } else {
-        "https://cognitiveservices.azure.com/.default"
-    }
-}
-
 /// 8-4-4-4-12 hexadecimal digits (RFC 9562 section 4).
-fn is_guid(value: &str) -> bool {
+pub(super) fn is_guid(value: &str) -> bool {
     value.len() == 36
         && value.bytes().enumerate().all(|(at, b)| match at {
             8 | 13 | 18 | 23 => b == b'-',

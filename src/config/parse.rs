@@ -6,7 +6,7 @@ use super::entra::{self, Authority};
 use super::env::Env;
 use super::listen::{admin_host, admin_port};
 use super::value::{self, Parsed};
-use super::{Config, Destination, Egress, Listen, LogFormat, LogLevel};
+use super::{Config, Destination, Egress, Listen, LogFormat, LogLevel, scope};
 use crate::report::Problem;
 use crate::secret::Secret;
 
@@ -28,7 +28,7 @@ pub(super) fn config(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Config, 
     );
     let credential = entra::credential(&mut env);
     let authority = env.or("AZURE_AUTHORITY_HOST", Authority::default(), Authority::parse);
-    let scope = env.optional("AZURE_SCOPE", entra::scope);
+    let scope = env.optional("AZURE_SCOPE", scope::parse);
 
     let allow_insecure = env.flag("ALLOW_INSECURE_UPSTREAM");
     let destination = env.required(
@@ -70,7 +70,7 @@ pub(super) fn config(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Config, 
         client_id,
         credential,
         token_url: authority.token_url(&tenant),
-        scope: scope.unwrap_or_else(|| entra::default_scope(&destination).to_owned()),
+        scope: scope.unwrap_or_else(|| scope::default(&destination).to_owned()),
         destination,
         rewrite_location,
         listen,

@@ -4,6 +4,7 @@ mod destination;
 mod egress;
 mod entra;
 mod hostile;
+mod scope;
 mod whole;
 
 use std::collections::HashMap;

@@ -99,39 +99,6 @@ fn bad_authorities() {
 }
 
 #[test]
-fn scopes_follow_the_destination() {
-    let rows = [
-        ("https://name.openai.azure.com", "https://cognitiveservices.azure.com/.default"),
-        ("https://name.openai.azure.us", "https://cognitiveservices.azure.us/.default"),
-        ("https://NAME.OPENAI.AZURE.US.", "https://cognitiveservices.azure.us/.default"),
-        ("https://name.openai.azure.cn/openai/v1", "https://cognitiveservices.azure.cn/.default"),
-        ("https://name.services.ai.azure.com", "https://cognitiveservices.azure.com/.default"),
-        ("https://name.services.ai.azure.com/api/projects/p/", "https://ai.azure.com/.default"),
-        ("https://gateway.example/api/projects/p", "https://cognitiveservices.azure.com/.default"),
-        ("https://azure.us.example", "https://cognitiveservices.azure.com/.default"),
-    ];
-    for (url, scope) in rows {
-        assert_eq!(good(&[("API_BASE_URL", url)]).scope, scope, "{url}");
-    }
-    let own = "api://11111111-2222-3333-4444-555555555555/.default";
-    assert_eq!(good(&[("AZURE_SCOPE", own), ("API_BASE_URL", "https://n.azure.us")]).scope, own);
-}
-
-#[test]
-fn bad_scopes() {
-    refused(
-        "AZURE_SCOPE",
-        &[
-            ("two resources", "https://a/.default https://b/.default", "more than one scope"),
-            ("the resource alone", "https://ai.azure.com/", "did you mean `https://ai.azure.com/.default`"),
-            ("a delegated permission", "User.Read", "does not end in /.default"),
-            ("no resource", "/.default", "has no resource"),
-            ("a character no scope has", "https://a/?b/.default", "has characters that no scope has"),
-        ],
-    );
-}
-
-#[test]
 fn a_certificate_has_two_names() {
     let certificate = |name: &str| Credential::Certificate {
         path: PathBuf::from(name),

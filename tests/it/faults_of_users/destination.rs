@@ -119,7 +119,7 @@ pub(super) const ANSWERS: &[(&str, u16, &str, Told)] = &[
         "the scope of another service",
         401,
         "Unauthorized. Access token is missing, invalid, audience is incorrect, or have expired.",
-        told("does not accept the token", "check AZURE_SCOPE"),
+        told("does not accept the token", "set AZURE_SCOPE=https://ai.azure.com/.default"),
     ),
     (
         "a regional endpoint",

@@ -138,7 +138,12 @@ fn what_the_destination_answers_is_explained() {
     let moved = Answer::status(302).header("Location", "https://login.example/x?y=1");
     let rows = [
         (error(401, denied), "without the right to it", role),
-        (error(401, "audience is incorrect"), "does not accept the token", "check AZURE_SCOPE"),
+        (
+            error(401, "The access token is from wrong issuer or its audience is incorrect."),
+            "does not accept the token, whose audience may be another one's",
+            "hint: set AZURE_SCOPE=https://ai.azure.com/.default",
+        ),
+        (error(401, "Unauthorized"), "does not accept the token", "check AZURE_SCOPE"),
         (error(401, "Access denied due to invalid subscription key"), "asks for a key", "own name"),
         (error(403, closed), "network rules", "private endpoint"),
         (error(403, "no"), "may not do this", role),
@@ -154,11 +159,29 @@ fn what_the_destination_answers_is_explained() {
         assert!(finished.stdout.contains(meaning) && finished.stdout.contains(remedy), "{}", finished.stdout);
         assert!(!finished.stdout.contains("y=1"), "{}", finished.stdout);
     }
-    assert_eq!(sim.azure.requests().len(), 9, "nothing is repeated or followed");
+    assert_eq!(sim.azure.requests().len(), 10, "nothing is repeated or followed");
     sim.azure.script([Answer::status(429)]);
     let finished = check(&sim, &[]);
     assert_steps(&finished, OK, 0);
     assert!(finished.stdout.contains("asks for fewer requests"));
+}
+
+#[test]
+fn the_audience_to_try_is_the_other_one() {
+    let sim = Sim::start(Options::default());
+    let refusal = || Answer::status(401).json(&json!({"error": {"message": "audience is incorrect"}}));
+    let cognitive = "https://cognitiveservices.azure.com/.default";
+    for (scope, other) in [
+        ("", "https://ai.azure.com/.default"),
+        ("https://ai.azure.com/.default", cognitive),
+        ("https://ai.azure.us/.default", cognitive),
+    ] {
+        sim.azure.script([refusal()]);
+        let finished = check(&sim, &[("AZURE_SCOPE", scope)]);
+        assert_eq!(finished.status.code(), Some(6), "{finished:?}");
+        let hint = format!("hint: set AZURE_SCOPE={other}\n");
+        assert!(finished.stdout.contains(&hint), "{scope}: {}", finished.stdout);
+    }
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn the_scope_goes_with_the_destination() {
         ("https://name.openai.azure.us:1", "", "https://cognitiveservices.azure.us"),
         ("https://name.services.ai.azure.com:1", "", "https://cognitiveservices.azure.com"),
         ("https://name.services.ai.azure.com:1/api/projects/p", "", "https://ai.azure.com"),
+        ("https://name.services.ai.azure.us:1/api/projects/p", "", "https://ai.azure.us"),
         ("https://name.openai.azure.com:1", "https://ai.azure.com/.default", "https://ai.azure.com"),
     ];
     for (base, scope, audience) in rows {

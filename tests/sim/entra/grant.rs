@@ -9,8 +9,12 @@ use crate::sim::form;
 use crate::sim::record::latin1;
 
 /// The resources that exist in this cloud.
-const RESOURCES: [&str; 3] =
-    ["https://cognitiveservices.azure.com", "https://cognitiveservices.azure.us", "https://ai.azure.com"];
+const RESOURCES: [&str; 4] = [
+    "https://cognitiveservices.azure.com",
+    "https://cognitiveservices.azure.us",
+    "https://ai.azure.com",
+    "https://ai.azure.us",
+];
 
 /// Returns the scope of a good request.
 pub(super) fn judge(
