@@ -17,6 +17,7 @@ use serde_json::Value;
 pub use show::{json, text};
 
 use crate::clock::Clock;
+use crate::config::Environment;
 use crate::report::Problem;
 
 /// A step, and what its failure is about.
@@ -71,10 +72,10 @@ pub struct Step {
 }
 
 /// Takes every step that can be taken, and tells each when it is over.
-pub fn run(lookup: &dyn Fn(&str) -> Option<String>, tell: &mut dyn FnMut(&Step)) -> Vec<Step> {
+pub fn run(environment: Environment<'_>, tell: &mut dyn FnMut(&Step)) -> Vec<Step> {
     let clock = Clock::system();
     let mut walk = Walk { steps: Vec::new(), tell };
-    let Some((config, upstream)) = walk.step(Kind::Settings, steps::settings(lookup)) else {
+    let Some((config, upstream)) = walk.step(Kind::Settings, steps::settings(environment)) else {
         for kind in [Kind::Certificate, Kind::Authority, Kind::SignIn, Kind::Destination] {
             walk.skip::<()>(kind, "the settings are wrong");
         }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::app::{App, Ending, StartFault};
 use crate::check::{self, Kind};
-use crate::config::{self, Config, SETTINGS};
+use crate::config::{self, Config, Environment, SETTINGS};
 use crate::log;
 use crate::report::Problem;
 use crate::version;
@@ -122,7 +122,8 @@ enum Form {
 }
 
 fn examine(form: Form) -> Exit {
-    let steps = check::run(&environment, &mut |step| {
+    let names = names();
+    let steps = check::run(Environment { lookup: &environment, names: &names }, &mut |step| {
         if form == Form::Text {
             print!("{}", check::text(step));
         }
@@ -152,7 +153,8 @@ fn wait(most: &str) -> Exit {
 }
 
 fn serve() -> Exit {
-    let config = match Config::from_lookup(&environment) {
+    let environment = Environment { lookup: &environment, names: &names() };
+    let config = match Config::from_environment(environment) {
         Ok(config) => config,
         Err(problems) => return fail(StartFault::Config(problems)),
     };
@@ -193,4 +195,8 @@ fn complain(problem: &Problem) {
 
 fn environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+fn names() -> Vec<String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
 }

@@ -5,6 +5,7 @@ mod egress;
 mod entra;
 mod env;
 mod listen;
+mod names;
 mod no_proxy;
 mod parse;
 mod scope;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub use destination::Destination;
 pub use egress::{Egress, ProxyAddress};
+pub use env::Environment;
 pub use listen::Listen;
 pub use settings::{SETTINGS, Setting};
 
@@ -149,7 +151,16 @@ impl Config {
     /// All problems found, each naming the variable, what is wrong and what to do; never a secret's value. The one
     /// about absent required settings begins with `Missing required Azure AD configuration`.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        parse::config(lookup)
+        Self::from_environment(Environment { lookup, names: &[] })
+    }
+
+    /// As [`Config::from_lookup`], and notes the names of variables that somebody may take for settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::from_lookup`].
+    pub fn from_environment(environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
+        parse::config(environment)
     }
 
     /// The scope to try when the destination says that the token's audience is wrong; none when there is no better guess.

@@ -31,6 +31,12 @@ impl Problem {
         self
     }
 
+    /// The message and the hints, for where there is one line.
+    pub(crate) fn on_one_line(&self) -> String {
+        let parts = std::iter::once(&self.message).chain(&self.hints);
+        parts.map(String::as_str).collect::<Vec<_>>().join("; ")
+    }
+
     /// Adds one line that says what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

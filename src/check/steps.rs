@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Details, answers, claims};
 use crate::clock::Clock;
-use crate::config::{Config, Credential, LogLevel};
+use crate::config::{Config, Credential, Environment, LogLevel};
 use crate::identity::Identity;
 use crate::log::{self, rfc3339};
 use crate::proxy::target;
@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Within this, clocks agree: a `Date` has whole seconds and was some time on its way.
 const SAME_TIME: i64 = 5;
 
-pub(super) fn settings(lookup: &dyn Fn(&str) -> Option<String>) -> Result<(Arc<Config>, Upstream)> {
-    let config = Arc::new(Config::from_lookup(lookup)?);
+pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Upstream)> {
+    let config = Arc::new(Config::from_environment(environment)?);
     // What runs below tells its own story at `info`; here the steps are the story.
     let level = if config.log_level == LogLevel::Info { LogLevel::Warn } else { config.log_level };
     log::init(level, config.log_format);
@@ -44,10 +44,7 @@ pub(super) fn settings(lookup: &dyn Fn(&str) -> Option<String>) -> Result<(Arc<C
         details.push(("trusted_roots", file.display().to_string().into()));
     }
     for note in &config.notes {
-        details.push((
-            "note",
-            std::iter::once(&note.message).chain(&note.hints).cloned().collect::<Vec<_>>().join("; ").into(),
-        ));
+        details.push(("note", note.on_one_line().into()));
     }
     Ok(((config, upstream), details))
 }

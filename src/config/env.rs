@@ -4,31 +4,47 @@ use super::value::{self, Parsed};
 use crate::report::{Problem, secret_kind};
 use crate::secret::Secret;
 
+/// Where settings come from.
+#[derive(Clone, Copy)]
+pub struct Environment<'a> {
+    /// The value of a variable; an empty one means unset.
+    pub lookup: &'a dyn Fn(&str) -> Option<String>,
+    /// The names of all variables, settings or not: a misspelt one is noted.
+    pub names: &'a [String],
+}
+
 /// The environment being read.
 ///
 /// Parsers return predicates (`is not a number`); the variable's name is put in front here, so that no message
 /// can forget it.
 pub(super) struct Env<'a> {
-    lookup: &'a dyn Fn(&str) -> Option<String>,
+    environment: Environment<'a>,
     missing: Vec<(&'static str, String)>,
     problems: Vec<Problem>,
     notes: Vec<Problem>,
+    /// Notes on variables that are no settings.
+    strays: Vec<Problem>,
 }
 
 impl<'a> Env<'a> {
-    pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { lookup, missing: Vec::new(), problems: Vec::new(), notes: Vec::new() }
+    pub(super) fn new(environment: Environment<'a>) -> Self {
+        Self { environment, missing: Vec::new(), problems: Vec::new(), notes: Vec::new(), strays: Vec::new() }
+    }
+
+    /// The names of all variables, settings or not.
+    pub(super) fn names(&self) -> &'a [String] {
+        self.environment.names
     }
 
     /// The value as it stands, or none when it is unset, empty or blank.
     pub(super) fn raw(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).filter(|value| !value.trim().is_empty())
+        (self.environment.lookup)(name).filter(|value| !value.trim().is_empty())
     }
 
     /// A secret: not trimmed, because white space could be part of it. One that is blank is a mistake, not a wish to
     /// do without: what it should protect must not be left open.
     pub(super) fn secret(&mut self, name: &str) -> Option<Secret<String>> {
-        let value = Secret::new((self.lookup)(name).filter(|value| !value.is_empty())?);
+        let value = Secret::new((self.environment.lookup)(name).filter(|value| !value.is_empty())?);
         if value.expose().trim().is_empty() {
             self.problem(
                 Problem::new(format!("{name} holds nothing but white space"))
@@ -71,7 +87,7 @@ impl<'a> Env<'a> {
     /// Reports a required variable as absent.
     pub(super) fn missing(&mut self, name: &'static str, hint: &str) {
         // Half of these come from a secret or a compose file that exists but has nothing in it.
-        let empty = if (self.lookup)(name).is_some() { " (set, but empty)" } else { "" };
+        let empty = if (self.environment.lookup)(name).is_some() { " (set, but empty)" } else { "" };
         self.missing.push((name, format!("{name}{empty}: {hint}")));
     }
 
@@ -111,6 +127,11 @@ impl<'a> Env<'a> {
         self.notes.push(note);
     }
 
+    /// Adds a remark on a variable that is no setting. It may say why something is missing.
+    pub(super) fn stray(&mut self, note: Problem) {
+        self.strays.push(note);
+    }
+
     /// The notes, or all problems: first what is missing, then what is wrong, in the order of reading.
     pub(super) fn finish(self) -> Result<Vec<Problem>, Vec<Problem>> {
         let mut problems = self.problems;
@@ -120,6 +141,12 @@ impl<'a> Env<'a> {
             let hints = self.missing.into_iter().map(|(_, hint)| hint).collect();
             problems.insert(0, Problem { hints, ..Problem::new(message) });
         }
-        if problems.is_empty() { Ok(self.notes) } else { Err(problems) }
+        if let Some(first) = problems.first_mut() {
+            first.notes.extend(self.strays.iter().map(Problem::on_one_line));
+            return Err(problems);
+        }
+        let mut notes = self.notes;
+        notes.extend(self.strays);
+        Ok(notes)
     }
 }

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::Destination;
 use super::env::Env;
 use super::url;
 use super::value::{self, Parsed};
+use super::{Destination, Environment};
 use crate::report::{Problem, quote};
 
 /// Where to listen; resolved when the listener is bound.
@@ -24,7 +24,7 @@ impl Listen {
     ///
     /// What is wrong with them.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        let mut env = Env::new(lookup);
+        let mut env = Env::new(Environment { lookup, names: &[] });
         let listen = Self::read(&mut env);
         env.finish().map(|_| listen)
     }

@@ -6,15 +6,15 @@ use super::entra::{self, Authority};
 use super::env::Env;
 use super::listen::{admin_host, admin_port};
 use super::value::{self, Parsed};
-use super::{Config, Destination, Egress, Listen, LogFormat, LogLevel, scope};
+use super::{Config, Destination, Egress, Environment, Listen, LogFormat, LogLevel, names, scope};
 use crate::report::Problem;
 use crate::secret::Secret;
 
 /// Shorter keys can be guessed, given time.
 const SHORT_KEY: usize = 16;
 
-pub(super) fn config(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<Problem>> {
-    let mut env = Env::new(lookup);
+pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem>> {
+    let mut env = Env::new(environment);
 
     let client_id = env.required(
         "AZURE_CLIENT_ID",
@@ -58,6 +58,8 @@ pub(super) fn config(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Config, 
     if let Some(destination) = &destination {
         together(&mut env, &authority, destination, &listen);
     }
+
+    names::read(&mut env);
 
     // What is absent here has left a problem behind, so the error is never empty.
     let notes = env.finish()?;

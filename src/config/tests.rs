@@ -4,6 +4,7 @@ mod destination;
 mod egress;
 mod entra;
 mod hostile;
+mod names;
 mod scope;
 mod whole;
 

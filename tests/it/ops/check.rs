@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::{Finished, environment, run_to_end};
+use crate::fixture::{Finished, Proxy, environment, run_to_end};
 use crate::sim::{Answer, Egress, Options, Sim, temp_dir};
 
 fn check(sim: &Sim, variables: &[(&str, &str)]) -> Finished {
@@ -60,6 +60,27 @@ fn all_is_well_and_told_as_text_and_as_json() {
     assert_eq!(step(3)["audience"], "https://cognitiveservices.azure.com");
     assert_eq!(step(3)["roles"], json!([]));
     assert_eq!(step(4)["status"], 200);
+}
+
+#[test]
+fn a_misspelt_setting_is_named_by_check_and_at_the_start() {
+    let sim = Sim::start(Options::default());
+    let variables = [("PROXY_APIKEY", "hunter2hunter2"), ("AZURE_CLIENT_SECRET", "hunter2hunter2")];
+    let told = [
+        "PROXY_APIKEY is set, but is no setting and has no effect",
+        "did you mean PROXY_API_KEY?",
+        "AZURE_CLIENT_SECRET is set, but is not used",
+    ];
+    let finished = check(&sim, &variables);
+    assert_steps(&finished, OK, 0);
+    let proxy = Proxy::start_with(&sim, &variables);
+    for told in told {
+        assert_eq!(finished.stdout.matches(told).count(), 1, "{told}: {}", finished.stdout);
+        assert_eq!(proxy.log().iter().filter(|line| line.contains(told)).count(), 1, "{:#?}", proxy.log());
+    }
+    assert!(!(finished.stdout + &proxy.log().join("\n")).contains("hunter2"));
+    let warned = proxy.wait_log("PROXY_APIKEY");
+    assert!(warned.contains(" warn "), "{warned}");
 }
 
 #[test]
