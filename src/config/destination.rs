@@ -13,6 +13,14 @@ const LONGEST_PATH: usize = 1024;
 const REGIONAL: [&str; 3] =
     [".api.cognitive.microsoft.com", ".api.cognitive.microsoft.us", ".api.cognitive.azure.cn"];
 
+/// What examples write for the name of a resource: ours, and those of Azure's documentation.
+const PLACEHOLDERS: [&str; 5] =
+    ["NAME", "YOUR-RESOURCE-NAME", "YOUR_RESOURCE_NAME", "your-resource-name", "your_resource_name"];
+
+/// Ends of a base path that clients begin or end their own paths with; the first that fits.
+const DOUBLED: [&str; 6] =
+    ["/chat/completions", "/completions", "/embeddings", "/responses", "/openai/v1", "/v1"];
+
 /// The destination's origin and base path, parsed from `API_BASE_URL`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
@@ -74,6 +82,10 @@ impl Destination {
         };
         let (host, port) = url::host_and_port(url.host)
             .map_err(|what| refuse(what).hint("write it like https://NAME.openai.azure.com"))?;
+        if PLACEHOLDERS.contains(&url.host.split('.').next().unwrap_or(url.host)) {
+            return Err(refuse("has the placeholder of an example where the resource's name belongs")
+                .hint("the endpoint is shown in the Azure portal under Keys and Endpoint"));
+        }
         if scheme == Scheme::HTTP && !allow_insecure && !url::is_loopback(&host) {
             return Err(refuse("uses http beyond loopback, so the token would cross the network in clear")
                 .hint("use https, or set ALLOW_INSECURE_UPSTREAM=true if the network in between is yours"));
@@ -108,7 +120,37 @@ impl Destination {
                 .hint("use the resource's custom subdomain: https://NAME.openai.azure.com"),
             );
         }
+        if url::is_below(self.host(), ".openai.com") {
+            notes.push(
+                Problem::new(format!(
+                    "API_BASE_URL is OpenAI's own API, which takes its keys and no tokens of Entra ID: {}",
+                    self.host()
+                ))
+                .hint("use the endpoint of your Azure OpenAI resource: https://NAME.openai.azure.com"),
+            );
+        }
+        notes.extend(self.doubled_path());
         notes
+    }
+
+    /// A base path that clients send as well, so that the destination would be asked for it twice.
+    fn doubled_path(&self) -> Option<Problem> {
+        let path = &self.base_path;
+        let suffix = *DOUBLED.iter().find(|suffix| path.ends_with(**suffix))?;
+        let is_version = suffix.ends_with("/v1");
+        let request = if is_version { format!("{suffix}/chat/completions") } else { suffix.to_owned() };
+        let problem = Problem::new(format!(
+            "API_BASE_URL ends in {suffix}, and is put in front of every request's path: a request for {request} goes to \
+             {path}{request}"
+        ));
+        Some(if is_version {
+            problem.hint(format!(
+                "remove {suffix}, unless clients send paths without it, such as /chat/completions"
+            ))
+        } else {
+            problem
+                .hint(format!("remove {suffix}: it is the path of a request, which clients send themselves"))
+        })
     }
 }
 

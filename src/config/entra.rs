@@ -13,7 +13,7 @@ const PUBLIC_AUTHORITY: &str = "login.microsoftonline.com";
 /// `AZURE_CLIENT_ID`. A value that is no GUID is not shown: people paste the client secret here.
 pub(super) fn client_id(value: &str) -> Parsed<String> {
     if is_guid(value) {
-        return Ok(value.to_owned());
+        return if is_placeholder(value) { Err(placeholder(value)) } else { Ok(value.to_owned()) };
     }
     let length = value.chars().count();
     let problem = Problem::new(format!(
@@ -36,6 +36,9 @@ pub(super) fn tenant(value: &str) -> Parsed<String> {
             quote(value)
         ))
         .hint("use the Directory (tenant) ID of the app registration"));
+    }
+    if is_placeholder(value) {
+        return Err(placeholder(value));
     }
     if is_guid(value) || is_domain(value) {
         return Ok(value.to_owned());
@@ -187,4 +190,16 @@ pub(super) fn is_guid(value: &str) -> bool {
             8 | 13 | 18 | 23 => b == b'-',
             _ => b.is_ascii_hexdigit(),
         })
+}
+
+/// A GUID of one digit alone, as examples have them.
+fn is_placeholder(value: &str) -> bool {
+    let mut digits = value.bytes().filter(|b| *b != b'-');
+    let first = digits.next();
+    is_guid(value) && digits.all(|digit| Some(digit) == first)
+}
+
+fn placeholder(value: &str) -> Problem {
+    Problem::new(format!("is the placeholder of an example, not an id: {}", quote(value)))
+        .hint("Entra admin center, App registrations, your app, Overview has both ids")
 }

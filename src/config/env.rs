@@ -98,6 +98,12 @@ impl<'a> Env<'a> {
         value: &str,
         parse: impl FnOnce(&str) -> Parsed<T>,
     ) -> Option<T> {
+        // From an example that was copied, in every variable alike.
+        if ["...", "\u{2026}"].contains(&value) {
+            let problem = Problem::new(format!("{name} is the placeholder `...` of an example"));
+            self.problems.push(problem.hint("put the real value in its place, or unset it"));
+            return None;
+        }
         match parse(value) {
             Ok(parsed) => Some(parsed),
             Err(mut problem) => {

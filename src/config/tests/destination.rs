@@ -100,6 +100,64 @@ fn bad_destinations() {
 }
 
 #[test]
+fn what_examples_write_is_refused() {
+    refused(
+        "API_BASE_URL",
+        &[
+            ("the README's", "https://NAME.openai.azure.com", "has the placeholder of an example where the"),
+            ("with a path", "https://NAME.openai.azure.com/openai", "Keys and Endpoint"),
+            ("Azure's", "https://YOUR-RESOURCE-NAME.openai.azure.com/openai/v1/", "has the placeholder"),
+            ("in small letters", "https://your-resource-name.openai.azure.com", "has the placeholder"),
+            ("dots", "...", "is the placeholder `...` of an example"),
+            ("one dot, as word processors make it of three", "\u{2026}", "is the placeholder `...`"),
+            ("angle brackets", "https://<resource>.openai.azure.com", "characters other than letters"),
+        ],
+    );
+    good(&[("API_BASE_URL", "https://name.openai.azure.com")]);
+}
+
+/// Each row: a URL, and what is said of it; nothing for one that is as it should be.
+#[test]
+fn a_base_path_that_clients_send_too_is_noted() {
+    let rows = [
+        ("", ""),
+        ("/", ""),
+        ("/openai", ""),
+        ("/api/projects/p", ""),
+        ("/openai/v2", ""),
+        (
+            "/openai/v1",
+            "a request for /openai/v1/chat/completions goes to /openai/v1/openai/v1/chat/completions",
+        ),
+        ("/openai/v1/", "remove /openai/v1, unless clients send paths without it, such as /chat/completions"),
+        ("/api/projects/p/openai/v1", "goes to /api/projects/p/openai/v1/openai/v1/chat/completions"),
+        ("/v1", "a request for /v1/chat/completions goes to /v1/v1/chat/completions"),
+        ("/gateway/v1", "ends in /v1, and is put in front of every request's path"),
+        ("/openai/v1/chat/completions", "remove /chat/completions: it is the path of a request"),
+        (
+            "/openai/deployments/d/chat/completions",
+            "a request for /chat/completions goes to /openai/deployments/d/chat/completions/chat/completions",
+        ),
+        ("/openai/deployments/d/embeddings", "remove /embeddings: "),
+        ("/openai/v1/responses", "remove /responses: "),
+    ];
+    for (path, said) in rows {
+        let told = notes(&[("API_BASE_URL", &format!("https://name.openai.azure.com{path}"))]);
+        assert!(if said.is_empty() { told.is_empty() } else { told.contains(said) }, "{path}: {told}");
+        assert!(told.matches("API_BASE_URL").count() <= 1, "{path}: {told}");
+    }
+}
+
+#[test]
+fn openais_own_api_is_noted() {
+    let told = notes(&[("API_BASE_URL", "https://api.openai.com")]);
+    assert!(told.contains("takes its keys and no tokens of Entra ID: api.openai.com"), "{told}");
+    let told = notes(&[("API_BASE_URL", "https://api.openai.com/v1")]);
+    assert!(told.contains("no tokens of Entra ID") && told.contains("/v1/v1/chat/completions"), "{told}");
+    assert_eq!(notes(&[("API_BASE_URL", "https://api.openai.com.example")]), "");
+}
+
+#[test]
 fn long_values_are_cut() {
     let told = bad(&[("API_BASE_URL", &format!("https://name.example/{}", "a".repeat(3000)))]);
     assert!(told.contains("more than 1024 characters"), "{told}");

@@ -7,7 +7,7 @@ fn scopes_follow_the_destination() {
     let rows = [
         ("https://name.openai.azure.com", "https://cognitiveservices.azure.com/.default"),
         ("https://name.openai.azure.us", "https://cognitiveservices.azure.us/.default"),
-        ("https://NAME.OPENAI.AZURE.US.", "https://cognitiveservices.azure.us/.default"),
+        ("https://MINE.OPENAI.AZURE.US.", "https://cognitiveservices.azure.us/.default"),
         ("https://name.openai.azure.cn/openai/v1", "https://cognitiveservices.azure.cn/.default"),
         ("https://name.services.ai.azure.com", "https://cognitiveservices.azure.com/.default"),
         ("https://name.services.ai.azure.com/api/projects/p/", "https://ai.azure.com/.default"),

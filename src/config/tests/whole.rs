@@ -57,6 +57,18 @@ fn one_run_tells_every_problem() {
 }
 
 #[test]
+fn dots_are_a_placeholder_wherever_they_stand() {
+    // A list of names, in which they name nobody.
+    for setting in SETTINGS.iter().filter(|setting| setting.name != "NO_PROXY") {
+        let told = read(&[("AZURE_CERTIFICATE_PATH", "cert.pem"), (setting.name, "...")]);
+        let told: String = told.unwrap_err().iter().map(|problem| format!("{problem}\n")).collect();
+        let expected =
+            format!("{} is the placeholder `...` of an example\n  hint: put the real value", setting.name);
+        assert!(told.contains(&expected), "{told}");
+    }
+}
+
+#[test]
 fn the_table_holds_exactly_what_is_asked_for() {
     let table: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
     assert_eq!(table.len(), SETTINGS.len(), "a variable stands twice");

@@ -38,6 +38,27 @@ pub(super) const FAULTS: &[(&str, &str, Value, i32, Told)] = &[
         told("AZURE_CLIENT_ID is not a GUID", "placeholder"),
     ),
     (
+        "the README's application",
+        "AZURE_CLIENT_ID",
+        Value::Is("00000000-0000-0000-0000-000000000000"),
+        2,
+        told("AZURE_CLIENT_ID is the placeholder of an example, not an id", "App registrations"),
+    ),
+    (
+        "the README's destination",
+        "API_BASE_URL",
+        Value::Is("https://NAME.openai.azure.com"),
+        2,
+        told("API_BASE_URL has the placeholder of an example", "Keys and Endpoint"),
+    ),
+    (
+        "the dots of --help",
+        "AZURE_TENANT_ID",
+        Value::Is("..."),
+        2,
+        told("AZURE_TENANT_ID is the placeholder `...`", "put the real value"),
+    ),
+    (
         "the tenant that is for everybody",
         "AZURE_TENANT_ID",
         Value::Is("common"),
