@@ -2,10 +2,12 @@
 
 mod administration;
 mod listen;
+mod memory;
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -80,7 +82,8 @@ impl App {
         let clock = Clock::system();
         let metrics = Arc::new(Metrics::new());
         panics::report(Arc::clone(&metrics));
-        let limits = listen::limits(&config, sys::raise_descriptor_limit());
+        let memory = memory::limit(Path::new("/"));
+        let limits = listen::limits(&config, sys::raise_descriptor_limit(), memory);
         for note in &config.notes {
             log::warn(&note.message, &[("hint", &note.hints.join("; "))]);
         }

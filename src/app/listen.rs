@@ -13,6 +13,13 @@ use crate::server::Limits;
 /// What we need besides connections: standard streams, pipes, listener, files, token requests, with room to spare.
 const DESCRIPTORS_OF_OURS: usize = 24;
 
+/// What a connection takes at most while it is served, counted in memory that is touched. An upload takes the most: with
+/// 690 of them at once a container of 32 MiB was out of memory, which is 46 KiB for each besides what the program takes
+/// alone. Of that, 28 KiB are its thread's stack, the rest TLS session, heads and buffers (docs/performance.md).
+const MEMORY_PER_CONNECTION: usize = 48 * 1024;
+/// What we need besides connections: 3 MiB when idle, 2.3 MiB of large buffers for bodies that flow, and who is refused.
+const MEMORY_OF_OURS: usize = 8 << 20;
+
 /// Binds to a host and a port, each with the variable that sets it.
 pub(super) fn bind<L>(
     (host_variable, host): (&str, &str),
@@ -56,26 +63,122 @@ pub(super) fn warn_if_open(config: &Config) {
     }
 }
 
-/// As many connections as asked for and as there are descriptors for: each takes one, and one to the destination.
-pub(super) fn limits(config: &Config, descriptors: Option<u64>) -> Limits {
-    let limits = Limits { connections: config.max_connections, ..Limits::default() };
-    let descriptors = descriptors.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+/// As many connections as asked for and as there is room for, with a warning when that is fewer.
+pub(super) fn limits(config: &Config, descriptors: Option<u64>, memory: Option<u64>) -> Limits {
+    let asked = Limits { connections: config.max_connections, ..Limits::default() };
     let administration = config.admin_port.map_or(0, |_| admin::DESCRIPTORS);
-    let spare = descriptors.saturating_sub(DESCRIPTORS_OF_OURS + administration);
-    if spare / 2 >= limits.connections + limits.overflow / 2 {
-        return limits;
-    }
-    let overflow = (spare / 8).min(limits.overflow);
-    let connections = ((spare - overflow) / 2).clamp(1, limits.connections);
-    if connections < limits.connections {
-        log::warn(
+    let number = |limit: Option<u64>| limit.map(|it| usize::try_from(it).unwrap_or(usize::MAX));
+    let (limits, scarce) =
+        bounded(&asked, number(descriptors).map(|it| it.saturating_sub(administration)), number(memory));
+    let connections = &limits.connections;
+    match scarce {
+        None => {}
+        Some(Scarce::Descriptors) => log::warn(
             "fewer connections than MAX_CONNECTIONS: too few file descriptors",
             &[
-                ("descriptors", &descriptors),
-                ("connections", &connections),
+                ("descriptors", &descriptors.unwrap_or(u64::MAX)),
+                ("connections", connections),
                 ("hint", &"raise ulimit -n (LimitNOFILE)"),
             ],
-        );
+        ),
+        Some(Scarce::Memory) => log::warn(
+            "fewer connections than MAX_CONNECTIONS: too little memory",
+            &[
+                ("memory_bytes", &memory.unwrap_or(u64::MAX)),
+                ("connections", connections),
+                (
+                    "hint",
+                    &format!(
+                        "raise the memory limit (docker --memory, limits.memory, MemoryMax): {} KiB for each connection and \
+                         {} MiB besides; or lower MAX_CONNECTIONS",
+                        MEMORY_PER_CONNECTION / 1024,
+                        MEMORY_OF_OURS >> 20
+                    ),
+                ),
+            ],
+        ),
     }
-    Limits { connections, overflow, ..limits }
+    limits
+}
+
+/// What there is too little of for as many connections as were asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scarce {
+    Descriptors,
+    Memory,
+}
+
+/// The limits asked for, lowered to what these descriptors and this memory (in bytes) are enough for, and which of them
+/// it was.
+fn bounded(asked: &Limits, descriptors: Option<usize>, memory: Option<usize>) -> (Limits, Option<Scarce>) {
+    let mut limits = asked.clone();
+    let mut scarce = None;
+    // Each connection takes one, and one to the destination; one that is refused takes its own.
+    let spare = descriptors.map_or(usize::MAX, |it| it.saturating_sub(DESCRIPTORS_OF_OURS));
+    if spare / 2 < limits.connections + limits.overflow / 2 {
+        limits.overflow = (spare / 8).min(limits.overflow);
+        let enough = ((spare - limits.overflow) / 2).max(1);
+        if enough < limits.connections {
+            (limits.connections, scarce) = (enough, Some(Scarce::Descriptors));
+        }
+    }
+    let enough =
+        memory.map_or(usize::MAX, |it| it.saturating_sub(MEMORY_OF_OURS) / MEMORY_PER_CONNECTION).max(1);
+    if enough < limits.connections {
+        (limits.connections, scarce) = (enough, Some(Scarce::Memory));
+    }
+    (limits, scarce)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn there_are_as_many_connections_as_there_is_room_for() {
+        use Scarce::{Descriptors, Memory};
+        // MAX_CONNECTIONS, descriptors, memory; connections, what keeps them from being more.
+        let rows = [
+            (1024, None, None, 1024, None),
+            (1024, Some(65_536), Some(512 * MIB), 1024, None),
+            (65_536, Some(1 << 20), None, 65_536, None),
+            // Descriptors alone.
+            (1024, Some(1024), None, 437, Some(Descriptors)),
+            (1024, Some(64), None, 17, Some(Descriptors)),
+            (1024, Some(3), None, 1, Some(Descriptors)),
+            (1, Some(0), None, 1, None),
+            (100, Some(300), None, 100, None),
+            // Memory alone: 690 uploads at once were the end of a container with 32 MiB.
+            (1024, None, Some(32 * MIB), 512, Some(Memory)),
+            (512, None, Some(32 * MIB), 512, None),
+            (513, None, Some(32 * MIB), 512, Some(Memory)),
+            (1024, None, Some(56 * MIB), 1024, None),
+            (1024, None, Some(56 * MIB - 1), 1023, Some(Memory)),
+            (1024, None, Some(192 * MIB), 1024, None),
+            (65_536, None, Some(192 * MIB), 3925, Some(Memory)),
+            (1024, None, Some(8 * MIB), 1, Some(Memory)),
+            (1024, None, Some(0), 1, Some(Memory)),
+            (1, None, Some(0), 1, None),
+            (1024, None, Some(usize::MAX), 1024, None),
+            // The lower of both.
+            (1024, Some(64), Some(32 * MIB), 17, Some(Descriptors)),
+            (1024, Some(1024), Some(16 * MIB), 170, Some(Memory)),
+        ];
+        for (max, descriptors, memory, connections, scarce) in rows {
+            let asked = Limits { connections: max, ..Limits::default() };
+            let (limits, found) = bounded(&asked, descriptors, memory);
+            assert_eq!(
+                (limits.connections, found),
+                (connections, scarce),
+                "{max} {descriptors:?} {memory:?}"
+            );
+            let needed = 2 * limits.connections + limits.overflow + DESCRIPTORS_OF_OURS;
+            assert!(
+                descriptors.is_none_or(|it| needed <= it.max(DESCRIPTORS_OF_OURS + 2)),
+                "{max} {descriptors:?}"
+            );
+        }
+    }
 }
