@@ -4,12 +4,13 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::app::{App, Ending, StartFault};
 use crate::check::{self, Kind};
 use crate::config::{self, Config, Environment, SETTINGS};
 use crate::log;
-use crate::report::Problem;
+use crate::report::{Problem, quote};
 use crate::version;
 
 /// What the exit codes mean; the README repeats it.
@@ -40,36 +41,178 @@ impl From<Exit> for ExitCode {
 /// Runs the program with its arguments.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<String> = arguments.map(|a| a.to_string_lossy().into_owned()).collect();
-    let exit = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] | ["run"] => serve(),
-        ["check"] => examine(Form::Text),
-        ["check", "--json"] => examine(Form::Json),
-        ["healthcheck"] => report(check::healthcheck(&environment)),
-        ["wait"] => wait(WAIT),
-        ["wait", "--max", most] => wait(most),
-        ["wait", option] if option.starts_with("--max=") => wait(&option["--max=".len()..]),
-        ["--help" | "-h" | "help"] => {
-            print!("{}", help());
+    let exit = match Command::parse(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(Command::Run) => serve(),
+        Ok(Command::Check(form)) => examine(form),
+        Ok(Command::Healthcheck) => report(check::healthcheck(&environment)),
+        Ok(Command::Wait(max)) => report(check::wait(&environment, max)),
+        Ok(Command::Help(text)) => {
+            print!("{text}");
             Exit::Done
         }
-        ["--version" | "-V" | "version"] => {
+        Ok(Command::Version) => {
             println!("auth-proxy {}", version::describe());
             Exit::Done
         }
-        _ => {
-            complain(
-                &Problem::new(format!("unknown arguments: {}", arguments.join(" ")))
-                    .hint("auth-proxy takes its settings from the environment; see auth-proxy --help"),
-            );
+        Err(problem) => {
+            complain(&problem);
             Exit::Usage
         }
     };
     exit.into()
 }
 
+/// What the arguments ask for.
+#[derive(Debug, PartialEq, Eq)]
+enum Command {
+    Run,
+    Check(Form),
+    Healthcheck,
+    /// For so long at most.
+    Wait(Duration),
+    /// With the text.
+    Help(String),
+    Version,
+}
+
+impl Command {
+    fn parse(arguments: &[&str]) -> Result<Self, Problem> {
+        let (name, rest) = arguments.split_first().map_or(("run", &[][..]), |(name, rest)| (*name, rest));
+        let is_help = |argument: &&str| matches!(*argument, "--help" | "-h");
+        match (usage(name), name) {
+            (Some(usage), _) if rest.iter().any(is_help) => Ok(Self::Help(usage.help())),
+            (_, "run") => unknown_argument(name, rest).map_or(Ok(Self::Run), Err),
+            (_, "check") => match rest {
+                ["--json"] => Ok(Self::Check(Form::Json)),
+                _ => unknown_argument(name, rest).map_or(Ok(Self::Check(Form::Text)), Err),
+            },
+            (_, "healthcheck") => unknown_argument(name, rest).map_or(Ok(Self::Healthcheck), Err),
+            (_, "wait") => wait(rest).map(Self::Wait),
+            (_, "--help" | "-h" | "help") => {
+                Ok(Self::Help(rest.first().and_then(|name| usage(name)).map_or_else(help, Usage::help)))
+            }
+            _ if rest.iter().any(is_help) => Ok(Self::Help(help())),
+            (_, "--version" | "-V" | "-v" | "version") => {
+                unknown_argument(name, rest).map_or(Ok(Self::Version), Err)
+            }
+            _ => {
+                let what = if name.starts_with('-') { "option" } else { "command" };
+                Err(Problem::new(format!("unknown {what}: {}", quote_argument(name)))
+                    .hint("commands: run, check, healthcheck, wait, help, version")
+                    .hint("settings come from the environment; see auth-proxy --help"))
+            }
+        }
+    }
+}
+
+/// The first argument that is left over, as a problem.
+fn unknown_argument(command: &str, rest: &[&str]) -> Option<Problem> {
+    let argument = rest.iter().find(|argument| command != "check" || **argument != "--json");
+    let argument = argument.or_else(|| rest.last())?;
+    let what = if argument.starts_with('-') { "option" } else { "argument" };
+    let command = command.trim_start_matches('-');
+    let problem = Problem::new(format!("{command}: unknown {what}: {}", quote_argument(argument)));
+    Some(match usage(command) {
+        Some(usage) => problem.hint(format!("usage: auth-proxy {}", usage.form)),
+        None => problem.hint("see auth-proxy --help"),
+    })
+}
+
+/// An argument for a message. What follows a `=` is a value, which may belong to a secret.
+fn quote_argument(argument: &str) -> String {
+    let option = argument.split_once('=').filter(|_| argument.starts_with('-'));
+    quote(option.map_or(argument, |(option, _)| option))
+}
+
+/// The arguments of `wait`.
+fn wait(arguments: &[&str]) -> Result<Duration, Problem> {
+    let max = match arguments {
+        [] => WAIT,
+        ["--max"] | ["--max="] => {
+            return Err(Problem::new("wait: --max has no value").hint("write, for example, wait --max 30s"));
+        }
+        ["--max", max] => max,
+        [option] if option.starts_with("--max=") => &option["--max=".len()..],
+        ["--max", _, rest @ ..] | rest => {
+            let problem =
+                unknown_argument("wait", rest).unwrap_or_else(|| Problem::new("wait: unknown argument"));
+            return Err(match rest {
+                [max, ..] if config::duration(max).is_ok() => {
+                    problem.hint(format!("did you mean wait --max {max}?"))
+                }
+                _ => problem,
+            });
+        }
+    };
+    config::duration(max)
+        .map_err(|problem| Problem { message: format!("wait: --max {}", problem.message), ..problem })
+}
+
+/// A command, as its own help and everybody's has it.
+struct Usage {
+    name: &'static str,
+    /// With its arguments.
+    form: &'static str,
+    /// One line.
+    meaning: &'static str,
+    /// What else there is to know.
+    more: &'static str,
+}
+
+const COMMANDS: [Usage; 4] = [
+    Usage {
+        name: "run",
+        form: "",
+        meaning: "run until SIGTERM or SIGINT",
+        more: "The same as `auth-proxy run`. Settings come from the environment: auth-proxy --help lists them.\n",
+    },
+    Usage {
+        name: "check",
+        form: "check [--json]",
+        meaning: "try every step of a start, one token and one request included, and say what is wrong",
+        more: "\
+Steps: settings, certificate, authority, sign-in, destination. Needs the same environment as the proxy, which need
+not run. --json writes one object when all steps are over.
+
+Exit codes: 0 all is well, 2 settings, 3 certificate or key, 5 signing in, 6 the destination.
+",
+    },
+    Usage {
+        name: "healthcheck",
+        form: "healthcheck",
+        meaning: "ask the running proxy's /health; exit code 0 when it is ready",
+        more: "Asks at HOST and PORT, so that it needs the same two as the proxy. Exit code 1 when it is not ready, and why.\n",
+    },
+    Usage {
+        name: "wait",
+        form: "wait [--max 30s]",
+        meaning: "ask until it is ready, for so long at most",
+        more: "\
+Asks at HOST and PORT, so that it needs the same two as the proxy. --max is 30s unless given; write 500ms, 10s, 2m or
+1h. Exit code 0 as soon as it is ready, 1 when it was not in that time, and why.
+",
+    },
+];
+
+/// The command of this name.
+fn usage(name: &str) -> Option<&'static Usage> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+impl Usage {
+    fn help(&self) -> String {
+        let Self { form, meaning, more, .. } = self;
+        format!("{meaning}\n\nUsage: {}\n\n{more}", format!("auth-proxy {form}").trim_end())
+    }
+}
+
 /// The text of `--help`.
 pub fn help() -> String {
-    let mut text = String::from(HELP);
+    let mut text = String::from(ABOUT);
+    for Usage { form, meaning, .. } in &COMMANDS {
+        text.push_str(&format!("  {:<29} {meaning}\n", format!("auth-proxy {form}").trim_end()));
+    }
+    text.push_str(MORE);
     for setting in SETTINGS {
         let default = match setting.default {
             "required" => "(required)".to_owned(),
@@ -80,16 +223,14 @@ pub fn help() -> String {
     text
 }
 
-const HELP: &str = "\
+const ABOUT: &str = "\
 auth-proxy signs in to Microsoft Entra ID with a certificate and adds the bearer token to every request
 for Azure OpenAI. Point the application at it instead of at Azure; any API key will do there.
 
 Usage:
-  auth-proxy                    run until SIGTERM or SIGINT
-  auth-proxy check [--json]     try every step of a start, one token and one request included, and say what is wrong
-  auth-proxy healthcheck        ask the running proxy's /health; exit code 0 when it is ready
-  auth-proxy wait [--max 30s]   ask until it is ready, for so long at most
-  auth-proxy --help
+";
+
+const MORE: &str = "  auth-proxy --help             this text; after a command, what that one does
   auth-proxy --version
 
 Example:
@@ -113,7 +254,7 @@ Settings (environment; an empty value means unset):
 const WAIT: &str = "30s";
 
 /// How `check` tells what it found.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// Each step as soon as it is over.
     Text,
@@ -139,17 +280,6 @@ fn examine(form: Form) -> Exit {
         print!("{}", check::json(&steps, exit as u8));
     }
     exit
-}
-
-fn wait(most: &str) -> Exit {
-    match config::duration(most) {
-        Ok(most) => report(check::wait(&environment, most)),
-        Err(mut problem) => {
-            problem.message = format!("--max {}", problem.message);
-            complain(&problem);
-            Exit::Usage
-        }
-    }
 }
 
 fn serve() -> Exit {
@@ -199,4 +329,78 @@ fn environment(name: &str) -> Option<String> {
 
 fn names() -> Vec<String> {
     std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        let arguments: Vec<&str> = line.split_whitespace().collect();
+        Command::parse(&arguments).map_err(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn what_the_arguments_ask_for() {
+        let wait = |seconds| Command::Wait(Duration::from_secs(seconds));
+        let help = |name: &str| Command::Help(usage(name).unwrap().help());
+        for (line, expected) in [
+            ("", Command::Run),
+            ("run", Command::Run),
+            ("check", Command::Check(Form::Text)),
+            ("check --json", Command::Check(Form::Json)),
+            ("healthcheck", Command::Healthcheck),
+            ("wait", wait(30)),
+            ("wait --max 2m", wait(120)),
+            ("wait --max=10", wait(10)),
+            ("--version", Command::Version),
+            ("-V", Command::Version),
+            ("-v", Command::Version),
+            ("version", Command::Version),
+            ("--help", Command::Help(super::help())),
+            ("-h", Command::Help(super::help())),
+            ("help", Command::Help(super::help())),
+            ("help nothing", Command::Help(super::help())),
+            ("--version --help", Command::Help(super::help())),
+            ("help wait", help("wait")),
+            ("run --help", help("run")),
+            ("run -h", help("run")),
+            ("check --help", help("check")),
+            ("check --json -h", help("check")),
+            ("healthcheck --help", help("healthcheck")),
+            ("wait --help", help("wait")),
+            ("wait --max 10s --help", help("wait")),
+        ] {
+            assert_eq!(parse(line).as_ref(), Ok(&expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_named_with_what_would_be() {
+        let key = "3c9d0e5f6a7b8c1d2e3f4a5b6c7d8e9f";
+        for (line, message, hint) in [
+            ("wait --max", "wait: --max has no value", "wait --max 30s"),
+            ("wait --max=", "wait: --max has no value", "wait --max 30s"),
+            ("wait --max soon", "wait: --max is not a length of time: `soon`", "write 500ms, 10s, 2m or 1h"),
+            ("wait --max 10s 20s", "wait: unknown argument: `20s`", "usage: auth-proxy wait [--max 30s]"),
+            ("wait 10s", "wait: unknown argument: `10s`", "did you mean wait --max 10s?"),
+            ("wait --timeout 10s", "wait: unknown option: `--timeout`", "usage: auth-proxy wait [--max 30s]"),
+            ("check --yaml", "check: unknown option: `--yaml`", "usage: auth-proxy check [--json]"),
+            ("check --json --yaml", "check: unknown option: `--yaml`", "usage: auth-proxy check [--json]"),
+            ("check --json --json", "check: unknown option: `--json`", "usage: auth-proxy check [--json]"),
+            ("check now", "check: unknown argument: `now`", "usage: auth-proxy check [--json]"),
+            ("healthcheck -q", "healthcheck: unknown option: `-q`", "usage: auth-proxy healthcheck"),
+            ("run --port=8080", "run: unknown option: `--port`", "usage: auth-proxy"),
+            ("--version now", "version: unknown argument: `now`", "auth-proxy --help"),
+            ("--port 8080", "unknown option: `--port`", "settings come from the environment"),
+            ("--api-key=hunter2", "unknown option: `--api-key`", "settings come from the environment"),
+            ("start", "unknown command: `start`", "commands: run, check, healthcheck, wait, help, version"),
+            (key, "unknown command: (not shown: what looks like an API key, 32 characters)", "commands: "),
+        ] {
+            let told = parse(line).unwrap_err();
+            assert!(told.starts_with(&format!("{message}\n")), "{line}: {told}");
+            assert!(told.contains("\n  hint: ") && told.contains(hint), "{line}: {told}");
+            assert!(!told.contains("hunter2"), "{line}: {told}");
+        }
+    }
 }

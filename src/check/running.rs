@@ -13,6 +13,8 @@ type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A health check answers from memory; slower than this is not healthy.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// More than any answer of ours.
+const LARGEST: usize = 64 * 1024;
 /// Between two questions of `wait`.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -56,18 +58,33 @@ fn listen(lookup: Lookup<'_>) -> Result<Listen, Problem> {
 }
 
 fn ask(listen: &Listen) -> Result<(), Problem> {
-    let failed = |cause: &dyn std::fmt::Display| {
-        Problem::new(format!("no answer from {}:{}/health: {cause}", listen.host, listen.port))
+    let failed = |asked: &str, cause: &dyn std::fmt::Display| {
+        Problem::new(format!("no answer from {asked}: {cause}"))
             .hint("does auth-proxy run there? its log says why not; HOST and PORT must be those that it has")
     };
-    let mut addresses = (&*listen.host, listen.port).to_socket_addrs().map_err(|error| failed(&error))?;
-    let address = addresses.next().map(reachable).ok_or_else(|| failed(&"HOST has no address"))?;
-    let answer = exchange(address).map_err(|error| failed(&error))?;
+    let Listen { host, port } = listen;
+    let addresses: Vec<SocketAddr> = (&**host, *port)
+        .to_socket_addrs()
+        .map_err(|error| failed(&format!("{host}:{port}/health"), &error))?
+        .map(reachable)
+        .collect();
+    // The proxy may listen on fewer than the name has: not every machine has IPv6.
+    let mut exchanged = Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "HOST has no address"));
+    let mut asked = Vec::new();
+    for address in addresses {
+        asked.push(format!("{address}/health"));
+        exchanged = exchange(address);
+        if exchanged.is_ok() {
+            break;
+        }
+    }
+    let asked = asked.join(", ");
+    let answer = exchanged.map_err(|error| failed(&asked, &error))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     match head.split(' ').nth(1) {
         Some("200") => Ok(()),
         Some("503") => Err(reason(body)),
-        _ => Err(failed(&"it is not auth-proxy that answers")),
+        _ => Err(failed(&asked, &"it is not auth-proxy that answers")),
     }
 }
 
@@ -94,11 +111,28 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 }
 
 fn exchange(address: SocketAddr) -> io::Result<String> {
+    let deadline = Instant::now() + PATIENCE;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.take(64 * 1024).read_to_end(&mut answer)?;
+    let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+    // Whoever answers there instead of us may do so a byte at a time, or without end.
+    while answer.len() < LARGEST {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => answer.extend_from_slice(&buffer[..n]),
+            // What Linux says when the time is over.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }

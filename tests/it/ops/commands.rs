@@ -1,5 +1,6 @@
 //! The small commands: `wait`, `healthcheck`, `--version`, `--help`, and what is none.
 
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -53,7 +54,7 @@ fn wait_gives_up_in_time_and_says_why() {
     let finished = run(&["wait", "--max", "1"], &[("PORT", &port)]);
     assert_eq!(finished.status.code(), Some(1));
     assert!(started.elapsed() >= Duration::from_millis(500));
-    let expected = format!("error: not ready within 1 s: no answer from 0.0.0.0:{port}/health: ");
+    let expected = format!("error: not ready within 1 s: no answer from 127.0.0.1:{port}/health: ");
     assert!(finished.stderr.starts_with(&expected), "{}", finished.stderr);
 }
 
@@ -63,18 +64,84 @@ fn what_cannot_be_understood_is_named() {
         (&["wait", "--max", "soon"][..], ("PORT", ""), 2, "--max is not a length of time"),
         (&["wait"], ("PORT", "0"), 1, "PORT is 0"),
         (&["healthcheck"], ("PORT", "eighty"), 1, "PORT is not a port number"),
-        (&["wait", "10s"], ("PORT", ""), 2, "unknown arguments: wait 10s"),
-        (&["check", "--yaml"], ("PORT", ""), 2, "unknown arguments: check --yaml"),
+        (&["wait", "10s"], ("PORT", ""), 2, "wait: unknown argument: `10s`\n"),
+        (&["wait", "--max"], ("PORT", ""), 2, "wait: --max has no value\n"),
+        (&["check", "--yaml"], ("PORT", ""), 2, "check: unknown option: `--yaml`\n"),
+        (&["run", "--port=80"], ("PORT", ""), 2, "run: unknown option: `--port`\n"),
+        (&["serve"], ("PORT", ""), 2, "unknown command: `serve`\n"),
+        (&["--config", "x"], ("PORT", ""), 2, "unknown option: `--config`\n"),
     ] {
         let finished = run(arguments, &[variable]);
         assert_eq!(finished.status.code(), Some(code), "{finished:?}");
-        assert!(finished.stderr.contains(expected), "{finished:?}");
+        assert!(finished.stderr.contains(expected) && finished.stderr.contains("\n  hint: "), "{finished:?}");
+        assert_eq!(finished.stdout, "", "{finished:?}");
     }
+}
+
+#[test]
+fn every_command_has_its_help() {
+    for (arguments, expected) in [
+        (&["run", "--help"][..], "Usage: auth-proxy\n"),
+        (&["check", "--help"], "Usage: auth-proxy check [--json]\n"),
+        (&["check", "--json", "-h"], "Usage: auth-proxy check [--json]\n"),
+        (&["healthcheck", "--help"], "Usage: auth-proxy healthcheck\n"),
+        (&["wait", "--help"], "Usage: auth-proxy wait [--max 30s]\n"),
+        (&["help", "wait"], "Usage: auth-proxy wait [--max 30s]\n"),
+        (&["-h"], "Settings (environment; "),
+    ] {
+        let finished = run(arguments, &[]);
+        assert_eq!((finished.status.code(), finished.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        assert!(finished.stdout.contains(expected), "{arguments:?}: {}", finished.stdout);
+    }
+}
+
+/// Each names where it asked: what listens everywhere is asked on the loopback, and a name is what it resolves to.
+#[test]
+fn who_was_asked_in_vain_is_named() {
+    let port = free_port();
+    for (host, asked) in [
+        ("0.0.0.0", format!("127.0.0.1:{port}/health")),
+        ("::", format!("[::1]:{port}/health")),
+        ("127.0.0.1", format!("127.0.0.1:{port}/health")),
+        ("localhost", format!("127.0.0.1:{port}/health")),
+    ] {
+        for (arguments, start) in [
+            (&["healthcheck"][..], "error: not ready: "),
+            (&["wait", "--max", "1ms"], "error: not ready within 0.001 s: "),
+        ] {
+            let finished = run(arguments, &[("PORT", &port), ("HOST", host)]);
+            assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+            assert!(finished.stderr.starts_with(&format!("{start}no answer from ")), "{host}: {finished:?}");
+            assert!(finished.stderr.contains(&asked), "{host}: {finished:?}");
+            assert!(
+                host == "127.0.0.1" || !finished.stderr.contains(&format!("{host}:{port}")),
+                "{finished:?}"
+            );
+        }
+    }
+}
+
+/// What answers there is not ours, and does so a byte at a time.
+#[test]
+fn an_answer_without_end_is_not_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let asking = std::thread::spawn(move || run(&["healthcheck"], &[("PORT", &port), ("HOST", "127.0.0.1")]));
+    let (mut stream, _) = listener.accept().unwrap();
+    while stream.write_all(b"x").is_ok() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let finished = asking.join().unwrap();
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    assert!(finished.stderr.contains("/health: timed out"), "{finished:?}");
 }
 
 #[test]
 fn the_version_names_the_target() {
     let finished = run(&["--version"], &[]);
+    for same in ["-v", "-V", "version"] {
+        assert_eq!(run(&[same], &[]).stdout, finished.stdout, "{same}");
+    }
     let (version, arch) = (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
     let expected = format!("auth-proxy {version} ({arch}-unknown-linux-");
     assert!(finished.stdout.starts_with(&expected), "{}", finished.stdout);
@@ -85,6 +152,7 @@ fn the_version_names_the_target() {
 fn the_help_has_every_command_and_the_readme_every_exit_code() {
     let finished = run(&["--help"], &[]);
     assert_eq!((finished.status.code(), finished.stderr.as_str()), (Some(0), ""));
+    assert!(finished.stdout.contains("\n  auth-proxy                    run until"), "{}", finished.stdout);
     for command in ["check [--json]", "healthcheck", "wait [--max 30s]", "--help", "--version"] {
         assert!(finished.stdout.contains(&format!("  auth-proxy {command}")), "{command}");
     }
