@@ -58,10 +58,10 @@ pub enum Ending {
 
 /// The program at work.
 pub struct App {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// Where it listens on `ADMIN_PORT`.
-    pub admin_address: Option<SocketAddr>,
+    /// Where it listens: one address, or one of each family.
+    pub addresses: Vec<SocketAddr>,
+    /// Where it listens on `ADMIN_PORT`; none when that is unset.
+    pub admin_addresses: Vec<SocketAddr>,
     config: Arc<Config>,
     tokens: Arc<TokenStore>,
     metrics: Arc<Metrics>,
@@ -97,7 +97,7 @@ impl App {
             listen::bind(("HOST", &config.listen.host), ("PORT", config.listen.port), Listener::bind)?;
         listen::warn_if_open(&config);
         let administration = Administration::bind(&config)?;
-        let address = listener.address().map_err(|error| system("the listener's address", &error))?;
+        let addresses = listener.addresses().map_err(|error| system("the listener's address", &error))?;
 
         let tokens = TokenStore::new(clock.clone());
         let entra =
@@ -117,10 +117,13 @@ impl App {
         let server = listener
             .serve(Arc::new(proxy), limits, Arc::clone(&stop))
             .map_err(|error| system("the accept thread", &error))?;
-        log::info("listening", &[("address", &address)]);
-        let admin_address = administration.map(|it| it.serve(Admin::new(sources))).transpose()?;
+        for address in &addresses {
+            log::info("listening", &[("address", address)]);
+        }
+        let admin_addresses = administration.map(|it| it.serve(Admin::new(sources))).transpose()?;
+        let admin_addresses = admin_addresses.unwrap_or_default();
         notify::ready();
-        Ok(Self { address, admin_address, config, tokens, metrics, upstream, server, stop, signals })
+        Ok(Self { addresses, admin_addresses, config, tokens, metrics, upstream, server, stop, signals })
     }
 
     /// Runs until SIGTERM or SIGINT, then lets requests in flight finish.

@@ -21,13 +21,15 @@ impl Administration {
     }
 
     /// Starts to answer. It hears of no stop: probes are answered until the process ends.
-    pub(super) fn serve(self, admin: Admin) -> Result<SocketAddr, StartFault> {
-        let address = self.0.address().map_err(|error| system("the administration address", &error))?;
+    pub(super) fn serve(self, admin: Admin) -> Result<Vec<SocketAddr>, StartFault> {
+        let addresses = self.0.addresses().map_err(|error| system("the administration address", &error))?;
         let never = Arc::new(Stop::new().map_err(|error| system("a pipe", &error))?);
         self.0
             .serve(Arc::new(admin), admin::limits(), never)
             .map_err(|error| system("the administration thread", &error))?;
-        log::info("listening for administration", &[("address", &address)]);
-        Ok(address)
+        for address in &addresses {
+            log::info("listening for administration", &[("address", address)]);
+        }
+        Ok(addresses)
     }
 }

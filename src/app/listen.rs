@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::log;
 use crate::ops::admin;
 use crate::report::Problem;
-use crate::server::Limits;
+use crate::server::{Limits, Overload};
 
 /// What we need besides connections: standard streams, pipes, listener, files, token requests, with room to spare.
 const DESCRIPTORS_OF_OURS: usize = 24;
@@ -68,12 +68,11 @@ pub(super) fn limits(config: &Config, descriptors: Option<u64>, memory: Option<u
     let asked = Limits { connections: config.max_connections, ..Limits::default() };
     let administration = config.admin_port.map_or(0, |_| admin::DESCRIPTORS);
     let number = |limit: Option<u64>| limit.map(|it| usize::try_from(it).unwrap_or(usize::MAX));
-    let (limits, scarce) =
+    let limits =
         bounded(&asked, number(descriptors).map(|it| it.saturating_sub(administration)), number(memory));
     let connections = &limits.connections;
-    match scarce {
-        None => {}
-        Some(Scarce::Descriptors) => log::warn(
+    match limits.connections_bound {
+        Overload::Descriptors => log::warn(
             "fewer connections than MAX_CONNECTIONS: too few file descriptors",
             &[
                 ("descriptors", &descriptors.unwrap_or(u64::MAX)),
@@ -81,7 +80,7 @@ pub(super) fn limits(config: &Config, descriptors: Option<u64>, memory: Option<u
                 ("hint", &"raise ulimit -n (LimitNOFILE)"),
             ],
         ),
-        Some(Scarce::Memory) => log::warn(
+        Overload::Memory => log::warn(
             "fewer connections than MAX_CONNECTIONS: too little memory",
             &[
                 ("memory_bytes", &memory.unwrap_or(u64::MAX)),
@@ -97,37 +96,29 @@ pub(super) fn limits(config: &Config, descriptors: Option<u64>, memory: Option<u
                 ),
             ],
         ),
+        _ => {}
     }
     limits
 }
 
-/// What there is too little of for as many connections as were asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scarce {
-    Descriptors,
-    Memory,
-}
-
-/// The limits asked for, lowered to what these descriptors and this memory (in bytes) are enough for, and which of them
-/// it was.
-fn bounded(asked: &Limits, descriptors: Option<usize>, memory: Option<usize>) -> (Limits, Option<Scarce>) {
+/// The limits asked for, lowered to what these descriptors and this memory (in bytes) are enough for.
+fn bounded(asked: &Limits, descriptors: Option<usize>, memory: Option<usize>) -> Limits {
     let mut limits = asked.clone();
-    let mut scarce = None;
     // Each connection takes one, and one to the destination; one that is refused takes its own.
     let spare = descriptors.map_or(usize::MAX, |it| it.saturating_sub(DESCRIPTORS_OF_OURS));
     if spare / 2 < limits.connections + limits.overflow / 2 {
         limits.overflow = (spare / 8).min(limits.overflow);
         let enough = ((spare - limits.overflow) / 2).max(1);
         if enough < limits.connections {
-            (limits.connections, scarce) = (enough, Some(Scarce::Descriptors));
+            (limits.connections, limits.connections_bound) = (enough, Overload::Descriptors);
         }
     }
     let enough =
         memory.map_or(usize::MAX, |it| it.saturating_sub(MEMORY_OF_OURS) / MEMORY_PER_CONNECTION).max(1);
     if enough < limits.connections {
-        (limits.connections, scarce) = (enough, Some(Scarce::Memory));
+        (limits.connections, limits.connections_bound) = (enough, Overload::Memory);
     }
-    (limits, scarce)
+    limits
 }
 
 #[cfg(test)]
@@ -138,40 +129,40 @@ mod tests {
 
     #[test]
     fn there_are_as_many_connections_as_there_is_room_for() {
-        use Scarce::{Descriptors, Memory};
+        use Overload::{Connections, Descriptors, Memory};
         // MAX_CONNECTIONS, descriptors, memory; connections, what keeps them from being more.
         let rows = [
-            (1024, None, None, 1024, None),
-            (1024, Some(65_536), Some(512 * MIB), 1024, None),
-            (65_536, Some(1 << 20), None, 65_536, None),
+            (1024, None, None, 1024, Connections),
+            (1024, Some(65_536), Some(512 * MIB), 1024, Connections),
+            (65_536, Some(1 << 20), None, 65_536, Connections),
             // Descriptors alone.
-            (1024, Some(1024), None, 437, Some(Descriptors)),
-            (1024, Some(64), None, 17, Some(Descriptors)),
-            (1024, Some(3), None, 1, Some(Descriptors)),
-            (1, Some(0), None, 1, None),
-            (100, Some(300), None, 100, None),
+            (1024, Some(1024), None, 437, Descriptors),
+            (1024, Some(64), None, 17, Descriptors),
+            (1024, Some(3), None, 1, Descriptors),
+            (1, Some(0), None, 1, Connections),
+            (100, Some(300), None, 100, Connections),
             // Memory alone: 690 uploads at once were the end of a container with 32 MiB.
-            (1024, None, Some(32 * MIB), 512, Some(Memory)),
-            (512, None, Some(32 * MIB), 512, None),
-            (513, None, Some(32 * MIB), 512, Some(Memory)),
-            (1024, None, Some(56 * MIB), 1024, None),
-            (1024, None, Some(56 * MIB - 1), 1023, Some(Memory)),
-            (1024, None, Some(192 * MIB), 1024, None),
-            (65_536, None, Some(192 * MIB), 3925, Some(Memory)),
-            (1024, None, Some(8 * MIB), 1, Some(Memory)),
-            (1024, None, Some(0), 1, Some(Memory)),
-            (1, None, Some(0), 1, None),
-            (1024, None, Some(usize::MAX), 1024, None),
+            (1024, None, Some(32 * MIB), 512, Memory),
+            (512, None, Some(32 * MIB), 512, Connections),
+            (513, None, Some(32 * MIB), 512, Memory),
+            (1024, None, Some(56 * MIB), 1024, Connections),
+            (1024, None, Some(56 * MIB - 1), 1023, Memory),
+            (1024, None, Some(192 * MIB), 1024, Connections),
+            (65_536, None, Some(192 * MIB), 3925, Memory),
+            (1024, None, Some(8 * MIB), 1, Memory),
+            (1024, None, Some(0), 1, Memory),
+            (1, None, Some(0), 1, Connections),
+            (1024, None, Some(usize::MAX), 1024, Connections),
             // The lower of both.
-            (1024, Some(64), Some(32 * MIB), 17, Some(Descriptors)),
-            (1024, Some(1024), Some(16 * MIB), 170, Some(Memory)),
+            (1024, Some(64), Some(32 * MIB), 17, Descriptors),
+            (1024, Some(1024), Some(16 * MIB), 170, Memory),
         ];
-        for (max, descriptors, memory, connections, scarce) in rows {
+        for (max, descriptors, memory, connections, bound) in rows {
             let asked = Limits { connections: max, ..Limits::default() };
-            let (limits, found) = bounded(&asked, descriptors, memory);
+            let limits = bounded(&asked, descriptors, memory);
             assert_eq!(
-                (limits.connections, found),
-                (connections, scarce),
+                (limits.connections, limits.connections_bound),
+                (connections, bound),
                 "{max} {descriptors:?} {memory:?}"
             );
             let needed = 2 * limits.connections + limits.overflow + DESCRIPTORS_OF_OURS;

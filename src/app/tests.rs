@@ -24,8 +24,8 @@ fn a_refresher_that_died_ends_the_program() {
     let (signals, no_signal) = UnixStream::pair().unwrap();
     let config = Arc::new(Config::from_lookup(&settings).unwrap());
     let app = App {
-        address: listener.address().unwrap(),
-        admin_address: None,
+        addresses: listener.addresses().unwrap(),
+        admin_addresses: Vec::new(),
         upstream: Upstream::new(&config).unwrap(),
         config,
         tokens: abandoned(),

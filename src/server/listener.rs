@@ -26,6 +26,8 @@ use crate::sys::{self, Ready};
 
 /// std's 128 is short for a burst; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
+/// How often another free port is looked for, when the first one found is free in one family alone.
+const RETRIES: u32 = 16;
 /// After an accept that failed for lack of something, so that it is not tried in a spin.
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// A client that vanished without a word is found out after two minutes of silence, not after the system's two hours:
@@ -40,34 +42,44 @@ const UNSENT: u32 = 128 * 1024;
 /// A system that lacks something lets every connection fail: some are told, the others counted.
 static TROUBLE: Throttle = Throttle::every(Duration::from_secs(10));
 
-/// A bound listener, which refuses nobody yet: clients wait in its backlog.
+/// Bound sockets, one or one of each family, which refuse nobody yet: clients wait in their backlog.
 #[derive(Debug)]
-pub struct Listener(pub(super) TcpListener);
+pub struct Listener(Vec<TcpListener>);
 
 impl Listener {
-    /// Binds to the first address that allows it.
+    /// Binds to the first address that allows it. Where all are loopback addresses, such as those of `localhost`, to the
+    /// first of each family, on the same port: clients of that name try either, and the one without a listener may belong to
+    /// another program. A family that this machine lacks is left out.
     ///
     /// # Errors
     ///
     /// The last address's error.
     pub fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
-        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in addresses {
-            match bind(*address) {
-                Ok(listener) => return Ok(Self(listener)),
-                Err(error) => last = error,
-            }
+        if addresses.iter().all(|address| address.ip().is_loopback())
+            && let Some(first) = addresses.first()
+            && let Some(second) = addresses.iter().find(|other| other.is_ipv4() != first.is_ipv4())
+        {
+            return bind_both(*first, *second).map(Self);
         }
-        Err(last)
+        bind_first(addresses).map(|listener| Self(vec![listener]))
     }
 
-    /// The address bound, its port real even where 0 was asked for.
+    /// The address bound, its port real even where 0 was asked for; the first of several.
     ///
     /// # Errors
     ///
     /// The socket's.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.0.first().ok_or(io::ErrorKind::AddrNotAvailable)?.local_addr()
+    }
+
+    /// All addresses bound.
+    ///
+    /// # Errors
+    ///
+    /// The socket's.
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.0.iter().map(TcpListener::local_addr).collect()
     }
 
     /// Starts to serve, on threads of its own.
@@ -82,7 +94,7 @@ impl Listener {
         let overflow = Overflow::start(Arc::clone(&service), Arc::clone(&limits), Arc::clone(&stop), ended)?;
         let (room, evicting) = (Arc::new(Room::new(limits.large_heads)), Arc::default());
         let acceptor = Acceptor {
-            listener: self.0,
+            listeners: self.0,
             service,
             limits,
             stop,
@@ -132,7 +144,7 @@ impl Running {
 }
 
 struct Acceptor {
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     service: Arc<dyn Service>,
     limits: Arc<Limits>,
     stop: Arc<Stop>,
@@ -152,19 +164,32 @@ impl Acceptor {
             }
         }
         // Whoever stood in the queue before the word was said came in time.
-        for _ in 0..BACKLOG {
-            match self.listener.accept() {
-                Ok((stream, peer)) => self.admit(stream, peer),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => {}
+        for listener in &self.listeners {
+            for _ in 0..BACKLOG {
+                match listener.accept() {
+                    Ok((stream, peer)) => self.admit(stream, peer),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(_) => {}
+                }
             }
         }
     }
 
-    /// Waits for a connection or the stop.
+    /// Waits for a connection or the stop. Of several listeners each has its turn.
     fn wait(&self) {
-        let wanted = [(self.listener.as_fd(), Ready::READ), (self.stop.as_fd(), Ready::READ)];
-        match sys::wait(wanted, None).and_then(|_| self.listener.accept()) {
+        let listeners = self.listeners.iter().map(|listener| (listener.as_fd(), Ready::READ));
+        let wanted: Vec<_> = listeners.chain([(self.stop.as_fd(), Ready::READ)]).collect();
+        match sys::wait_many(&wanted, None) {
+            Ok(found) => {
+                let ready = self.listeners.iter().zip(found).filter(|(_, found)| found.readable());
+                ready.for_each(|(listener, _)| self.take(listener.accept()));
+            }
+            Err(error) => self.take(Err(error)),
+        }
+    }
+
+    fn take(&self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        match accepted {
             Ok((stream, peer)) => self.admit(stream, peer),
             Err(error) if is_passing(&error) => {}
             Err(error) => {
@@ -251,6 +276,40 @@ fn tell(what: &str, cause: &io::Error, by: Overload) {
     }
 }
 
+pub(super) fn bind_first(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match bind(*address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind_both(first: SocketAddr, second: SocketAddr) -> io::Result<Vec<TcpListener>> {
+    let mut retries = if first.port() == 0 { RETRIES } else { 0 };
+    loop {
+        let listener = match bind(first) {
+            Err(error) if lacks_family(&error) => return bind(second).map(|listener| vec![listener]),
+            bound => bound?,
+        };
+        match bind(SocketAddr::new(second.ip(), listener.local_addr()?.port())) {
+            Ok(other) => return Ok(vec![listener, other]),
+            Err(error) if lacks_family(&error) => return Ok(vec![listener]),
+            // The port that was free for the first may be another program's for the second.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && retries > 0 => retries -= 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// IPv6 is not in the kernel, or switched off.
+fn lacks_family(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
+}
+
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -281,6 +340,8 @@ fn is_passing(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use socket2::SockRef;
 
     use super::*;
@@ -300,13 +361,51 @@ mod tests {
     #[test]
     fn connections_inherit_the_listeners_options() {
         let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
-        let _client = TcpStream::connect(listener.address().unwrap()).unwrap();
-        sys::wait_one(&listener.0, Ready::READ, Some(Instant::now() + Duration::from_secs(20))).unwrap();
-        let (accepted, _) = listener.0.accept().unwrap();
+        let listener = &listener.0[0];
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        sys::wait_one(listener, Ready::READ, Some(Instant::now() + Duration::from_secs(20))).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
         let socket = SockRef::from(&accepted);
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
         assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT);
+    }
+
+    const V4: Ipv4Addr = Ipv4Addr::LOCALHOST;
+    const V6: Ipv6Addr = Ipv6Addr::LOCALHOST;
+
+    fn bound(addresses: &[SocketAddr]) -> io::Result<Vec<SocketAddr>> {
+        Listener::bind(addresses)?.addresses()
+    }
+
+    /// The machine that runs the tests may lack IPv6: then there is one listener, which is what is promised of it.
+    #[test]
+    fn the_addresses_of_a_loopback_name_are_both_listened_on() {
+        let has_v6 = TcpListener::bind((V6, 0)).is_ok();
+        let (v4, v6) = (SocketAddr::from((V4, 0)), SocketAddr::from((V6, 0)));
+        for addresses in [vec![v4, v6], vec![v6, v4], vec![v6, v6, v4, v4]] {
+            let found = bound(&addresses).unwrap();
+            assert_eq!(found.len(), if has_v6 { 2 } else { 1 }, "{addresses:?}: {found:?}");
+            assert!(found.iter().all(|address| address.port() == found[0].port() && address.port() != 0));
+            assert!(found.iter().any(SocketAddr::is_ipv4), "{addresses:?}: {found:?}");
+        }
+        // An address is one listener, and so is a name with addresses of other machines.
+        let elsewhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        for addresses in [vec![v4], vec![v4, v4], vec![elsewhere], vec![elsewhere, v6], vec![v4, elsewhere]] {
+            assert_eq!(bound(&addresses).unwrap().len(), 1, "{addresses:?}");
+        }
+        assert_eq!(bound(&[]).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
+    }
+
+    /// Whoever has the port of the other family would get half of the clients of this name.
+    #[test]
+    fn a_port_that_is_taken_in_one_family_is_taken() {
+        let taken = TcpListener::bind((V4, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        for addresses in [[(V4.into(), port), (V6.into(), port)], [(V6.into(), port), (V4.into(), port)]] {
+            let error = bound(&addresses.map(|pair: (std::net::IpAddr, u16)| pair.into())).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{addresses:?}");
+        }
     }
 }

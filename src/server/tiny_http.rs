@@ -24,6 +24,7 @@ use socket2::SockRef;
 use self::bans::Bans;
 use self::request::Incoming;
 use self::wake::Wake;
+use super::listener::bind_first;
 use super::pool::Pool;
 use super::stop::Stop;
 use super::{Limits, Service};
@@ -36,7 +37,7 @@ const RETIREMENT: Duration = Duration::from_secs(600);
 
 /// A bound listener, which refuses nobody yet: clients wait in its backlog.
 #[derive(Debug)]
-pub struct Listener(super::Listener);
+pub struct Listener(TcpListener);
 
 impl Listener {
     /// Binds to the first address that allows it.
@@ -45,16 +46,25 @@ impl Listener {
     ///
     /// The last address's error.
     pub fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
-        super::Listener::bind(addresses).map(Self)
+        bind_first(addresses).map(Self)
     }
 
-    /// The address bound, its port real even where 0 was asked for.
+    /// The address bound, its port real even where 0 was asked for; the first of several.
     ///
     /// # Errors
     ///
     /// The socket's.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.0.address()
+        self.0.local_addr()
+    }
+
+    /// All addresses bound.
+    ///
+    /// # Errors
+    ///
+    /// The socket's.
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.address().map(|address| vec![address])
     }
 
     /// Starts to serve, on threads of its own.
@@ -64,7 +74,7 @@ impl Listener {
     /// No thread can be started, or the socket refuses its options.
     pub fn serve(self, service: Arc<dyn Service>, limits: Limits, stop: Arc<Stop>) -> io::Result<Running> {
         let address = self.address()?;
-        let listener = self.0.0;
+        let listener = self.0;
         bequeath(&listener, &limits)?;
         let shared = Arc::new(Shared {
             listener,
