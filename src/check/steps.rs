@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Details, answers, claims};
 use crate::clock::Clock;
-use crate::config::{Config, Credential, Environment, LogLevel};
+use crate::config::{Config, Credential, Environment, LogLevel, Route};
 use crate::identity::Identity;
 use crate::log::{self, rfc3339};
 use crate::proxy::target;
@@ -162,13 +162,15 @@ fn refused(error: TokenError) -> Problem {
     problem
 }
 
-/// Directly, or through which egress proxy.
+/// Directly, and why in spite of an egress proxy, or through which one.
 fn way(config: &Config, uri: &http::Uri) -> Value {
-    let https = uri.scheme_str() == Some("https");
-    let port = uri.port_u16().unwrap_or(443);
-    match config.egress.proxy_for(uri.host().unwrap_or_default(), port).filter(|_| https) {
-        Some(proxy) => format!("through the egress proxy {}:{}", proxy.host, proxy.port).into(),
-        None => "direct".into(),
+    let is_https = uri.scheme_str() == Some("https");
+    match config.egress.route(uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(443)) {
+        Route::Direct => "direct".into(),
+        Route::Loopback => "direct (loopback is never proxied)".into(),
+        Route::Proxy(_) if !is_https => "direct (HTTPS_PROXY is for https alone)".into(),
+        Route::NoProxy => "direct (NO_PROXY names it)".into(),
+        Route::Proxy(proxy) => format!("through the egress proxy {}:{}", proxy.host, proxy.port).into(),
     }
 }
 
@@ -180,4 +182,45 @@ fn ahead(headers: &HeaderMap, clock: &Clock) -> Option<i64> {
 
 fn milliseconds(took: Duration) -> Value {
     json!(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_says_why_the_egress_proxy_is_bypassed() {
+        let (proxy, loopback) =
+            ("http://user:secret@proxy.example:3128", "direct (loopback is never proxied)");
+        // HTTPS_PROXY, NO_PROXY, what is asked
+        let rows = [
+            ("", "", "https://a.example/", "direct"),
+            ("", "", "http://127.0.0.1:80/", "direct"),
+            ("", "a.example", "https://a.example/", "direct"),
+            (proxy, "", "https://a.example/x", "through the egress proxy proxy.example:3128"),
+            (proxy, "b.example", "https://a.example:8443/", "through the egress proxy proxy.example:3128"),
+            (proxy, "", "https://localhost:8443/", loopback),
+            (proxy, "", "http://127.0.0.1/", loopback),
+            (proxy, "", "https://[::1]/", loopback),
+            (proxy, "*", "https://localhost/", loopback),
+            (proxy, "a.example", "https://a.example/", "direct (NO_PROXY names it)"),
+            (proxy, "a.example:8443", "https://a.example:8443/", "direct (NO_PROXY names it)"),
+            (proxy, "", "http://a.example/", "direct (HTTPS_PROXY is for https alone)"),
+        ];
+        for (https_proxy, no_proxy, uri, expected) in rows {
+            let lookup = |name: &str| {
+                let value = match name {
+                    "AZURE_CLIENT_ID" | "AZURE_TENANT_ID" => "11111111-2222-4333-8444-555555555555",
+                    "AZURE_CERTIFICATE_PATH" => "/certificate.pem",
+                    "API_BASE_URL" => "https://name.openai.azure.com",
+                    "HTTPS_PROXY" => https_proxy,
+                    "NO_PROXY" => no_proxy,
+                    _ => "",
+                };
+                Some(value.to_owned())
+            };
+            let config = Config::from_lookup(&lookup).unwrap();
+            assert_eq!(way(&config, &uri.parse().unwrap()), expected, "{https_proxy} {no_proxy} {uri}");
+        }
+    }
 }

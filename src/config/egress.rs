@@ -35,19 +35,36 @@ pub struct ProxyAddress {
     pub authorization: Option<Secret<String>>,
 }
 
+/// How a host is reached over TLS.
+#[derive(Debug, Clone, Copy)]
+pub enum Route<'a> {
+    /// Directly: there is no proxy.
+    Direct,
+    /// Directly, whatever proxy there is: it is this machine.
+    Loopback,
+    /// Directly, because `NO_PROXY` names it.
+    NoProxy,
+    /// Through this proxy.
+    Proxy(&'a ProxyAddress),
+}
+
 impl Egress {
-    /// The proxy for a TLS connection to `host` (an IPv6 address with or without brackets), or none when it is
-    /// reached directly: without a proxy, for this machine, and for what `NO_PROXY` names. Names are not resolved,
-    /// so an address in `NO_PROXY` matches only an address.
-    pub fn proxy_for(&self, host: &str, port: u16) -> Option<&ProxyAddress> {
+    /// The route of a TLS connection to `host` (an IPv6 address with or without brackets). Names are not resolved, so
+    /// an address in `NO_PROXY` matches only an address.
+    pub fn route(&self, host: &str, port: u16) -> Route<'_> {
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let direct = url::is_loopback(host)
-            || self
-                .no_proxy
-                .iter()
-                .filter_map(|entry| Entry::parse(entry))
-                .any(|entry| entry.matches(host, port));
-        self.proxy.as_ref().filter(|_| !direct)
+        let mut exceptions = self.no_proxy.iter().filter_map(|entry| Entry::parse(entry));
+        match &self.proxy {
+            None => Route::Direct,
+            Some(_) if url::is_loopback(host) => Route::Loopback,
+            Some(_) if exceptions.any(|entry| entry.matches(host, port)) => Route::NoProxy,
+            Some(proxy) => Route::Proxy(proxy),
+        }
+    }
+
+    /// The proxy for a TLS connection to `host`, or none when it is reached directly. See [`Egress::route`].
+    pub fn proxy_for(&self, host: &str, port: u16) -> Option<&ProxyAddress> {
+        if let Route::Proxy(proxy) = self.route(host, port) { Some(proxy) } else { None }
     }
 
     /// Reads both variables in either case; upper case wins, as it is the one in the table.

@@ -100,6 +100,27 @@ fn short() -> Limits {
     Limits { head_time: short, keep_alive: short, body_idle: short, write_stall: short, ..Limits::default() }
 }
 
+/// A machine without IPv6 has one, which is served all the same.
+#[test]
+fn both_addresses_of_a_loopback_name_are_served_until_the_stop() {
+    let both = ["[::1]:0".parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
+    let listener = Listener::bind(&both).unwrap();
+    let addresses = listener.addresses().unwrap();
+    let stop = Arc::new(Stop::new().unwrap());
+    // Clients that wait in a backlog, and clients that come later.
+    let early: Vec<Client> = addresses.iter().map(|address| Client::connect(*address)).collect();
+    let mut running = listener.serve(Arc::new(Echo), Limits::default(), Arc::clone(&stop)).unwrap();
+    let late = addresses.iter().map(|address| Client::connect(*address));
+    for mut client in early.into_iter().chain(late) {
+        assert_eq!(client.request("POST", "/", &[], b"alive").body, b"alive");
+    }
+    stop.say();
+    assert!(running.drain(Instant::now() + patience()));
+    for address in addresses {
+        assert!(std::net::TcpStream::connect(address).is_err(), "{address} is still listened on");
+    }
+}
+
 #[test]
 fn a_head_that_drips_is_refused_when_its_time_is_over() {
     let server = Server::start(short());

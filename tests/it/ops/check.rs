@@ -233,4 +233,9 @@ fn the_egress_proxy_is_used_and_named() {
     assert_steps(&finished, OK, 0);
     let way = format!("through the egress proxy 127.0.0.1:{}", egress.server.port());
     assert_eq!(finished.stdout.matches(&way).count(), 2, "{}", finished.stdout);
+    // The simulator's own addresses are on the loopback.
+    let finished = check(&sim, &[("HTTPS_PROXY", &url)]);
+    assert_steps(&finished, OK, 0);
+    let way = "direct (loopback is never proxied)";
+    assert_eq!(finished.stdout.matches(way).count(), 2, "{}", finished.stdout);
 }

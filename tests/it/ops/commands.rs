@@ -1,9 +1,11 @@
 //! The small commands: `wait`, `healthcheck`, `--version`, `--help`, and what is none.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
+use crate::client::Client;
 use crate::fixture::{Finished, Proxy, environment, run_to_end};
 use crate::sim::{Options, Sim};
 
@@ -117,6 +119,30 @@ fn who_was_asked_in_vain_is_named() {
                 host == "127.0.0.1" || !finished.stderr.contains(&format!("{host}:{port}")),
                 "{finished:?}"
             );
+        }
+    }
+}
+
+/// Whichever address of the name a client tries first.
+#[test]
+fn a_name_of_this_machine_is_listened_on_at_each_of_its_addresses() {
+    let sim = Sim::start(Options::default());
+    let resolved: Vec<SocketAddr> = ("localhost", 0).to_socket_addrs().unwrap().collect();
+    let usable = |v4: bool| {
+        resolved.iter().find(|address| address.is_ipv4() == v4).filter(|it| TcpListener::bind(**it).is_ok())
+    };
+    let expected: BTreeSet<IpAddr> =
+        [true, false].into_iter().filter_map(usable).map(SocketAddr::ip).collect();
+    let proxy = Proxy::start_with(&sim, &[("HOST", "localhost"), ("ADMIN_PORT", "0")]);
+    for (event, path) in [(" listening address=", "/health"), (" administration address=", "/livez")] {
+        let addresses: Vec<SocketAddr> = proxy
+            .log()
+            .iter()
+            .filter_map(|line| line.split_once(event)?.1.split(' ').next()?.parse().ok())
+            .collect();
+        assert_eq!(addresses.iter().map(SocketAddr::ip).collect::<BTreeSet<_>>(), expected, "{addresses:?}");
+        for address in addresses {
+            assert_eq!(Client::connect(address).get(path).status, 200, "{address}");
         }
     }
 }
