@@ -19,6 +19,8 @@ const DESCRIPTORS_OF_OURS: usize = 24;
 const MEMORY_PER_CONNECTION: usize = 48 * 1024;
 /// What we need besides connections: 3 MiB when idle, 2.3 MiB of large buffers for bodies that flow, and who is refused.
 const MEMORY_OF_OURS: usize = 8 << 20;
+/// Served with however little memory: so few need less besides, and fit into the 6 MiB that docker asks for at least.
+const MIN_CONNECTIONS: usize = 16;
 
 /// Binds to a host and a port, each with the variable that sets it.
 pub(super) fn bind<L>(
@@ -113,8 +115,9 @@ fn bounded(asked: &Limits, descriptors: Option<usize>, memory: Option<usize>) ->
             (limits.connections, limits.connections_bound) = (enough, Overload::Descriptors);
         }
     }
-    let enough =
-        memory.map_or(usize::MAX, |it| it.saturating_sub(MEMORY_OF_OURS) / MEMORY_PER_CONNECTION).max(1);
+    let enough = memory
+        .map_or(usize::MAX, |it| it.saturating_sub(MEMORY_OF_OURS) / MEMORY_PER_CONNECTION)
+        .max(MIN_CONNECTIONS);
     if enough < limits.connections {
         (limits.connections, limits.connections_bound) = (enough, Overload::Memory);
     }
@@ -149,12 +152,15 @@ mod tests {
             (1024, None, Some(56 * MIB - 1), 1023, Memory),
             (1024, None, Some(192 * MIB), 1024, Connections),
             (65_536, None, Some(192 * MIB), 3925, Memory),
-            (1024, None, Some(8 * MIB), 1, Memory),
-            (1024, None, Some(0), 1, Memory),
+            (1024, None, Some(8 * MIB), 16, Memory),
+            (1024, None, Some(9 * MIB), 21, Memory),
+            (1024, None, Some(0), 16, Memory),
+            (16, None, Some(0), 16, Connections),
             (1, None, Some(0), 1, Connections),
             (1024, None, Some(usize::MAX), 1024, Connections),
             // The lower of both.
             (1024, Some(64), Some(32 * MIB), 17, Descriptors),
+            (1024, Some(40), Some(0), 7, Descriptors),
             (1024, Some(1024), Some(16 * MIB), 170, Memory),
         ];
         for (max, descriptors, memory, connections, bound) in rows {
