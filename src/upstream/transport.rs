@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 
+use super::Fault;
 use super::buffers::TransportBuffers;
 use super::lease::{EarlyResponse, Exchange, Head, Lease, Polled, State};
 use crate::sys::Ready;
@@ -16,11 +17,13 @@ use crate::sys::Ready;
 pub(super) struct Connection {
     lease: Lease,
     buffers: TransportBuffers,
+    /// What went wrong after bytes that ureq gets first.
+    fault: Option<Fault>,
 }
 
 impl Connection {
     pub(super) fn new(lease: Lease) -> Self {
-        Self { buffers: TransportBuffers::new(lease.clone()), lease }
+        Self { buffers: TransportBuffers::new(lease.clone()), lease, fault: None }
     }
 
     /// Writes what was deferred and `amount` bytes more. A response that refuses the request, or a connection that takes no
@@ -110,6 +113,9 @@ impl Transport for Connection {
         if matches!(self.lease.lock().state, State::Sending | State::Early) {
             return self.await_head(timeout);
         }
+        if let Some(fault) = self.fault.take() {
+            return Err(fault.into());
+        }
         let mut exchange = self.lease.lock();
         let until = deadline(timeout);
         loop {
@@ -118,10 +124,15 @@ impl Transport for Connection {
                 Ok(Polled::Data(count)) => {
                     self.buffers.received(count);
                     // While much comes, more goes along if it is here already.
-                    while self.buffers.takes_more()
-                        && let Ok(Polled::Data(count)) = exchange.poll_body(self.buffers.read_buf())
-                    {
-                        self.buffers.received(count);
+                    while self.buffers.takes_more() {
+                        match exchange.poll_body(self.buffers.read_buf()) {
+                            Ok(Polled::Data(count)) => self.buffers.received(count),
+                            Ok(Polled::End | Polled::WouldBlock) => break,
+                            Err(fault) => {
+                                self.fault = Some(fault);
+                                break;
+                            }
+                        }
                     }
                     exchange.buffered = self.buffers.body_len();
                     return Ok(true);

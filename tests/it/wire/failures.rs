@@ -155,6 +155,24 @@ fn the_answer_pauses_for_too_long() {
     }
 }
 
+/// However much came with it: what ended a body is named, not that the connection is of no use any more.
+#[test]
+fn what_is_wrong_after_much_data_is_named() {
+    let sim = sim(false);
+    for size in [10, 15_000, 100_000, 1_000_000] {
+        let mut begin =
+            format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{size:x}\r\n").into_bytes();
+        begin.resize(begin.len() + size, b'x');
+        begin.extend_from_slice(b"XX");
+        let proxy = Proxy::start(&sim);
+        sim.azure.script([Answer::steps([Step::Write(begin), Step::WaitForPeerClose])]);
+        let response = proxy.client().get("/openai/v1/x");
+        assert!(response.fault.is_some(), "{size}");
+        let line = proxy.wait_log("cut=");
+        assert!(line.contains("a chunk is longer than its size"), "{size}: {line}");
+    }
+}
+
 #[test]
 fn the_answer_is_no_http() {
     let sim = sim(true);
