@@ -25,6 +25,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod files;
 pub mod http1;
 pub mod identity;
 pub mod log;

@@ -1,21 +1,14 @@
 //! Reads a small file that somebody else replaces while we run, and notices when that happens.
 
-use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::file_faults;
+use crate::files::{self, Stamp};
 use crate::report::Problem;
-
-/// The kernel stamps files with a clock that ticks every few milliseconds: two writes within one tick look alike. A
-/// file this young may have been written again right after it was read.
-const TICK: Duration = Duration::from_secs(1);
 
 /// A file that is read whole, again and again.
 pub(super) struct Watched {
@@ -28,13 +21,13 @@ pub(super) struct Watched {
     /// SHA-256 of what was read, and none when that failed.
     digest: Option<[u8; 32]>,
     /// The file was written so shortly before it was read that the stamp alone cannot tell.
-    young: bool,
+    is_racy: bool,
 }
 
 impl Watched {
     /// Looks at nothing yet.
     pub(super) fn new(what: &'static str, path: &Path, limit: u64) -> Self {
-        Self { what, path: path.to_owned(), limit, seen: None, digest: None, young: false }
+        Self { what, path: path.to_owned(), limit, seen: None, digest: None, is_racy: false }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -45,22 +38,21 @@ impl Watched {
     pub(super) fn read(&mut self) -> Result<Zeroizing<Vec<u8>>, Problem> {
         // Looked at before it is opened: a write in between shows as a change afterwards, never the other way round.
         self.seen = Stamp::of(&self.path);
-        self.young = self.seen.is_some_and(Stamp::is_young);
+        self.is_racy = self.seen.is_some_and(Stamp::is_racy);
         let content = read(self.what, &self.path, self.limit);
         self.digest = content.as_ref().ok().map(|content| digest(content));
         content
     }
 
-    /// Whether another read may give something else than the last one. Costs one `stat`, symbolic links followed,
-    /// so that it sees a write in place, a file moved over the old one, and kubelet's swap of `..data` alike.
+    /// Whether another read may give something else than the last one. Costs one `stat`.
     pub(super) fn changed(&mut self) -> bool {
         let now = Stamp::of(&self.path);
         if now != self.seen {
             return true;
         }
-        if self.young && !now.is_some_and(Stamp::is_young) {
+        if self.is_racy && !now.is_some_and(Stamp::is_racy) {
             // Old enough to be sure, once: what is there now will not change without a new stamp.
-            self.young = false;
+            self.is_racy = false;
             let content = read(self.what, &self.path, self.limit);
             return content.ok().map(|content| digest(&content)) != self.digest;
         }
@@ -71,9 +63,8 @@ impl Watched {
 /// The whole content of a regular file of at most `limit` bytes, in a buffer that is wiped.
 pub(super) fn read(what: &str, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let failed = |error: io::Error| file_faults::not_opened(what, path, &error);
-    // Opening a pipe must not wait for its writer; what was opened is what is looked at, whatever is swapped meanwhile.
-    let flags = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits().cast_signed();
-    let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    // What was opened is what is looked at, whatever is swapped meanwhile.
+    let file = files::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(file_faults::not_a_file(what, path, metadata.is_dir()));
@@ -103,46 +94,17 @@ pub(super) fn quoted(path: &Path) -> String {
     }
 }
 
-/// What `stat` tells about a file that changes when its content does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    /// Also moves when owner or mode do, which may make the file readable.
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        Some(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
-
-    /// Both clocks are the kernel's; a test's clock has no part in this.
-    fn is_young(self) -> bool {
-        let seconds = u64::try_from(self.changed.0).unwrap_or_default();
-        let nanos = u32::try_from(self.changed.1).unwrap_or_default();
-        SystemTime::now() < UNIX_EPOCH + Duration::new(seconds, nanos) + TICK
-    }
-}
-
 fn digest(content: &[u8]) -> [u8; 32] {
     Sha256::digest(content).into()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::Instant;
 
     use super::*;
+    use crate::files::TICK;
     use crate::identity::pems;
 
     /// On kernels with fine time stamps (6.13) no second write can hide, so that the case is made by hand: what was

@@ -1,13 +1,10 @@
 //! Whom we trust: Mozilla's roots, or the bundle that `SSL_CERT_FILE` names, which may be replaced at any time.
 
-use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fs::OFlags;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{CryptoProvider, KeyProvider};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -15,6 +12,7 @@ use rustls::sign::SigningKey;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::verifier::BundleVerifier;
+use crate::files::{self, Stamp};
 use crate::log;
 use crate::report::Problem;
 
@@ -47,6 +45,8 @@ struct State {
     looked_at: Instant,
     /// The file as it was when it was last read.
     stamp: Option<Stamp>,
+    /// It had been written so shortly before that the stamp alone cannot tell.
+    is_racy: bool,
     certificates: Arc<[CertificateDer<'static>]>,
     /// What was last found wrong with it, which is logged once.
     problem: Option<String>,
@@ -65,12 +65,13 @@ impl Roots {
             return Ok(Self(Arc::new(Shared { current: Mutex::new(config), file: None })));
         };
         let stamp = Stamp::of(path);
+        let is_racy = stamp.is_some_and(Stamp::is_racy);
         let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
         let bundle = Bundle::parse(path, &bytes)?;
         bundle.log_skipped(path);
         let certificates = Arc::clone(&bundle.certificates);
         let config = Arc::new(client_config(bundle.roots, Some(bundle.certificates))?);
-        let state = State { looked_at: Instant::now(), stamp, certificates, problem: None };
+        let state = State { looked_at: Instant::now(), stamp, is_racy, certificates, problem: None };
         let file = Watched { path: path.to_owned(), state: Mutex::new(state) };
         Ok(Self(Arc::new(Shared { current: Mutex::new(config), file: Some(file) })))
     }
@@ -91,10 +92,14 @@ impl Roots {
     }
 
     /// A server's certificate was refused with this configuration: another one that may accept it, if the file has
-    /// been replaced. It is read, whatever `stat` says: two writes within a tick of the kernel's clock look alike.
+    /// been replaced. However many are refused, it is read again only when it may have changed.
     pub(super) fn newer_than(&self, used: &Arc<ClientConfig>) -> Option<Arc<ClientConfig>> {
         let file = self.0.file.as_ref()?;
-        self.read_again(file, &mut lock(&file.state));
+        let mut state = lock(&file.state);
+        if state.is_racy || Stamp::of(&file.path) != state.stamp {
+            self.read_again(file, &mut state);
+        }
+        drop(state);
         Some(Arc::clone(&lock(&self.0.current))).filter(|current| !Arc::ptr_eq(current, used))
     }
 
@@ -106,6 +111,7 @@ impl Roots {
     fn read_again(&self, file: &Watched, state: &mut State) {
         // Looked at before it is opened: a write in between shows as a change afterwards, never the other way round.
         state.stamp = Stamp::of(&file.path);
+        state.is_racy = state.stamp.is_some_and(Stamp::is_racy);
         match read_whole(&file.path) {
             Ok(Some(bytes)) => self.replace(file, state, &bytes),
             // A pipe gives its content once.
@@ -211,34 +217,13 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
 
 /// The content of a regular file; none when it is something else.
 fn read_whole(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    // Opening a pipe must not wait for its writer.
-    let flags = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits().cast_signed();
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    let file = files::open(path)?;
     if !file.metadata()?.is_file() {
         return Ok(None);
     }
     let mut bytes = Vec::new();
     file.take(MAX_BUNDLE).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
-}
-
-/// What `stat` says about a file that changes when its content does, symbolic links followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    file: (u64, u64, u64),
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let found = std::fs::metadata(path).ok()?;
-        Some(Self {
-            file: (found.dev(), found.ino(), found.size()),
-            modified: (found.mtime(), found.mtime_nsec()),
-            changed: (found.ctime(), found.ctime_nsec()),
-        })
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -331,6 +316,28 @@ mod tests {
         lock(&file.state).looked_at = Instant::now().checked_sub(LOOK_EVERY).unwrap();
         assert!(!Arc::ptr_eq(&roots.current(), &second), "it is looked at without any fault, too");
         assert_eq!((trusted(), problem()), (1, None));
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    /// A storm of refused certificates must not read the bundle once for each.
+    #[test]
+    fn an_unchanged_file_is_not_read_again() {
+        let directory = pems::scratch("bundle that stays");
+        let path = directory.join("ca.pem");
+        fs::copy(pems::pem("ca.crt"), &path).unwrap();
+        let roots = Roots::load(Some(&path)).unwrap();
+        let first = roots.current();
+        let file = roots.0.file.as_ref().unwrap();
+        // As if another write had left the same stamp: only reading it would show.
+        fs::copy(pems::pem("other.crt"), &path).unwrap();
+        let same_stamp = |is_racy| {
+            let mut state = lock(&file.state);
+            (state.stamp, state.is_racy) = (Stamp::of(&path), is_racy);
+        };
+        same_stamp(false);
+        assert!(roots.newer_than(&first).is_none());
+        same_stamp(true);
+        assert!(roots.newer_than(&first).is_some(), "a write may hide behind a racy stamp");
         fs::remove_dir_all(directory).unwrap();
     }
 

@@ -1,0 +1,57 @@
+//! Files that somebody else may replace while we run.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::OFlags;
+
+/// The kernel stamps files with a clock that ticks every few milliseconds: two writes within one tick look alike. A
+/// file this young may have been written again right after it was read.
+pub(crate) const TICK: Duration = Duration::from_secs(1);
+
+/// What `stat` says about a file that changes when its content does, symbolic links followed: it sees a write in place,
+/// a file moved over the old one, and kubelet's swap of `..data` alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    /// Also moves when owner or mode do, which may make the file readable.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// The stamp now; none when it cannot be had.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+
+    /// The file was written so shortly ago that another write may hide behind the same stamp. Both clocks are the
+    /// kernel's; a test's clock has no part in this.
+    pub(crate) fn is_racy(self) -> bool {
+        let seconds = u64::try_from(self.changed.0).unwrap_or_default();
+        let nanos = u32::try_from(self.changed.1).unwrap_or_default();
+        SystemTime::now() < UNIX_EPOCH + Duration::new(seconds, nanos) + TICK
+    }
+}
+
+/// Opens a file for reading. Opening a pipe does not wait for its writer.
+///
+/// # Errors
+///
+/// As `open(2)`.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits().cast_signed();
+    File::options().read(true).custom_flags(flags).open(path)
+}
