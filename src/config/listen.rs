@@ -41,9 +41,11 @@ impl Listen {
             Ok(IpAddr::V6(address)) => address.is_unspecified(),
             Err(_) => false,
         };
+        // `localhost` is listened on at both of its addresses.
+        let is_of_localhost = self.host == "localhost" && ["127.0.0.1", "::1"].contains(&destination.host());
         self.port == destination.port()
             && destination.is_loopback()
-            && (every_address || self.host == destination.host())
+            && (every_address || is_of_localhost || self.host == destination.host())
     }
 }
 
