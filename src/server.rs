@@ -111,7 +111,7 @@ pub trait Service: Send + Sync + 'static {
 
     /// Answers one request of a connection for which there is too little of something, at once and from memory: nothing
     /// here may wait.
-    fn turn_away(&self, head: Head, by: Overload, exchange: &mut dyn Exchange);
+    fn reject_overloaded(&self, head: Head, by: Overload, exchange: &mut dyn Exchange);
 
     /// Learns that the server itself has refused a connection's request, which could not be understood.
     fn refused(&self, _refusal: &Refusal) {}

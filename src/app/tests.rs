@@ -8,7 +8,7 @@ struct Mute;
 
 impl Service for Mute {
     fn serve(&self, _: Head, _: &mut dyn Exchange) {}
-    fn turn_away(&self, _: Head, _: Overload, _: &mut dyn Exchange) {}
+    fn reject_overloaded(&self, _: Head, _: Overload, _: &mut dyn Exchange) {}
 }
 
 #[test]

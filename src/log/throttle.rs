@@ -1,4 +1,4 @@
-//! Events that a crowd can cause: one now and then is told, the others are counted.
+//! Events that many clients can cause: one in each period is logged, the others are counted.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,25 +12,25 @@ pub struct Throttle {
 
 #[derive(Debug)]
 struct State {
-    told: Option<Instant>,
-    untold: u64,
+    logged_at: Option<Instant>,
+    suppressed: u64,
 }
 
 impl Throttle {
     /// A throttle that has seen nothing yet.
     pub const fn every(period: Duration) -> Self {
-        Self { period, state: Mutex::new(State { told: None, untold: 0 }) }
+        Self { period, state: Mutex::new(State { logged_at: None, suppressed: 0 }) }
     }
 
-    /// When this event is to be told: how many were not since the last that was.
+    /// When this event is to be logged: how many were suppressed since the last that was.
     pub fn pass(&self) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.told.is_some_and(|told| told.elapsed() < self.period) {
-            state.untold += 1;
+        if state.logged_at.is_some_and(|logged_at| logged_at.elapsed() < self.period) {
+            state.suppressed += 1;
             return None;
         }
-        state.told = Some(Instant::now());
-        Some(std::mem::take(&mut state.untold))
+        state.logged_at = Some(Instant::now());
+        Some(std::mem::take(&mut state.suppressed))
     }
 }
 
@@ -39,11 +39,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_is_told_and_the_next_one_knows_of_the_others() {
+    fn one_is_logged_and_the_next_one_knows_of_the_others() {
         let throttle = Throttle::every(Duration::from_secs(3600));
         assert_eq!(throttle.pass(), Some(0));
         assert_eq!((throttle.pass(), throttle.pass()), (None, None));
-        throttle.state.lock().unwrap().told = None;
+        throttle.state.lock().unwrap().logged_at = None;
         assert_eq!(throttle.pass(), Some(2));
     }
 }

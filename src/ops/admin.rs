@@ -68,7 +68,7 @@ impl Service for Admin {
     }
 
     /// Everything comes from memory: one connection too many is served like the others.
-    fn turn_away(&self, head: Head, _: Overload, exchange: &mut dyn Exchange) {
+    fn reject_overloaded(&self, head: Head, _: Overload, exchange: &mut dyn Exchange) {
         self.serve(head, exchange);
     }
 }

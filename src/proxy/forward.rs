@@ -265,7 +265,7 @@ impl Service for Proxy {
         record.end(&outcome);
     }
 
-    fn turn_away(&self, head: Head, by: Overload, exchange: &mut dyn Exchange) {
+    fn reject_overloaded(&self, head: Head, by: Overload, exchange: &mut dyn Exchange) {
         if head.path() == health::PATH {
             health::answer(&self.tokens, exchange);
         } else {
@@ -277,23 +277,24 @@ impl Service for Proxy {
 
     fn refused(&self, refusal: &Refusal) {
         self.metrics.refusals.add(&refusal.code);
-        let mut fields: Vec<(&str, &dyn log::Value)> = Vec::with_capacity(5);
-        let (status, by, untold);
-        status = refusal.status.as_u16();
-        fields.extend::<[(&str, &dyn log::Value); 2]>([("status", &status), ("code", &refusal.code)]);
+        let status = refusal.status.as_u16();
+        let (code, why) = (&refusal.code, &refusal.message);
         let Some(overload) = refusal.overload else {
-            fields.push(("why", &refusal.message));
-            log::info("request refused", &fields);
+            log::info("request refused", &[("status", &status), ("code", code), ("why", why)]);
             return;
         };
-        self.metrics.overloads.add(overload.name());
-        let Some(suppressed) = OVERLOAD_LOG.pass() else { return };
-        (by, untold) = (overload.name(), suppressed);
-        fields.extend::<[(&str, &dyn log::Value); 2]>([("reason", &by), ("why", &refusal.message)]);
-        if untold > 0 {
-            fields.push(("untold", &untold));
+        let reason = overload.name();
+        self.metrics.overloads.add(reason);
+        if let Some(suppressed) = OVERLOAD_LOG.pass() {
+            let fields: log::Fields<'_> = &[
+                ("status", &status),
+                ("code", code),
+                ("reason", &reason),
+                ("why", why),
+                ("suppressed", &suppressed),
+            ];
+            log::warn("request refused", fields);
         }
-        log::warn("request refused", &fields);
     }
 }
 

@@ -39,8 +39,8 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 /// What the system holds of an answer that the network does not take yet. Without a bound that is megabytes for each client
 /// that reads slowly, and a few hundred of those use up what all connections of a host may have together.
 const UNSENT: u32 = 128 * 1024;
-/// A system that lacks something lets every connection fail: some are told, the others counted.
-static TROUBLE: Throttle = Throttle::every(Duration::from_secs(10));
+/// A system that lacks something lets every connection fail: one failure in each period is logged, the others are counted.
+static ACCEPT_ERROR_LOG: Throttle = Throttle::every(Duration::from_secs(10));
 
 /// Bound sockets, one or one of each family, which refuse nobody yet: clients wait in their backlog.
 #[derive(Debug)]
@@ -193,7 +193,7 @@ impl Acceptor {
             Ok((stream, peer)) => self.admit(stream, peer),
             Err(error) if is_passing(&error) => {}
             Err(error) => {
-                tell("cannot accept connections; trying on", &error, lacking(&error));
+                log_failure("cannot accept connections; retrying", &error, lacking(&error));
                 std::thread::sleep(BACK_OFF);
             }
         }
@@ -223,7 +223,7 @@ impl Acceptor {
         if let Err(error) = self.pool.run(Box::new(job)) {
             let by =
                 if error.kind() == io::ErrorKind::OutOfMemory { Overload::Memory } else { Overload::Threads };
-            tell("cannot start a thread for a connection; it is refused", &error, by);
+            log_failure("cannot start a thread for a connection; it is refused", &error, by);
             self.overflow.admit(stream, by);
         }
     }
@@ -263,15 +263,15 @@ fn lacking(error: &io::Error) -> Overload {
     if is(Errno::MFILE) || is(Errno::NFILE) { Overload::Descriptors } else { Overload::Memory }
 }
 
-fn tell(what: &str, cause: &io::Error, by: Overload) {
-    if let Some(untold) = TROUBLE.pass() {
+fn log_failure(what: &str, cause: &io::Error, by: Overload) {
+    if let Some(suppressed) = ACCEPT_ERROR_LOG.pass() {
         let hint = match by {
             Overload::Descriptors => "raise ulimit -n (LimitNOFILE)",
             Overload::Threads => "raise the limit of processes (pids.max, ulimit -u, TasksMax)",
             _ => "raise the memory limit, or lower MAX_CONNECTIONS",
         };
         let fields: log::Fields<'_> =
-            &[("cause", cause), ("reason", &by.name()), ("untold", &untold), ("hint", &hint)];
+            &[("cause", cause), ("reason", &by.name()), ("suppressed", &suppressed), ("hint", &hint)];
         log::warn(what, fields);
     }
 }

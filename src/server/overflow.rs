@@ -19,14 +19,14 @@ use crate::http1::head::{self, FaultKind, Scan};
 use crate::sys::{self, Ready};
 
 /// How long one of these connections may take to say what it wants, and then to read the answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// A head longer than this is not worth reading here.
 const MAX_HEAD: usize = 16 * 1024;
 
 /// Connections on their way to the thread. Few, for each has a descriptor, and those are counted.
 const ARRIVALS: usize = 8;
-/// Taken in at a time, at least as many as the bytes that said so.
-const TURN: usize = 64;
+/// Connections accepted from the queue at a time, at least as many as the bytes that woke the thread.
+const MAX_BATCH: usize = 64;
 
 /// The way to the thread.
 pub(super) struct Overflow {
@@ -51,10 +51,10 @@ impl Overflow {
         // One thread for all: it waits for nobody. An answer of this size finds room in an empty send buffer.
         let limits = Limits { write_stall: Duration::ZERO, ..(*limits).clone() };
         let (hand_over, arrivals) = sync_channel(ARRIVALS);
-        let crowd = Crowd { arrivals, woken, service, limits, stop, members: VecDeque::new() };
+        let queue = OverloadQueue { arrivals, woken, service, limits, stop, connections: VecDeque::new() };
         let thread = std::thread::Builder::new().name("overflow".into()).stack_size(256 * 1024);
         thread.spawn(move || {
-            crowd.run();
+            queue.run();
             drop(ended);
         })?;
         Ok(Self { arrivals: hand_over, wake })
@@ -67,17 +67,17 @@ impl Overflow {
     }
 }
 
-struct Crowd {
+struct OverloadQueue {
     arrivals: Receiver<(Arc<TcpStream>, Overload)>,
     woken: PipeReader,
     service: Arc<dyn Service>,
     limits: Limits,
     stop: Arc<Stop>,
     /// The oldest first.
-    members: VecDeque<Member>,
+    connections: VecDeque<Rejected>,
 }
 
-struct Member {
+struct Rejected {
     input: Input,
     scan: Scan,
     by: Overload,
@@ -86,93 +86,95 @@ struct Member {
     answered: bool,
 }
 
-impl Crowd {
+impl OverloadQueue {
     fn run(mut self) {
         // A panic costs those who are here; others will come.
-        while catch_unwind(AssertUnwindSafe(|| self.turn(true))).unwrap_or(true) {}
-        self.take_in();
+        while catch_unwind(AssertUnwindSafe(|| self.poll_once(true))).unwrap_or(true) {}
+        self.accept_pending();
         // Nobody else comes. Whoever is here gets a response, and the time to read it.
-        while !self.members.is_empty() {
-            let _ = catch_unwind(AssertUnwindSafe(|| self.turn(false)));
+        while !self.connections.is_empty() {
+            let _ = catch_unwind(AssertUnwindSafe(|| self.poll_once(false)));
         }
     }
 
     /// Waits for something to happen and sees to it. False when the server is no more.
-    fn turn(&mut self, is_open: bool) -> bool {
-        let deadline = self.members.iter().map(|member| member.deadline).min();
+    fn poll_once(&mut self, is_open: bool) -> bool {
+        let deadline = self.connections.iter().map(|connection| connection.deadline).min();
         let mut wanted = vec![(self.woken.as_fd(), if is_open { Ready::READ } else { Ready::NOTHING })];
-        wanted.extend(self.members.iter().map(|member| (member.input.stream().as_fd(), Ready::READ)));
+        wanted.extend(
+            self.connections.iter().map(|connection| (connection.input.stream().as_fd(), Ready::READ)),
+        );
         let Ok(found) = sys::wait_many(&wanted, deadline) else {
             // Out of memory: whoever is here has waited long enough.
-            self.members.clear();
+            self.connections.clear();
             return true;
         };
-        if is_open && found[0].any() && !matches!((&self.woken).read(&mut [0; TURN]), Ok(1..)) {
+        if is_open && found[0].any() && !matches!((&self.woken).read(&mut [0; MAX_BATCH]), Ok(1..)) {
             return false;
         }
         let now = Instant::now();
-        let members = std::mem::take(&mut self.members);
-        for (mut member, found) in members.into_iter().zip(&found[1..]) {
-            let stays = (!found.any() || self.attend(&mut member)) && now < member.deadline;
-            if stays || self.refuse(&mut member) {
-                self.members.push_back(member);
+        let connections = std::mem::take(&mut self.connections);
+        for (mut connection, found) in connections.into_iter().zip(&found[1..]) {
+            let stays = (!found.any() || self.process(&mut connection)) && now < connection.deadline;
+            if stays || self.refuse(&mut connection) {
+                self.connections.push_back(connection);
             }
         }
-        self.take_in();
+        self.accept_pending();
         true
     }
 
-    fn take_in(&mut self) {
-        let arrivals: Vec<_> = self.arrivals.try_iter().take(TURN).collect();
+    fn accept_pending(&mut self) {
+        let arrivals: Vec<_> = self.arrivals.try_iter().take(MAX_BATCH).collect();
         for (stream, by) in arrivals {
-            if self.members.len() >= self.limits.overflow.max(1) {
+            if self.connections.len() >= self.limits.overflow.max(1) {
                 // Whoever has an answer had a chance to read it.
-                let oldest = self.members.iter().position(|member| member.answered).unwrap_or(0);
-                self.members.remove(oldest).into_iter().for_each(|member| self.part(member));
+                let oldest = self.connections.iter().position(|connection| connection.answered).unwrap_or(0);
+                self.connections.remove(oldest).into_iter().for_each(|connection| self.evict(connection));
             }
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + TIMEOUT;
             let (input, scan) = (Input::new(stream), Scan::default());
-            let mut member = Member { input, scan, by, deadline, answered: false };
-            // Most come with their request, and a crowd of others may be right behind.
-            if self.attend(&mut member) || self.refuse(&mut member) {
-                self.members.push_back(member);
+            let mut connection = Rejected { input, scan, by, deadline, answered: false };
+            // Most come with their request, and many others may follow at once.
+            if self.process(&mut connection) || self.refuse(&mut connection) {
+                self.connections.push_back(connection);
             }
         }
     }
 
-    /// The end of one that has to leave: by now its request may be there.
-    fn part(&self, mut member: Member) {
-        if !member.answered {
-            self.attend(&mut member);
+    /// Makes room for another connection: by now the request of this one may be there.
+    fn evict(&self, mut connection: Rejected) {
+        if !connection.answered {
+            self.process(&mut connection);
         }
-        self.refuse(&mut member);
+        self.refuse(&mut connection);
     }
 
     /// Reads what there is, and answers once the request is known. False when the connection is over.
-    fn attend(&self, member: &mut Member) -> bool {
-        if member.answered {
+    fn process(&self, connection: &mut Rejected) -> bool {
+        if connection.answered {
             // What else it sends is only read so that closing does not destroy the answer.
-            let mut stream: &TcpStream = member.input.stream();
+            let mut stream: &TcpStream = connection.input.stream();
             return matches!(stream.read(&mut [0; 4096]), Ok(1..));
         }
-        match member.input.fill(Instant::now()) {
+        match connection.input.fill(Instant::now()) {
             Ok(1..) => {}
             Err(error) if error.kind() == io::ErrorKind::TimedOut => return true,
             Ok(0) | Err(_) => {
-                member.answered = true;
+                connection.answered = true;
                 return false;
             }
         }
-        while member.input.bytes().starts_with(b"\r\n") {
-            member.input.consume(2);
+        while connection.input.bytes().starts_with(b"\r\n") {
+            connection.input.consume(2);
         }
         let limits = &self.limits;
-        match head::read_request(member.input.bytes(), &mut member.scan, MAX_HEAD) {
+        match head::read_request(connection.input.bytes(), &mut connection.scan, MAX_HEAD) {
             Ok(None) => return true,
             Ok(Some((head, length))) => {
-                member.input.consume(length);
-                let mut serving = Serving::new(&head, true, None, &mut member.input, limits, &self.stop);
-                self.service.turn_away(head, member.by, &mut serving);
+                connection.input.consume(length);
+                let mut serving = Serving::new(&head, true, None, &mut connection.input, limits, &self.stop);
+                self.service.reject_overloaded(head, connection.by, &mut serving);
             }
             // A head that is too long for this thread may be right elsewhere.
             Err(fault) if fault.kind == FaultKind::FieldsTooLarge || fault.kind == FaultKind::UriTooLong => {
@@ -181,27 +183,27 @@ impl Crowd {
             Err(fault) => {
                 let refusal = Refusal::from(fault);
                 self.service.refused(&refusal);
-                refusal.send(&mut Serving::last(&mut member.input, limits, &self.stop));
+                refusal.send(&mut Serving::last(&mut connection.input, limits, &self.stop));
             }
         }
-        self.answered(member)
+        self.answered(connection)
     }
 
     /// Gives the client time to read what it was sent. False when it is gone already.
-    fn answered(&self, member: &mut Member) -> bool {
-        member.answered = true;
-        member.deadline = Instant::now() + PATIENCE;
-        member.input.stream().shutdown(Shutdown::Write).is_ok()
+    fn answered(&self, connection: &mut Rejected) -> bool {
+        connection.answered = true;
+        connection.deadline = Instant::now() + TIMEOUT;
+        connection.input.stream().shutdown(Shutdown::Write).is_ok()
     }
 
     /// To one whose turn never came. Whoever has an answer gets no other. False when the connection is over.
-    fn refuse(&self, member: &mut Member) -> bool {
-        if member.answered {
+    fn refuse(&self, connection: &mut Rejected) -> bool {
+        if connection.answered {
             return false;
         }
-        let refusal = Refusal::overloaded(member.by);
+        let refusal = Refusal::overloaded(connection.by);
         self.service.refused(&refusal);
-        refusal.send(&mut Serving::last(&mut member.input, &self.limits, &self.stop));
-        self.answered(member)
+        refusal.send(&mut Serving::last(&mut connection.input, &self.limits, &self.stop));
+        self.answered(connection)
     }
 }

@@ -181,7 +181,7 @@ impl Shared {
                 // Its accept thread has ended: there will be no new connections, but the old ones go on.
                 Err(error) => {
                     if !self.stop.said() {
-                        log::warn("cannot accept connections; trying on", &[("cause", &error)]);
+                        log::warn("cannot accept connections; retrying", &[("cause", &error)]);
                         self.deaf.store(true, Ordering::SeqCst);
                     }
                 }

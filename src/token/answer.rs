@@ -155,7 +155,7 @@ pub(super) fn sender(status: u16, headers: &HeaderMap) -> String {
         header(headers, SERVER.as_str()).and_then(plain).map(|value| format!(" from server {value}"));
     let action = match status {
         // Its own front end sends pages, too.
-        500.. => "Entra ID, or a gateway in front of it, is out of order; auth-proxy tries again",
+        500.. => "Entra ID, or a gateway before it, has failed; auth-proxy retries",
         _ => "see whether a proxy, a filter or a sign-in page responds in place of Entra ID",
     };
     format!(

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::bearer::{Grant, Token};
 use super::error::{Class, TokenError};
-use super::schedule::{self, Setback};
+use super::schedule::{self, FailureContext};
 use super::{Endpoint, TokenStore, random};
 use crate::clock::{Clock, Moment, Reading};
 use crate::config::LogLevel;
@@ -32,13 +32,13 @@ pub struct Refresher {
     endpoint: Box<dyn Endpoint>,
     jitter: fn() -> f64,
     /// The failures since the last success.
-    trouble: Option<Trouble>,
+    streak: Option<FailureStreak>,
     /// What Entra ID's `Retry-After` forbids, whatever happens meanwhile.
     not_before: Moment,
 }
 
 /// Attempts that failed one after the other.
-struct Trouble {
+struct FailureStreak {
     last: TokenError,
     /// How many in a row were of the same class, and met the same need.
     failures: u32,
@@ -46,8 +46,8 @@ struct Trouble {
     had_token: bool,
     /// When the last of them was over.
     at: Moment,
-    /// When the log was told; none when it is to be told of the next failure in any case.
-    told: Option<Moment>,
+    /// When one of them was last logged as news; none when the next one is logged in any case.
+    logged_at: Option<Moment>,
 }
 
 impl Refresher {
@@ -59,7 +59,7 @@ impl Refresher {
     ) -> Self {
         let clock = store.clock().clone();
         let not_before = clock.now();
-        Self { store, clock, source, endpoint, jitter: random::unit, trouble: None, not_before }
+        Self { store, clock, source, endpoint, jitter: random::unit, streak: None, not_before }
     }
 
     /// Starts the thread `token-refresher`. It ends after [`TokenStore::stop`], once an attempt in flight is over;
@@ -73,8 +73,8 @@ impl Refresher {
     }
 
     fn run(mut self) {
-        let obituary = Obituary(Arc::clone(&self.store));
-        obituary.0.refresher_runs();
+        let guard = ExitGuard(Arc::clone(&self.store));
+        guard.0.refresher_runs();
         loop {
             let wake = self.step();
             if !self.store.sleep(wake) {
@@ -85,24 +85,24 @@ impl Refresher {
 
     /// Does what is due and tells when to look again.
     pub(super) fn step(&mut self) -> Moment {
-        self.mind_the_file();
-        self.mind_the_end();
+        self.check_credential_file();
+        self.reschedule_after_early_expiry();
         if self.store.due() {
             self.refresh();
         }
-        let stuck = self.trouble.as_ref().is_some_and(|trouble| trouble.last.class == Class::Permanent);
+        let stuck = self.streak.as_ref().is_some_and(|streak| streak.last.class == Class::Permanent);
         let look = self.clock.now().after(if stuck { LOOK_WHEN_STUCK } else { LOOK });
         self.store.next_attempt().min(look)
     }
 
-    fn mind_the_file(&mut self) {
-        if !caught(|| self.source.changed()).unwrap_or(false) {
+    fn check_credential_file(&mut self) {
+        if !catch_panic(|| self.source.changed()).unwrap_or(false) {
             return;
         }
-        let attempt = match &mut self.trouble {
-            Some(trouble) => {
+        let attempt = match &mut self.streak {
+            Some(streak) => {
                 // Who has put a new file there wants to know what became of it.
-                trouble.told = None;
+                streak.logged_at = None;
                 self.clock.now().max(self.not_before)
             }
             None => self.clock.now().after(PROVE_AFTER),
@@ -115,13 +115,13 @@ impl Refresher {
 
     /// The schedule knows when the token ends, but not that the machine was paused meanwhile and it ended sooner: then
     /// the next attempt is due now, or as soon as `Retry-After` allows without a token.
-    fn mind_the_end(&mut self) {
-        let Some(trouble) = self.trouble.as_ref().filter(|trouble| trouble.had_token) else { return };
+    fn reschedule_after_early_expiry(&mut self) {
+        let Some(streak) = self.streak.as_ref().filter(|streak| streak.had_token) else { return };
         if !self.store.usable_for().is_zero() {
             return;
         }
-        let forbidden = schedule::forbidden_for(trouble.last.retry_after, Duration::ZERO);
-        self.not_before = self.not_before.min(trouble.at.after(forbidden));
+        let forbidden = schedule::forbidden_for(streak.last.retry_after, Duration::ZERO);
+        self.not_before = self.not_before.min(streak.at.after(forbidden));
         let attempt = self.clock.now().max(self.not_before);
         if attempt < self.store.next_attempt() {
             self.store.plan(attempt);
@@ -132,12 +132,12 @@ impl Refresher {
         self.store.begin(self.endpoint.origin());
         let requested = self.clock.reading();
         // A fresh assertion for each attempt: Entra ID may refuse a repeated one, and the file may be new.
-        let outcome = caught(|| super::sign_in(&mut *self.source, &mut *self.endpoint))
+        let outcome = catch_panic(|| super::sign_in(&mut *self.source, &mut *self.endpoint))
             .unwrap_or_else(|| Err(TokenError::transient("the token refresh ran into a bug of auth-proxy")))
             .and_then(|grant| self.still_good(grant, requested));
         match outcome {
             Ok(grant) => self.accept(grant, requested),
-            Err(failure) => self.put_off(failure, requested),
+            Err(failure) => self.schedule_retry(failure, requested),
         }
     }
 
@@ -155,45 +155,46 @@ impl Refresher {
         let expires_in = grant.expires_in;
         self.not_before = requested.boot;
         self.store.publish(Token::new(grant, requested), requested.boot.after(next_in));
-        tell::success(expires_in, next_in, self.trouble.take().map(|trouble| trouble.failures));
+        tell::success(expires_in, next_in, self.streak.take().map(|streak| streak.failures));
     }
 
-    fn put_off(&mut self, failure: TokenError, requested: Reading) {
+    fn schedule_retry(&mut self, failure: TokenError, requested: Reading) {
         let now = self.clock.now();
-        let before = self.trouble.take();
+        let before = self.streak.take();
         // What is left of the token depends on what the failure says about our clock.
         let time_left = self.store.record_failure(&failure);
         let had_token = !time_left.is_zero();
         let failures = match &before {
-            Some(trouble) if (trouble.last.class, trouble.had_token) == (failure.class, had_token) => {
-                trouble.failures.saturating_add(1)
+            Some(streak) if (streak.last.class, streak.had_token) == (failure.class, had_token) => {
+                streak.failures.saturating_add(1)
             }
             _ => 1,
         };
         let (class, unreached, retry_after) = (failure.class, failure.unreached, failure.retry_after);
         let took = now.since(requested.boot);
-        let setback = Setback { class, unreached, failures, time_left, took, retry_after };
-        let next_in = schedule::retry_in(setback, (self.jitter)());
+        let context = FailureContext { class, unreached, failures, time_left, took, retry_after };
+        let next_in = schedule::retry_in(context, (self.jitter)());
         self.not_before = now.after(schedule::forbidden_for(retry_after, time_left));
         self.store.fail(now.after(next_in));
-        let told = before.filter(|trouble| trouble.last.same_as(&failure)).and_then(|trouble| trouble.told);
-        let level = tell::level(class, told.map(|told| now.since(told)));
+        let logged_at =
+            before.filter(|streak| streak.last.same_as(&failure)).and_then(|streak| streak.logged_at);
+        let level = tell::level(class, logged_at.map(|logged_at| now.since(logged_at)));
         tell::failure(level, &failure, next_in, time_left);
-        let told = told.filter(|_| level == LogLevel::Debug).or(Some(now));
-        self.trouble = Some(Trouble { last: failure, failures, had_token, at: now, told });
+        let logged_at = logged_at.filter(|_| level == LogLevel::Debug).or(Some(now));
+        self.streak = Some(FailureStreak { last: failure, failures, had_token, at: now, logged_at });
     }
 }
 
 /// Nothing that a step calls may end the loop. The panic hook has reported it already.
-fn caught<T>(call: impl FnOnce() -> T) -> Option<T> {
+fn catch_panic<T>(call: impl FnOnce() -> T) -> Option<T> {
     // What a panic left half done is read afresh by the next attempt.
     catch_unwind(AssertUnwindSafe(call)).ok()
 }
 
 /// Tells the store that the thread is gone, however it went.
-struct Obituary(Arc<TokenStore>);
+struct ExitGuard(Arc<TokenStore>);
 
-impl Drop for Obituary {
+impl Drop for ExitGuard {
     fn drop(&mut self) {
         self.0.refresher_ended();
     }

@@ -61,7 +61,7 @@ const ISSUED: &str = "sign in with a token of the cluster or CI system that the 
 const WAIT: &str = "none, it passes; auth-proxy tries again";
 /// For too many requests.
 pub(super) const SLOW: &str =
-    "none, auth-proxy waits as told; see whether many replicas share this application";
+    "none, auth-proxy waits as long as Entra ID asks; see whether many replicas share this application";
 
 /// Every number that a client-credentials request is known to meet.
 #[rustfmt::skip]

@@ -72,7 +72,7 @@ pub(super) fn refresh_after(expires_in: Duration, refresh_in: Option<Duration>, 
 
 /// The situation after a failed attempt.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Setback {
+pub(super) struct FailureContext {
     pub(super) class: Class,
     /// There was no connection to send the request on.
     pub(super) unreached: bool,
@@ -88,18 +88,18 @@ pub(super) struct Setback {
 
 /// How long to wait before the next attempt. Whatever the last error was, one comes before the token's end in time to
 /// be of use, one at its end, and then one at least every fifteen seconds.
-pub(super) fn retry_in(setback: Setback, jitter: f64) -> Duration {
-    let before = setback.failures.saturating_sub(1);
+pub(super) fn retry_in(context: FailureContext, jitter: f64) -> Duration {
+    let before = context.failures.saturating_sub(1);
     // The jitter comes last: below a limit that holds for all, replicas would otherwise act in step.
     let jittered = |longest: Duration| longest.mul_f64(jitter.max(LEAST_OF_A_PAUSE));
     let spread =
         |longest: Duration| longest.mul_f64(LEAST_OF_A_LONG_PAUSE + (1.0 - LEAST_OF_A_LONG_PAUSE) * jitter);
     // From the beginning of the attempt: one that waited in vain for long has been pause enough.
-    let from_its_start = |pause: Duration| pause.saturating_sub(setback.took).max(SHORTEST_OUTAGE_PAUSE);
-    let time_left = setback.time_left;
-    let pause = match setback.class {
+    let from_its_start = |pause: Duration| pause.saturating_sub(context.took).max(SHORTEST_OUTAGE_PAUSE);
+    let time_left = context.time_left;
+    let pause = match context.class {
         Class::Permanent if time_left.is_zero() => from_its_start(spread(STUCK_PAUSE)),
-        Class::Transient if time_left.is_zero() && setback.unreached => {
+        Class::Transient if time_left.is_zero() && context.unreached => {
             from_its_start(spread(doubled(UNREACHED_PAUSE, before).min(LONGEST_UNREACHED_PAUSE)))
         }
         Class::Transient if time_left.is_zero() => {
@@ -117,7 +117,7 @@ pub(super) fn retry_in(setback: Setback, jitter: f64) -> Duration {
             jittered(doubled(PAUSE, before).min(LONGEST_PAUSE).min(latest)).min(time_left)
         }
     };
-    pause.max(forbidden_for(setback.retry_after, time_left))
+    pause.max(forbidden_for(context.retry_after, time_left))
 }
 
 /// How long `Retry-After` forbids every attempt: all of what was asked for, unless the token runs out meanwhile, and

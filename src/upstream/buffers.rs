@@ -83,8 +83,9 @@ impl TransportBuffers {
     /// These bytes are no whole head as ureq writes it.
     pub(super) fn complete_head(&mut self, amount: usize, bypass: &Bypass) -> Result<usize, ureq::Error> {
         let head = &self.output[..amount];
-        let target = memchr::memchr2_iter(b' ', b'\n', head).take(2).collect::<Vec<_>>();
-        let (&[from, to], true) = (&target[..], head.ends_with(b"\r\n\r\n")) else {
+        // Around ureq's target are the first two spaces; a line end before them means that there is none.
+        let mut around = memchr::memchr2_iter(b' ', b'\n', head);
+        let (Some(from), Some(to), true) = (around.next(), around.next(), head.ends_with(b"\r\n\r\n")) else {
             return Err(ureq::Error::Io(io::Error::other("the request's head is not whole")));
         };
         let rest = to..amount - 2;

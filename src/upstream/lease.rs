@@ -2,15 +2,17 @@
 //! response's head, and where the exchange stands.
 //!
 //! ```text
-//!            acquire            all sent, or nobody wants the rest        its head          its end
-//!  IdlePool ---------> Sending ------------------------------> Waiting ----------> Body ----------> Ended --> IdlePool
-//!                         |                                      ^                   |
-//!                         '-- a response, or the end, comes -- Early                 '--> Failed (closed)
-//!                             while the body is being sent
+//!            acquire             the response's head               its end
+//!  IdlePool ---------> Sending --------------------------> Body -----------> Ended --> IdlePool
+//!                         |                                 ^ |
+//!                         | a response that refuses the     | '--> Failed (closed)
+//!                         | request, or the end, while it   | its head
+//!                         | is being sent                   |
+//!                         '-------------> Early ------------'
 //! ```
 //!
 //! `forward` owns the lease and passes it as an argument; ureq's connector, which takes no argument of ours, finds it in a
-//! slot (see `ureq.rs`). Both sides use it on one thread, one after the other; the lock is there because ureq wants its
+//! slot (see `connector.rs`). Both sides use it on one thread, one after the other; the lock is there because ureq wants its
 //! transports to be `Send` and `Sync`.
 
 use std::io;

@@ -15,6 +15,8 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::http1;
+
 /// After the first refusal: a person may be at work on it.
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 /// After each one that follows: few enough to stay below what locks an account, or to let a lock run out.
@@ -213,11 +215,10 @@ impl fmt::Display for ProxyAuthError {
 /// The names of the schemes in the values of `Proxy-Authenticate`, and nothing else of them. RFC 9110 section 11.6.1:
 /// challenges and their parameters stand in one list, `Basic realm="a, b", Digest realm="c", nonce="d"`.
 fn schemes<'a>(challenges: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
-    let is_token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
     let mut names: Vec<String> = Vec::new();
     for element in challenges.flat_map(elements) {
         let element = element.trim_ascii();
-        let (name, rest) = element.split_at(element.iter().take_while(|b| is_token(b)).count());
+        let (name, rest) = element.split_at(element.iter().take_while(|b| http1::is_token(**b)).count());
         // `name=value` is a parameter of the challenge before it; a challenge is a name alone, or a name and a space.
         let is_challenge = rest.is_empty() || (rest[0] == b' ' && !rest.trim_ascii_start().starts_with(b"="));
         if let Ok(name) = std::str::from_utf8(name)

@@ -51,7 +51,7 @@ impl Service for Echo {
         }
     }
 
-    fn turn_away(&self, head: Head, by: Overload, exchange: &mut dyn Exchange) {
+    fn reject_overloaded(&self, head: Head, by: Overload, exchange: &mut dyn Exchange) {
         if head.path() == "/health" {
             send_whole(exchange, StatusCode::OK, &Fields::default(), b"ok");
         } else {

@@ -35,7 +35,7 @@ pub(super) fn serve(incoming: Incoming, shared: &Shared, crowded: bool) {
         Ok(head) => {
             let mut serving = Serving::new(&head, request, peer, shared);
             if crowded {
-                shared.service.turn_away(head, Overload::Connections, &mut serving);
+                shared.service.reject_overloaded(head, Overload::Connections, &mut serving);
             } else {
                 shared.service.serve(head, &mut serving);
             }

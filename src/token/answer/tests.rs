@@ -238,7 +238,7 @@ fn nobody_but_entra_is_believed_how_long_to_wait() {
 fn what_is_not_entras_is_described() {
     let html = "<html></html>";
     let filter = "see whether a proxy, a filter or a sign-in page responds in place of Entra ID";
-    let outage = "Entra ID, or a gateway in front of it, is out of order; auth-proxy tries again";
+    let outage = "Entra ID, or a gateway before it, has failed; auth-proxy retries";
     let (iis, long) = ("Microsoft-IIS/10.0", "x".repeat(41));
     type Row<'a> = (u16, &'a [(&'static str, &'a str)], &'a str, &'a str, &'a str);
     let rows: [Row<'_>; 12] = [

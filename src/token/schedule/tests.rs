@@ -43,10 +43,10 @@ fn refresh_times() {
         ("twenty minutes: five minutes before", 1200, None, 0.0, 900.0),
         ("just below twenty minutes: half-life", 1199, None, 0.9, 599.5),
         ("a minute: half-life", 60, None, 0.9, 30.0),
-        ("told", 86_400, Some(43_000), 0.9, 43_000.0),
-        ("told too early", 3600, Some(0), 0.9, 1.0),
-        ("told too late", 3600, Some(9999), 0.9, 3540.0),
-        ("told too late for a second", 1, Some(9999), 0.9, 0.8),
+        ("retry_after", 86_400, Some(43_000), 0.9, 43_000.0),
+        ("retry_after too early", 3600, Some(0), 0.9, 1.0),
+        ("retry_after too late", 3600, Some(9999), 0.9, 3540.0),
+        ("retry_after too late for a second", 1, Some(9999), 0.9, 0.8),
     ];
     for (name, expires_in, refresh_in, jitter, expected) in rows {
         let planned = refresh_after(secs(expires_in), refresh_in.map(secs), jitter);
@@ -56,10 +56,10 @@ fn refresh_times() {
 
 #[test]
 fn the_token_is_still_usable_when_its_refresh_is_planned() {
-    let told = [None, Some(0), Some(1), Some(30), Some(3570), Some(3600), Some(100_000)];
+    let retry_after = [None, Some(0), Some(1), Some(30), Some(3570), Some(3600), Some(100_000)];
     for expires_in in (1..1300).chain((1300..100_000).step_by(97)).map(secs) {
         let usable_for = expires_in - margin(expires_in);
-        for refresh_in in told {
+        for refresh_in in retry_after {
             for jitter in [0.0, 0.5, 0.999_999] {
                 let planned = refresh_after(expires_in, refresh_in.map(secs), jitter);
                 assert!(planned < usable_for, "{expires_in:?} {refresh_in:?} {jitter}: {planned:?}");
@@ -70,13 +70,13 @@ fn the_token_is_still_usable_when_its_refresh_is_planned() {
 }
 
 /// A failure that met an answer, the first of its kind, over at once.
-fn setback(class: Class, failures: u32, time_left: Duration) -> Setback {
-    Setback { class, unreached: false, failures, time_left, took: Duration::ZERO, retry_after: None }
+fn context(class: Class, failures: u32, time_left: Duration) -> FailureContext {
+    FailureContext { class, unreached: false, failures, time_left, took: Duration::ZERO, retry_after: None }
 }
 
 #[track_caller]
-fn pauses(name: &str, setback: Setback, jitter: f64, millis: u64) {
-    let pause = retry_in(setback, jitter).as_secs_f64();
+fn pauses(name: &str, context: FailureContext, jitter: f64, millis: u64) {
+    let pause = retry_in(context, jitter).as_secs_f64();
     assert!((pause - millis as f64 / 1000.0).abs() < 0.001, "{name}: {pause}");
 }
 
@@ -100,15 +100,17 @@ fn pauses_after_transient_failures() {
         ("no token for much longer", 51, Duration::ZERO, None, 0.999_999, 1600),
         ("no token: the most", 76, Duration::ZERO, None, 0.999_999, 3000),
         ("no token in the morning", u32::MAX, Duration::ZERO, None, 0.5, 1500),
-        ("told to wait", 1, hour, Some(17), 0.5, 17_000),
-        ("told to wait beyond the token's end", 1, secs(4), Some(17), 0.5, 17_000),
-        ("told to wait without a token", 1, Duration::ZERO, Some(17), 0.5, 17_000),
-        ("told to come back sooner than planned", 7, hour, Some(1), 0.5, 30_000),
+        ("Retry-After", 1, hour, Some(17), 0.5, 17_000),
+        ("retry_after to wait beyond the token's end", 1, secs(4), Some(17), 0.5, 17_000),
+        ("retry_after to wait without a token", 1, Duration::ZERO, Some(17), 0.5, 17_000),
+        ("retry_after to come back sooner than planned", 7, hour, Some(1), 0.5, 30_000),
     ];
-    for (name, failures, time_left, told, jitter, millis) in rows {
-        let setback =
-            Setback { retry_after: told.map(secs), ..setback(Class::Transient, failures, time_left) };
-        pauses(name, setback, jitter, millis);
+    for (name, failures, time_left, retry_after, jitter, millis) in rows {
+        let context = FailureContext {
+            retry_after: retry_after.map(secs),
+            ..context(Class::Transient, failures, time_left)
+        };
+        pauses(name, context, jitter, millis);
     }
 }
 
@@ -126,8 +128,8 @@ fn pauses_without_a_connection() {
         ("while there is a token, as after any other", 3, 3600, 10, 0.999_999, 4000),
     ];
     for (name, failures, time_left, took, jitter, millis) in rows {
-        let setback = setback(Class::Transient, failures, secs(time_left));
-        pauses(name, Setback { unreached: true, took: secs(took), ..setback }, jitter, millis);
+        let context = context(Class::Transient, failures, secs(time_left));
+        pauses(name, FailureContext { unreached: true, took: secs(took), ..context }, jitter, millis);
     }
 }
 
@@ -139,12 +141,15 @@ fn an_attempt_that_took_long_has_been_pause_enough_while_there_is_no_token() {
         (secs(0), secs(10), Some(7), 7000),
         (secs(40), secs(10), None, 6667),
     ];
-    for (time_left, took, told, millis) in rows {
-        let setback =
-            Setback { took, retry_after: told.map(secs), ..setback(Class::Transient, 100, time_left) };
+    for (time_left, took, retry_after, millis) in rows {
+        let context = FailureContext {
+            took,
+            retry_after: retry_after.map(secs),
+            ..context(Class::Transient, 100, time_left)
+        };
         // Two thirds of ten seconds, or all of three.
         let jitter = if time_left.is_zero() { 0.999_999 } else { 2.0 / 3.0 };
-        pauses(&format!("{time_left:?} {took:?} {told:?}"), setback, jitter, millis);
+        pauses(&format!("{time_left:?} {took:?} {retry_after:?}"), context, jitter, millis);
     }
 }
 
@@ -157,7 +162,7 @@ fn pauses_after_permanent_failures() {
         ("fourth: the most", 4, 86_400, None, 0.999_999, 300_000),
         ("after a night", u32::MAX, 86_400, None, 0.5, 225_000),
         ("jitter draws zero", 1, 86_400, None, 0.0, 30_000),
-        ("told to wait", 1, 86_400, Some(90), 0.999_999, 90_000),
+        ("Retry-After", 1, 86_400, Some(90), 0.999_999, 90_000),
         ("half of what is left", 4, 200, None, 0.999_999, 100_000),
         ("just in time", 4, 9, None, 0.999_999, 5000),
         ("at its end", 4, 2, None, 0.0, 2000),
@@ -165,12 +170,14 @@ fn pauses_after_permanent_failures() {
         ("no token in the morning", u32::MAX, 0, None, 0.999_999, 15_000),
         ("no token, jitter draws zero", 4, 0, None, 0.0, 7500),
     ];
-    for (name, failures, time_left, told, jitter, millis) in rows {
-        let setback =
-            Setback { retry_after: told.map(secs), ..setback(Class::Permanent, failures, secs(time_left)) };
-        pauses(name, setback, jitter, millis);
+    for (name, failures, time_left, retry_after, jitter, millis) in rows {
+        let context = FailureContext {
+            retry_after: retry_after.map(secs),
+            ..context(Class::Permanent, failures, secs(time_left))
+        };
+        pauses(name, context, jitter, millis);
     }
-    let slow = Setback { took: secs(20), ..setback(Class::Permanent, 9, secs(0)) };
+    let slow = FailureContext { took: secs(20), ..context(Class::Permanent, 9, secs(0)) };
     pauses("it took long enough", slow, 0.999_999, 50);
 }
 
@@ -184,12 +191,12 @@ fn retry_after_is_obeyed_as_long_as_no_caller_has_to_pay_for_it() {
         ("and when there is none", 3600, 0, 60),
         ("or less", 17, 0, 17),
     ];
-    for (name, told, time_left, expected) in rows {
-        let (told, time_left) = (Some(secs(told)), secs(time_left));
-        assert_eq!(forbidden_for(told, time_left), secs(expected), "{name}");
+    for (name, retry_after, time_left, expected) in rows {
+        let (retry_after, time_left) = (Some(secs(retry_after)), secs(time_left));
+        assert_eq!(forbidden_for(retry_after, time_left), secs(expected), "{name}");
         for class in [Class::Transient, Class::Permanent] {
-            let setback = Setback { retry_after: told, ..setback(class, 1, time_left) };
-            assert!(retry_in(setback, 0.0) >= secs(expected), "{name} {class:?}");
+            let context = FailureContext { retry_after, ..context(class, 1, time_left) };
+            assert!(retry_in(context, 0.0) >= secs(expected), "{name} {class:?}");
         }
     }
     assert_eq!(forbidden_for(None, secs(600)), Duration::ZERO);
@@ -200,7 +207,7 @@ fn retry_after_is_obeyed_as_long_as_no_caller_has_to_pay_for_it() {
 fn whatever_the_error_was_there_is_an_attempt_in_time_before_the_tokens_end_and_one_at_it() {
     for class in [Class::Transient, Class::Permanent] {
         for (unreached, jitter) in [(false, 0.0), (false, 0.5), (true, 0.999_999)] {
-            for (lifetime, told) in [
+            for (lifetime, retry_after) in [
                 (11, None),
                 (60, None),
                 (270, None),
@@ -209,18 +216,18 @@ fn whatever_the_error_was_there_is_an_attempt_in_time_before_the_tokens_end_and_
                 (270, Some(3600)),
                 (3570, Some(7200)),
             ] {
-                let name = format!("{class:?} {unreached} {jitter} {lifetime} {told:?}");
+                let name = format!("{class:?} {unreached} {jitter} {lifetime} {retry_after:?}");
                 let mut time_left = secs(lifetime);
                 let (mut failures, mut in_time) = (0, 0);
                 while !time_left.is_zero() {
                     failures += 1;
-                    let setback = Setback {
+                    let context = FailureContext {
                         unreached,
-                        retry_after: told.map(secs),
-                        ..setback(class, failures, time_left)
+                        retry_after: retry_after.map(secs),
+                        ..context(class, failures, time_left)
                     };
-                    let pause = retry_in(setback, jitter);
-                    if told.is_none() {
+                    let pause = retry_in(context, jitter);
+                    if retry_after.is_none() {
                         assert!(pause <= time_left, "{name}: {pause:?} of {time_left:?}");
                     }
                     time_left = time_left.saturating_sub(pause);
@@ -228,7 +235,7 @@ fn whatever_the_error_was_there_is_an_attempt_in_time_before_the_tokens_end_and_
                 }
                 assert!(in_time > 0, "{name}: none in time");
                 assert!(class == Class::Transient || failures < 700, "{name}: {failures} attempts");
-                let stuck = Setback { unreached, ..setback(class, failures, time_left) };
+                let stuck = FailureContext { unreached, ..context(class, failures, time_left) };
                 assert!(retry_in(stuck, jitter) <= secs(15), "{name}");
             }
         }
@@ -253,12 +260,13 @@ impl Wait {
         if let Some(known) = self.known.get(&(failures, now)) {
             return *known;
         }
-        let setback = Setback { took: self.takes, ..setback(Class::Transient, failures, Duration::ZERO) };
+        let context =
+            FailureContext { took: self.takes, ..context(Class::Transient, failures, Duration::ZERO) };
         let drawn = 16;
         let mut sum = 0.0;
         for draw in 0..drawn {
             let begins = Self::STEP * u32::try_from(now).unwrap()
-                + retry_in(setback, (f64::from(draw) + 0.5) / f64::from(drawn));
+                + retry_in(context, (f64::from(draw) + 0.5) / f64::from(drawn));
             let ends = begins + self.takes;
             sum += if ends >= Self::LENGTH {
                 1.0

@@ -114,7 +114,7 @@ fn an_outage_is_told_now_and_then_and_a_refusal_once() {
     let mut told = Vec::new();
     for _ in 0..300 {
         t.run(Duration::from_millis(100));
-        told.extend(t.refresher.trouble.as_ref().map(|trouble| trouble.told));
+        told.extend(t.refresher.streak.as_ref().map(|streak| streak.logged_at));
     }
     told.dedup();
     assert!((3..=4).contains(&told.len()), "{} lines in half a minute", told.len());

@@ -29,7 +29,7 @@ fn a_refusal_is_told_once_and_a_new_file_ends_it_at_once() {
     }
     t.run(secs(719));
     let clock = t.bench.store.clock().clone();
-    let told = |t: &Stepped| clock.now().since(t.refresher.trouble.as_ref().unwrap().told.unwrap());
+    let told = |t: &Stepped| clock.now().since(t.refresher.streak.as_ref().unwrap().logged_at.unwrap());
     assert_eq!(told(&t), secs(719), "the first one");
     t.bench.file.changed.store(true, Ordering::SeqCst);
     t.refresher.step();
