@@ -92,7 +92,7 @@ impl Service for Hello {
         send_whole(exchange, StatusCode::OK, &Fields::default(), b"ok");
     }
 
-    fn turn_away(&self, head: Head, _: Overload, exchange: &mut dyn Exchange) {
+    fn reject_overloaded(&self, head: Head, _: Overload, exchange: &mut dyn Exchange) {
         self.serve(head, exchange);
     }
 }

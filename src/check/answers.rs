@@ -70,7 +70,7 @@ pub(super) fn explain(answer: &Answer, uri: &Uri, config: &Config) -> Result<Opt
         404 => (
             "there is no such path",
             &[
-                "API_BASE_URL is prepended to every request's path: /openai/v1/... must follow it, or /v1/... if it ends in /openai",
+                "API_BASE_URL is put in front of every request's path: /openai/v1/... must follow it, or /v1/... if it ends in /openai",
                 "a gateway without a list of models is no fault: the token was sent, ask for a model to be sure",
             ],
         ),

@@ -91,7 +91,7 @@ impl Destination {
                 .hint("use https, or set ALLOW_INSECURE_UPSTREAM=true if the network in between is yours"));
         }
         let base_path = base_path(url.path).map_err(|what| {
-            refuse(what).hint("the path is prepended to every request's path; often none is needed")
+            refuse(what).hint("the path is put in front of every request's path; often none is needed")
         })?;
         let authority = url::authority(&host, port.filter(|port| *port != default_port))
             .parse()
@@ -140,7 +140,7 @@ impl Destination {
         let is_version = suffix.ends_with("/v1");
         let request = if is_version { format!("{suffix}/chat/completions") } else { suffix.to_owned() };
         let problem = Problem::new(format!(
-            "API_BASE_URL ends in {suffix}, and is prepended to every request's path: a request for {request} goes to \
+            "API_BASE_URL ends in {suffix}, and is put in front of every request's path: a request for {request} goes to \
              {path}{request}"
         ));
         Some(if is_version {

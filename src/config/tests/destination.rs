@@ -132,7 +132,7 @@ fn a_base_path_that_clients_send_too_is_noted() {
         ("/openai/v1/", "remove /openai/v1, unless clients send paths without it, such as /chat/completions"),
         ("/api/projects/p/openai/v1", "goes to /api/projects/p/openai/v1/openai/v1/chat/completions"),
         ("/v1", "a request for /v1/chat/completions goes to /v1/v1/chat/completions"),
-        ("/gateway/v1", "ends in /v1, and is prepended to every request's path"),
+        ("/gateway/v1", "ends in /v1, and is put in front of every request's path"),
         ("/openai/v1/chat/completions", "remove /chat/completions: it is the path of a request"),
         (
             "/openai/deployments/d/chat/completions",

@@ -137,7 +137,7 @@ pub(super) const ANSWERS: &[(&str, u16, &str, Told)] = &[
         "a path that Azure does not have",
         404,
         "Resource not found",
-        told("there is no such path", "API_BASE_URL is prepended to every request's path"),
+        told("there is no such path", "API_BASE_URL is put in front of every request's path"),
     ),
 ];
 

@@ -67,7 +67,7 @@ const OTHERS: &[(u16, Fields, &str, Told)] = &[
         "<html>Service Unavailable</html>",
         told(
             "the response is text/html from server Microsoft-HTTPAPI/2.0",
-            "Entra ID, or a gateway in front of it, is out of order",
+            "Entra ID, or a gateway before it, has failed",
         ),
     ),
     (
