@@ -52,8 +52,12 @@ pub trait Exchange {
     /// The client's connection broke.
     fn send_continue(&mut self) -> io::Result<Option<Instant>>;
 
-    /// Bytes of the body, its end or a fault were received, so that the next read does not wait.
-    fn has_buffered_body(&mut self) -> bool;
+    /// Bytes of the body or its end were received, so that the next read does not wait.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` when what was received is malformed: nothing needs to be sent of such a request.
+    fn has_buffered_body(&mut self) -> io::Result<bool>;
 
     /// The client's connection is readable: takes in what came, where it may be framing without a byte of the body, and
     /// says whether the next read of the body does not wait.

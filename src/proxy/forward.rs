@@ -86,17 +86,19 @@ impl Proxy {
         exchange: &mut dyn Exchange,
         record: &mut Record<'_>,
     ) -> Result<(Lease, Body), Failure> {
-        // Without a token no connection is made for nothing.
+        // Neither without a token nor for a malformed body is a connection made for nothing.
         self.token(exchange, &record.path)?;
         let mut replay = ReplayBuffer::new(request.length);
         let (mut is_retry, mut is_replay) = (false, false);
         loop {
+            let has_buffered_body = exchange
+                .has_buffered_body()
+                .map_err(|error| failure::from_fault(&Fault::RequestBody(error)))?;
             let client = exchange.client();
             let lease = self.upstream.acquire(client.as_deref(), is_retry);
             let lease = lease.map_err(|fault| failure::from_fault(&fault))?;
             // Connecting may have taken its time: the token that is sent is the one that is usable now.
             let token = self.token(exchange, &record.path)?;
-            let has_buffered_body = exchange.has_buffered_body();
             lease.prepare(client, &request.method, request.bypass(&token), has_buffered_body);
             record.sending();
             decisions::sending(&record.path, has_buffered_body);

@@ -114,7 +114,7 @@ impl<'a> RequestBody<'a> {
     /// Waits until the client has sent something or the upstream has responded.
     fn wait(&mut self) -> io::Result<EarlyResponse> {
         let Some(client) = &self.client else { return Ok(EarlyResponse::None) };
-        while !self.stop_polling && !self.exchange.has_buffered_body() {
+        while !self.stop_polling && !self.exchange.has_buffered_body()? {
             let deadline = self.exchange.send_continue()?;
             let (is_readable, early) = self.lease.wait_for_either(client, deadline)?;
             match early {

@@ -48,18 +48,21 @@ impl Body {
         }
     }
 
-    /// Takes in what framing was received, and says whether the next read does not wait: data, the end of the body or a
-    /// fault were received.
-    pub fn poll<S: Source>(&mut self, input: &mut Input<S>) -> bool {
-        match &self.0 {
+    /// Takes in what framing was received, and says whether the next read does not wait: data or the end of the body were
+    /// received.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` when what was received is no framing; `UnexpectedEof` when the body is broken already.
+    pub fn poll<S: Source>(&mut self, input: &mut Input<S>) -> io::Result<bool> {
+        Ok(match &self.0 {
             State::Counted(left) => *left == 0 || !input.bytes().is_empty(),
-            State::Chunked(_) => match self.take_framing(input) {
-                Ok(Next::Data(_)) => !input.bytes().is_empty(),
-                Ok(Next::End) | Err(_) => true,
-                Ok(Next::Framing) => false,
+            _ => match self.take_framing(input)? {
+                Next::Data(_) => !input.bytes().is_empty(),
+                Next::End => true,
+                Next::Framing => false,
             },
-            State::Broken(_) => true,
-        }
+        })
     }
 
     /// Reads some of the body; 0 at its end.

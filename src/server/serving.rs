@@ -156,18 +156,18 @@ impl Exchange for Serving<'_> {
         Ok(Some(self.rate.deadline()))
     }
 
-    fn has_buffered_body(&mut self) -> bool {
+    fn has_buffered_body(&mut self) -> io::Result<bool> {
         self.body.poll(self.input)
     }
 
     fn poll_body(&mut self) -> io::Result<bool> {
-        if self.body.poll(self.input) {
+        if self.body.poll(self.input)? {
             return Ok(true);
         }
         match self.input.fill(Instant::now()) {
             // The end of the connection: reading the body says so.
             Ok(0) => Ok(true),
-            Ok(_) => Ok(self.body.poll(self.input)),
+            Ok(_) => self.body.poll(self.input),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
             Err(error) => Err(error),
         }

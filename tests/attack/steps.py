@@ -168,10 +168,14 @@ def memory():
     limit, said = 100 << 20, []
     with Bench() as bench:
         proxy = bench.proxy(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
-        before = proxy.figures()
+        idle, first_round = proxy.figures(), None
         large = b"".join(b"X-%d: %s\r\n" % (i, b"x" * 1000) for i in range(40))
         body = b"POST /sim/slow?ms=60000 HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n" + b"x" * 60000
-        for name, text in (("silent", b""), ("large heads", b"GET / HTTP/1.1\r\nHost: a\r\n" + large), ("bodies", body)):
+        crowds = (("silent", b""), ("large heads", b"GET / HTTP/1.1\r\nHost: a\r\n" + large), ("bodies", body))
+        for name, text in crowds * 2:
+            # What the allocator keeps of the first round serves the second: it must not become more.
+            if len(said) == len(crowds):
+                first_round = (proxy.back_to(idle, 2 * SLACK_KB)[0], *idle[1:])
             crowd = []
             for _ in range(600):
                 stream = proxy.connect()
@@ -186,7 +190,7 @@ def memory():
             for stream in crowd:
                 stream.close()
             eventually(30, "to be served again", lambda: proxy.get("/sim/echo")[0] == 200)
-        after = proxy.back_to(before, SLACK_KB)
+        after = proxy.back_to(first_round, SLACK_KB)
         return f"{'; '.join(said)}; {figures(after)} after"
 
 

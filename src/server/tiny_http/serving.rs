@@ -191,8 +191,8 @@ impl Exchange for Serving<'_> {
         Ok(Some(Instant::now() + self.shared.limits.keep_alive))
     }
 
-    fn has_buffered_body(&mut self) -> bool {
-        self.body == Body::Done
+    fn has_buffered_body(&mut self) -> io::Result<bool> {
+        Ok(self.body == Body::Done)
     }
 
     fn client(&self) -> Option<Arc<TcpStream>> {
