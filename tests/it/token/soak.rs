@@ -1,11 +1,11 @@
-//! A minute of everything at once. `make soak`, or
+//! A minute of everything at once, and two (`SOAK_SECONDS`) of an Entra ID that refuses half of the time. `make soak`, or
 //! `cargo test --test it soak -- --ignored --nocapture`.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::fixture::Proxy;
-use crate::sim::{Options, Sim, replace_file};
+use crate::sim::{Options, Sim, replace_file, wait_for};
 
 use super::every_token_was_good;
 use super::rotation::{Pair, Volume, used};
@@ -49,6 +49,9 @@ fn key_first_certificate_later(volume: &Volume, new: &Pair, old: &str) {
     std::thread::sleep(Duration::from_secs(4));
     fs::write(volume.file(), &new.pem).unwrap();
 }
+
+const WAYS: [fn(&Volume, &Pair, &str); 5] =
+    [swap, rename, in_place, half_written, key_first_certificate_later];
 
 #[test]
 #[ignore = "60 s soak: make soak"]
@@ -111,6 +114,53 @@ fn a_minute_of_everything_at_once() {
         served >= u64::from(RATE) * LENGTH.as_secs() * 9 / 10,
         "{served} requests: the rate was not reached"
     );
+}
+
+/// For half of each token's life Entra ID says that it does not know the certificate: from another moment each time, and so
+/// that it is well again before the token is no longer used. Every fourth token the certificate rotates.
+#[test]
+#[ignore = "SOAK_SECONDS, 120 unless given: make soak"]
+fn a_permanent_error_for_half_of_each_tokens_life() {
+    const LIFETIME: u64 = 30;
+    // It is used for 27 s of them.
+    const LATEST_BEGIN: u64 = 11;
+    let length = std::env::var("SOAK_SECONDS").map_or(120, |seconds| seconds.parse().unwrap());
+    let sim = Sim::start(Options { token_lifetime: LIFETIME, ..Options::default() });
+    let mut current = fs::read_to_string(sim.certificate_path()).unwrap();
+    let volume = Volume::new(sim.dir.join("volume"), &current);
+    let proxy = Proxy::start_with(&sim, &[("AZURE_CERTIFICATE_PATH", volume.file().to_str().unwrap())]);
+    let end = Instant::now() + Duration::from_secs(length);
+    let traffic = Traffic::start(&proxy, 4, Duration::from_millis(40));
+    let (mut tokens, mut rotations) = (0, 0);
+    while Instant::now() < end {
+        let issued = Instant::now();
+        let known = sim.entra.issued().len();
+        let begin = Duration::from_secs(tokens * 5 % (LATEST_BEGIN + 1));
+        until(issued + begin);
+        sim.entra.unregister_all();
+        if tokens % 4 == 3 {
+            let pair = Pair::number(rotations % 5);
+            WAYS[rotations % 5](&volume, pair, &current);
+            current.clone_from(&pair.pem);
+            rotations += 1;
+        }
+        until(issued + begin + Duration::from_secs(LIFETIME / 2));
+        sim.entra.register_only(&current);
+        wait_for("a new token", || sim.entra.issued().len() > known);
+        every_token_was_good(&sim);
+        tokens += 1;
+    }
+    let slowest = traffic.slowest();
+    let (served, failed) = traffic.end();
+    let refused =
+        sim.entra.requests().iter().filter(|request| request.note.starts_with("AADSTS700027")).count();
+    println!(
+        "{served} requests served in {length} s, {} failed, slowest {slowest:?}; {tokens} tokens, {refused} sign-ins \
+         refused, {rotations} rotations",
+        failed.len()
+    );
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(refused > 0 && served >= length * 90, "{served} requests, {refused} sign-ins refused");
 }
 
 fn until(moment: Instant) {
