@@ -20,9 +20,11 @@ use crate::clock::Clock;
 use crate::config::{Config, Credential};
 use crate::identity::Identity;
 use crate::log;
+use crate::net::poll::{self, Ready};
 use crate::ops::admin::Admin;
 use crate::ops::metrics::{Metrics, Sources};
 use crate::ops::{notify, panics};
+use crate::process;
 use crate::proxy::Proxy;
 use crate::report::Problem;
 use crate::server::Stop;
@@ -30,7 +32,6 @@ use crate::server::Stop;
 use crate::server::tiny_http::{Listener, Running};
 #[cfg(not(feature = "tiny_http"))]
 use crate::server::{Listener, Running};
-use crate::sys::{self, Ready};
 use crate::token::{Entra, Refresher, TokenStore};
 use crate::upstream::Upstream;
 
@@ -83,7 +84,7 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         panics::report(Arc::clone(&metrics));
         let memory = memory::limit(Path::new("/"));
-        let limits = listen::limits(&config, sys::raise_descriptor_limit(), memory);
+        let limits = listen::limits(&config, process::raise_descriptor_limit(), memory);
         for note in &config.notes {
             log::warn(&note.message, &[("hint", &note.hints.join("; "))]);
         }
@@ -172,7 +173,7 @@ impl App {
 
     /// Waits for a signal; takes it when there is one.
     fn signalled(&mut self, patience: Duration) -> bool {
-        if sys::wait_one(&self.signals, Ready::READ, Some(Instant::now() + patience)).is_err() {
+        if poll::wait_one(&self.signals, Ready::READ, Some(Instant::now() + patience)).is_err() {
             return false;
         }
         io::Read::read(&mut self.signals, &mut [0]).is_ok()

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use destination::Destination;
-pub use egress::{Egress, ProxyAddress, Route};
+pub use egress::{Egress, Route};
 pub use env::Environment;
 pub use listen::Listen;
 pub use settings::{SETTINGS, Setting};

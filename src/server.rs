@@ -20,7 +20,6 @@ mod stop;
 pub mod tiny_http;
 
 use std::io;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +32,7 @@ pub use stop::Stop;
 use crate::fields::Fields;
 pub use crate::http1::framing::Length;
 pub use crate::http1::head::RequestHead as Head;
+use crate::net::{Socket, Stream};
 
 /// One request being answered.
 pub trait Exchange {
@@ -72,11 +72,11 @@ pub trait Exchange {
     /// The memory of the request's head was freed: if it was a large one, another may take its place.
     fn release_head(&mut self) {}
 
-    /// The client's connection, to watch for its hang-up and to tunnel; none where the server hides it.
-    fn client(&self) -> Option<Arc<TcpStream>>;
+    /// The client's socket, to watch for its hang-up; none where the server hides it.
+    fn client(&self) -> Option<Arc<Socket>>;
 
-    /// Bytes the client sent after the request, which belong to a tunnel.
-    fn take_buffered(&mut self) -> Vec<u8>;
+    /// The client's connection for a tunnel, with what it sent after the request; none where the server hides it.
+    fn tunnel(&mut self) -> Option<&mut Stream>;
 
     /// Begins the answer. The head leaves with the first [`Exchange::write`] or [`Exchange::flush`]. Framing and
     /// connection fields are the server's own: `headers` holds none of them, except with [`Length::Empty`], where

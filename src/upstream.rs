@@ -4,23 +4,12 @@
 mod agent;
 mod buffers;
 mod connector;
-mod dial;
 mod fault;
 mod idle;
 mod lease;
 pub mod probe;
-mod proxy_auth;
-mod resolver;
-mod roots;
-mod tls;
-mod tls_error;
 mod transport;
-mod tunnel_proxy;
-mod verifier;
-mod wire;
 
 pub use agent::Upstream;
-pub use fault::{Fault, ResolveError, whole_seconds};
+pub(crate) use fault::Fault;
 pub use lease::{Bypass, EarlyResponse, Lease};
-pub use proxy_auth::ProxyAuthError;
-pub use wire::{Received, Wire};

@@ -1,12 +1,13 @@
 //! Questions to the proxy that runs with the same environment: in the same container, pod or unit.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::config::Listen;
+use crate::net;
 use crate::report::{Problem, excerpt};
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -112,7 +113,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 
 fn exchange(address: SocketAddr) -> io::Result<String> {
     let deadline = Instant::now() + PATIENCE;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    let mut stream = net::connect_blocking(address, PATIENCE)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);

@@ -8,6 +8,7 @@ use super::env::Env;
 use super::no_proxy::Entry;
 use super::url::{self, Url};
 use super::value::Parsed;
+use crate::net::ProxyAddress;
 use crate::report::Problem;
 use crate::secret::Secret;
 
@@ -21,18 +22,6 @@ pub struct Egress {
     pub proxy: Option<ProxyAddress>,
     /// Hosts that are reached directly, from `NO_PROXY`, lower case.
     pub no_proxy: Vec<String>,
-}
-
-/// An HTTP proxy.
-#[derive(Debug)]
-pub struct ProxyAddress {
-    /// Host name or address, without brackets.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// The value of `Proxy-Authorization`, when the URL carries userinfo: `Basic` and the encoded credentials
-    /// (RFC 7617).
-    pub authorization: Option<Secret<String>>,
 }
 
 /// How a host is reached over TLS.

@@ -11,7 +11,7 @@ use rustix::fs::{FileType, OFlags, fstat};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
-use crate::sys::{self, Ready};
+use crate::net::poll::{self, Ready};
 
 /// A reader that is slow, not gone, is waited for; with the log every thread waits that has something to tell. So long at
 /// most, and over time no more than one part in [`SHARE`]: requests must not go at the log's pace.
@@ -121,10 +121,10 @@ impl Sink {
     fn wait(&mut self, out: &impl AsFd) -> io::Result<()> {
         let now = Instant::now();
         if self.missing > 0 {
-            return sys::wait_one(out, Ready::WRITE, Some(now)).map(drop);
+            return poll::wait_one(out, Ready::WRITE, Some(now)).map(drop);
         }
         let patience = self.waited.map_or(self.patience, |then| grown(self.patience, now - then));
-        let ready = sys::wait_one(out, Ready::WRITE, Some(now + patience));
+        let ready = poll::wait_one(out, Ready::WRITE, Some(now + patience));
         let end = Instant::now();
         (self.patience, self.waited) = (patience.saturating_sub(end - now), Some(end));
         ready.map(drop)

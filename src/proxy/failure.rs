@@ -6,9 +6,10 @@ use std::io;
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::net::{ConnectError, whole_seconds};
 use crate::server::Refusal;
 use crate::token::Unavailable;
-use crate::upstream::{Fault, whole_seconds};
+use crate::upstream::Fault;
 
 /// The kind of a request that we refuse without asking the destination.
 pub(super) const REFUSED: &str = "refused";
@@ -82,39 +83,10 @@ pub(super) fn bad_answer(cause: String) -> Failure {
 }
 
 pub(super) fn from_fault(fault: &Fault) -> Failure {
-    let gateway = |code: &'static str, message: &str| {
-        let status = if code == "upstream_connect_timeout" {
-            StatusCode::GATEWAY_TIMEOUT
-        } else {
-            StatusCode::BAD_GATEWAY
-        };
-        refused(status, code, message, fault.kind(), fault.to_string(), fault.hint())
-    };
     match fault {
+        Fault::Connect(error) => from_connect_error(error),
         Fault::ClientGone => Failure::ClientGone,
         Fault::RequestBody(cause) => from_request_body(cause),
-        Fault::Resolve { .. } => gateway("upstream_dns", "the destination's name cannot be resolved"),
-        Fault::Connect { .. } => gateway("upstream_unreachable", "cannot connect to the destination"),
-        Fault::ConnectTimeout { .. } => {
-            gateway("upstream_connect_timeout", "no connection to the destination in time")
-        }
-        Fault::EgressProxy { .. } => {
-            gateway("upstream_egress_proxy", "the egress proxy does not let the connection through")
-        }
-        Fault::EgressProxyAuth { error, retry_in, .. } => {
-            let seconds = retry_in.map(whole_seconds);
-            let next = seconds.map_or_else(String::new, |n| format!("; the next attempt is in {n} s"));
-            let mut failure = gateway("upstream_egress_proxy", &format!("the egress proxy {error}{next}"));
-            if let (Failure::Refused { refusal, .. }, Some(_)) = (&mut failure, seconds) {
-                refusal.retry_after = seconds;
-                // Until then the same credentials are not even presented.
-                refusal.should_retry = Some(false);
-            }
-            failure
-        }
-        Fault::Tls { .. } => {
-            gateway("upstream_tls", "the destination's TLS certificate or handshake is refused")
-        }
         Fault::BadResponse(why) => bad_answer(why.clone()),
         Fault::Closed => {
             let message = "the destination closed the connection without an answer";
@@ -140,6 +112,43 @@ pub(super) fn from_fault(fault: &Fault) -> Failure {
                 ("the destination broke the connection without an answer", fault.to_string());
             let hint = Some(CLOSED.into());
             refused(StatusCode::BAD_GATEWAY, "upstream_closed", message, fault.kind(), cause, hint)
+        }
+    }
+}
+
+/// The failure when there is no connection.
+fn from_connect_error(error: &ConnectError) -> Failure {
+    let gateway = |code: &'static str, message: &str| {
+        let status = if code == "upstream_connect_timeout" {
+            StatusCode::GATEWAY_TIMEOUT
+        } else {
+            StatusCode::BAD_GATEWAY
+        };
+        refused(status, code, message, error.kind(), error.to_string(), error.hint())
+    };
+    match error {
+        ConnectError::ClientGone => Failure::ClientGone,
+        ConnectError::Resolve { .. } => gateway("upstream_dns", "the destination's name cannot be resolved"),
+        ConnectError::Connect { .. } => gateway("upstream_unreachable", "cannot connect to the destination"),
+        ConnectError::Timeout { .. } => {
+            gateway("upstream_connect_timeout", "no connection to the destination in time")
+        }
+        ConnectError::EgressProxy { .. } => {
+            gateway("upstream_egress_proxy", "the egress proxy does not let the connection through")
+        }
+        ConnectError::EgressProxyAuth { error: demand, retry_in, .. } => {
+            let seconds = retry_in.map(whole_seconds);
+            let next = seconds.map_or_else(String::new, |n| format!("; the next attempt is in {n} s"));
+            let mut failure = gateway("upstream_egress_proxy", &format!("the egress proxy {demand}{next}"));
+            if let (Failure::Refused { refusal, .. }, Some(_)) = (&mut failure, seconds) {
+                refusal.retry_after = seconds;
+                // Until then the same credentials are not even presented.
+                refusal.should_retry = Some(false);
+            }
+            failure
+        }
+        ConnectError::Tls { .. } => {
+            gateway("upstream_tls", "the destination's TLS certificate or handshake is refused")
         }
     }
 }

@@ -17,10 +17,10 @@ use super::{caller, headers, relay, target, tunnel};
 use crate::config::Config;
 use crate::http1::head::ResponseHead;
 use crate::log::{self, Throttle};
+use crate::net::poll::{self, Ready};
 use crate::ops::health;
 use crate::ops::metrics::Metrics;
 use crate::server::{Exchange, Head, Length, Overload, Refusal, Service};
-use crate::sys::{self, Ready};
 use crate::token::{Token, TokenStore};
 use crate::upstream::{Fault, Lease, Upstream};
 
@@ -234,7 +234,7 @@ impl Proxy {
 /// The client has not hung up.
 fn is_there(exchange: &dyn Exchange) -> bool {
     let client = exchange.client();
-    client.is_none_or(|client| sys::peek(&*client, Ready::HANGUP).is_ok_and(|found| !found.hung_up()))
+    client.is_none_or(|client| poll::peek(&*client, Ready::HANGUP).is_ok_and(|found| !found.hung_up()))
 }
 
 impl Service for Proxy {
@@ -305,15 +305,17 @@ fn open_tunnel(head: ResponseHead, lease: Lease, exchange: &mut dyn Exchange) ->
     if !headers::names_websocket(&fields) {
         return Err(failure::bad_answer("it switched to a protocol that was not asked for".into()));
     }
-    let (Some(mut stream), Some(client)) = (lease.into_tunnel(), exchange.client()) else {
+    let Some(mut destination) = lease.into_tunnel() else {
         return Err(failure::bad_answer("there is no connection to tunnel".into()));
     };
     headers::strip_response(&mut fields, false);
     headers::insert_websocket_upgrade(&mut fields);
     exchange.start(StatusCode::SWITCHING_PROTOCOLS, &fields, Length::Empty);
     let mut carried = tunnel::Tunnelled::default();
-    if exchange.flush().is_ok() {
-        tunnel::run(&client, exchange.take_buffered(), &mut stream, &mut carried);
+    if exchange.flush().is_ok()
+        && let Some(client) = exchange.tunnel()
+    {
+        tunnel::run(client, &mut destination, &mut carried);
     }
     Ok(Outcome::Tunnelled(carried))
 }

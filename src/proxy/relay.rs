@@ -9,7 +9,7 @@ use super::failure::{self, Failure};
 use super::headers;
 use crate::http1::framing::ResponseFraming;
 use crate::http1::head::ResponseHead;
-use crate::scratch::{self, Buffer, STEP};
+use crate::net::buffers::{self, Buffer, STEP};
 use crate::server::Exchange;
 use crate::upstream::{Fault, Lease};
 
@@ -55,7 +55,7 @@ pub(super) fn relay(
         ResponseFraming::Empty => Some(0),
         _ if lease.has_body_begun() => {
             if lease.buffered() > PIECE {
-                large = scratch::take();
+                large = buffers::take();
             }
             let buffer = if large.is_empty() { &mut piece[..] } else { &mut large[..] };
             Some(body.read(buffer).map_err(|error| failure::from_body(&error))?)
@@ -95,7 +95,7 @@ fn copy(
     let (mut much, mut bulk) = (lease.buffered() > 0, false);
     loop {
         let count = if much {
-            copy_once(body, &mut scratch::take_for(bulk), exchange, relayed)?
+            copy_once(body, &mut buffers::take_for(bulk), exchange, relayed)?
         } else {
             copy_once(body, piece, exchange, relayed)?
         };

@@ -11,12 +11,12 @@
 //! ```
 
 use std::io::{self, Read};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::retry::Replay;
+use crate::net::Socket;
 use crate::server::{Exchange, Length};
 use crate::upstream::{EarlyResponse, Fault, Lease};
 
@@ -88,7 +88,7 @@ impl Drop for ReplayBuffer {
 /// The body as ureq reads it, for one attempt.
 pub(super) struct RequestBody<'a> {
     exchange: &'a mut dyn Exchange,
-    client: Option<Arc<TcpStream>>,
+    client: Option<Arc<Socket>>,
     lease: &'a Lease,
     replay: &'a mut ReplayBuffer,
     /// Bytes of `replay` already given.

@@ -1,14 +1,13 @@
 //! A WebSocket once it is open: bytes in both directions, not looked at.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use crate::scratch::{self, Buffer};
-use crate::sys::{self, Ready};
-use crate::upstream::{Received, Wire};
+use crate::net::buffers::{self, Buffer};
+use crate::net::poll::{self, Ready};
+use crate::net::{Received, Stream};
 
 /// How long a client is listened to after the destination is gone, so that it gets the last words: megabytes may be on
 /// their way to it. Most end their side at once.
@@ -24,41 +23,45 @@ pub(super) struct Tunnelled {
 /// Carries bytes until both sides have ended or one is broken, which is an end like any other: both sides see it.
 /// An end of one direction ends only that direction. Nothing is read while what was read before waits to be
 /// written: memory is constant, and while nobody speaks there is none.
-pub(super) fn run(client: &TcpStream, ahead: Vec<u8>, wire: &mut Wire, carried: &mut Tunnelled) {
-    carried.to_destination += ahead.len() as u64;
-    let (up, down) = (Way::new(ahead), Way::new(Vec::new()));
-    let mut tunnel = Tunnel { client, wire, carried, up, down, client_ended: false, client_broken: false };
+pub(super) fn run(client: &mut Stream, destination: &mut Stream, carried: &mut Tunnelled) {
+    let (up, down) = (Way::default(), Way::default());
+    let mut tunnel = Tunnel { client, destination, carried, up, down, is_client_broken: false };
     let _ = tunnel.carry();
-    if !tunnel.client_ended && !tunnel.client_broken {
+    let has_client_ended = tunnel.up.has_ended || tunnel.is_client_broken || tunnel.down.is_broken;
+    if !has_client_ended {
         part(client);
     }
 }
 
 struct Tunnel<'a> {
-    client: &'a TcpStream,
-    wire: &'a mut Wire,
+    client: &'a mut Stream,
+    destination: &'a mut Stream,
     carried: &'a mut Tunnelled,
     /// From the client to the destination.
     up: Way,
     /// From the destination to the client.
     down: Way,
-    /// The client says nothing more.
-    client_ended: bool,
-    /// The client takes nothing more; what it said before can still be read.
-    client_broken: bool,
+    /// Reading from the client has failed.
+    is_client_broken: bool,
 }
 
 /// One direction.
+#[derive(Default)]
 struct Way {
     /// Read and not yet written; empty as long as the writing side keeps up.
     held: Buffer,
     /// Where in `held`.
     range: Range<usize>,
     state: State,
+    /// The reading side has ended.
+    has_ended: bool,
+    /// The writing side takes nothing more; what it said before can still be read.
+    is_broken: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum State {
+    #[default]
     Open,
     /// The reading side has ended, and the writing side has not been told.
     Ending,
@@ -69,187 +72,118 @@ enum State {
 impl Tunnel<'_> {
     fn carry(&mut self) -> io::Result<()> {
         loop {
-            let up_waits = self.push_up();
-            let down_waits = self.push_down();
+            let up_waits = self.up.push(self.destination);
+            let down_waits = self.down.push(self.client);
             if self.up.state == State::Over && self.down.state == State::Over {
                 return Ok(());
             }
-            if self.client_broken && up_waits {
+            if self.down.is_broken && up_waits {
                 return Err(ErrorKind::ConnectionReset.into());
             }
             let from_client = self.up.state == State::Open && !up_waits;
             let from_destination = self.down.state == State::Open && !down_waits;
-            let at_hand = from_destination && self.wire.at_hand();
-            let [client, destination] =
-                self.wait([(from_client, down_waits), (from_destination, up_waits)], at_hand)?;
-            if from_client && client.readable() {
-                self.pull_up()?;
+            let buffered = [
+                from_client && self.client.has_buffered(),
+                from_destination && self.destination.has_buffered(),
+            ];
+            let wanted = [(from_client, down_waits), (from_destination, up_waits)];
+            let [client, destination] = self.wait(wanted, buffered.contains(&true))?;
+            if from_client && (buffered[0] || client.readable()) {
+                let pulled = self.up.pull(self.client).inspect_err(|_| self.is_client_broken = true);
+                self.carried.to_destination += pulled?;
             }
-            if from_destination && (at_hand || destination.readable()) {
-                self.pull_down()?;
+            if from_destination && (buffered[1] || destination.readable()) {
+                self.carried.to_client += self.down.pull(self.destination)?;
             }
         }
     }
 
-    /// Waits for what each side is wanted for: to be read, to be written.
-    fn wait(&mut self, wanted: [(bool, bool); 2], at_hand: bool) -> io::Result<[Ready; 2]> {
+    /// Waits for what each side is wanted for: to be read, to be written. Only looks if there `is_buffered` something.
+    fn wait(&self, wanted: [(bool, bool); 2], is_buffered: bool) -> io::Result<[Ready; 2]> {
         let flags = wanted.map(|(read, write)| {
             let read = if read { Ready::READ } else { Ready::NOTHING };
             read.and(if write { Ready::WRITE } else { Ready::NOTHING })
         });
-        let client = (self.client.as_fd(), flags[0]);
-        let destination = (self.wire.socket().as_fd(), flags[1]);
+        let client = (self.client.socket().as_fd(), flags[0]);
+        let destination = (self.destination.socket().as_fd(), flags[1]);
         // A side that nothing is wanted of is watched for a reset, but not once it was told of the end: when it
         // ends, too, the system reports that again and again.
         let [idle_client, idle_destination] = wanted.map(|(read, write)| !read && !write);
         let (leave_client, leave_destination) =
-            (idle_client && self.down.is_over(), idle_destination && self.up.is_over());
-        let deadline = at_hand.then(Instant::now);
+            (idle_client && self.down.state == State::Over, idle_destination && self.up.state == State::Over);
+        let deadline = is_buffered.then(Instant::now);
         let found = match (leave_client, leave_destination) {
-            (true, _) => [Ready::NOTHING, sys::wait([destination], deadline)?[0]],
-            (_, true) => [sys::wait([client], deadline)?[0], Ready::NOTHING],
-            _ => sys::wait([client, destination], deadline)?,
+            (true, _) => [Ready::NOTHING, poll::wait([destination], deadline)?[0]],
+            (_, true) => [poll::wait([client], deadline)?[0], Ready::NOTHING],
+            _ => poll::wait([client, destination], deadline)?,
         };
         if idle_client && found[0].is_over() || idle_destination && found[1].is_over() {
             return Err(ErrorKind::ConnectionReset.into());
         }
         Ok(found)
     }
-
-    /// Writes to the destination what it takes; true when more is waiting.
-    fn push_up(&mut self) -> bool {
-        if self.up.is_over() {
-            return false;
-        }
-        let wire = &mut *self.wire;
-        let ending = self.up.state == State::Ending;
-        let pushed = self.up.push(|bytes| wire.send(bytes));
-        let pushed = pushed.and_then(|all| Ok(all && if ending { wire.end()? } else { wire.flush()? }));
-        match pushed {
-            Ok(true) if ending => self.up.close(),
-            Ok(_) => {}
-            // It takes nothing more, but what it said before may still be on its way to us.
-            Err(_) => self.up.close(),
-        }
-        !self.up.is_over() && !pushed.unwrap_or(true)
-    }
-
-    /// Writes to the client what it takes; true when more is waiting.
-    fn push_down(&mut self) -> bool {
-        if self.down.is_over() {
-            return false;
-        }
-        let mut client = self.client;
-        match self.down.push(|bytes| zero_if_blocked(client.write(bytes))) {
-            Ok(false) => return true,
-            Ok(true) if self.down.state == State::Ending => {
-                self.down.close();
-                let _ = client.shutdown(Shutdown::Write);
-            }
-            Ok(true) => {}
-            Err(_) => {
-                self.client_broken = true;
-                self.down.close();
-            }
-        }
-        false
-    }
-
-    fn pull_up(&mut self) -> io::Result<()> {
-        let mut buffer = scratch::take();
-        let read = { self.client }.read(&mut buffer);
-        match read {
-            Ok(0) => {
-                self.client_ended = true;
-                self.up.state = State::Ending;
-            }
-            Ok(n) => {
-                self.carried.to_destination += n as u64;
-                self.up.hold(buffer, n);
-                return Ok(());
-            }
-            Err(error) if is_passing(&error) => {}
-            Err(error) => {
-                self.client_broken = true;
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    fn pull_down(&mut self) -> io::Result<()> {
-        let mut buffer = scratch::take();
-        match self.wire.receive(&mut buffer)? {
-            Received::End => self.down.state = State::Ending,
-            Received::Bytes(n) => {
-                self.carried.to_client += n as u64;
-                self.down.hold(buffer, n);
-                return Ok(());
-            }
-            Received::Nothing => {}
-        }
-        Ok(())
-    }
 }
 
 impl Way {
-    fn new(held: Vec<u8>) -> Self {
-        Self { range: 0..held.len(), held: held.into(), state: State::Open }
+    /// Reads what there is, and says how much.
+    fn pull(&mut self, from: &mut Stream) -> io::Result<u64> {
+        let mut buffer = buffers::take();
+        match from.receive(&mut buffer)? {
+            Received::Bytes(count) => {
+                (self.held, self.range) = (buffer, 0..count);
+                return Ok(count as u64);
+            }
+            Received::Eof => (self.state, self.has_ended) = (State::Ending, true),
+            Received::WouldBlock => {}
+        }
+        Ok(0)
     }
 
-    fn is_over(&self) -> bool {
-        self.state == State::Over
+    /// Writes what is held, and the end after the last of it; true while more is waiting.
+    fn push(&mut self, to: &mut Stream) -> bool {
+        if self.state == State::Over {
+            return false;
+        }
+        let written = self.write(to);
+        match written {
+            Ok(true) if self.state == State::Ending => self.state = State::Over,
+            Ok(_) => {}
+            Err(_) => {
+                (self.held, self.range) = (Buffer::default(), 0..0);
+                (self.state, self.is_broken) = (State::Over, true);
+            }
+        }
+        matches!(written, Ok(false))
     }
 
-    /// Takes a buffer whose first `count` bytes were read.
-    fn hold(&mut self, buffer: Buffer, count: usize) {
-        (self.held, self.range) = (buffer, 0..count);
-    }
-
-    /// Writes what is held; true when nothing is left.
-    fn push(&mut self, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<bool> {
+    /// True when all has left.
+    fn write(&mut self, to: &mut Stream) -> io::Result<bool> {
         while !self.range.is_empty() {
-            match write(&self.held[self.range.clone()])? {
+            match to.send(&self.held[self.range.clone()])? {
                 0 => return Ok(false),
-                n => self.range.start += n,
+                count => self.range.start += count,
             }
         }
         self.held = Buffer::default();
-        Ok(true)
-    }
-
-    /// Nothing more goes this way.
-    fn close(&mut self) {
-        *self = Self { state: State::Over, ..Self::new(Vec::new()) };
+        if self.state == State::Ending { to.shutdown_write() } else { to.flush() }
     }
 }
 
 /// The destination is gone, and the client still speaks. Closing a socket with unread input resets it, and a reset
 /// destroys what is on its way to the client: end our side, then read on for a while.
-fn part(mut client: &TcpStream) {
-    let _ = client.shutdown(Shutdown::Write);
+fn part(client: &mut Stream) {
+    let _ = client.shutdown_write();
     let deadline = Instant::now() + LINGER;
-    let mut buffer = scratch::take();
+    let mut buffer = buffers::take();
     while Instant::now() < deadline {
-        match client.read(&mut buffer) {
-            Ok(1..) => {}
-            Err(error) if is_passing(&error) => {
-                if sys::wait_one(client, Ready::READ, Some(deadline)).is_err() {
+        match client.receive(&mut buffer) {
+            Ok(Received::Bytes(_)) => {}
+            Ok(Received::WouldBlock) => {
+                if poll::wait_one(client.socket(), Ready::READ, Some(deadline)).is_err() {
                     return;
                 }
             }
-            Ok(0) | Err(_) => return,
+            Ok(Received::Eof) | Err(_) => return,
         }
     }
-}
-
-fn zero_if_blocked(written: io::Result<usize>) -> io::Result<usize> {
-    match written {
-        Err(error) if is_passing(&error) => Ok(0),
-        written => written,
-    }
-}
-
-fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

@@ -1,7 +1,6 @@
 //! One connection, from its first byte to its last.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,11 +15,12 @@ use super::stop::Stop;
 use super::{Head, Limits, Service};
 use crate::fields;
 use crate::http1::head::{self, Scan};
-use crate::scratch;
-use crate::sys::{self, Ready};
+use crate::net::buffers;
+use crate::net::poll::{self, Ready};
+use crate::net::{Socket, Stream};
 
 /// A head that is longer than one buffer needs a place.
-const LARGE: usize = scratch::STEP;
+const LARGE: usize = buffers::STEP;
 /// At the stop, a connection whose first request has not come yet gets this long for it: its client stood in the backlog, or
 /// has connected a moment ago.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
@@ -37,8 +37,8 @@ pub(super) struct Context<'a> {
 }
 
 /// Serves requests until the client leaves, breaks the rules or pauses too long, or we stop.
-pub(super) fn serve(stream: Arc<TcpStream>, _peer: SocketAddr, context: &Context<'_>) {
-    let mut input = Input::new(stream);
+pub(super) fn serve(socket: Arc<Socket>, context: &Context<'_>) {
+    let mut input = Input::new(Stream::from(socket));
     let mut is_first = true;
     loop {
         let mut place = None;
@@ -71,7 +71,7 @@ fn next_head<'a>(
 ) -> Option<Result<Head, Refusal>> {
     if input.bytes().is_empty() {
         input.release();
-        wait_for_request(input.stream(), context, is_first)?;
+        wait_for_request(input.stream_mut(), context, is_first)?;
     }
     let deadline = Instant::now() + context.limits.head_time;
     let mut scan = Scan::default();
@@ -114,22 +114,26 @@ fn next_head<'a>(
 }
 
 /// Waits between requests. None when the connection shall end.
-fn wait_for_request(stream: &TcpStream, context: &Context<'_>, is_first: bool) -> Option<()> {
+fn wait_for_request(stream: &mut Stream, context: &Context<'_>, is_first: bool) -> Option<()> {
     let start = Instant::now();
     let end = start + context.limits.keep_alive;
+    if stream.has_buffered() {
+        return Some(());
+    }
+    let socket = stream.socket();
     // Others may need this connection's place while we wait.
     let step = context.limits.keep_alive / 15;
     let mut look = start;
     loop {
         look += step;
-        let wanted = [(stream.as_fd(), Ready::READ), (context.stop.as_fd(), Ready::READ)];
-        let [request, stop] = sys::wait(wanted, Some(look.min(end))).ok()?;
+        let wanted = [(socket.as_fd(), Ready::READ), (context.stop.as_fd(), Ready::READ)];
+        let [request, stop] = poll::wait(wanted, Some(look.min(end))).ok()?;
         if request.readable() {
             return Some(());
         }
         if stop.any() && is_first {
             let grace = Some(Instant::now() + FIRST_REQUEST_GRACE);
-            return sys::wait_one(stream, Ready::READ, grace).ok().map(drop);
+            return poll::wait_one(socket, Ready::READ, grace).ok().map(drop);
         }
         let now = Instant::now();
         if stop.any() || now >= end || now >= start + step && (context.evict)() {

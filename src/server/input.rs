@@ -1,14 +1,13 @@
-//! What a client sends: a buffer in front of its socket, read with deadlines.
+//! What a client sends: a buffer in front of its connection, read with deadlines.
 
-use std::io::{self, Read};
-use std::net::TcpStream;
-use std::sync::Arc;
+use std::io;
 use std::time::Instant;
 
-use crate::scratch::{self, Buffer, STEP};
-use crate::sys::{self, Ready};
+use crate::net::buffers::{self, Buffer, STEP};
+use crate::net::poll::{self, Ready};
+use crate::net::{Received, Stream};
 
-/// Where the bytes come from: a client's socket, or a script in its place.
+/// Where the bytes come from: a client's connection, or a script in its place.
 pub trait Source {
     /// Reads at least one byte, waiting for it; 0 when the client has ended its side.
     ///
@@ -18,9 +17,9 @@ pub trait Source {
     fn read(&mut self, into: &mut [u8], deadline: Instant) -> io::Result<usize>;
 }
 
-/// Bytes received and not yet used, in front of a non-blocking socket.
+/// Bytes received and not yet used, in front of where they come from.
 #[derive(Debug)]
-pub struct Input<S = Arc<TcpStream>> {
+pub struct Input<S = Stream> {
     source: S,
     buffer: Buffer,
     start: usize,
@@ -28,8 +27,20 @@ pub struct Input<S = Arc<TcpStream>> {
 }
 
 impl Input {
-    pub(super) fn stream(&self) -> &Arc<TcpStream> {
+    pub(super) fn stream(&self) -> &Stream {
         &self.source
+    }
+
+    pub(super) fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.source
+    }
+
+    /// The connection, with what was received and not used in front of what comes.
+    pub(super) fn rewound(&mut self) -> &mut Stream {
+        self.source.unread(&self.buffer[self.start..self.end]);
+        self.start = self.end;
+        self.release();
+        &mut self.source
     }
 }
 
@@ -61,7 +72,7 @@ impl<S: Source> Input<S> {
             (self.start, self.end) = (0, self.end - self.start);
         }
         if self.buffer.is_empty() {
-            self.buffer = scratch::take();
+            self.buffer = buffers::take();
         } else if self.buffer.len() < self.end + STEP / 2 {
             self.buffer.resize(self.end + STEP, 0);
         }
@@ -85,13 +96,6 @@ impl<S: Source> Input<S> {
         Ok(count)
     }
 
-    /// Takes all bytes received, and frees the buffer.
-    pub fn take(&mut self) -> Vec<u8> {
-        let bytes = self.bytes().to_vec();
-        self.consume(bytes.len());
-        bytes
-    }
-
     /// Gives the buffer back when nothing is in it.
     pub(super) fn release(&mut self) {
         if self.start == self.end && !self.buffer.is_empty() {
@@ -101,18 +105,15 @@ impl<S: Source> Input<S> {
     }
 }
 
-/// A non-blocking socket.
-impl Source for Arc<TcpStream> {
+/// A connection, which never waits by itself.
+impl Source for Stream {
     fn read(&mut self, into: &mut [u8], deadline: Instant) -> io::Result<usize> {
-        let mut stream: &TcpStream = self;
         loop {
-            match stream.read(into) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    sys::wait_one(stream, Ready::READ, Some(deadline))?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => return read,
-            }
+            match self.receive(into)? {
+                Received::Bytes(count) => return Ok(count),
+                Received::Eof => return Ok(0),
+                Received::WouldBlock => poll::wait_one(self.socket(), Ready::READ, Some(deadline))?,
+            };
         }
     }
 }

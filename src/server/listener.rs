@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
 use super::connection::{self, Context};
 use super::overflow::Overflow;
@@ -22,7 +22,8 @@ use super::room::Room;
 use super::stop::Stop;
 use super::{Limits, Service};
 use crate::log::{self, Throttle};
-use crate::sys::{self, Ready};
+use crate::net::Socket;
+use crate::net::poll::{self, Ready};
 
 /// std's 128 is short for a burst; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -44,7 +45,7 @@ static ACCEPT_ERROR_LOG: Throttle = Throttle::every(Duration::from_secs(10));
 
 /// Bound sockets, one or one of each family, which refuse nobody yet: clients wait in their backlog.
 #[derive(Debug)]
-pub struct Listener(Vec<TcpListener>);
+pub struct Listener(Vec<Socket>);
 
 impl Listener {
     /// Binds to the first address that allows it. Where all are loopback addresses, such as those of `localhost`, to the
@@ -70,7 +71,7 @@ impl Listener {
     ///
     /// The socket's.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.0.first().ok_or(io::ErrorKind::AddrNotAvailable)?.local_addr()
+        address(self.0.first().ok_or(io::ErrorKind::AddrNotAvailable)?)
     }
 
     /// All addresses bound.
@@ -79,7 +80,7 @@ impl Listener {
     ///
     /// The socket's.
     pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.0.iter().map(TcpListener::local_addr).collect()
+        self.0.iter().map(address).collect()
     }
 
     /// Starts to serve, on threads of its own.
@@ -144,7 +145,7 @@ impl Running {
 }
 
 struct Acceptor {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Socket>,
     service: Arc<dyn Service>,
     limits: Arc<Limits>,
     stop: Arc<Stop>,
@@ -167,7 +168,7 @@ impl Acceptor {
         for listener in &self.listeners {
             for _ in 0..BACKLOG {
                 match listener.accept() {
-                    Ok((stream, peer)) => self.admit(stream, peer),
+                    Ok((socket, _)) => self.admit(socket),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(_) => {}
                 }
@@ -179,7 +180,7 @@ impl Acceptor {
     fn wait(&self) {
         let listeners = self.listeners.iter().map(|listener| (listener.as_fd(), Ready::READ));
         let wanted: Vec<_> = listeners.chain([(self.stop.as_fd(), Ready::READ)]).collect();
-        match sys::wait_many(&wanted, None) {
+        match poll::wait_many(&wanted, None) {
             Ok(found) => {
                 let ready = self.listeners.iter().zip(found).filter(|(_, found)| found.readable());
                 ready.for_each(|(listener, _)| self.take(listener.accept()));
@@ -188,9 +189,9 @@ impl Acceptor {
         }
     }
 
-    fn take(&self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+    fn take(&self, accepted: io::Result<(Socket, SockAddr)>) {
         match accepted {
-            Ok((stream, peer)) => self.admit(stream, peer),
+            Ok((socket, _)) => self.admit(socket),
             Err(error) if is_passing(&error) => {}
             Err(error) => {
                 log_failure("cannot accept connections; retrying", &error, lacking(&error));
@@ -199,18 +200,18 @@ impl Acceptor {
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        if prepare(&stream).is_err() {
+    fn admit(&self, socket: Socket) {
+        if prepare(&socket).is_err() {
             return;
         }
-        let stream = Arc::new(stream);
+        let socket = Arc::new(socket);
         if self.pool.busy() >= self.limits.connections {
-            self.overflow.admit(stream, self.limits.connections_bound);
+            self.overflow.admit(socket, self.limits.connections_bound);
             return;
         }
         let (service, limits) = (Arc::clone(&self.service), Arc::clone(&self.limits));
         let (stop, pool) = (Arc::clone(&self.stop), self.pool.clone());
-        let (served, room) = (Arc::clone(&stream), Arc::clone(&self.room));
+        let (served, room) = (Arc::clone(&socket), Arc::clone(&self.room));
         let evicting = Arc::clone(&self.evicting);
         let job = move || {
             let threshold = limits.connections - limits.connections / 4;
@@ -218,13 +219,13 @@ impl Acceptor {
             let evict = || eviction.claim(|others| pool.busy().saturating_sub(others) > threshold);
             let context =
                 Context { service: &*service, limits: &limits, stop: &stop, room: &room, evict: &evict };
-            connection::serve(served, peer, &context);
+            connection::serve(served, &context);
         };
         if let Err(error) = self.pool.run(Box::new(job)) {
             let by =
                 if error.kind() == io::ErrorKind::OutOfMemory { Overload::Memory } else { Overload::Threads };
             log_failure("cannot start a thread for a connection; it is refused", &error, by);
-            self.overflow.admit(stream, by);
+            self.overflow.admit(socket, by);
         }
     }
 }
@@ -276,7 +277,7 @@ fn log_failure(what: &str, cause: &io::Error, by: Overload) {
     }
 }
 
-pub(super) fn bind_first(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
+pub(super) fn bind_first(addresses: &[SocketAddr]) -> io::Result<Socket> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
         match bind(*address) {
@@ -287,14 +288,14 @@ pub(super) fn bind_first(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
     Err(last)
 }
 
-fn bind_both(first: SocketAddr, second: SocketAddr) -> io::Result<Vec<TcpListener>> {
+fn bind_both(first: SocketAddr, second: SocketAddr) -> io::Result<Vec<Socket>> {
     let mut retries = if first.port() == 0 { RETRIES } else { 0 };
     loop {
         let listener = match bind(first) {
             Err(error) if lacks_family(&error) => return bind(second).map(|listener| vec![listener]),
             bound => bound?,
         };
-        match bind(SocketAddr::new(second.ip(), listener.local_addr()?.port())) {
+        match bind(SocketAddr::new(second.ip(), address(&listener)?.port())) {
             Ok(other) => return Ok(vec![listener, other]),
             Err(error) if lacks_family(&error) => return Ok(vec![listener]),
             // The port that was free for the first may be another program's for the second.
@@ -310,7 +311,7 @@ fn lacks_family(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
@@ -319,12 +320,16 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_tcp_notsent_lowat(UNSENT)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nonblocking(true)?;
-    stream.set_nodelay(true)
+fn address(socket: &Socket) -> io::Result<SocketAddr> {
+    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+fn prepare(socket: &Socket) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)
 }
 
 /// The peer left before it was accepted, or nobody is there: the next accept may well succeed.
@@ -342,9 +347,8 @@ fn is_passing(error: &io::Error) -> bool {
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
-    use socket2::SockRef;
-
     use super::*;
+    use crate::net::connect_blocking;
 
     #[test]
     fn no_more_idle_connections_go_than_have_to() {
@@ -362,14 +366,13 @@ mod tests {
     fn connections_inherit_the_listeners_options() {
         let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         let listener = &listener.0[0];
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        sys::wait_one(listener, Ready::READ, Some(Instant::now() + Duration::from_secs(20))).unwrap();
+        let _client = connect_blocking(address(listener).unwrap(), Duration::from_secs(20)).unwrap();
+        poll::wait_one(listener, Ready::READ, Some(Instant::now() + Duration::from_secs(20))).unwrap();
         let (accepted, _) = listener.accept().unwrap();
-        let socket = SockRef::from(&accepted);
-        assert!(socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
-        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
-        assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT);
+        assert!(accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+        assert_eq!(accepted.tcp_keepalive_retries().unwrap(), 4);
+        assert_eq!(accepted.tcp_notsent_lowat().unwrap(), UNSENT);
     }
 
     const V4: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -382,7 +385,7 @@ mod tests {
     /// The machine that runs the tests may lack IPv6: then there is one listener, which is what is promised of it.
     #[test]
     fn the_addresses_of_a_loopback_name_are_both_listened_on() {
-        let has_v6 = TcpListener::bind((V6, 0)).is_ok();
+        let has_v6 = bind((V6, 0).into()).is_ok();
         let (v4, v6) = (SocketAddr::from((V4, 0)), SocketAddr::from((V6, 0)));
         for addresses in [vec![v4, v6], vec![v6, v4], vec![v6, v6, v4, v4]] {
             let found = bound(&addresses).unwrap();
@@ -401,8 +404,8 @@ mod tests {
     /// Whoever has the port of the other family would get half of the clients of this name.
     #[test]
     fn a_port_that_is_taken_in_one_family_is_taken() {
-        let taken = TcpListener::bind((V4, 0)).unwrap();
-        let port = taken.local_addr().unwrap().port();
+        let taken = bind((V4, 0).into()).unwrap();
+        let port = address(&taken).unwrap().port();
         for addresses in [[(V4.into(), port), (V6.into(), port)], [(V6.into(), port), (V4.into(), port)]] {
             let error = bound(&addresses.map(|pair: (std::net::IpAddr, u16)| pair.into())).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{addresses:?}");

@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,7 +15,8 @@ use super::serving::Serving;
 use super::stop::Stop;
 use super::{Limits, Service};
 use crate::http1::head::{self, FaultKind, Scan};
-use crate::sys::{self, Ready};
+use crate::net::poll::{self, Ready};
+use crate::net::{Received, Socket};
 
 /// How long one of these connections may take to say what it wants, and then to read the answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,7 +30,7 @@ const MAX_BATCH: usize = 64;
 
 /// The way to the thread.
 pub(super) struct Overflow {
-    arrivals: SyncSender<(Arc<TcpStream>, Overload)>,
+    arrivals: SyncSender<(Arc<Socket>, Overload)>,
     wake: PipeWriter,
 }
 
@@ -61,14 +61,14 @@ impl Overflow {
     }
 
     /// Hands a connection over, and what there is too little of for it.
-    pub(super) fn admit(&self, stream: Arc<TcpStream>, by: Overload) {
-        let _ = self.arrivals.send((stream, by));
+    pub(super) fn admit(&self, socket: Arc<Socket>, by: Overload) {
+        let _ = self.arrivals.send((socket, by));
         let _ = (&self.wake).write(&[0]);
     }
 }
 
 struct OverloadQueue {
-    arrivals: Receiver<(Arc<TcpStream>, Overload)>,
+    arrivals: Receiver<(Arc<Socket>, Overload)>,
     woken: PipeReader,
     service: Arc<dyn Service>,
     limits: Limits,
@@ -102,9 +102,11 @@ impl OverloadQueue {
         let deadline = self.connections.iter().map(|connection| connection.deadline).min();
         let mut wanted = vec![(self.woken.as_fd(), if is_open { Ready::READ } else { Ready::NOTHING })];
         wanted.extend(
-            self.connections.iter().map(|connection| (connection.input.stream().as_fd(), Ready::READ)),
+            self.connections
+                .iter()
+                .map(|connection| (connection.input.stream().socket().as_fd(), Ready::READ)),
         );
-        let Ok(found) = sys::wait_many(&wanted, deadline) else {
+        let Ok(found) = poll::wait_many(&wanted, deadline) else {
             // Out of memory: whoever is here has waited long enough.
             self.connections.clear();
             return true;
@@ -126,14 +128,14 @@ impl OverloadQueue {
 
     fn accept_pending(&mut self) {
         let arrivals: Vec<_> = self.arrivals.try_iter().take(MAX_BATCH).collect();
-        for (stream, by) in arrivals {
+        for (socket, by) in arrivals {
             if self.connections.len() >= self.limits.overflow.max(1) {
                 // Whoever has an answer had a chance to read it.
                 let oldest = self.connections.iter().position(|connection| connection.answered).unwrap_or(0);
                 self.connections.remove(oldest).into_iter().for_each(|connection| self.evict(connection));
             }
             let deadline = Instant::now() + TIMEOUT;
-            let (input, scan) = (Input::new(stream), Scan::default());
+            let (input, scan) = (Input::new(socket.into()), Scan::default());
             let mut connection = Rejected { input, scan, by, deadline, answered: false };
             // Most come with their request, and many others may follow at once.
             if self.process(&mut connection) || self.refuse(&mut connection) {
@@ -154,8 +156,8 @@ impl OverloadQueue {
     fn process(&self, connection: &mut Rejected) -> bool {
         if connection.answered {
             // What else it sends is only read so that closing does not destroy the answer.
-            let mut stream: &TcpStream = connection.input.stream();
-            return matches!(stream.read(&mut [0; 4096]), Ok(1..));
+            let received = connection.input.stream_mut().receive(&mut [0; 4096]);
+            return matches!(received, Ok(Received::Bytes(_) | Received::WouldBlock));
         }
         match connection.input.fill(Instant::now()) {
             Ok(1..) => {}
@@ -193,7 +195,7 @@ impl OverloadQueue {
     fn answered(&self, connection: &mut Rejected) -> bool {
         connection.answered = true;
         connection.deadline = Instant::now() + TIMEOUT;
-        connection.input.stream().shutdown(Shutdown::Write).is_ok()
+        connection.input.stream_mut().shutdown_write().is_ok()
     }
 
     /// To one whose turn never came. Whoever has an answer gets no other. False when the connection is over.

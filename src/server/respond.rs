@@ -1,17 +1,16 @@
 //! Answers: the head, the framing, and writes that leave at once.
 
 use std::io::{self, IoSlice, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
-use socket2::SockRef;
 
 use super::min_rate::MinRate;
 use super::{Head, Length};
 use crate::fields::Fields;
 use crate::http1::chunked;
-use crate::sys::{self, Ready};
+use crate::net::Stream;
+use crate::net::poll::{self, Ready};
 
 /// The answer to one request.
 #[derive(Debug)]
@@ -187,53 +186,46 @@ pub(super) trait Sink {
     fn send(&mut self, parts: [&[u8]; 3], rate: &mut MinRate) -> io::Result<()>;
 }
 
-/// A non-blocking socket.
-impl Sink for &TcpStream {
+/// A connection, which never waits by itself.
+impl Sink for Stream {
     fn send(&mut self, parts: [&[u8]; 3], rate: &mut MinRate) -> io::Result<()> {
         let mut slices = parts.map(IoSlice::new);
         let mut left = &mut slices[..];
         IoSlice::advance_slices(&mut left, 0);
-        while !left.is_empty() {
-            match self.write_vectored(left) {
-                Ok(n) => {
-                    rate.record(n);
-                    IoSlice::advance_slices(&mut left, n);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    sys::wait_one(*self, Ready::WRITE, Some(rate.deadline())).inspect_err(|_| {
-                        // Or the system keeps what it does not read for minutes more, and offers it.
-                        let _ = SockRef::from(*self).set_linger(Some(Duration::ZERO));
-                    })?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        loop {
+            let taken = self.send_vectored(left)?;
+            rate.record(taken);
+            IoSlice::advance_slices(&mut left, taken);
+            if left.is_empty() && self.flush()? {
+                return Ok(());
+            }
+            if taken == 0 {
+                let waited = poll::wait_one(self.socket(), Ready::WRITE, Some(rate.deadline()));
+                // Or the system keeps what the client does not read for minutes more, and offers it.
+                waited.inspect_err(|_| drop(self.socket().set_linger(Some(Duration::ZERO))))?;
             }
         }
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
-    use std::net::TcpListener;
 
     use super::*;
+    use crate::net;
 
     /// What a client has not read of the response before must not end its next request.
     #[test]
     fn a_100_response_waits_for_room() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (server, _) = listener.accept().unwrap();
-        server.set_nonblocking(true).unwrap();
+        let (mut server, mut client) = net::pair();
         let mut filled = 0;
-        while let Ok(n) = { &server }.write(&[b'x'; 65536]) {
+        while let Ok(n @ 1..) = server.send(&[b'x'; 65536]) {
             filled += n;
         }
         let sending = std::thread::spawn(move || {
             Answer::last(Duration::from_secs(20))
-                .send_continue(&mut &server)
+                .send_continue(&mut server)
                 .map_err(|error| error.to_string())
         });
         client.read_exact(&mut vec![0; filled]).unwrap();

@@ -1,23 +1,21 @@
 //! One request being answered: its body, its answer, and what is done with the connection behind it.
 
-use std::io::{self, Read};
-use std::net::{Shutdown, TcpStream};
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{StatusCode, Version};
-use socket2::SockRef;
-
 use super::body::Body;
-use super::input::Input;
+use super::input::{Input, Source as _};
 use super::min_rate::MinRate;
 use super::respond::Answer;
 use super::room::Place;
 use super::stop::Stop;
 use super::{Exchange, Head, Length, Limits};
 use crate::fields::{self, Fields};
-use crate::sys::{self, Ready};
+use crate::net::poll::{self, Ready};
+use crate::net::{Socket, Stream};
+use http::{StatusCode, Version};
 
 /// What trailers and chunk extensions of a body may take; nobody sends any.
 const FRAMING_ALLOWANCE: usize = 16 * 1024;
@@ -90,8 +88,8 @@ impl<'a> Serving<'a> {
 
     /// The client sent more behind its last request, or has ended its side.
     fn more_was_sent(&self) -> bool {
-        let wanted = [(self.input.stream().as_fd(), Ready::READ)];
-        sys::wait(wanted, Some(Instant::now())).is_ok_and(|[socket]| socket.readable())
+        let wanted = [(self.input.stream().socket().as_fd(), Ready::READ)];
+        poll::wait(wanted, Some(Instant::now())).is_ok_and(|[socket]| socket.readable())
     }
 
     /// Reads what little is left of a body, to keep the connection. Not part of its caller's frame, which lies below
@@ -116,23 +114,17 @@ impl<'a> Serving<'a> {
     /// Closing a socket with unread input resets it, and a reset destroys the answer on its way: end our side,
     /// then read on for a while.
     pub(super) fn linger(&mut self) {
-        let mut stream: &TcpStream = self.input.stream();
-        if stream.shutdown(Shutdown::Write).is_err() {
+        let stream = self.input.stream_mut();
+        if stream.shutdown_write().is_err() {
             return;
         }
         let deadline = Instant::now() + DRAIN_TIME;
         let mut scratch = [0; 4096];
         let mut drained = 0;
         while drained < DRAIN_BYTES && Instant::now() < deadline {
-            match stream.read(&mut scratch) {
-                Ok(0) => return,
-                Ok(n) => drained += n as u64,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if sys::wait_one(stream, Ready::READ, Some(deadline)).is_err() {
-                        return;
-                    }
-                }
-                Err(_) => return,
+            match stream.read(&mut scratch, deadline) {
+                Ok(0) | Err(_) => return,
+                Ok(count) => drained += count as u64,
             }
         }
     }
@@ -151,7 +143,7 @@ impl Exchange for Serving<'_> {
             && self.input.bytes().is_empty()
             && !self.answer.started()
         {
-            self.answer.send_continue(&mut &**self.input.stream())?;
+            self.answer.send_continue(self.input.stream_mut())?;
         }
         Ok(Some(self.rate.deadline()))
     }
@@ -177,12 +169,12 @@ impl Exchange for Serving<'_> {
         self.head_permit = None;
     }
 
-    fn client(&self) -> Option<Arc<TcpStream>> {
-        Some(Arc::clone(self.input.stream()))
+    fn client(&self) -> Option<Arc<Socket>> {
+        Some(self.input.stream().share_socket())
     }
 
-    fn take_buffered(&mut self) -> Vec<u8> {
-        self.input.take()
+    fn tunnel(&mut self) -> Option<&mut Stream> {
+        Some(self.input.rewound())
     }
 
     fn start(&mut self, status: StatusCode, headers: &Fields, length: Length) {
@@ -197,7 +189,7 @@ impl Exchange for Serving<'_> {
         if self.answer.ends_with_connection() {
             // Until it is whole, every end is a reset, that of the process, too: another would look like the end of the
             // answer. Elsewhere the framing shows a cut, and what was sent shall still be read.
-            let _ = SockRef::from(&**self.input.stream()).set_linger(Some(Duration::ZERO));
+            let _ = self.input.stream().socket().set_linger(Some(Duration::ZERO));
         }
     }
 
@@ -206,18 +198,18 @@ impl Exchange for Serving<'_> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.answer.write(&mut &**self.input.stream(), bytes)
+        self.answer.write(self.input.stream_mut(), bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.answer.flush(&mut &**self.input.stream())
+        self.answer.flush(self.input.stream_mut())
     }
 
     fn finish(&mut self) -> io::Result<()> {
         let ends_with_connection = self.answer.ends_with_connection();
-        self.answer.finish(&mut &**self.input.stream())?;
+        self.answer.finish(self.input.stream_mut())?;
         if ends_with_connection {
-            SockRef::from(&**self.input.stream()).set_linger(None)?;
+            self.input.stream().socket().set_linger(None)?;
         }
         Ok(())
     }

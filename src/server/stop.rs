@@ -46,7 +46,7 @@ impl AsFd for Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::{Ready, peek};
+    use crate::net::poll::{Ready, peek};
 
     #[test]
     fn a_waiting_thread_hears_it() {

@@ -46,7 +46,7 @@ impl Listener {
     ///
     /// The last address's error.
     pub fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
-        bind_first(addresses).map(Self)
+        bind_first(addresses).map(|socket| Self(socket.into()))
     }
 
     /// The address bound, its port real even where 0 was asked for; the first of several.

@@ -11,6 +11,7 @@ use super::error::{Class, TokenError};
 use super::{Endpoint, Grant, answer, form, random};
 use crate::clock::Clock;
 use crate::log;
+use crate::net::ConnectError;
 use crate::secret::Secret;
 use crate::upstream::Fault;
 
@@ -102,19 +103,22 @@ fn read(response: &mut Response<ureq::Body>) -> Result<Zeroizing<Vec<u8>>, Token
 /// No answer, or half of one.
 fn unreached(error: &ureq::Error) -> TokenError {
     let fault = Fault::inside(error);
-    let summary = match (fault, error) {
-        (Some(Fault::Resolve { .. }), _) => "the name of the token endpoint could not be resolved",
-        (Some(Fault::Connect { .. }), _) => "the token endpoint could not be reached",
-        (Some(Fault::ConnectTimeout { .. }), _) => "the token endpoint could not be reached in time",
-        (Some(Fault::EgressProxy { .. }), _) => "the egress proxy gave no connection to the token endpoint",
-        (Some(Fault::EgressProxyAuth { error, .. }), _) => &format!("the egress proxy {error}"),
-        (Some(Fault::Tls { .. }), _) => "there is no trusted TLS connection to the token endpoint",
+    let connect = if let Some(Fault::Connect(error)) = fault { Some(error) } else { None };
+    let summary = match (connect, error) {
+        (Some(ConnectError::Resolve { .. }), _) => "the name of the token endpoint could not be resolved",
+        (Some(ConnectError::Connect { .. }), _) => "the token endpoint could not be reached",
+        (Some(ConnectError::Timeout { .. }), _) => "the token endpoint could not be reached in time",
+        (Some(ConnectError::EgressProxy { .. }), _) => {
+            "the egress proxy gave no connection to the token endpoint"
+        }
+        (Some(ConnectError::EgressProxyAuth { error, .. }), _) => &format!("the egress proxy {error}"),
+        (Some(ConnectError::Tls { .. }), _) => "there is no trusted TLS connection to the token endpoint",
         (_, ureq::Error::Timeout(_)) => "the token endpoint did not answer in time",
         _ => "the connection to the token endpoint failed",
     };
     // Nothing is even attempted until then, and only a person can help.
-    let retry_after = match fault {
-        Some(Fault::EgressProxyAuth { retry_in, .. }) => *retry_in,
+    let retry_after = match connect {
+        Some(ConnectError::EgressProxyAuth { retry_in, .. }) => *retry_in,
         _ => None,
     };
     let class = if retry_after.is_some() { Class::Permanent } else { Class::Transient };
@@ -123,16 +127,7 @@ fn unreached(error: &ureq::Error) -> TokenError {
         _ => fault.and_then(Fault::hint).unwrap_or_else(|| BROKEN.to_owned()),
     };
     let detail = fault.map_or_else(|| error.to_string(), Fault::to_string);
-    let unreached = matches!(
-        fault,
-        Some(
-            Fault::Resolve { .. }
-                | Fault::Connect { .. }
-                | Fault::ConnectTimeout { .. }
-                | Fault::EgressProxy { .. }
-                | Fault::Tls { .. }
-        )
-    );
+    let unreached = connect.is_some_and(|error| !matches!(error, ConnectError::EgressProxyAuth { .. }));
     TokenError {
         unreached,
         hints: vec![hint],

@@ -1,6 +1,5 @@
 //! The two ureq agents: one for the destination, one for Entra ID, over the same dialler.
 
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +11,9 @@ use super::Fault;
 use super::connector::{self, Dialler, NoResolver};
 use super::idle::IdlePool;
 use super::lease::{self, Lease};
-use super::proxy_auth::ProxyAuth;
-use super::resolver::Names;
-use super::roots::Roots;
 use crate::config::Config;
+use crate::net::Socket;
+use crate::net::connect::Network;
 use crate::report::Problem;
 
 /// Each is some kilobytes, and a burst is soon over.
@@ -44,9 +42,7 @@ impl Upstream {
     /// `SSL_CERT_FILE` is unusable.
     pub fn new(config: &Arc<Config>) -> Result<Self, Problem> {
         let dialler = Dialler {
-            roots: Roots::load(config.ca_file.as_deref())?,
-            names: Names::default(),
-            proxy_auth: ProxyAuth::default(),
+            network: Network::new(config.ca_file.as_deref())?,
             config: Arc::clone(config),
             idle: IdlePool::new(MAX_IDLE),
         };
@@ -70,7 +66,7 @@ impl Upstream {
     /// The [`Fault`] that kept it from being made.
     // Before ureq is called, and not by it: its main loop and a TLS handshake each take kilobytes of stack, and stack once
     // used stays with the thread.
-    pub fn acquire(&self, client: Option<&TcpStream>, fresh: bool) -> Result<Lease, Fault> {
+    pub(crate) fn acquire(&self, client: Option<&Socket>, fresh: bool) -> Result<Lease, Fault> {
         self.dialler.acquire(&self.base, Duration::MAX, client, fresh)
     }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 use ureq::unversioned::transport::Buffers;
 
 use super::lease::{Bypass, Lease};
-use crate::scratch::{self, Buffer, STEP};
+use crate::net::buffers::{self, Buffer, STEP};
 
 /// Input and output of one connection.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl TransportBuffers {
         self.input = body;
         (self.start, self.end) = (range.start, range.end);
         if self.input.is_empty() {
-            self.input = scratch::take();
+            self.input = buffers::take();
         }
         if self.start < head.len() {
             // Seldom: the upstream's own head is longer, as a rule.
@@ -136,7 +136,7 @@ impl TransportBuffers {
                 self.input.enlarge(0..0);
             }
             if self.input.is_empty() {
-                self.input = scratch::take();
+                self.input = buffers::take();
             }
         } else if self.start > 0 && self.input.len() - self.end < STEP / 2 {
             self.input.copy_within(self.start..self.end, 0);
@@ -162,7 +162,7 @@ impl TransportBuffers {
     /// Gives output room for `amount` bytes after those deferred.
     fn reserve(&mut self, amount: usize) {
         if self.output.is_empty() {
-            self.output = scratch::take();
+            self.output = buffers::take();
         }
         if self.output.len() < self.deferred + amount {
             self.output.resize(self.deferred + amount, 0);

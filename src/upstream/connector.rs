@@ -1,33 +1,22 @@
-//! A connection, for ureq: one that rests, or a new one: dial, through the egress proxy where one applies, then the TLS
-//! handshake.
+//! A connection for a request: an idle one, or a new one. And the slot in which ureq finds it.
 
 use std::cell::RefCell;
-use std::net::TcpStream;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::uri::Scheme;
 use http::{Request, Response, Uri};
-use rustls::ClientConfig;
-use rustls::client::UnbufferedClientConnection;
-use rustls::pki_types::ServerName;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 use ureq::{Agent, Body, SendBody};
 
-use super::dial::Wait;
+use super::Fault;
 use super::idle::{IdleConnection, IdlePool, Origin};
 use super::lease::Lease;
-use super::proxy_auth::ProxyAuth;
-use super::resolver::Names;
-use super::roots::Roots;
-use super::tls::Tls;
 use super::transport::Connection;
-use super::wire::Wire;
-use super::{Fault, dial, tunnel_proxy};
 use crate::config::Config;
-use crate::sys::Ready;
+use crate::net::connect::{Network, Wait};
+use crate::net::{ConnectError, Socket};
 
 /// Connections older than this are not used again, so that a busy one follows DNS, too.
 const MAX_AGE: Duration = Duration::from_secs(300);
@@ -36,9 +25,7 @@ const MAX_AGE: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone)]
 pub(super) struct Dialler {
     pub(super) idle: IdlePool,
-    pub(super) roots: Roots,
-    pub(super) names: Names,
-    pub(super) proxy_auth: ProxyAuth,
+    pub(super) network: Network,
     pub(super) config: Arc<Config>,
 }
 
@@ -88,7 +75,7 @@ impl Dialler {
         &self,
         uri: &Uri,
         limit: Duration,
-        client: Option<&TcpStream>,
+        client: Option<&Socket>,
         fresh: bool,
     ) -> Result<Lease, Fault> {
         let Some(authority) = uri.authority() else {
@@ -106,111 +93,18 @@ impl Dialler {
         let port = authority.port_u16().unwrap_or(if origin.tls { 443 } else { 80 });
         let limit = self.config.connect_timeout.min(limit);
         let now = Instant::now();
-        let wait = Wait { client, deadline: now + limit };
-        let make = |tls: &_| self.wire(host, port, origin.tls.then_some(tls), wait);
-        let roots = self.roots.current();
-        let made = match make(&roots) {
-            // The bundle may have been replaced since it was looked at.
-            Err(fault) if fault.is_untrusted() => match self.roots.newer_than(&roots) {
-                Some(newer) => make(&newer),
-                None => Err(fault),
-            },
-            made => made,
-        };
-        let stream = made.map_err(|fault| match fault {
-            Fault::Connect { host, cause } if cause.kind() == std::io::ErrorKind::TimedOut => {
-                Fault::ConnectTimeout { host, after: limit }
+        let until = Wait { client, deadline: now + limit };
+        let proxy = if origin.tls { self.config.egress.proxy_for(host, port) } else { None };
+        let made = self.network.connect(host, port, origin.tls, proxy, until);
+        let stream = made.map_err(|error| match error {
+            ConnectError::Connect { host, cause } if cause.kind() == std::io::ErrorKind::TimedOut => {
+                ConnectError::Timeout { host, after: limit }
             }
-            fault => fault,
+            error => error,
         })?;
         let connection = IdleConnection { stream, origin, expires_at: now + MAX_AGE, idle_since: now };
         Ok(Lease::new(connection, false, self.idle.clone()))
     }
-
-    fn wire(
-        &self,
-        host: &str,
-        port: u16,
-        tls: Option<&Arc<ClientConfig>>,
-        until: Wait<'_>,
-    ) -> Result<Wire, Fault> {
-        let proxy = if tls.is_some() { self.config.egress.proxy_for(host, port) } else { None };
-        let (name, (socket, address)) = match proxy {
-            None => (host, dial::dial(&self.names, host, port, until)?),
-            Some(proxy) => (
-                proxy.host.as_str(),
-                tunnel_proxy::open(&self.names, &self.proxy_auth, proxy, host, port, until)?,
-            ),
-        };
-        let mut ahead = Vec::new();
-        let handshake = |tls| self.handshake(tls, &socket, host, port, &mut ahead, until);
-        let tls = tls.map(handshake).transpose();
-        // An address that accepts and then leads nowhere shall not be the first to be tried again. A client that left
-        // says nothing about it.
-        if !matches!(tls, Err(Fault::ClientGone)) {
-            self.names.note_outcome(name, address, tls.is_ok());
-        }
-        Ok(Wire::new(socket, tls?, ahead))
-    }
-
-    fn handshake(
-        &self,
-        config: &Arc<ClientConfig>,
-        socket: &TcpStream,
-        host: &str,
-        port: u16,
-        ahead: &mut Vec<u8>,
-        until: Wait<'_>,
-    ) -> Result<Box<Tls>, Fault> {
-        let broken = |cause| Fault::Connect { host: format!("{host}:{port}"), cause };
-        let bundle = || self.roots.file().map(Path::to_owned);
-        let refused = |cause, after_server_hello| Fault::Tls {
-            host: host.to_owned(),
-            cause,
-            after_server_hello,
-            bundle: bundle(),
-        };
-        let wait = |wanted| {
-            let ready = dial::wait(socket, wanted, until);
-            ready.map(drop).map_err(|error| {
-                if Fault::inside_io(&error).is_some() { Fault::ClientGone } else { broken(error) }
-            })
-        };
-        let mut tls = session(config, host).map_err(|cause| refused(cause, false))?;
-        loop {
-            let opened = tls.open(&mut [], ahead);
-            // After a fault, too: the peer learns why from the alert that this sends.
-            let flushed = tls.flush(socket);
-            opened.map_err(|cause| refused(cause, tls.has_server_hello()))?;
-            if !flushed.map_err(broken)? {
-                wait(Ready::WRITE)?;
-                continue;
-            }
-            if !tls.is_handshaking() {
-                return Ok(tls);
-            }
-            match tls.fill(socket) {
-                Ok(0) => {
-                    return Err(broken(std::io::Error::new(
-                        std::io::ErrorKind::UnexpectedEof,
-                        "closed during the TLS handshake",
-                    )));
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => wait(Ready::READ)?,
-                Err(error) => return Err(broken(error)),
-            }
-        }
-    }
-}
-
-// Not part of its caller's frame, which lies below the handshake: the connection is kilobytes, moved by value, and stack
-// once used stays with the thread.
-#[inline(never)]
-fn session(config: &Arc<ClientConfig>, host: &str) -> Result<Box<Tls>, rustls::Error> {
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| rustls::Error::General("the host is no valid server name".into()))?;
-    Ok(Box::new(Tls::new(UnbufferedClientConnection::new(Arc::clone(config), name)?)))
 }
 
 /// ureq resolves for every request, pooled connection or not; the dialler resolves when it dials.

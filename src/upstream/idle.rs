@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::uri::Authority;
 
-use super::wire::Wire;
+use crate::net::Stream;
 
 /// Well under the four minutes after which Azure's load balancer drops idle connections silently.
 const MAX_IDLE_AGE: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ pub(super) struct Origin {
 /// A connection that nobody uses.
 #[derive(Debug)]
 pub(super) struct IdleConnection {
-    pub(super) stream: Wire,
+    pub(super) stream: Stream,
     pub(super) origin: Origin,
     /// When it is too old to be used again, so that a busy connection follows DNS, too.
     pub(super) expires_at: Instant,
@@ -53,7 +53,7 @@ impl IdlePool {
                 let newest = all.iter().rposition(|connection| connection.origin == *origin);
                 newest.and_then(|i| all.remove(i))
             })?;
-            if !found.is_over(Instant::now()) && found.stream.is_quiet() {
+            if !found.is_over(Instant::now()) && found.stream.is_reusable() {
                 return Some(found);
             }
         }
@@ -99,33 +99,23 @@ impl IdleConnection {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
-    use std::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::net::{self, Socket};
 
-    /// A connection, and its other end.
-    fn connection(listener: &TcpListener) -> (Wire, TcpStream) {
-        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        near.set_nonblocking(true).unwrap();
-        let far = listener.accept().unwrap().0;
-        far.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        (Wire::new(near, None, Vec::new()), far)
-    }
-
-    fn is_closed(mut far: &TcpStream) -> bool {
+    fn is_closed(mut far: &Socket) -> bool {
         far.set_nonblocking(true).unwrap();
         matches!(far.read(&mut [0]), Ok(0))
     }
 
     #[test]
     fn the_newest_quiet_connection_to_the_origin_is_acquired() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let pool = IdlePool::new(3);
         let origin = Origin { authority: Authority::from_static("a:1"), tls: false };
         let other = Origin { tls: true, ..origin.clone() };
         let now = Instant::now();
         let put = |origin: &Origin, idle_since, expires_at| {
-            let (stream, far) = connection(&listener);
+            let (stream, far) = net::pair();
             pool.put(IdleConnection { stream, origin: origin.clone(), expires_at, idle_since });
             far
         };
@@ -137,7 +127,10 @@ mod tests {
         assert!(is_closed(&too_many), "three may be idle");
         drop(closed);
         let found = pool.acquire(&origin).unwrap();
-        assert_eq!(found.stream.socket().local_addr().unwrap(), quiet.peer_addr().unwrap());
+        assert_eq!(
+            found.stream.socket().local_addr().unwrap().as_socket(),
+            quiet.peer_addr().unwrap().as_socket()
+        );
         assert!(pool.acquire(&origin).is_none());
 
         let _expired = put(&origin, now, now);
@@ -152,14 +145,13 @@ mod tests {
 
     #[test]
     fn a_connection_ends_when_its_time_is_over_whoever_asks_for_others() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let pool = IdlePool::new(9);
         let origin = Origin { authority: Authority::from_static("a:1"), tls: false };
         let now = Instant::now();
         let later = now + Duration::from_secs(600);
         let ages = [(Duration::ZERO, now), (MAX_IDLE_AGE, later), (Duration::ZERO, later)];
         let ends = ages.map(|(age, expires_at)| {
-            let (stream, far) = connection(&listener);
+            let (stream, far) = net::pair();
             let idle_since = now.checked_sub(age).unwrap();
             pool.put(IdleConnection { stream, origin: origin.clone(), expires_at, idle_since });
             far

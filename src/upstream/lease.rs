@@ -16,7 +16,6 @@
 //! transports to be `Send` and `Sync`.
 
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -25,12 +24,12 @@ use http::{Method, StatusCode};
 
 use super::Fault;
 use super::idle::{IdleConnection, IdlePool, Origin};
-use super::wire::{Received, Wire};
 use crate::http1::chunked::{self, Decoder, Malformed};
 use crate::http1::framing::ResponseFraming;
 use crate::http1::head::{self, ResponseHead, Scan};
-use crate::scratch::{self, Buffer, STEP};
-use crate::sys::{self, Ready};
+use crate::net::buffers::{self, Buffer, STEP};
+use crate::net::poll::{self, Ready};
+use crate::net::{Received, Socket, Stream};
 
 /// The longest head accepted, and all 1xx responses to one request together.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
@@ -88,14 +87,14 @@ enum Rest {
 #[derive(Debug)]
 pub(super) struct Exchange {
     /// None when it went back to the pool.
-    stream: Option<Wire>,
+    stream: Option<Stream>,
     origin: Origin,
     expires_at: Instant,
     pool: IdlePool,
     /// It was idle before, not made for this request.
     is_reused: bool,
     /// The client's connection: its hang-up ends the exchange.
-    client: Option<Arc<TcpStream>>,
+    client: Option<Arc<Socket>>,
     /// The request's method, which decides whether its response has a body.
     method: Method,
     /// The response's fields bypass ureq, too.
@@ -162,7 +161,7 @@ impl Lease {
     /// for the body if bytes of that are here to go with it.
     pub fn prepare(
         &self,
-        client: Option<Arc<TcpStream>>,
+        client: Option<Arc<Socket>>,
         method: &Method,
         bypass: Bypass,
         has_buffered_body: bool,
@@ -221,13 +220,13 @@ impl Lease {
     /// As `poll(2)`.
     pub fn wait_for_either(
         &self,
-        client: &TcpStream,
+        client: &Socket,
         deadline: Option<Instant>,
     ) -> io::Result<(bool, EarlyResponse)> {
         let mut exchange = self.lock();
         let Some(stream) = &exchange.stream else { return Ok((true, EarlyResponse::None)) };
         let wanted = [(client.as_fd(), Ready::READ), (stream.socket().as_fd(), Ready::READ)];
-        let [client, upstream] = sys::wait(wanted, deadline)?;
+        let [client, upstream] = poll::wait(wanted, deadline)?;
         let early = if upstream.readable() { exchange.poll_early_response() } else { EarlyResponse::None };
         Ok((client.readable(), early))
     }
@@ -235,7 +234,7 @@ impl Lease {
     /// Reads on, without waiting, in a response whose body nobody wants: if it ends soon the connection can be used again.
     pub fn discard_buffered(&self) {
         let mut exchange = self.lock();
-        let mut buffer = scratch::take();
+        let mut buffer = buffers::take();
         for _ in 0..4 {
             match exchange.poll_body(&mut buffer) {
                 Ok(Polled::Data(_)) => {}
@@ -245,12 +244,11 @@ impl Lease {
     }
 
     /// The stream, for a tunnel, after the response 101: what came after its head is read first.
-    pub fn into_tunnel(self) -> Option<Wire> {
+    pub fn into_tunnel(self) -> Option<Stream> {
         let mut exchange = self.lock();
-        let rest = exchange.input.buffer[exchange.input.start..exchange.input.end].to_vec();
-        exchange.input = Input::default();
         let mut stream = exchange.stream.take()?;
-        stream.put_back(rest);
+        stream.unread(&exchange.input.buffer[exchange.input.start..exchange.input.end]);
+        exchange.input = Input::default();
         Some(stream)
     }
 
@@ -316,8 +314,8 @@ impl Exchange {
             self.stream.as_ref().ok_or_else(|| Fault::Truncated(io::ErrorKind::NotConnected.into()))?;
         let socket = (stream.socket().as_fd(), wanted);
         let found = match self.client.as_deref() {
-            None => sys::wait([socket], deadline).map(|[socket]| socket),
-            Some(client) => match sys::wait([socket, (client.as_fd(), Ready::HANGUP)], deadline) {
+            None => poll::wait([socket], deadline).map(|[socket]| socket),
+            Some(client) => match poll::wait([socket, (client.as_fd(), Ready::HANGUP)], deadline) {
                 Ok([_, client]) if client.hung_up() => return Err(Fault::ClientGone),
                 found => found.map(|[socket, _]| socket),
             },
@@ -393,8 +391,8 @@ impl Exchange {
                     self.received = true;
                     self.input.end += count;
                 }
-                Received::Nothing => return Ok(Head::Pending),
-                Received::End => return Err(Fault::Closed),
+                Received::WouldBlock => return Ok(Head::Pending),
+                Received::Eof => return Err(Fault::Closed),
             }
         }
     }
@@ -492,12 +490,12 @@ impl Exchange {
                 let count = self.decode(&mut into[..count])?;
                 Ok(if count == 0 && self.state == State::Ended { Polled::End } else { Polled::Data(count) })
             }
-            Ok(Received::Nothing) => Ok(Polled::WouldBlock),
-            Ok(Received::End) if matches!(self.rest, Rest::UntilClose) => {
+            Ok(Received::WouldBlock) => Ok(Polled::WouldBlock),
+            Ok(Received::Eof) if matches!(self.rest, Rest::UntilClose) => {
                 (self.state, self.is_spent) = (State::Ended, true);
                 Ok(Polled::End)
             }
-            Ok(Received::End) => {
+            Ok(Received::Eof) => {
                 self.state = State::Failed;
                 Err(Fault::Truncated(io::ErrorKind::UnexpectedEof.into()))
             }
@@ -547,7 +545,7 @@ impl Input {
             (self.start, self.end) = (0, 0);
         }
         if self.buffer.is_empty() {
-            self.buffer = scratch::take();
+            self.buffer = buffers::take();
         } else if self.start > 0 && self.buffer.len() - self.end < STEP / 2 {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);

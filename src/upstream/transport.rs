@@ -10,7 +10,7 @@ use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 use super::Fault;
 use super::buffers::TransportBuffers;
 use super::lease::{EarlyResponse, Exchange, Head, Lease, Polled, State};
-use crate::sys::Ready;
+use crate::net::poll::Ready;
 
 /// A lease in ureq's hands.
 #[derive(Debug)]

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use super::text::Text;
-use crate::sys;
+use crate::process;
 
 pub(super) fn write(text: &mut Text, started: Duration) {
     let help = "Start time of the process since unix epoch in seconds.";
     text.single("process_start_time_seconds", "gauge", help, started.as_secs_f64());
     let help = "Total user and system CPU time spent in seconds.";
-    text.single("process_cpu_seconds_total", "counter", help, sys::cpu_time().as_secs_f64());
+    text.single("process_cpu_seconds_total", "counter", help, process::cpu_time().as_secs_f64());
     if let Some(bytes) = resident_bytes() {
         text.single("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", bytes);
     }
@@ -19,7 +19,7 @@ pub(super) fn write(text: &mut Text, started: Duration) {
         let open = open.count().saturating_sub(1);
         text.single("process_open_fds", "gauge", "Number of open file descriptors.", open);
     }
-    if let Some(limit) = sys::descriptor_limit() {
+    if let Some(limit) = process::descriptor_limit() {
         text.single("process_max_fds", "gauge", "Maximum number of open file descriptors.", limit);
     }
 }

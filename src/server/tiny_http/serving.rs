@@ -1,7 +1,7 @@
 //! One request being answered on tiny_http.
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use http::StatusCode;
 use super::Shared;
 use super::request::{self, Incoming};
 use crate::fields::Fields;
+use crate::net::{Socket, Stream};
 use crate::server::connection::wants_keep_alive;
 use crate::server::min_rate::MinRate;
 use crate::server::respond::{Answer, Sink};
@@ -195,12 +196,12 @@ impl Exchange for Serving<'_> {
         Ok(self.body == Body::Done)
     }
 
-    fn client(&self) -> Option<Arc<TcpStream>> {
+    fn client(&self) -> Option<Arc<Socket>> {
         None
     }
 
-    fn take_buffered(&mut self) -> Vec<u8> {
-        Vec::new()
+    fn tunnel(&mut self) -> Option<&mut Stream> {
+        None
     }
 
     fn start(&mut self, status: StatusCode, headers: &Fields, length: Length) {

@@ -11,7 +11,7 @@
 
 use std::collections::HashSet;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,8 +21,9 @@ use socket2::SockRef;
 
 use super::Shared;
 use crate::log;
+use crate::net::poll::{self, Ready};
+use crate::net::{Socket, connect_blocking};
 use crate::server::stop::Stop;
-use crate::sys::{self, Ready};
 
 /// Connections to ourselves at a time.
 const ROUND: usize = 4;
@@ -97,7 +98,7 @@ impl Wake {
         let pause = if known.newest.is_some() { BUSY } else { CALM };
         drop(known);
         let wanted = [(stop.as_fd(), Ready::READ), (self.hear.as_fd(), Ready::READ)];
-        if let Ok([_, stirred]) = sys::wait(wanted, Some(Instant::now() + pause))
+        if let Ok([_, stirred]) = poll::wait(wanted, Some(Instant::now() + pause))
             && stirred.any()
         {
             let _ = (&self.hear).read(&mut [0]);
@@ -106,16 +107,16 @@ impl Wake {
 
     /// Connects and leaves with a reset: ports in TIME_WAIT would run out.
     fn knock(&self) {
-        if let Ok(stream) = TcpStream::connect_timeout(&self.address, CONNECT) {
-            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        if let Ok(socket) = connect_blocking(self.address, CONNECT) {
+            let _ = socket.set_linger(Some(Duration::ZERO));
         }
     }
 
     /// Sends what is no request; tiny_http answers it by itself. None when we cannot even ask.
-    fn ask(&self) -> Option<TcpStream> {
-        let mut stream = TcpStream::connect_timeout(&self.address, CONNECT).ok()?;
+    fn ask(&self) -> Option<Socket> {
+        let mut stream = connect_blocking(self.address, CONNECT).ok()?;
         stream.set_nonblocking(true).ok()?;
-        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).ok()?;
+        stream.set_linger(Some(Duration::ZERO)).ok()?;
         stream.write_all(b"\r\n").ok()?;
         Some(stream)
     }
@@ -153,6 +154,6 @@ pub(super) fn run(shared: &Arc<Shared>) {
     let _ = SockRef::from(&shared.listener).shutdown(Shutdown::Both);
 }
 
-fn answered(mut stream: &TcpStream) -> bool {
+fn answered(mut stream: &Socket) -> bool {
     matches!(stream.read(&mut [0]), Ok(1))
 }

@@ -1,14 +1,14 @@
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Instant;
 
 use super::*;
+use crate::net::{ConnectError, ProxyAuthError, ResolveError};
 use crate::token::test_kit::Bench;
 use crate::token::{Class, Refresher};
-use crate::upstream::{ProxyAuthError, ResolveError};
 
 /// A server on loopback that gives each connection the next answer, then closes it.
 struct Server {
@@ -38,7 +38,7 @@ impl Server {
 }
 
 /// The head's lines and the body of one request.
-fn receive(client: &TcpStream) -> (Vec<String>, String) {
+fn receive(client: impl Read) -> (Vec<String>, String) {
     let mut reader = BufReader::new(client);
     let mut head = Vec::new();
     loop {
@@ -227,31 +227,31 @@ fn nobody_there_is_a_passing_failure() {
 fn faults_on_the_way_have_a_remedy() {
     let host = || String::from("login.test");
     let rows = [
-        (Fault::Resolve { host: host(), cause: ResolveError::NoSuchName }, "resolved", "spelling"),
+        (ConnectError::Resolve { host: host(), cause: ResolveError::NoSuchName }, "resolved", "spelling"),
         (
-            Fault::Resolve { host: host(), cause: ResolveError::NoResponse(Duration::from_secs(3)) },
+            ConnectError::Resolve { host: host(), cause: ResolveError::NoResponse(Duration::from_secs(3)) },
             "resolved",
             "name servers",
         ),
         (
-            Fault::Connect { host: host(), cause: rustix::io::Errno::MFILE.into() },
+            ConnectError::Connect { host: host(), cause: rustix::io::Errno::MFILE.into() },
             "could not be reached",
             "ulimit -n",
         ),
         (
-            Fault::Connect { host: host(), cause: std::io::ErrorKind::ConnectionRefused.into() },
+            ConnectError::Connect { host: host(), cause: std::io::ErrorKind::ConnectionRefused.into() },
             "could not be reached",
             "HTTPS_PROXY",
         ),
         (
-            Fault::ConnectTimeout { host: host(), after: Duration::from_secs(10) },
+            ConnectError::Timeout { host: host(), after: Duration::from_secs(10) },
             "reached in time",
             "HTTPS_PROXY",
         ),
-        (Fault::EgressProxy { proxy: host(), cause: "407".into() }, "egress proxy", "HTTPS_PROXY"),
+        (ConnectError::EgressProxy { proxy: host(), cause: "407".into() }, "egress proxy", "HTTPS_PROXY"),
     ];
-    for (fault, summary, hint) in rows {
-        let error = unreached(&fault.into());
+    for (error, summary, hint) in rows {
+        let error = unreached(&Fault::from(error).into());
         assert_eq!(error.class, Class::Transient);
         assert!(error.summary.contains(summary), "{error:?}");
         assert!(error.hints[0].contains(hint), "{error:?}");
@@ -276,8 +276,8 @@ fn an_egress_proxy_that_demands_credentials_is_asked_again_when_the_dialer_permi
     ];
     for (presented, challenge, retry_in, class, words) in rows {
         let error = ProxyAuthError::new(presented, std::iter::once(challenge.as_bytes()));
-        let error =
-            unreached(&Fault::EgressProxyAuth { proxy: "proxy.test:3128".into(), error, retry_in }.into());
+        let error = ConnectError::EgressProxyAuth { proxy: "proxy.test:3128".into(), error, retry_in };
+        let error = unreached(&Fault::from(error).into());
         assert_eq!((error.class, error.retry_after), (class, retry_in));
         assert!(error.summary.starts_with("the egress proxy ") && error.summary.contains(words), "{error:?}");
         assert!(error.detail.unwrap().contains("proxy.test:3128"));

@@ -50,8 +50,8 @@ fn key_first_certificate_later(volume: &Volume, new: &Pair, old: &str) {
     fs::write(volume.file(), &new.pem).unwrap();
 }
 
-const WAYS: [fn(&Volume, &Pair, &str); 5] =
-    [swap, rename, in_place, half_written, key_first_certificate_later];
+/// The ways that can follow each other: after them the file is no link any more.
+const WAYS: [fn(&Volume, &Pair, &str); 4] = [rename, in_place, half_written, key_first_certificate_later];
 
 #[test]
 #[ignore = "60 s soak: make soak"]
@@ -140,7 +140,11 @@ fn a_permanent_error_for_half_of_each_tokens_life() {
         sim.entra.unregister_all();
         if tokens % 4 == 3 {
             let pair = Pair::number(rotations % 5);
-            WAYS[rotations % 5](&volume, pair, &current);
+            if rotations == 0 {
+                swap(&volume, pair, &current);
+            } else {
+                WAYS[rotations % WAYS.len()](&volume, pair, &current);
+            }
             current.clone_from(&pair.pem);
             rotations += 1;
         }

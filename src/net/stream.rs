@@ -1,18 +1,22 @@
-//! One connection to Entra ID or the destination: a non-blocking socket, with TLS or without. It never waits;
-//! whoever uses it waits for the socket and for whatever else matters to them.
+//! One connection, to a client or to a host: a non-blocking socket, with TLS or without. It never waits; whoever uses it waits
+//! for the socket and for whatever else matters to them.
 
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+
+use socket2::Socket;
 
 use super::tls::Tls;
 
 /// A connection.
 #[derive(Debug)]
-pub struct Wire {
-    socket: TcpStream,
+pub struct Stream {
+    /// Shared with those who wait for it only: while a request is forwarded, for the client's hang-up.
+    socket: Arc<Socket>,
     tls: Option<Box<Tls>>,
-    /// Received ahead of being asked for: the start of an early answer, or what followed a 101.
-    ahead: Vec<u8>,
+    /// Received and decrypted before it was asked for.
+    read_ahead: Vec<u8>,
     /// Bytes of TLS records that came since the last that carried data.
     dataless: usize,
 }
@@ -27,43 +31,55 @@ pub enum Received {
     /// This many bytes.
     Bytes(usize),
     /// The peer's proper end of stream: FIN, after close_notify where there is TLS.
-    End,
+    Eof,
     /// Nothing yet; wait until the socket is readable.
-    Nothing,
+    WouldBlock,
 }
 
-impl Wire {
-    /// A connection over a socket that is already non-blocking, its handshake done; `ahead` came with that.
-    pub(super) fn new(socket: TcpStream, tls: Option<Box<Tls>>, ahead: Vec<u8>) -> Self {
-        Self { socket, tls, ahead, dataless: 0 }
+/// A plain connection over a socket that is already non-blocking.
+impl From<Arc<Socket>> for Stream {
+    fn from(socket: Arc<Socket>) -> Self {
+        Self { socket, tls: None, read_ahead: Vec::new(), dataless: 0 }
+    }
+}
+
+impl Stream {
+    /// A connection with TLS, whose handshake is done; `read_ahead` came with that.
+    pub(super) fn with_tls(socket: Socket, tls: Box<Tls>, read_ahead: Vec<u8>) -> Self {
+        Self { tls: Some(tls), read_ahead, ..Self::from(Arc::new(socket)) }
     }
 
     /// The socket, to wait for.
-    pub fn socket(&self) -> &TcpStream {
+    pub fn socket(&self) -> &Socket {
         &self.socket
     }
 
+    /// The socket, to wait for it elsewhere.
+    pub(crate) fn share_socket(&self) -> Arc<Socket> {
+        Arc::clone(&self.socket)
+    }
+
     /// Puts bytes back in front of what comes next.
-    pub(super) fn put_back(&mut self, bytes: Vec<u8>) {
-        self.ahead.splice(0..0, bytes);
+    pub(crate) fn unread(&mut self, bytes: &[u8]) {
+        self.read_ahead.splice(0..0, bytes.iter().copied());
     }
 
     /// Bytes that are here already, without a system call.
-    pub fn buffered(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
-        if !self.ahead.is_empty() {
-            let n = self.ahead.len().min(buffer.len());
-            buffer[..n].copy_from_slice(&self.ahead[..n]);
-            self.ahead.drain(..n);
+    fn buffered(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+        if !self.read_ahead.is_empty() {
+            let n = self.read_ahead.len().min(buffer.len());
+            buffer[..n].copy_from_slice(&self.read_ahead[..n]);
+            self.read_ahead.drain(..n);
             return Ok(Received::Bytes(n));
         }
         let Some(tls) = &mut self.tls else {
-            return Ok(Received::Nothing);
+            return Ok(Received::WouldBlock);
         };
-        let opened = tls.open(buffer, &mut self.ahead);
+        let opened = tls.open(buffer, &mut self.read_ahead);
         Ok(match opened.map_err(|error| broken(tls, &self.socket, error))? {
             Some(n) => Received::Bytes(n),
-            None if tls.ended() => Received::End,
-            None => Received::Nothing,
+            None if tls.ended() => Received::Eof,
+            None => Received::WouldBlock,
         })
     }
 
@@ -75,17 +91,17 @@ impl Wire {
     pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
         loop {
             match self.buffered(buffer)? {
-                Received::Nothing => {}
+                Received::WouldBlock => {}
                 found => {
                     self.dataless = 0;
                     return Ok(found);
                 }
             }
             let Some(tls) = &mut self.tls else {
-                return match self.socket.read(buffer) {
-                    Ok(0) => Ok(Received::End),
+                return match (&*self.socket).read(buffer) {
+                    Ok(0) => Ok(Received::Eof),
                     Ok(n) => Ok(Received::Bytes(n)),
-                    Err(error) => nothing_if_blocked(error),
+                    Err(error) => would_block(error),
                 };
             };
             if self.dataless > MAX_DATALESS {
@@ -95,31 +111,41 @@ impl Wire {
             match tls.fill(&self.socket) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => self.dataless += count,
-                Err(error) => return nothing_if_blocked(error),
+                Err(error) => return would_block(error),
             }
         }
     }
 
     /// Gives bytes to the connection and says how many it took; 0 when it can take none before the socket is
-    /// writable. What it took may still be on its way: see [`Wire::flush`].
+    /// writable. What it took may still be on its way: see [`Stream::flush`].
     ///
     /// # Errors
     ///
     /// The socket's.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
-            return match self.socket.write(bytes) {
-                Ok(n) => Ok(n),
-                Err(error) => zero_if_blocked(error),
-            };
+            return (&*self.socket).write(bytes).or_else(zero_if_blocked);
         };
         if bytes.is_empty() || !tls.flush(&self.socket)? {
             return Ok(0);
         }
-        let taken = tls.seal(bytes, &mut self.ahead);
+        let taken = tls.seal(bytes, &mut self.read_ahead);
         let taken = taken.map_err(|error| broken(tls, &self.socket, error))?;
         tls.flush(&self.socket)?;
         Ok(taken)
+    }
+
+    /// The same for several pieces, in one go where it can.
+    ///
+    /// # Errors
+    ///
+    /// The socket's.
+    pub fn send_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match pieces.iter().find(|piece| !piece.is_empty()) {
+            Some(first) if pieces.len() == 1 || self.tls.is_some() => self.send(first),
+            None => Ok(0),
+            _ => (&*self.socket).write_vectored(pieces).or_else(zero_if_blocked),
+        }
     }
 
     /// Pushes out what was taken; true when all of it has left.
@@ -137,43 +163,45 @@ impl Wire {
     /// # Errors
     ///
     /// The socket's.
-    pub fn end(&mut self) -> io::Result<bool> {
+    pub fn shutdown_write(&mut self) -> io::Result<bool> {
         if let Some(tls) = &mut self.tls {
-            let closed = tls.close(&mut self.ahead);
+            let closed = tls.close(&mut self.read_ahead);
             closed.map_err(|error| broken(tls, &self.socket, error))?;
         }
         if !self.flush()? {
             return Ok(false);
         }
-        self.socket.shutdown(std::net::Shutdown::Write)?;
+        self.socket.shutdown(Shutdown::Write)?;
         Ok(true)
     }
 
     /// A receive will find something without the socket, which does not tell.
-    pub fn at_hand(&mut self) -> bool {
+    pub fn has_buffered(&mut self) -> bool {
         // What it is told by: bytes ahead, the end, or a fault.
-        let in_tls =
-            self.tls.as_mut().is_some_and(|tls| tls.open(&mut [], &mut self.ahead).is_err() || tls.ended());
-        in_tls || !self.ahead.is_empty()
+        let in_tls = self
+            .tls
+            .as_mut()
+            .is_some_and(|tls| tls.open(&mut [], &mut self.read_ahead).is_err() || tls.ended());
+        in_tls || !self.read_ahead.is_empty()
     }
 
-    /// An idle connection that has nothing to say: what pooled connections must be. TLS session tickets are
+    /// Nothing has come on it, not even its end: only then may another request be sent on an idle one. TLS session tickets are
     /// taken in and do not count.
-    pub(super) fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_reusable(&mut self) -> bool {
         let mut byte = [0];
-        matches!(self.receive(&mut byte), Ok(Received::Nothing))
+        matches!(self.receive(&mut byte), Ok(Received::WouldBlock))
     }
 }
 
 /// A broken session: the peer learns why from the alert that this sends.
-fn broken(tls: &mut Tls, socket: &TcpStream, error: rustls::Error) -> io::Error {
+fn broken(tls: &mut Tls, socket: &Socket, error: rustls::Error) -> io::Error {
     let _ = tls.flush(socket);
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-fn nothing_if_blocked(error: io::Error) -> io::Result<Received> {
+fn would_block(error: io::Error) -> io::Result<Received> {
     match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Received::Nothing),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Received::WouldBlock),
         _ => Err(error),
     }
 }

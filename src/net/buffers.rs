@@ -9,11 +9,11 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
 
 /// One read, one write: what a TLS record can carry.
-pub const STEP: usize = 16 * 1024;
+pub(crate) const STEP: usize = 16 * 1024;
 /// A TLS record with its header and all that may be around what it carries (RFC 5246 section 6.2.3).
-pub const RECORD: usize = STEP + 2048 + 5;
+pub(crate) const RECORD: usize = STEP + 2048 + 5;
 /// One read, one write of a body that flows: a quarter of the system calls and wake-ups, at both ends.
-pub const FLOW: usize = 4 * STEP;
+pub(crate) const FLOW: usize = 4 * STEP;
 /// Large buffers in use at a time, 2.3 MiB in all: however many connections wait with one, for a slow client say, the memory
 /// is not filled by them.
 const MOST_LARGE: usize = 32;
@@ -40,13 +40,13 @@ thread_local! {
 
 /// A buffer, or none yet. Dropped, it is there for the next use, unless it has outgrown its place.
 #[derive(Default)]
-pub struct Buffer {
+pub(crate) struct Buffer {
     bytes: Vec<u8>,
     large: bool,
 }
 
 /// A buffer of [`STEP`] bytes with anything in them; it can be resized to [`RECORD`] where it lies.
-pub fn take() -> Buffer {
+pub(crate) fn take() -> Buffer {
     let spare = with(stock(), Vec::pop);
     let bytes = spare.unwrap_or_else(|| {
         let mut bytes = Vec::with_capacity(RECORD);
@@ -57,7 +57,7 @@ pub fn take() -> Buffer {
 }
 
 /// A buffer of [`FLOW`] bytes, which can grow by what is around four records; none when enough are in use.
-pub fn take_large() -> Option<Buffer> {
+pub(crate) fn take_large() -> Option<Buffer> {
     let more = |large| (large < MOST_LARGE).then_some(large + 1);
     LARGE_IN_USE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
     let mut buffer = Buffer { bytes: Vec::new(), large: true };
@@ -71,18 +71,18 @@ pub fn take_large() -> Option<Buffer> {
 }
 
 /// A large buffer for what `flows`, if there is one, else a small one.
-pub fn take_for(flows: bool) -> Buffer {
+pub(crate) fn take_for(flows: bool) -> Buffer {
     flows.then(take_large).flatten().unwrap_or_else(take)
 }
 
 impl Buffer {
     /// Whether it is one of the large.
-    pub fn is_large(&self) -> bool {
+    pub(crate) fn is_large(&self) -> bool {
         self.large
     }
 
     /// Moves to a large buffer, if it is none and there is one, with the bytes that are `kept`: true when they begin it now.
-    pub fn enlarge(&mut self, kept: Range<usize>) -> bool {
+    pub(crate) fn enlarge(&mut self, kept: Range<usize>) -> bool {
         if self.large {
             return false;
         }

@@ -3,12 +3,12 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 
 use rustls::client::UnbufferedClientConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
+use socket2::Socket;
 
-use crate::scratch::{self, Buffer, FLOW, RECORD, STEP};
+use super::buffers::{self, Buffer, FLOW, RECORD, STEP};
 
 /// A session, and the records on their way.
 pub(super) struct Tls {
@@ -155,7 +155,7 @@ impl Tls {
     /// # Errors
     ///
     /// The socket's, `WouldBlock` included.
-    pub(super) fn fill(&mut self, mut socket: &TcpStream) -> io::Result<usize> {
+    pub(super) fn fill(&mut self, mut socket: &Socket) -> io::Result<usize> {
         if self.flows {
             self.incoming.enlarge();
         }
@@ -174,7 +174,7 @@ impl Tls {
     /// # Errors
     ///
     /// The socket's.
-    pub(super) fn flush(&mut self, mut socket: &TcpStream) -> io::Result<bool> {
+    pub(super) fn flush(&mut self, mut socket: &Socket) -> io::Result<bool> {
         while !self.outgoing.bytes().is_empty() {
             match socket.write(self.outgoing.bytes()) {
                 Ok(n) => self.outgoing.consume(n),
@@ -239,7 +239,7 @@ impl Records {
     /// Room for `least` bytes behind those that are there.
     fn room(&mut self, least: usize) -> &mut [u8] {
         if self.buffer.is_empty() {
-            self.buffer = scratch::take();
+            self.buffer = buffers::take();
         }
         if self.start > 0 && self.buffer.len() - self.end < least {
             self.buffer.copy_within(self.start..self.end, 0);

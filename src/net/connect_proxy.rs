@@ -1,29 +1,43 @@
 //! The egress proxy: CONNECT (RFC 9110 section 9.3.6).
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, TcpStream};
+use std::net::IpAddr;
 
-use super::dial::{self, Wait};
-use super::fault::{Fault, ResolveError, exhausted};
+use socket2::Socket;
+
+use super::dial::{self, Wait, WaitError};
+use super::error::{ConnectError, exhausted};
+use super::poll::Ready;
 use super::proxy_auth::{Paused, ProxyAuth, ProxyAuthError};
-use super::resolver::Names;
-use crate::config::ProxyAddress;
-use crate::sys::Ready;
+use super::resolver::{Names, ResolveError};
+use crate::secret::Secret;
 
 /// The longest answer to CONNECT that is read.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// The fault when the proxy itself could not be connected: another setting mends it, unless it is our own system that
+/// An HTTP proxy.
+#[derive(Debug)]
+pub struct ProxyAddress {
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The value of `Proxy-Authorization`, when the URL carries userinfo: `Basic` and the encoded credentials
+    /// (RFC 7617).
+    pub authorization: Option<Secret<String>>,
+}
+
+/// The error when the proxy itself could not be connected: another setting mends it, unless it is our own system that
 /// has nothing left to connect with.
-fn not_dialled(fault: Fault, proxy: &ProxyAddress) -> Fault {
-    let cause = match &fault {
-        Fault::Connect { cause, .. } if exhausted(cause).is_some() => return fault,
-        Fault::Resolve { cause: ResolveError::Exhausted(_), .. } => return fault,
-        Fault::Connect { cause, .. } => format!("cannot connect to it: {cause}"),
-        Fault::Resolve { cause, .. } => format!("cannot resolve its name: {cause}"),
-        _ => return fault,
+fn not_dialled(error: ConnectError, proxy: &ProxyAddress) -> ConnectError {
+    let cause = match &error {
+        ConnectError::Connect { cause, .. } if exhausted(cause).is_some() => return error,
+        ConnectError::Resolve { cause: ResolveError::Exhausted(_), .. } => return error,
+        ConnectError::Connect { cause, .. } => format!("cannot connect to it: {cause}"),
+        ConnectError::Resolve { cause, .. } => format!("cannot resolve its name: {cause}"),
+        _ => return error,
     };
-    Fault::EgressProxy { proxy: format!("{}:{}", proxy.host, proxy.port), cause }
+    ConnectError::EgressProxy { proxy: format!("{}:{}", proxy.host, proxy.port), cause }
 }
 
 /// Connects to the proxy and asks it for a tunnel to `host:port`; gives the socket, and the proxy's address.
@@ -34,9 +48,9 @@ pub(super) fn open(
     host: &str,
     port: u16,
     until: Wait<'_>,
-) -> Result<(TcpStream, IpAddr), Fault> {
+) -> Result<(Socket, IpAddr), ConnectError> {
     let name = || format!("{}:{}", proxy.host, proxy.port);
-    let refused = |Paused { error, retry_in }| Fault::EgressProxyAuth {
+    let refused = |Paused { error, retry_in }| ConnectError::EgressProxyAuth {
         proxy: name(),
         error,
         retry_in: Some(retry_in),
@@ -48,13 +62,13 @@ pub(super) fn open(
             Some(attempt) => Some(attempt),
             None => {
                 let cause = "another connection through it was not made in time either".into();
-                return Err(Fault::EgressProxy { proxy: name(), cause });
+                return Err(ConnectError::EgressProxy { proxy: name(), cause });
             }
         },
     };
     let dialed = dial::dial(names, &proxy.host, proxy.port, until);
-    let (mut socket, address) = dialed.map_err(|fault| not_dialled(fault, proxy))?;
-    match connect(&mut socket, proxy, host, port, until) {
+    let (socket, address) = dialed.map_err(|error| not_dialled(error, proxy))?;
+    match connect(&socket, proxy, host, port, until) {
         Ok(Response { status: 200..=299, .. }) => {
             if let Some(attempt) = attempt {
                 attempt.accepted();
@@ -63,14 +77,17 @@ pub(super) fn open(
         }
         Ok(Response { status: 407, error }) => Err(match attempt {
             Some(attempt) => refused(attempt.refused(error)),
-            None => Fault::EgressProxyAuth { proxy: name(), error, retry_in: None },
+            None => ConnectError::EgressProxyAuth { proxy: name(), error, retry_in: None },
         }),
-        Ok(Response { status, .. }) => Err(Fault::EgressProxy {
+        Ok(Response { status, .. }) => Err(ConnectError::EgressProxy {
             proxy: name(),
             cause: format!("it refused the connection with status {status}"),
         }),
-        Err(error) if Fault::inside_io(&error).is_some() => Err(Fault::ClientGone),
-        Err(error) => Err(Fault::EgressProxy { proxy: name(), cause: error.to_string() }),
+        Err(error) => {
+            let failed =
+                |error: io::Error| ConnectError::EgressProxy { proxy: name(), cause: error.to_string() };
+            Err(error.or_else(failed))
+        }
     }
 }
 
@@ -83,12 +100,12 @@ struct Response {
 
 /// Sends CONNECT over `socket`.
 fn connect(
-    socket: &mut TcpStream,
+    mut socket: &Socket,
     proxy: &ProxyAddress,
     host: &str,
     port: u16,
     until: Wait<'_>,
-) -> io::Result<Response> {
+) -> Result<Response, WaitError> {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let mut request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
     if let Some(authorization) = &proxy.authorization {
@@ -104,20 +121,22 @@ fn connect(
 }
 
 /// Reads the proxy's answer byte by byte up to its empty line: what follows belongs to the tunnel.
-fn receive(socket: &mut TcpStream, presented: bool, until: Wait<'_>) -> io::Result<Response> {
+fn receive(mut socket: &Socket, presented: bool, until: Wait<'_>) -> Result<Response, WaitError> {
     let mut head = Vec::with_capacity(256);
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() == MAX_HEAD {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "its answer is too long"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its answer is too long").into());
         }
         match socket.read(&mut byte) {
-            Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection")),
+            Ok(0) => {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection").into());
+            }
             Ok(_) => head.push(byte[0]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 dial::wait(socket, Ready::READ, until)?;
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
     // On the heap: this frame may lie below the TLS handshake, and stack once used stays with the thread.
@@ -130,7 +149,7 @@ fn receive(socket: &mut TcpStream, presented: bool, until: Wait<'_>) -> io::Resu
             let error = ProxyAuthError::new(presented, challenges.map(|field| field.value));
             Ok(Response { status: response.code.unwrap_or(0), error })
         }
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "its answer is not HTTP")),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "its answer is not HTTP").into()),
     }
 }
 
@@ -144,8 +163,8 @@ mod tests {
     #[test]
     fn a_proxy_that_cannot_be_reached_is_named_unless_the_system_is_at_fault() {
         let proxy = ProxyAddress { host: "proxy.test".into(), port: 3128, authorization: None };
-        let connect = |cause: io::Error| Fault::Connect { host: "proxy.test:3128".into(), cause };
-        let resolve = |cause| Fault::Resolve { host: "proxy.test".into(), cause };
+        let connect = |cause: io::Error| ConnectError::Connect { host: "proxy.test:3128".into(), cause };
+        let resolve = |cause| ConnectError::Resolve { host: "proxy.test".into(), cause };
         let out_of = || rustix::io::Errno::MFILE.into();
         let rows = [
             (resolve(ResolveError::NoSuchName), "egress_proxy", "cannot resolve its name"),
@@ -158,12 +177,12 @@ mod tests {
             (connect(io::ErrorKind::ConnectionRefused.into()), "egress_proxy", "cannot connect to it"),
             (connect(io::ErrorKind::TimedOut.into()), "egress_proxy", "cannot connect to it"),
             (connect(out_of()), "connect", "open files"),
-            (Fault::ClientGone, "client_gone", ""),
+            (ConnectError::ClientGone, "client_gone", ""),
         ];
-        for (fault, kind, words) in rows {
-            let fault = not_dialled(fault, &proxy);
-            let text = fault.to_string();
-            assert_eq!(fault.kind(), kind, "{text}");
+        for (error, kind, words) in rows {
+            let error = not_dialled(error, &proxy);
+            let text = error.to_string();
+            assert_eq!(error.kind(), kind, "{text}");
             assert!(text.contains(words), "{text}");
             assert!(kind != "egress_proxy" || text.starts_with("egress proxy proxy.test:3128: "), "{text}");
         }

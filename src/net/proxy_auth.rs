@@ -38,7 +38,7 @@ struct Shared {
 
 /// Why a proxy responded 407. Nothing in it is secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProxyAuthError {
+pub(crate) struct ProxyAuthError {
     /// Credentials were presented.
     pub(super) presented: bool,
     /// The schemes that it offers, if Basic is not one of them.

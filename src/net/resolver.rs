@@ -8,8 +8,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Fault;
-use super::fault::exhausted;
+use super::error::{ConnectError, exhausted};
 
 /// How long an answer is used without asking again. The system's resolver does not tell the record's own time.
 const FRESH: Duration = Duration::from_secs(30);
@@ -41,7 +40,7 @@ struct Entry {
 
 impl Names {
     /// The addresses of a host, in the order in which to try them; waits until `deadline` at most.
-    pub(super) fn addresses(&self, host: &str, deadline: Instant) -> Result<Vec<IpAddr>, Fault> {
+    pub(super) fn addresses(&self, host: &str, deadline: Instant) -> Result<Vec<IpAddr>, ConnectError> {
         if let Ok(address) = host.parse() {
             return Ok(vec![address]);
         }
@@ -72,7 +71,7 @@ impl Names {
                 }
                 let error = if entry.finished == finished { None } else { entry.error.clone() };
                 let cause = error.unwrap_or_else(|| ResolveError::NoResponse(started.elapsed()));
-                return Err(Fault::Resolve { host: host.to_owned(), cause });
+                return Err(ConnectError::Resolve { host: host.to_owned(), cause });
             }
             entries = self.0.looked_up.wait_timeout(entries, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -140,7 +139,7 @@ fn interleave(addresses: &[IpAddr], preferred: Option<IpAddr>) -> Vec<IpAddr> {
 
 /// Why a name could not be resolved.
 #[derive(Debug, Clone)]
-pub enum ResolveError {
+pub(crate) enum ResolveError {
     /// A name server says that there is none, or none with an address.
     NoSuchName,
     /// No name server responded within this time, which was all there was.
@@ -302,7 +301,7 @@ mod tests {
     #[test]
     fn no_text_of_this_systems_resolver_is_unknown() {
         let fault = Names::default().addresses("no-such-host.invalid", soon()).unwrap_err();
-        let Fault::Resolve { cause, .. } = fault else { panic!("{fault}") };
+        let ConnectError::Resolve { cause, .. } = fault else { panic!("{fault}") };
         assert!(!matches!(cause, ResolveError::Other(_)), "{cause}");
     }
 

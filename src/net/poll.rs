@@ -1,12 +1,10 @@
-//! The few system calls that std lacks, through rustix: no `unsafe` code of ours.
+//! Waiting for sockets: `poll(2)`, which std lacks, through rustix.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::time::{ClockId, clock_gettime};
 
 /// What to wait for on a descriptor, and what was found. Errors and hang-ups are always found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,31 +110,6 @@ pub fn peek(fd: &impl AsFd, wanted: Ready) -> io::Result<Ready> {
     wait([(fd.as_fd(), wanted)], Some(Instant::now())).map(|[found]| found)
 }
 
-/// Raises the soft limit of open descriptors to the hard one: each connection takes two. Returns the limit then
-/// in force; `None` means unlimited.
-pub fn raise_descriptor_limit() -> Option<u64> {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current == limit.maximum {
-        return limit.current;
-    }
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    }
-}
-
-/// The soft limit of open descriptors; `None` means unlimited.
-pub fn descriptor_limit() -> Option<u64> {
-    getrlimit(Resource::Nofile).current
-}
-
-/// The processor time that this process has used.
-pub fn cpu_time() -> Duration {
-    let used = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(used.tv_sec.unsigned_abs(), u32::try_from(used.tv_nsec).unwrap_or(0))
-}
-
 /// Rounded up to whole milliseconds: a wait that returns just before its deadline would spin.
 fn timespec(duration: Duration) -> Timespec {
     let millis = duration.as_nanos().div_ceil(1_000_000);
@@ -162,12 +135,5 @@ mod tests {
         assert!(!peek(&a, Ready::HANGUP).unwrap().any());
         drop(b);
         assert!(wait_one(&a, Ready::HANGUP, None).unwrap().hung_up());
-    }
-
-    #[test]
-    fn the_descriptor_limit_is_raised_to_the_hard_one() {
-        raise_descriptor_limit();
-        let limit = getrlimit(Resource::Nofile);
-        assert_eq!(limit.current, limit.maximum);
     }
 }

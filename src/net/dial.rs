@@ -3,15 +3,15 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
-use super::Fault;
+use super::error::ConnectError;
+use super::poll::{self, Ready};
 use super::resolver::Names;
-use crate::sys::{self, Ready};
 
 /// Below the four minutes after which Azure's load balancer forgets an idle connection without a word.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -25,9 +25,39 @@ const MAX_ATTEMPTS: usize = 8;
 /// How long a connection that is being made is waited for: until the deadline, or the hang-up of the client that it is
 /// for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wait<'a> {
-    pub(super) client: Option<&'a TcpStream>,
-    pub(super) deadline: Instant,
+pub(crate) struct Wait<'a> {
+    pub(crate) client: Option<&'a Socket>,
+    pub(crate) deadline: Instant,
+}
+
+/// Why that wait has ended.
+#[derive(Debug)]
+pub(super) enum WaitError {
+    ClientGone,
+    /// `TimedOut` when the deadline passed.
+    Io(io::Error),
+}
+
+impl WaitError {
+    /// The client's hang-up, or else what `error` makes of the other.
+    pub(super) fn or_else(self, error: impl FnOnce(io::Error) -> ConnectError) -> ConnectError {
+        match self {
+            Self::ClientGone => ConnectError::ClientGone,
+            Self::Io(cause) => error(cause),
+        }
+    }
+}
+
+impl From<io::Error> for WaitError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<io::ErrorKind> for WaitError {
+    fn from(kind: io::ErrorKind) -> Self {
+        Self::Io(kind.into())
+    }
 }
 
 /// Connects to the address of `host` that accepts first, and says which that was.
@@ -36,17 +66,16 @@ pub(super) fn dial(
     host: &str,
     port: u16,
     until: Wait<'_>,
-) -> Result<(TcpStream, IpAddr), Fault> {
+) -> Result<(Socket, IpAddr), ConnectError> {
     let addresses = names.addresses(host, until.deadline)?;
-    race(&addresses, port, until).map_err(|error| match Fault::inside_io(&error) {
-        Some(_) => Fault::ClientGone,
-        None => Fault::Connect { host: format!("{host}:{port}"), cause: error },
+    race(&addresses, port, until).map_err(|error| {
+        error.or_else(|cause| ConnectError::Connect { host: format!("{host}:{port}"), cause })
     })
 }
 
 /// Tries the addresses in their order, each a little after the one before, or at once when that has failed. The first
 /// that connects wins, and the others are closed. When all have failed, the error is that of the first to fail.
-fn race(addresses: &[IpAddr], port: u16, until: Wait<'_>) -> io::Result<(TcpStream, IpAddr)> {
+fn race(addresses: &[IpAddr], port: u16, until: Wait<'_>) -> Result<(Socket, IpAddr), WaitError> {
     let Wait { client, deadline } = until;
     let mut next_attempt = Instant::now();
     let delay = attempt_delay(deadline.saturating_duration_since(next_attempt), addresses.len());
@@ -59,7 +88,7 @@ fn race(addresses: &[IpAddr], port: u16, until: Wait<'_>) -> io::Result<(TcpStre
             && let Some(address) = untried.next()
         {
             match connect(*address, port) {
-                Ok((socket, true)) => return Ok((socket.into(), *address)),
+                Ok((socket, true)) => return Ok((socket, *address)),
                 Ok((socket, false)) => {
                     attempts.push_back((socket, *address));
                     if attempts.len() > MAX_ATTEMPTS {
@@ -74,7 +103,7 @@ fn race(addresses: &[IpAddr], port: u16, until: Wait<'_>) -> io::Result<(TcpStre
             }
         }
         if attempts.is_empty() {
-            return Err(first_error.unwrap_or_else(|| io::ErrorKind::TimedOut.into()));
+            return Err(first_error.unwrap_or_else(|| io::ErrorKind::TimedOut.into()).into());
         }
         if now >= deadline {
             return Err(io::ErrorKind::TimedOut.into());
@@ -83,9 +112,9 @@ fn race(addresses: &[IpAddr], port: u16, until: Wait<'_>) -> io::Result<(TcpStre
         let mut awaited: Vec<_> =
             attempts.iter().map(|(socket, _): &(Socket, IpAddr)| (socket.as_fd(), Ready::WRITE)).collect();
         awaited.extend(client.map(|client| (client.as_fd(), Ready::HANGUP)));
-        let found = sys::wait_many(&awaited, Some(until))?;
+        let found = poll::wait_many(&awaited, Some(until))?;
         if client.is_some() && found.last().is_some_and(|client| client.hung_up()) {
-            return Err(Fault::ClientGone.into());
+            return Err(WaitError::ClientGone);
         }
         let mut found = found.into_iter();
         for (socket, address) in std::mem::take(&mut attempts) {
@@ -94,7 +123,7 @@ fn race(addresses: &[IpAddr], port: u16, until: Wait<'_>) -> io::Result<(TcpStre
                 continue;
             }
             match socket.take_error()? {
-                None => return Ok((socket.into(), address)),
+                None => return Ok((socket, address)),
                 Some(error) => {
                     first_error.get_or_insert(error);
                     next_attempt = now;
@@ -126,22 +155,29 @@ fn connect(address: IpAddr, port: u16) -> io::Result<(Socket, bool)> {
     }
 }
 
+/// A connected socket that blocks, for a single question to somebody on this machine.
+pub(crate) fn connect_blocking(address: SocketAddr, limit: Duration) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.connect_timeout(&address.into(), limit)?;
+    Ok(socket)
+}
+
 /// Waits for a connection that is being made; the client's hang-up ends that, too.
-pub(super) fn wait(socket: &impl AsFd, wanted: Ready, until: Wait<'_>) -> io::Result<Ready> {
+pub(super) fn wait(socket: &impl AsFd, wanted: Ready, until: Wait<'_>) -> Result<Ready, WaitError> {
     let deadline = Some(until.deadline);
     let Some(client) = until.client else {
-        return sys::wait_one(socket, wanted, deadline);
+        return Ok(poll::wait_one(socket, wanted, deadline)?);
     };
-    let [found, client] = sys::wait([(socket.as_fd(), wanted), (client.as_fd(), Ready::HANGUP)], deadline)?;
+    let [found, client] = poll::wait([(socket.as_fd(), wanted), (client.as_fd(), Ready::HANGUP)], deadline)?;
     if client.hung_up() {
-        return Err(Fault::ClientGone.into());
+        return Err(WaitError::ClientGone);
     }
     if found.any() { Ok(found) } else { Err(io::ErrorKind::TimedOut.into()) }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -191,7 +227,7 @@ mod tests {
         for row in rows {
             let (socket, address) = race(row, port, Wait { client: None, deadline: far() }).unwrap();
             assert_eq!(address, ip(3), "{row:?}");
-            assert_eq!(socket.peer_addr().unwrap(), accepting.local_addr().unwrap());
+            assert_eq!(socket.peer_addr().unwrap().as_socket(), accepting.local_addr().ok());
             accepting.accept().unwrap();
         }
     }
@@ -210,11 +246,10 @@ mod tests {
             (&[ip(2), ip(4)], soon(), io::ErrorKind::TimedOut),
         ];
         for (addresses, deadline, expected) in rows {
-            assert_eq!(
-                race(addresses, port, Wait { client: None, deadline }).unwrap_err().kind(),
-                expected,
-                "{addresses:?}"
-            );
+            match race(addresses, port, Wait { client: None, deadline }) {
+                Err(WaitError::Io(error)) => assert_eq!(error.kind(), expected, "{addresses:?}"),
+                other => panic!("{addresses:?}: {other:?}"),
+            }
         }
     }
 

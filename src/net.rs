@@ -1,0 +1,47 @@
+//! Bytes: connections, and what it takes to make them. It knows no messages, no tokens and no settings.
+//!
+//! A [`Stream`] is a connection on either side, and never waits: whoever uses it waits with [`poll`] for its socket and for
+//! whatever else matters to them, such as the hang-up of the other side.
+//!
+//! ```text
+//!  to a host: connect -> resolver -> dial (RFC 8305) -> connect_proxy (CONNECT) -> tls (roots, verifier) -> Stream
+//!  a client:  accept ------------------------------------------------------------------------------------> Stream
+//! ```
+
+pub(crate) mod buffers;
+pub(crate) mod connect;
+mod connect_proxy;
+mod dial;
+mod error;
+pub mod poll;
+mod proxy_auth;
+mod resolver;
+mod roots;
+mod stream;
+mod tls;
+mod tls_error;
+mod verifier;
+
+/// A connection, and its other end, which blocks, but no longer than any test may take.
+#[cfg(test)]
+pub(crate) fn pair() -> (Stream, Socket) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let patience = std::time::Duration::from_secs(20);
+    let far = connect_blocking(listener.local_addr().unwrap(), patience).unwrap();
+    far.set_read_timeout(Some(patience)).unwrap();
+    let near = Socket::from(listener.accept().unwrap().0);
+    near.set_nonblocking(true).unwrap();
+    (std::sync::Arc::new(near).into(), far)
+}
+
+/// A TCP socket or a Unix one.
+pub use socket2::Socket;
+
+pub use connect_proxy::ProxyAddress;
+pub(crate) use dial::connect_blocking;
+pub(crate) use error::{ConnectError, whole_seconds};
+#[cfg(test)]
+pub(crate) use proxy_auth::ProxyAuthError;
+#[cfg(test)]
+pub(crate) use resolver::ResolveError;
+pub use stream::{Received, Stream};

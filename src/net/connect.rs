@@ -1,0 +1,150 @@
+//! From a host and a port to a connection: dial, through an egress proxy where one applies, then the TLS handshake.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
+use socket2::Socket;
+
+pub(crate) use super::dial::Wait;
+use super::error::ConnectError;
+use super::poll::Ready;
+use super::proxy_auth::ProxyAuth;
+use super::resolver::Names;
+use super::roots::Roots;
+use super::tls::Tls;
+use super::{ProxyAddress, Stream, connect_proxy, dial};
+use crate::report::Problem;
+
+/// What all connections share: names, whom to trust, and what is known of the egress proxy. Clones share it, too.
+#[derive(Debug, Clone)]
+pub(crate) struct Network {
+    names: Names,
+    roots: Roots,
+    proxy_auth: ProxyAuth,
+}
+
+impl Network {
+    /// Trusts Mozilla's roots, or those in the file that `SSL_CERT_FILE` names.
+    ///
+    /// # Errors
+    ///
+    /// That file is unusable.
+    pub(crate) fn new(ca_file: Option<&Path>) -> Result<Self, Problem> {
+        let roots = Roots::load(ca_file)?;
+        Ok(Self { names: Names::default(), roots, proxy_auth: ProxyAuth::default() })
+    }
+
+    /// Makes a connection to `host` (an IPv6 address without brackets), with TLS or without, through `proxy` if there is one.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from being made.
+    pub(crate) fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        tls: bool,
+        proxy: Option<&ProxyAddress>,
+        until: Wait<'_>,
+    ) -> Result<Stream, ConnectError> {
+        let make = |tls: Option<&_>| self.make(host, port, tls, proxy, until);
+        if !tls {
+            return make(None);
+        }
+        let trusted = self.roots.current();
+        match make(Some(&trusted)) {
+            // The bundle may have been replaced since it was looked at.
+            Err(error) if error.is_untrusted() => match self.roots.newer_than(&trusted) {
+                Some(newer) => make(Some(&newer)),
+                None => Err(error),
+            },
+            made => made,
+        }
+    }
+
+    fn make(
+        &self,
+        host: &str,
+        port: u16,
+        tls: Option<&Arc<ClientConfig>>,
+        proxy: Option<&ProxyAddress>,
+        until: Wait<'_>,
+    ) -> Result<Stream, ConnectError> {
+        let (name, (socket, address)) = match proxy {
+            None => (host, dial::dial(&self.names, host, port, until)?),
+            Some(proxy) => (
+                proxy.host.as_str(),
+                connect_proxy::open(&self.names, &self.proxy_auth, proxy, host, port, until)?,
+            ),
+        };
+        let Some(tls) = tls else {
+            self.names.note_outcome(name, address, true);
+            return Ok(Arc::new(socket).into());
+        };
+        let mut read_ahead = Vec::new();
+        let tls = self.handshake(tls, &socket, host, port, &mut read_ahead, until);
+        // An address that accepts and then leads nowhere shall not be the first to be tried again. A client that left
+        // says nothing about it.
+        if !matches!(tls, Err(ConnectError::ClientGone)) {
+            self.names.note_outcome(name, address, tls.is_ok());
+        }
+        Ok(Stream::with_tls(socket, tls?, read_ahead))
+    }
+
+    fn handshake(
+        &self,
+        config: &Arc<ClientConfig>,
+        socket: &Socket,
+        host: &str,
+        port: u16,
+        read_ahead: &mut Vec<u8>,
+        until: Wait<'_>,
+    ) -> Result<Box<Tls>, ConnectError> {
+        let broken = |cause| ConnectError::Connect { host: format!("{host}:{port}"), cause };
+        let bundle = || self.roots.file().map(Path::to_owned);
+        let refused = |cause, after_server_hello| ConnectError::Tls {
+            host: host.to_owned(),
+            cause,
+            after_server_hello,
+            bundle: bundle(),
+        };
+        let wait =
+            |wanted| dial::wait(socket, wanted, until).map(drop).map_err(|error| error.or_else(broken));
+        let mut tls = session(config, host).map_err(|cause| refused(cause, false))?;
+        loop {
+            let opened = tls.open(&mut [], read_ahead);
+            // After a fault, too: the peer learns why from the alert that this sends.
+            let flushed = tls.flush(socket);
+            opened.map_err(|cause| refused(cause, tls.has_server_hello()))?;
+            if !flushed.map_err(broken)? {
+                wait(Ready::WRITE)?;
+                continue;
+            }
+            if !tls.is_handshaking() {
+                return Ok(tls);
+            }
+            match tls.fill(socket) {
+                Ok(0) => {
+                    let kind = io::ErrorKind::UnexpectedEof;
+                    return Err(broken(io::Error::new(kind, "closed during the TLS handshake")));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(Ready::READ)?,
+                Err(error) => return Err(broken(error)),
+            }
+        }
+    }
+}
+
+// Not part of its caller's frame, which lies below the handshake: the connection is kilobytes, moved by value, and stack
+// once used stays with the thread.
+#[inline(never)]
+fn session(config: &Arc<ClientConfig>, host: &str) -> Result<Box<Tls>, rustls::Error> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| rustls::Error::General("the host is no valid server name".into()))?;
+    Ok(Box::new(Tls::new(UnbufferedClientConnection::new(Arc::clone(config), name)?)))
+}
