@@ -353,6 +353,13 @@ impl Exchange {
         (self.state, self.is_spent) = (State::Early, true);
     }
 
+    /// Nothing has come of the response yet, as far as is known without a system call.
+    pub(super) fn is_silent(&mut self) -> bool {
+        !self.received
+            && self.state == State::Sending
+            && self.stream.as_mut().is_some_and(|s| !s.has_buffered())
+    }
+
     /// Reads what has come of the response's head, without waiting.
     ///
     /// # Errors

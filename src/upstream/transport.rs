@@ -58,6 +58,11 @@ impl Connection {
     fn await_head(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         let mut exchange = self.lease.lock();
         let mut until = deadline(timeout);
+        // The upstream takes longer than we do: to look before waiting would be a system call for nothing.
+        if exchange.is_silent() {
+            exchange.release_input();
+            wait(&exchange, Ready::READ, until, timeout).inspect_err(|_| exchange.fail())?;
+        }
         loop {
             match exchange.poll_head() {
                 Ok(Head::Complete(_)) => {
