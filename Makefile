@@ -22,8 +22,9 @@ FUZZ_TARGETS ?= chunked entra filter head location pem response
 DIST_TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
 # What `make test-deploy` and `make test-attack` try: names of their steps; all unless given.
 STEPS ?=
-# What `make bench` measures: names of its parts; all unless given.
+# What `make bench` measures: names of its parts; all unless given. BENCH_SECONDS is per measurement of its part `pausing`.
 PARTS ?=
+BENCH_SECONDS ?= 10
 
 BINARY := target/$(TARGET)/release/auth-proxy
 
@@ -113,9 +114,9 @@ test-attack: build ## Attack the release binary: slow clients, crowds, floods, e
 	BINARY=$(BINARY) tests/attack/run.py $(STEPS)
 
 .PHONY: bench
-bench: build ## Measure beside nginx, haproxy and a Python reference; writes docs/performance.md (PARTS="requests memory")
+bench: build ## Measure beside nginx, haproxy and a Python reference; writes docs/performance.md (PARTS="pausing memory")
 	$(CARGO) build --locked --example sim
-	TARGET=$(TARGET) tests/bench/run.sh $(PARTS)
+	TARGET=$(TARGET) BENCH_SECONDS=$(BENCH_SECONDS) tests/bench/run.sh $(PARTS)
 
 .PHONY: deploy-check
 deploy-check: ## Manifests, compose file, unit and image against the settings and each other (Pod Security, ports, versions)

@@ -1,7 +1,9 @@
 """Measures, in parts; see run.sh. Rounds are interleaved: each goes through all proxies, so that what the machine does
 meanwhile hits all alike."""
 
+import hashlib
 import json
+import os
 import platform
 import shutil
 import ssl
@@ -11,36 +13,65 @@ import time
 
 import load
 import report
-from counted import contention, instructions
+from counted import counts
 from rig import BINARY, ROOT, Rig
 
 RESULTS = ROOT / "target" / "bench" / "results"
 PROXIES = ("auth-proxy", "nginx", "haproxy", "python")
 # The same with one line of log for each request, as auth-proxy and Debian's nginx do unless told otherwise.
 LOGGING = ("auth-proxy, logging", "nginx, logging")
+# Connections, and the mean of each one's pauses in ms: some 200, 900 and 2,000 requests a second.
+PAUSING = ((1, 5), (32, 35), (100, 50))
+PAUSING_SECONDS = int(os.environ.get("BENCH_SECONDS", "10"))
 LARGE = 100 << 20
+
+
+def pausing(rig):
+    """Small POSTs as applications make them: each connection waits between two requests, so the rate is the clients'."""
+    targets = endpoints(rig, ("auth-proxy", "nginx"))
+    rows = []
+    for turn in range(3):
+        for connections, pause_ms in PAUSING:
+            for name, (proxy, url) in targets.items():
+                # Nothing is compared with the direct line: once is enough.
+                if proxy or turn == 0:
+                    # So that neither handshakes nor threads that start are measured.
+                    load.wrk(url, connections, 1, pause_ms)
+                    rows.append(measure(name, proxy, url, connections, PAUSING_SECONDS, pause_ms))
+    return rows
 
 
 def requests(rig):
     """Small POSTs over keep-alive connections: CPU per request, latency, throughput."""
-    destination = rig.plain_destination()
-    targets = {"direct": (None, f"https://127.0.0.1:{destination.port}/v1/chat/completions?api-version=1")}
-    for name in PROXIES + LOGGING:
-        proxy = rig.proxy(name, destination)
-        targets[name] = (proxy, f"http://127.0.0.1:{proxy.port}/v1/chat/completions?api-version=1")
-        load.wrk(targets[name][1], 32, 1)
+    targets = endpoints(rig, PROXIES + LOGGING)
+    for _, url in targets.values():
+        load.wrk(url, 32, 1)
     rows = []
     for connections, seconds, rounds in ((1, 1, 5), (32, 2, 4), (256, 2, 2)):
         for _ in range(rounds):
             for name, (proxy, url) in targets.items():
-                before = proxy.cpu() if proxy else (0, 0)
-                figures = load.wrk(url, connections, seconds)
-                after = proxy.cpu() if proxy else (0, 0)
-                user, kernel = (1e6 * (b - a) / figures["requests"] for a, b in zip(before, after, strict=True))
-                rows.append({"name": name, "connections": connections, "user_us": user, "kernel_us": kernel,
-                             "cpu_us": user + kernel, "p50_us": figures["p50"], "p99_us": figures["p99"],
-                             "per_second": 1e6 * figures["requests"] / figures["us"]})  # fmt: skip
+                rows.append(measure(name, proxy, url, connections, seconds))
     return rows
+
+
+def endpoints(rig, names):
+    """The direct line and these proxies: each process, and the URL of its chat completions."""
+    destination = rig.plain_destination()
+    path = "/v1/chat/completions?api-version=1"
+    proxies = {name: rig.proxy(name, destination) for name in names}
+    found = {"direct": (None, f"https://127.0.0.1:{destination.port}{path}")}
+    return found | {name: (proxy, f"http://127.0.0.1:{proxy.port}{path}") for name, proxy in proxies.items()}
+
+
+def measure(name, proxy, url, connections, seconds, pause_ms=None):
+    """One run of wrk as a row; CPU only where there is a proxy."""
+    read = lambda: (proxy.cpu(), *proxy.cpu_split()) if proxy else ()  # noqa: E731
+    before = read()
+    figures = load.wrk(url, connections, seconds, pause_ms)
+    cpu = [1e6 * (b - a) / figures["requests"] for a, b in zip(before, read(), strict=True)]
+    return {"name": name, "connections": connections, "per_second": 1e6 * figures["requests"] / figures["us"],
+            "p50_us": figures["p50"], "p99_us": figures["p99"], "p999_us": figures["p999"],
+            **dict(zip(("cpu_us", "user_us", "kernel_us"), cpu, strict=False))}  # fmt: skip
 
 
 def streams(rig):
@@ -107,9 +138,9 @@ def growth(rig):
             for count in (1, 100, 250, 500, 1000, 1500, 2000):
                 readers.open(count - len(readers.sockets), 1000)
                 readers.listen(1)
-                before = sum(proxy.cpu())
+                before = proxy.cpu()
                 latencies, _ = readers.listen(4)
-                cpu = sum(proxy.cpu()) - before
+                cpu = proxy.cpu() - before
                 rows.append({"name": name, "streams": count, "cpu_percent": 100 * cpu / 4, "memory": proxy.memory(),
                              "cpu_us_per_event": 1e6 * cpu / max(1, len(latencies))})  # fmt: skip
         proxy.stop()
@@ -130,7 +161,7 @@ def bodies(rig):
         for way, targets in (("down", down), ("up", up)):
             for name, (proxy, port) in targets.items():
                 context = None if proxy else direct
-                before = sum(proxy.cpu()) if proxy else 0
+                before = proxy.cpu() if proxy else 0
                 if way == "down":
                     took, size = load.download(port, "/large/file", context)
                     assert size == LARGE, size
@@ -143,7 +174,7 @@ def bodies(rig):
                             raise
                         print(f"{name}: an upload was cut: {error}")
                         continue
-                cpu = sum(proxy.cpu()) - before if proxy else 0
+                cpu = proxy.cpu() - before if proxy else 0
                 rows.append({"name": name, "way": way, "seconds": took, "cpu": cpu})
     return rows
 
@@ -160,9 +191,9 @@ def start(rig):
     return rows
 
 
-PARTS = {part.__name__: part for part in (requests, instructions, contention, streams, memory, growth, bodies, start)}
+PARTS = {part.__name__: part for part in (pausing, requests, counts, streams, memory, growth, bodies, start)}
 
-NEEDS = {"instructions": ("valgrind",), "contention": ("strace",)}
+NEEDS = {"counts": ("valgrind", "strace")}
 
 
 def main(names):
@@ -170,6 +201,7 @@ def main(names):
         if name not in PARTS:
             raise SystemExit(f"bench: no part named {name}; there are: {' '.join(PARTS)}")
     RESULTS.mkdir(parents=True, exist_ok=True)
+    binary = hashlib.sha256(BINARY.read_bytes()).hexdigest()
     for name in names or PARTS:
         tools = [tool for tool in NEEDS.get(name, ()) if not shutil.which(tool)]
         if tools:
@@ -178,10 +210,15 @@ def main(names):
         started = time.monotonic()
         with Rig() as rig:
             rows = PARTS[name](rig)
-        (RESULTS / f"{name}.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+        result = {"machine": machine(), "binary": binary, "rows": rows}
+        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1))
         print(f"\n{name}, {time.monotonic() - started:.0f} s\n")
         print(report.TABLES[name](rows))
-    report.write(RESULTS)
+    results = {name: json.loads(file.read_text()) for name in PARTS if (file := RESULTS / f"{name}.json").exists()}
+    # A binary that was built again since then is another one.
+    targets = report.targets({name: it["rows"] for name, it in results.items() if it.get("binary") == binary})
+    report.write(results, targets)
+    print(f"\n{targets}")
 
 
 def machine():

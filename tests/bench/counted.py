@@ -1,5 +1,5 @@
-"""What can be counted instead of timed: instructions and system calls of a request. Neither depends on what else the
-machine does."""
+"""What can be counted instead of timed: instructions and system calls of a request. They depend little on what else the
+machine does; only how often threads meet (futex) does."""
 
 import re
 import signal
@@ -18,27 +18,33 @@ BODY = '{"model":"gpt-4o","messages":[{"role":"user","content":"' + "word " * 60
 REQUEST = f"{HEAD}Content-Length: {len(BODY)}\r\n\r\n{BODY}".encode()
 
 
-def instructions(rig):
-    """Of a request in user space: what 500 more requests over one connection cost, by 500."""
+def counts(rig):
+    """Per request: instructions over one connection, and system calls as connections grow."""
     plain = rig.plain_destination()
     rows = []
-    for name in ("auth-proxy", "auth-proxy, logging", "nginx"):
-        totals = []
-        for count in (100, 600):
-            file = rig.folder / f"callgrind.{name.replace(', ', '-')}.{count}"
-            tool = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={file}")
-            proxy = rig.proxy(name, plain, tool)
-            with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as connection:
-                # Under callgrind the first token takes its time.
-                while not exchange(connection):
-                    pass
-                for _ in range(count):
-                    exchange(connection)
-            proxy.stop()
-            found = re.search(r"^totals: (\d+)", file.read_text(), re.MULTILINE)
-            totals.append(int(found.group(1)))
-        rows.append({"name": name, "instructions": (totals[1] - totals[0]) / 500})
+    for name, steps in (("auth-proxy", (1,)), ("auth-proxy, logging", (1, 2, 8, 32, 128)), ("nginx", (1, 32))):
+        found = system_calls(rig, plain, name, steps)
+        found[0]["instructions"] = instructions(rig, plain, name)
+        rows += found
     return rows
+
+
+def instructions(rig, destination, name):
+    """In user space: what 500 more requests cost, by 500. From callgrind, since few virtual machines have the counters that
+    perf reads."""
+    totals = []
+    for count in (100, 600):
+        file = rig.folder / f"callgrind.{name.replace(', ', '-')}.{count}"
+        proxy = rig.proxy(name, destination, ("valgrind", "--tool=callgrind", f"--callgrind-out-file={file}"))
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as connection:
+            # Under callgrind the first token takes its time.
+            while not exchange(connection):
+                pass
+            for _ in range(count):
+                exchange(connection)
+        proxy.stop()
+        totals.append(int(re.search(r"^totals: (\d+)", file.read_text(), re.MULTILINE).group(1)))
+    return (totals[1] - totals[0]) / 500
 
 
 def exchange(connection):
@@ -57,28 +63,26 @@ def exchange(connection):
     return head.startswith(b"HTTP/1.1 200")
 
 
-def contention(rig):
-    """What threads wait for each other: system calls per request, and futex calls among them, as connections grow."""
-    plain = rig.plain_destination()
+def system_calls(rig, destination, name, steps):
+    """By name, for each number of connections; the futex calls among them are threads that wait for each other."""
+    proxy = rig.proxy(name, destination)
+    url = f"http://127.0.0.1:{proxy.port}/v1/chat/completions"
     rows = []
-    for name, counts in (("auth-proxy, logging", (1, 2, 8, 32, 128)), ("nginx", (1, 32))):
-        proxy = rig.proxy(name, plain)
-        url = f"http://127.0.0.1:{proxy.port}/v1/chat/completions"
-        for connections in counts:
-            load.wrk(url, connections, 1)
-            # A file: strace itself is the slow part, and only numbers of calls are kept.
-            file = rig.folder / f"strace.{connections}"
-            pids = [argument for pid in proxy.pids() for argument in ("-p", str(pid))]
-            tracer = subprocess.Popen(["strace", "-f", "-c", "-o", file, *pids], stderr=subprocess.PIPE)
-            time.sleep(0.5)
-            done = load.wrk(url, connections, 2)["requests"]
-            tracer.send_signal(signal.SIGINT)
-            tracer.wait(timeout=30)
-            calls = {}
-            for line in file.read_text().splitlines()[2:]:
-                parts = line.split()
-                if len(parts) >= 5 and parts[3].isdigit() and parts[-1] != "total":
-                    calls[parts[-1]] = int(parts[3]) / done
-            rows.append({"name": name, "connections": connections, "requests": done, "calls": calls})
-        proxy.stop()
+    for connections in steps:
+        load.wrk(url, connections, 1)
+        # A file: strace itself is the slow part, and only numbers of calls are kept.
+        file = rig.folder / f"strace.{connections}"
+        pids = [argument for pid in proxy.pids() for argument in ("-p", str(pid))]
+        tracer = subprocess.Popen(["strace", "-f", "-c", "-o", file, *pids], stderr=subprocess.PIPE)
+        time.sleep(0.5)
+        done = load.wrk(url, connections, 2)["requests"]
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(timeout=30)
+        calls = {}
+        for line in file.read_text().splitlines()[2:]:
+            parts = line.split()
+            if len(parts) >= 5 and parts[3].isdigit() and parts[-1] != "total":
+                calls[parts[-1]] = int(parts[3]) / done
+        rows.append({"name": name, "connections": connections, "calls": calls})
+    proxy.stop()
     return rows

@@ -12,8 +12,10 @@ import time
 from rig import HERE
 
 
-def wrk(url, connections, seconds):
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(HERE / "post.lua"), url]
+def wrk(url, connections, seconds, pause_ms=None):
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / "post.lua"), url]
+    if pause_ms:
+        command += ["--", str(pause_ms)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     figures = json.loads(output.strip().splitlines()[-1])
     if figures["errors"] or not figures["requests"]:

@@ -1,13 +1,12 @@
-"""Figures as tables, and docs/performance.md with them. What a person has written there stays: each table has its
+"""Figures as tables and a plot, and docs/performance.md with them. What a person has written there stays: each table has its
 place between two comments."""
 
 import collections
-import json
 import re
 import statistics
 
-from plot import growth_plot
 from rig import ROOT
+from targets import TARGETS, limit, ratios
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 MIB = 1 << 20
@@ -43,6 +42,24 @@ def table(head, rows):
 
 def times(a, b):
     return f"{a / b:.2f}" if b > 0 else "–"
+
+
+def pausing(rows):
+    lines = []
+    for (connections, name), found in grouped(rows, "connections", "name").items():
+        line = [connections, name, spread(column(found, "per_second"))]
+        for figure, digits in (("cpu_us", 1), ("p50_us", 0), ("p99_us", 0), ("p999_us", 0)):
+            line.append(spread(column(found, figure), digits) if figure in found[0] else "")
+            if name == "auth-proxy":
+                where = {"connections": connections}
+                line += [spread(ratios(rows, where, figure, "nginx"), 2), limit("pausing", where, figure)]
+            else:
+                line += ["", ""]
+        # p99.9 has no target.
+        lines.append(line[:-1])
+    head = ["connections", "", "requests/s", "CPU µs per request", "× nginx", "target", "p50 µs", "× nginx", "target",
+            "p99 µs", "× nginx", "target", "p99.9 µs", "× nginx"]  # fmt: skip
+    return table(head, lines)
 
 
 def requests(rows):
@@ -112,35 +129,91 @@ def start(rows):
     return table(["", "ms from exec to listening"], lines) + f"\n\nThe binary has {size:,} bytes."
 
 
-def instructions(rows):
-    nginx = next(row["instructions"] for row in rows if row["name"] == "nginx")
-    lines = [[row["name"], f"{row['instructions']:,.0f}", times(row["instructions"], nginx)] for row in rows]
-    return table(["", "instructions per request in user space", "× nginx"], lines)
-
-
-def contention(rows):
+def counts(rows):
     names = sorted({name for row in rows for name, n in row["calls"].items() if n >= 0.05})
-    counts = [[row["calls"].get(name, 0) for name in names] for row in rows]
-    lines = [[row["name"], row["connections"], f"{sum(row['calls'].values()):.1f}", *(f"{n:.2f}" for n in found)]
-             for row, found in zip(rows, counts, strict=True)]  # fmt: skip
-    return table(["", "connections", "system calls per request", *names], lines)
+    nginx = next(row["instructions"] for row in rows if row["name"] == "nginx")
+    lines = [[row["name"], row["connections"],
+              *((f"{row['instructions']:,.0f}", times(row["instructions"], nginx)) if "instructions" in row else ("", "")),
+              f"{sum(row['calls'].values()):.1f}", *(f"{row['calls'].get(name, 0):.2f}" for name in names)]
+             for row in rows]  # fmt: skip
+    return table(["", "connections", "instructions", "× nginx", "system calls", *names], lines)
 
 
-TABLES = {f.__name__: f for f in (requests, instructions, contention, streams, memory, growth, bodies, start)}
+def targets(results):
+    """Every target beside what these results, the rows of each part, say of it."""
+    lines = []
+    for target in TARGETS:
+        value = target.measured(results[target.part]) if target.part in results else None
+        measured, met = ("not measured", "") if value is None else (f"{value:g}", "yes" if target.is_met(value) else "no")
+        lines.append([target.name, target.shown(), measured, met])
+    return table(["", "target", "measured", "met"], lines)
 
 
-def write(results):
+TABLES = {f.__name__: f for f in (pausing, requests, counts, streams, memory, growth, bodies, start)}
+
+
+def write(results, targets_table):
     """Puts the tables that there are into the document."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    for name, show in TABLES.items():
-        file = results / f"{name}.json"
-        if not file.exists():
-            continue
-        result = json.loads(file.read_text())
+    text = replace(DOCUMENT.read_text(encoding="utf-8"), "targets", targets_table)
+    for name, result in results.items():
         machine = "{cpu}, {cores} cores, {architecture}, Linux {kernel}".format(**result["machine"])
-        block = f"<!-- bench {name} -->\n{show(result['rows'])}\n\n({machine})\n<!-- end -->"
-        text = re.sub(rf"<!-- bench {name} -->.*?<!-- end -->", lambda _, block=block: block, text, flags=re.DOTALL)
+        text = replace(text, name, f"{TABLES[name](result['rows'])}\n\n({machine})")
         if name == "growth":
             (DOCUMENT.parent / "performance.svg").write_text(growth_plot(result["rows"]), encoding="utf-8")
     DOCUMENT.write_text(text, encoding="utf-8")
     print(f"\n{DOCUMENT.relative_to(ROOT)} is written.")
+
+
+def replace(text, name, block):
+    block = f"<!-- bench {name} -->\n{block}\n<!-- end -->"
+    return re.sub(rf"<!-- bench {name} -->.*?<!-- end -->", lambda _: block, text, flags=re.DOTALL)
+
+
+# The growth plot: two panels of lines, as SVG.
+WIDTH, HEIGHT, LEFT, TOP = 340, 220, 60, 40
+COLOURS = {"auth-proxy": "#c0392b", "nginx": "#2c7a4b"}
+
+
+def growth_plot(rows):
+    panels = [panel(rows, "cpu_percent", 1, "CPU, % of one core", 0), panel(rows, "memory", 1 << 20, "memory, MiB", 1)]
+    total = 2 * (WIDTH + LEFT) + 40
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {HEIGHT + 100}" font-family="sans-serif" '
+        f'font-size="12">\n<rect width="100%" height="100%" fill="white"/>\n' + "\n".join(panels) + "\n</svg>\n"
+    )
+
+
+def panel(rows, key, unit, title, index):
+    x0, y0 = LEFT + index * (WIDTH + LEFT + 20), TOP + HEIGHT
+    most = max(row[key] / unit for row in rows)
+    step = nice(most / 4)
+    top = step * 5 if most > step * 4 else step * 4
+    widest = max(row["streams"] for row in rows)
+    x = lambda streams: x0 + WIDTH * streams / widest
+    y = lambda value: y0 - HEIGHT * value / top
+    parts = [f'<text x="{x0}" y="{TOP - 15}" font-weight="bold">{title}</text>']
+    value = 0
+    while value <= top:
+        parts.append(f'<line x1="{x0}" y1="{y(value):.1f}" x2="{x0 + WIDTH}" y2="{y(value):.1f}" stroke="#ddd"/>')
+        parts.append(f'<text x="{x0 - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:g}</text>')
+        value += step
+    for streams in range(0, widest + 1, 500):
+        parts.append(f'<text x="{x(streams):.1f}" y="{y0 + 18}" text-anchor="middle">{streams}</text>')
+    parts.append(f'<text x="{x0 + WIDTH / 2}" y="{y0 + 36}" text-anchor="middle">streams, one event a second each</text>')
+    for i, (name, colour) in enumerate(COLOURS.items()):
+        points = [(x(row["streams"]), y(row[key] / unit)) for row in rows if row["name"] == name]
+        line = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.extend(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{colour}"/>' for a, b in points)
+        parts.append(f'<text x="{x0 + 10}" y="{TOP + 14 + 16 * i}" fill="{colour}">{name}</text>')
+    return "\n".join(parts)
+
+
+def nice(value):
+    """The next of 1, 2, 5 times a power of ten."""
+    power = 1.0
+    while power * 10 <= value:
+        power *= 10
+    while power > value:
+        power /= 10
+    return next(power * m for m in (1, 2, 5, 10) if power * m >= value)

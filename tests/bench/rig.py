@@ -50,7 +50,12 @@ class Process:
         return found
 
     def cpu(self):
-        """Seconds in user space and in the kernel, ended threads included."""
+        """Seconds in user space and in the kernel, ended threads included. By the scheduler's clock (the id is what
+        clock_getcpuclockid makes of a process): /proc counts ticks of 10 ms."""
+        return sum(time.clock_gettime(~pid << 3 | 2) for pid in self.pids())
+
+    def cpu_split(self):
+        """The same in two, from /proc."""
         user = kernel = 0
         for pid in self.pids():
             fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()

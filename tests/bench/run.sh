@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # `make bench`: this program, nginx, haproxy and a Python reference in front of the same TLS destination, in turns.
 #
-# tests/bench/run.sh [PART...]: requests instructions contention streams memory growth bodies start; all of them unless
-# given. Each keeps its figures in target/bench/results, and docs/performance.md is written from all that are there. Nothing is
-# asserted: a time says something beside another of the same run only.
+# tests/bench/run.sh [PART...]: pausing requests counts streams memory growth bodies start; all of them unless given. Each
+# keeps its figures in target/bench/results, and docs/performance.md is written from all that are there. It ends with the
+# targets (targets.py) beside what was measured of this very binary. Nothing is asserted: a time says something beside
+# another of the same run only. BENCH_SECONDS: how long each measurement of `pausing` takes, of which there are 21.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
@@ -17,7 +18,7 @@ if ((${#missing[@]})); then
     exit 1
 fi
 for tool in valgrind strace; do
-    command -v "$tool" >/dev/null || echo "bench: without $tool its figures are left out" >&2
+    command -v "$tool" >/dev/null || echo "bench: without $tool the part counts is left out" >&2
 done
 
 venv=target/bench/venv
