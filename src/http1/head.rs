@@ -14,6 +14,8 @@ use super::chunked::Malformed;
 use super::fields::Fields;
 use super::framing::{self, Length, RequestFault, ResponseFraming};
 
+/// As many fields as nearly every response has.
+const FEW_FIELDS: usize = 32;
 /// More fields than any client or server sends.
 const MAX_FIELDS: usize = 128;
 /// How a TLS connection begins (RFC 8446 section 5.1): a record of type handshake, version 3.x.
@@ -361,26 +363,42 @@ pub fn read_response(
     if !is_whole && !scan.is_due(length) {
         return Ok(None);
     }
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let head = &head[..length];
+    // Few on the stack, which once used stays with the thread: this lies below ureq's main loop.
+    let parsed = match parse_response(head, &mut [const { MaybeUninit::uninit() }; FEW_FIELDS]) {
+        Err(httparse::Error::TooManyHeaders) => parse_response(head, &mut Box::new_uninit_slice(MAX_FIELDS)),
+        parsed => parsed,
+    };
+    match parsed {
+        Ok(Some(head)) => Ok(Some((head, empty + length))),
+        Ok(None) if !is_whole => Ok(None),
+        Ok(None) => Err(Malformed("its head is malformed")),
+        Err(httparse::Error::TooManyHeaders) => Err(Malformed("it has more than 128 header fields")),
+        Err(httparse::Error::Version) => Err(Malformed("it is not HTTP/1.1")),
+        Err(httparse::Error::Status) => Err(Malformed("its status line is malformed")),
+        Err(_) => Err(Malformed("its head is malformed")),
+    }
+}
+
+/// Parses a head, if these bytes are all of it.
+fn parse_response<'b>(
+    bytes: &'b [u8],
+    fields: &mut [MaybeUninit<httparse::Header<'b>>],
+) -> Result<Option<ResponseHead>, httparse::Error> {
     let mut response = httparse::Response::new(&mut []);
     let mut config = httparse::ParserConfig::default();
     config.allow_spaces_after_header_name_in_responses(true);
-    match config.parse_response_with_uninit_headers(&mut response, &head[..length], &mut fields) {
-        Ok(httparse::Status::Complete(n)) if n == length => {}
-        Ok(httparse::Status::Partial) if !is_whole => return Ok(None),
-        Ok(_) => return Err(Malformed("its head is malformed")),
-        Err(httparse::Error::TooManyHeaders) => return Err(Malformed("it has more than 128 header fields")),
-        Err(httparse::Error::Version) => return Err(Malformed("it is not HTTP/1.1")),
-        Err(httparse::Error::Status) => return Err(Malformed("its status line is malformed")),
-        Err(_) => return Err(Malformed("its head is malformed")),
+    let parsed = config.parse_response_with_uninit_headers(&mut response, bytes, fields)?;
+    if parsed != httparse::Status::Complete(bytes.len()) {
+        return Ok(None);
     }
     // Three digits, but those below 100 are no status.
-    let status = StatusCode::from_u16(response.code.unwrap_or_default());
-    let status = status.map_err(|_| Malformed("its status line is malformed"))?;
+    let status =
+        StatusCode::from_u16(response.code.unwrap_or_default()).map_err(|_| httparse::Error::Status)?;
     let version = if response.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let mut headers = Fields::with_capacity(response.headers.len(), length);
+    let mut headers = Fields::with_capacity(response.headers.len(), bytes.len());
     response.headers.iter().for_each(|field| headers.push(field.name, field.value));
-    Ok(Some((ResponseHead { status, version, headers }, empty + length)))
+    Ok(Some(ResponseHead { status, version, headers }))
 }
 
 #[cfg(test)]
