@@ -282,8 +282,10 @@ impl Reader<'_> {
 /// A response head at the start of these bytes: its status, its fields sorted by name, and how long it is; none when there
 /// is none that may be read.
 pub(crate) fn response(data: &[u8]) -> Option<(u16, Fields, usize)> {
-    let start = data.iter().take_while(|byte| b"\r\n".contains(byte)).count();
-    let mut rest = &data[start..];
+    let mut rest = data;
+    while let Some(after) = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n")) {
+        rest = after;
+    }
     let mut line = || {
         let end = rest.iter().position(|byte| *byte == b'\n')?;
         let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);

@@ -343,12 +343,12 @@ pub fn read_response(
     scan: &mut Scan,
     max_length: usize,
 ) -> Result<Option<(ResponseHead, usize)>, Malformed> {
-    let empty = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let empty = empty_lines(bytes);
     if empty > max_length {
         return Err(Malformed("it begins with too many empty lines"));
     }
     let head = &bytes[empty..];
-    if head.is_empty() {
+    if matches!(head, b"" | b"\r") {
         return Ok(None);
     }
     let end = scan.find_end(head, true).map_err(|fault| match fault {
@@ -357,7 +357,7 @@ pub fn read_response(
     })?;
     let is_whole = end.is_some();
     let length = end.unwrap_or(head.len());
-    if length > max_length {
+    if empty + length > max_length {
         return Err(Malformed("its head is larger than 64 KiB"));
     }
     if !is_whole && !scan.is_due(length) {
@@ -377,6 +377,18 @@ pub fn read_response(
         Err(httparse::Error::Version) => Err(Malformed("it is not HTTP/1.1")),
         Err(httparse::Error::Status) => Err(Malformed("its status line is malformed")),
         Err(_) => Err(Malformed("its head is malformed")),
+    }
+}
+
+/// How many bytes of empty lines these begin with. A bare CR is none (RFC 9112 section 2.2).
+fn empty_lines(bytes: &[u8]) -> usize {
+    let mut count = 0;
+    loop {
+        match &bytes[count..] {
+            [b'\r', b'\n', ..] => count += 2,
+            [b'\n', ..] => count += 1,
+            _ => return count,
+        }
     }
 }
 

@@ -182,6 +182,9 @@ fn responses_and_what_is_read_of_them() {
         (25, "HTTP/1.1 200 OK\r\ngarbage\r\n".to_owned()),
         (4100, format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(5000))),
         (4100, "\r\n".repeat(3000)),
+        // What is in front of a head counts, and a bare CR is no line.
+        (4097, format!("{}HTTP/1.1 200 OK\r\n\r\n", "\r\n".repeat(2045))),
+        (2, "\rHTTP/1.1 200 OK\r\n\r\n".to_owned()),
         (2000, format!("HTTP/1.1 200 OK\r\n{}", "Set-Cookie: a=b\r\n".repeat(200))),
     ] {
         if let Some(Err((_, here))) = read(bytes.as_bytes(), 1) {
