@@ -82,18 +82,6 @@ pub(super) fn read(what: &str, path: &Path, limit: u64) -> Result<Zeroizing<Vec<
     Ok(content)
 }
 
-/// A path as a POSIX shell takes it.
-pub(super) fn quoted(path: &Path) -> String {
-    let path = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
-    if !path.is_empty() && path.chars().all(plain) && !path.starts_with('-') {
-        path.into_owned()
-    } else {
-        let dash = if path.starts_with('-') { "./" } else { "" };
-        format!("'{dash}{}'", path.replace('\'', r"'\''"))
-    }
-}
-
 fn digest(content: &[u8]) -> [u8; 32] {
     Sha256::digest(content).into()
 }
@@ -125,16 +113,5 @@ mod tests {
         watched.read().unwrap();
         assert!(!watched.changed());
         fs::remove_dir_all(directory).unwrap();
-    }
-
-    #[test]
-    fn a_shell_takes_every_path_back() {
-        for path in ["/plain/id.pem", "/with blank/id.pem", "it's", "$HOME", "-n", "ä", "a;b", "*"] {
-            let command = format!("printf %s {}", quoted(Path::new(path)));
-            let out = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
-            let back = String::from_utf8(out.stdout).unwrap();
-            assert_eq!(back.strip_prefix("./").unwrap_or(&back), path);
-        }
-        assert_eq!(quoted(Path::new("/plain/id.pem")), "/plain/id.pem");
     }
 }
