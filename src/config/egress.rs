@@ -8,6 +8,7 @@ use super::env::Env;
 use super::no_proxy::Entry;
 use super::url::{self, Url};
 use super::value::Parsed;
+use crate::http1::authority::without_brackets;
 use crate::report::Problem;
 use crate::secret::Secret;
 
@@ -52,7 +53,7 @@ impl Egress {
     /// The route of a TLS connection to `host` (an IPv6 address with or without brackets). Names are not resolved, so
     /// an address in `NO_PROXY` matches only an address.
     pub fn route(&self, host: &str, port: u16) -> Route<'_> {
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let host = without_brackets(host);
         let mut exceptions = self.no_proxy.iter().filter_map(|entry| Entry::parse(entry));
         match &self.proxy {
             None => Route::Direct,

@@ -27,6 +27,7 @@ use super::transport::Connection;
 use super::wire::Wire;
 use super::{Fault, dial, tunnel_proxy};
 use crate::config::Config;
+use crate::http1::authority;
 use crate::sys::Ready;
 
 /// Connections older than this are not used again, so that a busy one follows DNS, too.
@@ -101,8 +102,7 @@ impl Dialler {
         } else if let Some(connection) = self.idle.acquire(&origin) {
             return Ok(Lease::new(connection, true, self.idle.clone()));
         }
-        let host = authority.host();
-        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let host = authority::without_brackets(authority.host());
         let port = authority.port_u16().unwrap_or(if origin.tls { 443 } else { 80 });
         let limit = self.config.connect_timeout.min(limit);
         let now = Instant::now();
