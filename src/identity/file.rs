@@ -1,6 +1,6 @@
 //! Reads a small file that somebody else replaces while we run, and notices when that happens.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -69,17 +69,10 @@ pub(super) fn read(what: &str, path: &Path, limit: u64) -> Result<Zeroizing<Vec<
     if !metadata.is_file() {
         return Err(file_faults::not_a_file(what, path, metadata.is_dir()));
     }
-    if metadata.len() > limit {
-        return Err(file_faults::too_big(what, path, limit));
-    }
-    // Room for everything at once: growing would leave copies of a key behind.
-    let room = usize::try_from(metadata.len() + 1).unwrap_or_default();
-    let mut content = Zeroizing::new(Vec::with_capacity(room));
-    file.take(limit + 1).read_to_end(&mut content).map_err(failed)?;
-    if content.len() as u64 > limit {
-        return Err(file_faults::too_big(what, path, limit));
-    }
-    Ok(content)
+    files::read_bounded(file, limit).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => file_faults::too_big(what, path, limit),
+        _ => failed(error),
+    })
 }
 
 fn digest(content: &[u8]) -> [u8; 32] {
