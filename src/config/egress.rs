@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 use super::env::Env;
@@ -134,8 +135,7 @@ impl ProxyAddress {
 /// Percent-decoded userinfo as `Basic` credentials.
 fn basic(userinfo: &str) -> Parsed<Secret<String>> {
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-    let user = Zeroizing::new(percent_decoded(user));
-    let password = Zeroizing::new(percent_decoded(password));
+    let (user, password) = (percent_decoded(user), percent_decoded(password));
     if user.contains(&b':') {
         return Err(Problem::new("has a user name with a colon, which Basic authentication cannot carry")
             .hint("the first `:` ends the user name; ask for a user name without one"));
@@ -150,20 +150,9 @@ fn basic(userinfo: &str) -> Parsed<Secret<String>> {
 }
 
 /// Decodes `%XX`; a `%` without two hexadecimal digits stays, as in curl, where the value probably worked.
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        if let (b'%', [high, low, after @ ..]) = (first, rest)
-            && let (Some(high), Some(low)) = (digit(*high), digit(*low))
-        {
-            decoded.push(high * 16 + low);
-            rest = after;
-        } else {
-            decoded.push(*first);
-        }
-    }
+fn percent_decoded(text: &str) -> Zeroizing<Vec<u8>> {
+    // Room for everything at once: growing would leave copies that nobody wipes.
+    let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
+    decoded.extend(percent_decode_str(text));
     decoded
 }
