@@ -1,12 +1,13 @@
-//! Files that somebody else may replace while we run.
+//! Files that somebody else may replace while we run, and make as large as they like.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::OFlags;
+use zeroize::Zeroizing;
 
 /// The kernel stamps files with a clock that ticks every few milliseconds: two writes within one tick look alike. A
 /// file this young may have been written again right after it was read.
@@ -54,4 +55,20 @@ impl Stamp {
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits().cast_signed();
     File::options().read(true).custom_flags(flags).open(path)
+}
+
+/// The whole content of a file, in a buffer that is wiped.
+///
+/// # Errors
+///
+/// As `read(2)`, and [`ErrorKind::FileTooLarge`] when it has more than `limit` bytes.
+pub(crate) fn read_bounded(file: File, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    // Room for everything at once: growing would leave copies of a key behind. A pipe says 0, a file may grow.
+    let room = file.metadata()?.len().min(limit) + 1;
+    let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));
+    file.take(limit + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > limit {
+        return Err(ErrorKind::FileTooLarge.into());
+    }
+    Ok(content)
 }

@@ -12,7 +12,6 @@ mod federated;
 mod file;
 mod file_faults;
 mod keypair;
-mod open;
 mod pem;
 mod source;
 
@@ -23,9 +22,10 @@ pub(crate) mod pems;
 pub use certificate::Certificate;
 pub use federated::FederatedTokenFile;
 pub use keypair::{KeyPair, from_pem, load};
-pub use open::Identity;
 pub use source::{CertificateSource, CurrentCertificate};
 
+use crate::clock::Clock;
+use crate::config::{Config, Credential};
 use crate::report::Problem;
 use crate::secret::Secret;
 
@@ -46,5 +46,40 @@ pub trait AssertionSource: Send {
     /// set its times.
     fn time_hint(&self) -> Option<String> {
         None
+    }
+}
+
+/// Who we are.
+pub struct Identity {
+    /// Where assertions come from.
+    pub source: Box<dyn AssertionSource>,
+    /// The certificate in use; none with workload identity.
+    pub certificate: Option<CurrentCertificate>,
+}
+
+impl Identity {
+    /// Reads the certificate or the token file that the settings name: what a start does first, and `check`, too.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be used.
+    pub fn open(config: &Config, clock: &Clock) -> Result<Self, Problem> {
+        match &config.credential {
+            Credential::Certificate { path, algorithm, send_chain } => {
+                let source = CertificateSource::open(
+                    path,
+                    *algorithm,
+                    *send_chain,
+                    &config.client_id,
+                    &config.token_url,
+                    clock.clone(),
+                )?;
+                let certificate = Some(source.current());
+                Ok(Self { source: Box::new(source), certificate })
+            }
+            Credential::FederatedTokenFile { path } => {
+                Ok(Self { source: Box::new(FederatedTokenFile::open(path)?), certificate: None })
+            }
+        }
     }
 }

@@ -5,18 +5,16 @@
 mod line;
 mod sink;
 mod throttle;
-mod time;
 mod value;
 
 use std::io::IsTerminal as _;
-use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+pub use line::rfc3339;
 use sink::Sink;
 pub use throttle::Throttle;
-pub use time::rfc3339;
-pub use value::{Column, Millis, Seconds, Value};
+pub use value::{Millis, Seconds, Value};
 
 use crate::config::{LogFormat, LogLevel};
 
@@ -24,8 +22,7 @@ use crate::config::{LogFormat, LogLevel};
 pub type Fields<'a> = &'a [(&'a str, &'a dyn Value)];
 
 static SETTINGS: OnceLock<(LogLevel, Style)> = OnceLock::new();
-/// Shared by lines that leave whole and at once; whoever has to wait or to order its pieces has it alone.
-static SINK: RwLock<Sink> = RwLock::new(Sink::new());
+static SINK: Mutex<Sink> = Mutex::new(Sink::new());
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// How lines look.
@@ -44,10 +41,9 @@ pub fn init(level: LogLevel, format: LogFormat) {
         LogFormat::Text => Style::Text,
     };
     let _ = SETTINGS.set((level, style));
-    SINK.write().unwrap_or_else(PoisonError::into_inner).look_at(std::io::stderr().as_fd());
 }
 
-/// A person looks at it and wants colours (https://no-color.org).
+/// A person looks at it and wants colors (https://no-color.org).
 fn is_for_eyes() -> bool {
     let unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
     std::io::stderr().is_terminal()
@@ -67,16 +63,12 @@ pub fn event(level: LogLevel, message: &str, fields: Fields<'_>) {
         return;
     }
     let line = render(style, level, message, fields);
-    let stderr = std::io::stderr();
-    if SINK.read().unwrap_or_else(PoisonError::into_inner).write_at_once(stderr.as_fd(), &line) {
-        return;
-    }
     let gap = |lines: u64| {
         let message = "lines of log were dropped: standard error was not read";
         render(style, LogLevel::Warn, message, &[("lines", &lines)])
     };
-    let mut sink = SINK.write().unwrap_or_else(PoisonError::into_inner);
-    if !sink.write(&mut stderr.lock(), &line, gap) {
+    let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
+    if !sink.write(&mut std::io::stderr().lock(), &line, gap) {
         DROPPED.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -89,8 +81,8 @@ pub fn dropped() -> u64 {
 fn render(style: Style, level: LogLevel, message: &str, fields: Fields<'_>) -> String {
     let mut line = String::with_capacity(512);
     match style {
-        Style::Text => line::text(&mut line, level, message, fields),
-        Style::Terminal => line::terminal(&mut line, level, message, fields),
+        Style::Text => line::text(&mut line, false, level, message, fields),
+        Style::Terminal => line::text(&mut line, true, level, message, fields),
         Style::Json => line::json(&mut line, level, message, fields),
     }
     line.push('\n');

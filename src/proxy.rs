@@ -1,12 +1,11 @@
 //! From a request without a credential to the destination's answer.
 
-mod access;
+mod access_log;
 mod caller;
 mod decisions;
 mod failure;
 mod forward;
 pub mod headers;
-mod record;
 mod relay;
 mod request_body;
 mod retry;

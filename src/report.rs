@@ -3,6 +3,7 @@
 mod quote;
 
 use std::fmt;
+use std::path::Path;
 
 pub(crate) use quote::{is_quotable, quote, quote_word, secret_kind};
 
@@ -69,6 +70,18 @@ pub fn excerpt(said: &str) -> String {
     words.collect::<Vec<_>>().join(" ").chars().take(400).collect()
 }
 
+/// A path as a POSIX shell takes it, for a hint that is a command.
+pub(crate) fn shell_quoted(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
+    if !path.is_empty() && path.chars().all(plain) && !path.starts_with('-') {
+        path.into_owned()
+    } else {
+        let dash = if path.starts_with('-') { "./" } else { "" };
+        format!("'{dash}{}'", path.replace('\'', r"'\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +93,16 @@ mod tests {
             problem.to_string(),
             "PORT is not a number\n  hint: use 1 to 65535\n  hint: or 0 for a free one"
         );
+    }
+
+    #[test]
+    fn a_shell_takes_every_path_back() {
+        for path in ["/plain/id.pem", "/with blank/id.pem", "it's", "$HOME", "-n", "ä", "a;b", "*"] {
+            let command = format!("printf %s {}", shell_quoted(Path::new(path)));
+            let out = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
+            let back = String::from_utf8(out.stdout).unwrap();
+            assert_eq!(back.strip_prefix("./").unwrap_or(&back), path);
+        }
+        assert_eq!(shell_quoted(Path::new("/plain/id.pem")), "/plain/id.pem");
     }
 }

@@ -12,8 +12,6 @@ pub mod answer;
 mod bearer;
 mod entra;
 mod error;
-mod form;
-pub mod http_date;
 mod random;
 mod refresher;
 mod remedies;

@@ -2,13 +2,14 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 
-use super::StartFault;
+use super::{StartFault, system};
 use crate::config::Config;
 use crate::log;
-use crate::ops::admin;
+use crate::ops::admin::{self, Admin};
 use crate::report::Problem;
-use crate::server::{Limits, Overload};
+use crate::server::{Limits, Listener, Overload, Stop};
 
 /// What we need besides connections: standard streams, pipes, listener, files, token requests, with room to spare.
 const DESCRIPTORS_OF_OURS: usize = 24;
@@ -48,6 +49,31 @@ pub(super) fn bind<L>(
     };
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(failed)?.collect();
     bind(&addresses).map_err(failed)
+}
+
+/// The bound listener on `ADMIN_PORT`, which answers nobody yet. Always the built-in server's, whatever serves `PORT`.
+pub(super) struct Administration(Listener);
+
+impl Administration {
+    /// Binds when `ADMIN_PORT` is set.
+    pub(super) fn bind(config: &Config) -> Result<Option<Self>, StartFault> {
+        let host = ("ADMIN_HOST", config.admin_host.as_str());
+        let bound = config.admin_port.map(|port| bind(host, ("ADMIN_PORT", port), Listener::bind));
+        Ok(bound.transpose()?.map(Self))
+    }
+
+    /// Starts to answer. It hears of no stop: probes are answered until the process ends.
+    pub(super) fn serve(self, admin: Admin) -> Result<Vec<SocketAddr>, StartFault> {
+        let addresses = self.0.addresses().map_err(|error| system("the administration address", &error))?;
+        let never = Arc::new(Stop::new().map_err(|error| system("a pipe", &error))?);
+        self.0
+            .serve(Arc::new(admin), admin::limits(), never)
+            .map_err(|error| system("the administration thread", &error))?;
+        for address in &addresses {
+            log::info("listening for administration", &[("address", address)]);
+        }
+        Ok(addresses)
+    }
 }
 
 /// Says so when callers from elsewhere need no key.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{DATE, HeaderMap};
+use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::{Details, answers, claims};
@@ -13,7 +13,7 @@ use crate::identity::Identity;
 use crate::log::{self, rfc3339};
 use crate::proxy::target;
 use crate::report::Problem;
-use crate::token::{self, Entra, Grant, TokenError, http_date};
+use crate::token::{self, Entra, Grant, TokenError, answer};
 use crate::upstream::{Upstream, probe};
 
 type Result<T> = std::result::Result<(T, Details), Vec<Problem>>;
@@ -176,8 +176,7 @@ fn way(config: &Config, uri: &http::Uri) -> Value {
 
 /// How many seconds our clock is ahead of theirs.
 fn ahead(headers: &HeaderMap, clock: &Clock) -> Option<i64> {
-    let date = http_date::parse(headers.get(DATE)?.to_str().ok()?)?;
-    Some(i64::try_from(clock.unix().as_secs()).ok()? - date)
+    Some(i64::try_from(clock.unix().as_secs()).ok()? - answer::date(headers)?)
 }
 
 fn milliseconds(took: Duration) -> Value {

@@ -4,6 +4,7 @@ use http::uri::{Authority, Scheme};
 
 use super::url::{self, Url};
 use super::value::Parsed;
+use crate::http1::authority::without_brackets;
 use crate::report::{Problem, is_quotable, quote};
 
 /// Longer base paths are a mistake, and would leave no room for the request's own.
@@ -35,8 +36,7 @@ pub struct Destination {
 impl Destination {
     /// The host, lower case, an IPv6 address without brackets.
     pub fn host(&self) -> &str {
-        let host = self.authority.host();
-        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+        without_brackets(self.authority.host())
     }
 
     /// The port, the scheme's default included.

@@ -2,12 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 use super::env::Env;
 use super::no_proxy::Entry;
 use super::url::{self, Url};
 use super::value::Parsed;
+use crate::http1::authority::without_brackets;
 use crate::net::ProxyAddress;
 use crate::report::Problem;
 use crate::secret::Secret;
@@ -41,7 +43,7 @@ impl Egress {
     /// The route of a TLS connection to `host` (an IPv6 address with or without brackets). Names are not resolved, so
     /// an address in `NO_PROXY` matches only an address.
     pub fn route(&self, host: &str, port: u16) -> Route<'_> {
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let host = without_brackets(host);
         let mut exceptions = self.no_proxy.iter().filter_map(|entry| Entry::parse(entry));
         match &self.proxy {
             None => Route::Direct,
@@ -122,8 +124,7 @@ impl ProxyAddress {
 /// Percent-decoded userinfo as `Basic` credentials.
 fn basic(userinfo: &str) -> Parsed<Secret<String>> {
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-    let user = Zeroizing::new(percent_decoded(user));
-    let password = Zeroizing::new(percent_decoded(password));
+    let (user, password) = (percent_decoded(user), percent_decoded(password));
     if user.contains(&b':') {
         return Err(Problem::new("has a user name with a colon, which Basic authentication cannot carry")
             .hint("the first `:` ends the user name; ask for a user name without one"));
@@ -138,20 +139,9 @@ fn basic(userinfo: &str) -> Parsed<Secret<String>> {
 }
 
 /// Decodes `%XX`; a `%` without two hexadecimal digits stays, as in curl, where the value probably worked.
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        if let (b'%', [high, low, after @ ..]) = (first, rest)
-            && let (Some(high), Some(low)) = (digit(*high), digit(*low))
-        {
-            decoded.push(high * 16 + low);
-            rest = after;
-        } else {
-            decoded.push(*first);
-        }
-    }
+fn percent_decoded(text: &str) -> Zeroizing<Vec<u8>> {
+    // Room for everything at once: growing would leave copies that nobody wipes.
+    let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
+    decoded.extend(percent_decode_str(text));
     decoded
 }

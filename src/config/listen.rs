@@ -6,6 +6,7 @@ use super::env::Env;
 use super::url;
 use super::value::{self, Parsed};
 use super::{Destination, Environment};
+use crate::http1::authority::without_brackets;
 use crate::report::{Problem, quote};
 
 /// Where to listen; resolved when the listener is bound.
@@ -64,7 +65,7 @@ pub(super) fn admin_host(env: &mut Env<'_>, listen: &Listen) -> String {
 }
 
 fn host(value: &str) -> Parsed<String> {
-    let bare = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(value);
+    let bare = without_brackets(value);
     if let Ok(address) = bare.parse::<IpAddr>() {
         return Ok(address.to_string());
     }

@@ -28,6 +28,11 @@ pub fn is_equivalent(one: &[u8], other: &[u8], default_port: u16) -> bool {
     normal(one) == normal(other)
 }
 
+/// The host without the brackets that an IPv6 address has in an authority.
+pub fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
 /// The host, in brackets if it came so, and the rest: empty, or a colon and what should be a port.
 fn split(authority: &[u8]) -> (&[u8], &[u8]) {
     let bracket = authority.iter().position(|b| *b == b']').filter(|_| authority.starts_with(b"["));
@@ -99,6 +104,15 @@ mod tests {
             ("a", "b", 80, false),
         ] {
             assert_eq!(is_equivalent(one.as_bytes(), other.as_bytes(), port), same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn brackets_come_off_in_pairs() {
+        for (host, bare) in
+            [("[::1]", "::1"), ("::1", "::1"), ("a.b", "a.b"), ("[::1", "[::1"), ("::1]", "::1]")]
+        {
+            assert_eq!(without_brackets(host), bare);
         }
     }
 

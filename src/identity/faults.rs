@@ -4,9 +4,8 @@
 
 use std::path::Path;
 
-use super::file::quoted;
 use crate::log::rfc3339;
-use crate::report::Problem;
+use crate::report::{Problem, shell_quoted};
 
 /// The smallest key Entra ID takes (AADSTS50032 is its answer to a smaller one).
 pub(super) const MIN_BITS: usize = 2048;
@@ -68,7 +67,7 @@ impl Fault {
     /// The fault as told to a person who has the file `path`.
     pub(super) fn at(self, path: &Path) -> Problem {
         let name = path.display();
-        let (file, out) = (quoted(path), quoted(&path.with_extension("new.pem")));
+        let (file, out) = (shell_quoted(path), shell_quoted(&path.with_extension("new.pem")));
         let say = |text: String| Problem::new(format!("certificate file {name} {text}"));
         match self {
             Self::BadBase64 { label, line } => {

@@ -1,6 +1,6 @@
 //! Reads a small file that somebody else replaces while we run, and notices when that happens.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -69,29 +69,10 @@ pub(super) fn read(what: &str, path: &Path, limit: u64) -> Result<Zeroizing<Vec<
     if !metadata.is_file() {
         return Err(file_faults::not_a_file(what, path, metadata.is_dir()));
     }
-    if metadata.len() > limit {
-        return Err(file_faults::too_big(what, path, limit));
-    }
-    // Room for everything at once: growing would leave copies of a key behind.
-    let room = usize::try_from(metadata.len() + 1).unwrap_or_default();
-    let mut content = Zeroizing::new(Vec::with_capacity(room));
-    file.take(limit + 1).read_to_end(&mut content).map_err(failed)?;
-    if content.len() as u64 > limit {
-        return Err(file_faults::too_big(what, path, limit));
-    }
-    Ok(content)
-}
-
-/// A path as a POSIX shell takes it.
-pub(super) fn quoted(path: &Path) -> String {
-    let path = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
-    if !path.is_empty() && path.chars().all(plain) && !path.starts_with('-') {
-        path.into_owned()
-    } else {
-        let dash = if path.starts_with('-') { "./" } else { "" };
-        format!("'{dash}{}'", path.replace('\'', r"'\''"))
-    }
+    files::read_bounded(file, limit).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => file_faults::too_big(what, path, limit),
+        _ => failed(error),
+    })
 }
 
 fn digest(content: &[u8]) -> [u8; 32] {
@@ -125,16 +106,5 @@ mod tests {
         watched.read().unwrap();
         assert!(!watched.changed());
         fs::remove_dir_all(directory).unwrap();
-    }
-
-    #[test]
-    fn a_shell_takes_every_path_back() {
-        for path in ["/plain/id.pem", "/with blank/id.pem", "it's", "$HOME", "-n", "ä", "a;b", "*"] {
-            let command = format!("printf %s {}", quoted(Path::new(path)));
-            let out = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
-            let back = String::from_utf8(out.stdout).unwrap();
-            assert_eq!(back.strip_prefix("./").unwrap_or(&back), path);
-        }
-        assert_eq!(quoted(Path::new("/plain/id.pem")), "/plain/id.pem");
     }
 }

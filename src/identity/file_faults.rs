@@ -5,8 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::file::quoted;
-use crate::report::Problem;
+use crate::report::{Problem, shell_quoted};
 
 /// `stat`, `open` or `read` failed.
 pub(super) fn not_opened(what: &str, path: &Path, error: &io::Error) -> Problem {
@@ -135,7 +134,7 @@ fn unreadable(what: &str, path: &Path, us: &Us, barrier: Option<&Barrier>) -> Pr
     let (name, uid) = (path.display(), us.uid);
     let Some(barrier) = barrier else {
         return Problem::new(format!("{what} {name} is unreadable for this user (uid {uid})"))
-            .hint(format!("see every step of the way: namei -l {}", quoted(path)));
+            .hint(format!("see every step of the way: namei -l {}", shell_quoted(path)));
     };
     let Barrier { mode, uid: owner, gid: group, .. } = *barrier;
     let culprit = if barrier.is_directory {
@@ -152,7 +151,7 @@ fn unreadable(what: &str, path: &Path, us: &Us, barrier: Option<&Barrier>) -> Pr
     }
     let (change, it, allowed) =
         if barrier.is_directory { ("x", "the directory", "enter") } else { ("r", "the file", "read") };
-    let target = quoted(&barrier.path);
+    let target = shell_quoted(&barrier.path);
     if owner == uid {
         return problem.hint(format!("it is ours: chmod u+{change} {target}"));
     }

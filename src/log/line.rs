@@ -1,9 +1,11 @@
 //! One event as a line of text, plain or for a terminal, or of JSON. Written straight into the line: a value is
 //! escaped while it is formatted, so that it cannot forge a line or speak to the terminal.
 
+use std::cell::RefCell;
 use std::fmt::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Fields, time};
+use super::Fields;
 use crate::config::LogLevel;
 
 const DIM: &str = "\x1b[2m";
@@ -13,40 +15,23 @@ const LONGEST: usize = 2048;
 /// The date's part of a time, which a person at a terminal knows.
 const DATE: usize = "2026-11-23T".len();
 
-/// `time level message name=value …`.
-pub(super) fn text(line: &mut String, level: LogLevel, message: &str, fields: Fields<'_>) {
-    time::now(line, 0);
-    let _ = write!(line, " {:<5} ", level.name());
+/// `time level message name=value …`; for a person's eyes with a short time and colors.
+pub(super) fn text(line: &mut String, for_eyes: bool, level: LogLevel, message: &str, fields: Fields<'_>) {
+    let (dim, color, reset) = if for_eyes { (DIM, color(level), RESET) } else { ("", "", "") };
+    line.push_str(dim);
+    now(line, if for_eyes { DATE } else { 0 });
+    let _ = write!(line, "{reset} {color}{:<5}{reset} ", level.name());
     let _ = Plain(line).write_str(message);
     for (name, value) in fields {
-        line.push(' ');
-        line.push_str(name);
-        line.push('=');
+        let _ = write!(line, " {dim}{name}={reset}");
         quoted(line, *value);
     }
-}
-
-/// The same for a person's eyes: a short time, colours, columns.
-pub(super) fn terminal(line: &mut String, level: LogLevel, message: &str, fields: Fields<'_>) {
-    line.push_str(DIM);
-    time::now(line, DATE);
-    let _ = write!(line, "{RESET} {}{:<5}{RESET} ", colour(level), level.name());
-    let _ = Plain(line).write_str(message);
-    for (name, value) in fields {
-        let _ = write!(line, " {DIM}{name}={RESET}");
-        let start = line.len();
-        quoted(line, *value);
-        for _ in line[start..].chars().count()..value.width() {
-            line.push(' ');
-        }
-    }
-    line.truncate(line.trim_end().len());
 }
 
 /// One object; its members in the order given.
 pub(super) fn json(line: &mut String, level: LogLevel, message: &str, fields: Fields<'_>) {
     line.push_str("{\"time\":\"");
-    time::now(line, 0);
+    now(line, 0);
     let _ = write!(line, "\",\"level\":\"{}\",\"message\":\"", level.name());
     let _ = Json(line).write_str(message);
     line.push('"');
@@ -63,6 +48,40 @@ pub(super) fn json(line: &mut String, level: LogLevel, message: &str, fields: Fi
     line.push('}');
 }
 
+thread_local! {
+    /// A second, and how it is written: most lines of a busy thread fall into the one of the line before.
+    static SECOND: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+}
+
+/// Now, as RFC 3339 in UTC with milliseconds; `from` characters of its beginning are left out.
+fn now(out: &mut String, from: usize) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    SECOND.with_borrow_mut(|(second, written)| {
+        if *second != now.as_secs() || written.is_empty() {
+            (*second, *written) = (now.as_secs(), rfc3339(now.as_secs()));
+        }
+        // The seconds end in `Z`, which moves behind the milliseconds.
+        out.push_str(&written[from..written.len() - 1]);
+    });
+    let _ = write!(out, ".{:03}Z", now.subsec_millis());
+}
+
+/// Seconds since the Unix epoch as `YYYY-MM-DDTHH:MM:SSZ` (RFC 3339).
+pub fn rfc3339(unix: u64) -> String {
+    // Civil-from-days for the proleptic Gregorian calendar, counted in eras of 400 years from 0000-03-01.
+    let days = unix / 86_400 + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (unix / 3600 % 24, unix / 60 % 60, unix % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 fn quoted(line: &mut String, value: &dyn super::Value) {
     let start = line.len();
     let _ = value.write(&mut Cut::new(Plain(line)));
@@ -74,7 +93,7 @@ fn quoted(line: &mut String, value: &dyn super::Value) {
     }
 }
 
-fn colour(level: LogLevel) -> &'static str {
+fn color(level: LogLevel) -> &'static str {
     match level {
         LogLevel::Error => "\x1b[1;31m",
         LogLevel::Warn => "\x1b[33m",
@@ -165,26 +184,34 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::log::{Column, Millis, Seconds};
+    use crate::log::{Millis, Seconds};
 
     const ODD: &str = "a \"b\" \\ \n\r\t\u{1b}[31m\u{85}\u{2028} ä\u{1f600}";
 
+    fn plain(line: &mut String, level: LogLevel, message: &str, fields: Fields<'_>) {
+        text(line, false, level, message, fields);
+    }
+
+    fn terminal(line: &mut String, level: LogLevel, message: &str, fields: Fields<'_>) {
+        text(line, true, level, message, fields);
+    }
+
     #[test]
     fn a_value_cannot_forge_a_line() {
-        for show in [text, terminal, json] {
+        for show in [plain, terminal, json] {
             let mut line = String::new();
             show(&mut line, LogLevel::Info, ODD, &[("path", &ODD), ("empty", &"")]);
             let shown = line.replace(DIM, "").replace(RESET, "").replace("\x1b[32m", "");
             assert!(!shown.contains(is_dangerous), "{line:?}");
         }
         let mut line = String::new();
-        text(&mut line, LogLevel::Info, "request", &[("path", &"/a\nERROR forged"), ("empty", &"")]);
+        plain(&mut line, LogLevel::Info, "request", &[("path", &"/a\nERROR forged"), ("empty", &"")]);
         assert!(line.ends_with(r#" info  request path="/a\nERROR forged" empty="""#), "{line}");
     }
 
     #[test]
     fn a_long_value_is_cut() {
-        for show in [text, json] {
+        for show in [plain, json] {
             let mut line = String::new();
             show(&mut line, LogLevel::Info, "request", &[("path", &"ä".repeat(60_000))]);
             assert!(line.contains("ää...") && line.len() < LONGEST + 200, "{}", line.len());
@@ -194,12 +221,12 @@ mod tests {
     #[test]
     fn json_is_one_object_with_numbers_as_numbers() {
         let mut line = String::new();
-        let (half, column) = (Duration::from_millis(500), Column(&7_u16, 5));
+        let half = Duration::from_millis(500);
         let fields: Fields<'_> = &[
             ("n", &3),
             ("s", &Seconds(half)),
             ("ms", &Millis(half)),
-            ("c", &column),
+            ("c", &7_u16),
             ("text", &ODD),
             ("yes", &true),
         ];
@@ -213,18 +240,25 @@ mod tests {
     }
 
     #[test]
-    fn on_a_terminal_columns_are_aligned() {
-        let shown = |status: u16| {
+    fn on_a_terminal_names_are_dim_and_there_is_no_date() {
+        let shown = |for_eyes| {
             let mut line = String::new();
-            terminal(
-                &mut line,
-                LogLevel::Info,
-                "request",
-                &[("a", &Column(&status, 5)), ("b", &Seconds(Duration::ZERO))],
-            );
-            line.split_off(line.find("request").unwrap())
+            let fields: Fields<'_> = &[("a", &7), ("b", &Seconds(Duration::ZERO))];
+            text(&mut line, for_eyes, LogLevel::Warn, "request", fields);
+            line
         };
-        assert_eq!(shown(7), format!("request {DIM}a={RESET}7     {DIM}b={RESET}0s"));
-        assert_eq!(shown(65535).len(), shown(7).len());
+        let (plain, eyes) = (shown(false), shown(true));
+        assert_eq!(plain.split_once("Z ").unwrap().1, "warn  request a=7 b=0s");
+        let (time, rest) = eyes.split_once("Z").unwrap();
+        assert_eq!(rest, format!("{RESET} \x1b[33mwarn {RESET} request {DIM}a={RESET}7 {DIM}b={RESET}0s"));
+        assert_eq!(time.len(), DIM.len() + "12:00:00.000".len());
+    }
+
+    #[test]
+    fn dates_follow_the_calendar() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(rfc3339(1_700_000_000), "2023-11-14T22:13:20Z");
+        assert_eq!(rfc3339(4_102_444_799), "2099-12-31T23:59:59Z");
     }
 }

@@ -1,15 +1,10 @@
 //! Standard error may be a pipe that nobody empties. No request waits for its log: what finds no room is dropped, and
-//! the next line that finds some tells how much.
+//! the next line that finds some tells how much. Others hold the same pipe, so that it is not made non-blocking: each
+//! write is preceded by the question whether there is room, and is no larger than what that promises.
 
-use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-
-use rustix::fs::{FileType, OFlags, fstat};
-use rustix::io::Errno;
-use rustix::net::SendFlags;
 
 use crate::net::poll::{self, Ready};
 
@@ -20,22 +15,9 @@ const SHARE: u32 = 10;
 /// What a pipe that is ready takes without blocking: `PIPE_BUF`.
 const STEP: usize = 4096;
 
-/// How a line that fits is written whole or not at all, without waiting.
-#[derive(Debug)]
-enum AtOnce {
-    /// By asking first whether there is room: of a terminal, for instance.
-    No,
-    /// A file always has room.
-    File,
-    Socket,
-    /// The same pipe, opened again: that its writes do not block concerns nobody else who holds it.
-    Pipe(File),
-}
-
 /// What is known of the other end.
 #[derive(Debug)]
 pub(super) struct Sink {
-    at_once: AtOnce,
     /// How long may be waited, as of the last time that it was.
     patience: Duration,
     waited: Option<Instant>,
@@ -47,39 +29,7 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) const fn new() -> Self {
-        Self { at_once: AtOnce::No, patience: PATIENCE, waited: None, torn: false, missing: 0 }
-    }
-
-    /// Looks at what the other end is. Every line asks for room first if this does not find out better.
-    pub(super) fn look_at(&mut self, out: BorrowedFd<'_>) {
-        self.at_once = match fstat(out).map(|stat| FileType::from_raw_mode(stat.st_mode)) {
-            Ok(FileType::RegularFile) => AtOnce::File,
-            Ok(FileType::Socket) => AtOnce::Socket,
-            Ok(FileType::Fifo) => {
-                let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-                let path = format!("/proc/self/fd/{}", out.as_raw_fd());
-                let again = File::options().write(true).custom_flags(flags).open(path);
-                again.map_or(AtOnce::No, AtOnce::Pipe)
-            }
-            _ => AtOnce::No,
-        };
-    }
-
-    /// Writes a line as [`Sink::write`] does, beside other threads that do the same. False when it was not written:
-    /// there is no room now, or it would have to be ordered with other pieces.
-    pub(super) fn write_at_once(&self, out: BorrowedFd<'_>, line: &str) -> bool {
-        if self.missing > 0 || line.len() > STEP {
-            return false;
-        }
-        let line = line.as_bytes();
-        let written = match &self.at_once {
-            AtOnce::No => return false,
-            AtOnce::File => rustix::io::write(out, line),
-            AtOnce::Socket => rustix::net::send(out, line, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
-            AtOnce::Pipe(again) => rustix::io::write(again, line),
-        };
-        // A closed standard error must not end a request.
-        !matches!(written, Err(Errno::AGAIN | Errno::INTR))
+        Self { patience: PATIENCE, waited: None, torn: false, missing: 0 }
     }
 
     /// Writes a line with its line end, if need be behind another one, made by `gap`, that says how many are missing.
@@ -138,7 +88,10 @@ fn grown(left: Duration, since: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Read as _;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
 
     use super::*;
 
@@ -180,41 +133,27 @@ mod tests {
     }
 
     #[test]
-    fn where_a_line_can_be_written_whole_or_not_at_all_nobody_asks_first() {
-        let (mut reader, writer) = io::pipe().unwrap();
-        let mut sink = Sink::new();
-        assert!(!sink.write_at_once(writer.as_fd(), "x\n"), "nothing is known of it yet");
-        sink.look_at(writer.as_fd());
+    fn a_line_that_fits_is_written_whole_or_not_at_all() {
         let line = format!("{}\n", "x".repeat(1999));
-        let mut written = 0;
-        while sink.write_at_once(writer.as_fd(), &line) {
-            written += 1;
-            assert!(written < 1_000_000, "the pipe is never full");
+        let fill = |out: File| {
+            let (mut out, mut sink) = (out, Sink { patience: Duration::ZERO, ..Sink::new() });
+            let mut written = 0;
+            while sink.write(&mut out, &line, |_| String::new()) {
+                written += 1;
+                assert!(written < 1_000_000, "it is never full");
+            }
+            written
+        };
+        let (mut pipe, writer) = io::pipe().unwrap();
+        let (mut socket, near) = UnixStream::pair().unwrap();
+        let ends: [(OwnedFd, &mut dyn io::Read); 2] =
+            [(writer.into(), &mut pipe), (near.into(), &mut socket)];
+        for (writer, reader) in ends {
+            let written = fill(writer.into());
+            let mut all = String::new();
+            reader.read_to_string(&mut all).unwrap();
+            assert_eq!(all, line.repeat(written));
         }
-        drop((writer, sink));
-        let mut all = String::new();
-        reader.read_to_string(&mut all).unwrap();
-        assert_eq!(all, line.repeat(written));
-
-        let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
-        let mut sink = Sink::new();
-        sink.look_at(near.as_fd());
-        while sink.write_at_once(near.as_fd(), &line) {}
-        drop((near, sink));
-        all.clear();
-        far.read_to_string(&mut all).unwrap();
-        assert!(!all.is_empty() && all.split_inclusive('\n').all(|whole| whole == line));
-    }
-
-    #[test]
-    fn a_line_that_must_wait_or_is_long_is_not_written_at_once() {
-        let mut sink = Sink::new();
-        let file = File::options().write(true).open("/dev/null").unwrap();
-        sink.at_once = AtOnce::File;
-        assert!(sink.write_at_once(file.as_fd(), "x\n"));
-        assert!(!sink.write_at_once(file.as_fd(), &"x".repeat(STEP + 1)));
-        sink.missing = 1;
-        assert!(!sink.write_at_once(file.as_fd(), "x\n"));
     }
 
     #[test]

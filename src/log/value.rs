@@ -21,11 +21,6 @@ pub trait Value {
     fn unit(&self) -> &'static str {
         ""
     }
-
-    /// How wide the column is that it stands in on a terminal.
-    fn width(&self) -> usize {
-        0
-    }
 }
 
 impl<T: Value + ?Sized> Value for &T {
@@ -39,10 +34,6 @@ impl<T: Value + ?Sized> Value for &T {
 
     fn unit(&self) -> &'static str {
         (**self).unit()
-    }
-
-    fn width(&self) -> usize {
-        (**self).width()
     }
 }
 
@@ -110,30 +101,5 @@ impl Value for Millis {
 
     fn is_number(&self) -> bool {
         true
-    }
-
-    fn width(&self) -> usize {
-        8
-    }
-}
-
-/// A value in a column of this width.
-pub struct Column<'a>(pub &'a dyn Value, pub usize);
-
-impl Value for Column<'_> {
-    fn write(&self, out: &mut dyn Write) -> fmt::Result {
-        self.0.write(out)
-    }
-
-    fn is_number(&self) -> bool {
-        self.0.is_number()
-    }
-
-    fn unit(&self) -> &'static str {
-        self.0.unit()
-    }
-
-    fn width(&self) -> usize {
-        self.1
     }
 }

@@ -1,6 +1,7 @@
 //! Whom we trust: Mozilla's roots, or the bundle that `SSL_CERT_FILE` names, which may be replaced at any time.
 
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use rustls::crypto::{CryptoProvider, KeyProvider};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::SigningKey;
 use rustls::{ClientConfig, RootCertStore};
+use zeroize::Zeroizing;
 
 use super::verifier::BundleVerifier;
 use crate::files::{self, Stamp};
@@ -18,7 +20,7 @@ use crate::report::Problem;
 
 /// How often the file is looked at, at most: a `stat`, before a connection is made.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// Mozilla's bundle has 220 KiB.
+/// Larger is a mistake, or has no end; Mozilla's bundle has 220 KiB.
 const MAX_BUNDLE: u64 = 16 << 20;
 
 /// The TLS configuration for connections that leave. Clones share it.
@@ -66,7 +68,9 @@ impl Roots {
         };
         let stamp = Stamp::of(path);
         let is_racy = stamp.is_some_and(Stamp::is_racy);
-        let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
+        // Whatever it is: at start a pipe does, too.
+        let read = File::open(path).and_then(|file| files::read_bounded(file, MAX_BUNDLE));
+        let bytes = read.map_err(|error| unreadable(path, &error))?;
         let bundle = Bundle::parse(path, &bytes)?;
         bundle.log_skipped(path);
         let certificates = Arc::clone(&bundle.certificates);
@@ -211,19 +215,21 @@ impl Bundle {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
-    Problem::new(format!("SSL_CERT_FILE {} cannot be read: {error}", path.display()))
+    let fault = match error.kind() {
+        ErrorKind::FileTooLarge => format!("is larger than {} MiB", MAX_BUNDLE >> 20),
+        _ => format!("cannot be read: {error}"),
+    };
+    Problem::new(format!("SSL_CERT_FILE {} {fault}", path.display()))
         .hint("it must name a PEM file with the certificates of the authorities to trust")
 }
 
 /// The content of a regular file; none when it is something else.
-fn read_whole(path: &Path) -> io::Result<Option<Vec<u8>>> {
+fn read_whole(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let file = files::open(path)?;
     if !file.metadata()?.is_file() {
         return Ok(None);
     }
-    let mut bytes = Vec::new();
-    file.take(MAX_BUNDLE).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
+    files::read_bounded(file, MAX_BUNDLE).map(Some)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -303,6 +309,12 @@ mod tests {
             assert!(problem().is_some(), "{bad:?}");
         }
         assert_eq!(trusted(), 2);
+        // What is sparse costs no room: the good part alone would be taken.
+        put(&format!("{one}{other}\n"));
+        File::options().write(true).open(&path).unwrap().set_len(MAX_BUNDLE + 1).unwrap();
+        assert!(roots.newer_than(&second).is_none());
+        assert!(problem().unwrap().ends_with("is larger than 16 MiB"));
+        assert!(Roots::load(Some(&path)).unwrap_err().message.ends_with("is larger than 16 MiB"));
         put(&format!("{one}{other}"));
         assert!(roots.newer_than(&second).is_none(), "nothing has changed");
         assert_eq!(problem(), None, "a later fault is logged again");

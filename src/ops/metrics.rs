@@ -8,7 +8,6 @@
 
 mod cells;
 mod page;
-mod process;
 mod text;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -6,10 +6,9 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use ureq::{Body, SendBody};
 
-use super::access::Outcome;
+use super::access_log::{Outcome, Record};
 use super::decisions::{self, Arrived};
 use super::failure::{self, Failure};
-use super::record::Record;
 use super::request_body::{ReplayBuffer, RequestBody};
 use super::retry::{self, Attempt, Failed, Next};
 use super::upstream_request::UpstreamRequest;

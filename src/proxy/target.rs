@@ -1,8 +1,11 @@
 //! The request target on its way to the destination: base path in front, credentials out of the query, and no way
 //! to another origin.
 
+use std::borrow::Cow;
+
 use http::Uri;
 use http::uri::{Parts, PathAndQuery};
+use percent_encoding::{percent_decode, percent_decode_str};
 
 use crate::config::Destination;
 use crate::fields::Fields;
@@ -65,7 +68,7 @@ fn leaves(path: &str) -> bool {
     while readings.len() < 4
         && let Some(last) = readings.last().filter(|last| last.contains(&b'%'))
     {
-        let decoded = percent_decode(&String::from_utf8_lossy(last));
+        let decoded: Vec<u8> = percent_decode(last).collect();
         if decoded == *last {
             break;
         }
@@ -78,7 +81,7 @@ fn leaves(path: &str) -> bool {
 fn climbs(path: &[u8], separators: &[u8]) -> bool {
     let mut depth = 0;
     for segment in path.split(|byte| separators.contains(byte)) {
-        let dots = percent_decode(&String::from_utf8_lossy(segment));
+        let dots: Cow<'_, [u8]> = percent_decode(segment).into();
         match dots.split(|byte| *byte == b';').next().unwrap_or_default() {
             b"" | b"." => {}
             b".." => depth -= 1,
@@ -96,7 +99,7 @@ pub fn credentials(target: &str) -> impl Iterator<Item = Vec<u8>> {
     let query = target.split_once('?').map_or("", |(_, query)| query);
     query.split('&').filter(|p| is_credential(p)).map(|parameter| {
         let value = parameter.split_once('=').map_or("", |(_, value)| value);
-        percent_decode(value)
+        percent_decode_str(value).collect()
     })
 }
 
@@ -160,31 +163,7 @@ fn is_credential(parameter: &str) -> bool {
         return false;
     }
     let is = |name: &[u8]| CREDENTIAL_PARAMETERS.iter().any(|c| name.eq_ignore_ascii_case(c.as_bytes()));
-    if name.contains('%') { is(&percent_decode(name)) } else { is(name.as_bytes()) }
-}
-
-fn percent_decode(text: &str) -> Vec<u8> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        let mut ahead = bytes.clone();
-        let digits = (byte == b'%').then(|| (ahead.next(), ahead.next()));
-        match digits {
-            Some((Some(high), Some(low))) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                decoded.push(hex(high) << 4 | hex(low));
-                bytes = ahead;
-            }
-            _ => decoded.push(byte),
-        }
-    }
-    decoded
-}
-
-fn hex(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => (digit | 0x20) - b'a' + 10,
-    }
+    is(&Cow::from(percent_decode_str(name)))
 }
 
 #[cfg(test)]

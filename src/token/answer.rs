@@ -1,6 +1,6 @@
 //! From Entra ID's answer to a grant or an error; pure.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER, SERVER};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::error::{TokenError, classify, is_a_token_endpoints};
-use super::{Grant, http_date, remedies};
+use super::{Grant, remedies};
 use crate::report::excerpt;
 
 /// However long a token is said to live: half a day later it is replaced all the same.
@@ -93,7 +93,7 @@ fn refusal(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> Toke
     let code = listed.and_then(|code| u32::try_from(code).ok()).or_else(|| number_in(description));
     let id = |field, label| text(field).or_else(|| after(description, label)).and_then(leading_id);
 
-    let date = header(headers, DATE.as_str()).and_then(http_date::parse);
+    let date = date(headers);
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let throttled = status == 429 || code.is_some_and(remedies::throttles);
     // A filter's or a gateway's error page must not silence us: it is not Entra ID that is overloaded.
@@ -178,9 +178,20 @@ fn pause(text: &str, date: i64) -> Option<Duration> {
     let seconds = if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
         text.parse().unwrap_or(LONGEST_WAIT)
     } else {
-        u64::try_from(http_date::parse(text)?.saturating_sub(date)).unwrap_or(0)
+        u64::try_from(unix(text)?.saturating_sub(date)).unwrap_or(0)
     };
     Some(Duration::from_secs(seconds.min(LONGEST_WAIT)))
+}
+
+/// When the answer was sent, in seconds since the Unix epoch, by its sender's clock.
+pub(crate) fn date(headers: &HeaderMap) -> Option<i64> {
+    unix(header(headers, DATE.as_str())?)
+}
+
+/// Seconds since the Unix epoch from an HTTP date (RFC 9110 section 5.6.7).
+fn unix(date: &str) -> Option<i64> {
+    let date = httpdate::parse_http_date(date.trim()).ok()?;
+    i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -1,7 +1,5 @@
 //! Keeps the token fresh: a step that decides and acts, and a loop around it that cannot end but by order.
 
-mod tell;
-
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,6 +13,7 @@ use super::{Endpoint, TokenStore, random};
 use crate::clock::{Clock, Moment, Reading};
 use crate::config::LogLevel;
 use crate::identity::AssertionSource;
+use crate::log::{self, Seconds, Value};
 
 /// How often the certificate file is looked at: a `stat`.
 const LOOK: Duration = Duration::from_secs(10);
@@ -23,6 +22,9 @@ const LOOK_WHEN_STUCK: Duration = Duration::from_secs(2);
 /// A new certificate is proven soon, while the old token still serves; not at once, for files are often written
 /// one after another.
 const PROVE_AFTER: Duration = Duration::from_secs(3);
+
+/// An outage is told of this often; attempts may fail several times a second.
+const REPEAT: Duration = Duration::from_secs(10);
 
 /// The one writer of the [`TokenStore`].
 pub struct Refresher {
@@ -108,7 +110,7 @@ impl Refresher {
             None => self.clock.now().after(PROVE_AFTER),
         };
         if attempt < self.store.next_attempt() {
-            tell::file_changed();
+            log::info("the certificate or token file has changed, asking for a token with it", &[]);
             self.store.plan(attempt);
         }
     }
@@ -155,7 +157,7 @@ impl Refresher {
         let expires_in = grant.expires_in;
         self.not_before = requested.boot;
         self.store.publish(Token::new(grant, requested), requested.boot.after(next_in));
-        tell::success(expires_in, next_in, self.streak.take().map(|streak| streak.failures));
+        log_success(expires_in, next_in, self.streak.take().map(|streak| streak.failures));
     }
 
     fn schedule_retry(&mut self, failure: TokenError, requested: Reading) {
@@ -178,11 +180,55 @@ impl Refresher {
         self.store.fail(now.after(next_in));
         let logged_at =
             before.filter(|streak| streak.last.same_as(&failure)).and_then(|streak| streak.logged_at);
-        let level = tell::level(class, logged_at.map(|logged_at| now.since(logged_at)));
-        tell::failure(level, &failure, next_in, time_left);
+        let level = failure_level(class, logged_at.map(|logged_at| now.since(logged_at)));
+        log_failure(level, &failure, next_in, time_left);
         let logged_at = logged_at.filter(|_| level == LogLevel::Debug).or(Some(now));
         self.streak = Some(FailureStreak { last: failure, failures, had_token, at: now, logged_at });
     }
+}
+
+/// Logs that there is a new token, never the token itself; `failures` were before it.
+fn log_success(expires_in: Duration, next_in: Duration, failures: Option<u32>) {
+    let (lifetime, next) = (Seconds(expires_in), Seconds(next_in));
+    let mut fields: Vec<(&str, &dyn Value)> = vec![("lifetime", &lifetime), ("next_refresh_in", &next)];
+    if let Some(failures) = &failures {
+        fields.push(("failures_before", failures));
+    }
+    log::info(if failures.is_some() { "token refresh works again" } else { "token refreshed" }, &fields);
+}
+
+/// How loudly to tell of a failure that was told so long ago, if it was. A permanent one is told once, until it
+/// becomes another.
+fn failure_level(class: Class, told: Option<Duration>) -> LogLevel {
+    match (class, told) {
+        (Class::Permanent, None) => LogLevel::Error,
+        (Class::Permanent, Some(_)) => LogLevel::Debug,
+        (Class::Transient, Some(ago)) if ago < REPEAT => LogLevel::Debug,
+        (Class::Transient, _) => LogLevel::Warn,
+    }
+}
+
+fn log_failure(level: LogLevel, failure: &TokenError, next_in: Duration, time_left: Duration) {
+    let (next, left) = (Seconds(next_in), Seconds(time_left));
+    let hints = (!failure.hints.is_empty()).then(|| failure.hints.join("; "));
+    let optional: [(&str, Option<&dyn Value>); 8] = [
+        ("status", some(&failure.status)),
+        ("error", some(&failure.error)),
+        ("aadsts", some(&failure.code)),
+        ("hint", some(&hints)),
+        ("detail", some(&failure.detail)),
+        ("trace_id", some(&failure.trace_id)),
+        ("correlation_id", some(&failure.correlation_id)),
+        ("client_request_id", some(&failure.request_id)),
+    ];
+    let mut fields: Vec<(&str, &dyn Value)> =
+        vec![("problem", &failure.summary), ("next_attempt_in", &next), ("token_usable_for", &left)];
+    fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    log::event(level, "token refresh failed", &fields);
+}
+
+fn some<T: Value>(value: &Option<T>) -> Option<&dyn Value> {
+    value.as_ref().map(|value| value as &dyn Value)
 }
 
 /// Nothing that a step calls may end the loop. The panic hook has reported it already.

@@ -15,6 +15,7 @@ use super::idle::{IdleConnection, IdlePool, Origin};
 use super::lease::Lease;
 use super::transport::Connection;
 use crate::config::Config;
+use crate::http1::authority;
 use crate::net::connect::{Network, Wait};
 use crate::net::{ConnectError, Socket};
 
@@ -88,8 +89,7 @@ impl Dialler {
         } else if let Some(connection) = self.idle.acquire(&origin) {
             return Ok(Lease::new(connection, true, self.idle.clone()));
         }
-        let host = authority.host();
-        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let host = authority::without_brackets(authority.host());
         let port = authority.port_u16().unwrap_or(if origin.tls { 443 } else { 80 });
         let limit = self.config.connect_timeout.min(limit);
         let now = Instant::now();

@@ -327,3 +327,43 @@ fn what_entra_says_is_kept_for_the_log_but_for_an_assertion() {
     assert_eq!(detail.len(), 400);
     assert!(!format!("{error:?}").contains("xxx"));
 }
+
+#[test]
+fn dates_are_read_back_as_the_log_writes_them() {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    for seconds in [0, 784_111_777, 951_782_400, 1_700_000_000, 4_102_444_799] {
+        let text = crate::log::rfc3339(seconds);
+        let month = MONTHS[text[5..7].parse::<usize>().unwrap() - 1];
+        let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(seconds / 86_400 % 7) as usize];
+        let date = format!("{weekday}, {} {month} {} {} GMT", &text[8..10], &text[..4], &text[11..19]);
+        assert_eq!(unix(&date), i64::try_from(seconds).ok(), "{date}");
+    }
+}
+
+#[test]
+fn dates_come_in_three_forms() {
+    for date in
+        ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+    {
+        assert_eq!(unix(date), Some(784_111_777), "{date}");
+    }
+}
+
+#[test]
+fn nothing_else_is_a_date() {
+    let rows = [
+        "",
+        "60",
+        "Sun, 06 Nov 1994 08:49:37",
+        "Sun, 06 Nov 1994 08:49:37 CET",
+        "Sun, 06 Nov 1994 25:49:37 GMT",
+        "Sun, 06 Foo 1994 08:49:37 GMT",
+        "Sun, -6 Nov 1994 08:49:37 GMT",
+        "Mon, 06 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 99999999999999999999 08:49:37 GMT",
+    ];
+    for text in rows {
+        assert_eq!(unix(text), None, "{text}");
+    }
+}

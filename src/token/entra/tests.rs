@@ -284,3 +284,25 @@ fn an_egress_proxy_that_demands_credentials_is_asked_again_when_the_dialer_permi
         assert_eq!(error.hints.len(), 1);
     }
 }
+
+#[test]
+fn everything_but_unreserved_characters_is_encoded() {
+    let rows = [
+        ("", ""),
+        ("aZ09*-._", "aZ09*-._"),
+        ("https://a.test/.default", "https%3A%2F%2Fa.test%2F.default"),
+        ("a b+c&d=e%", "a+b%2Bc%26d%3De%25"),
+        ("é~\n", "%C3%A9%7E%0A"),
+    ];
+    for (text, encoded) in rows {
+        assert_eq!(form(&[("k", text)]).as_str(), format!("k={encoded}"));
+    }
+    assert_eq!(form(&[("a", "1"), ("b", "2")]).as_str(), "a=1&b=2");
+}
+
+#[test]
+fn the_buffer_never_grows() {
+    let worst = "é".repeat(1000);
+    let body = form(&[("é", &worst), ("é", &worst)]);
+    assert!(body.capacity() <= 2 * (3 * 2002 + 2), "{}", body.capacity());
+}

@@ -32,7 +32,7 @@ fn settings_that_are_wrong_end_it_with_2() {
         path.to_str().unwrap().to_owned()
     };
     let (empty, garbage) = (file("empty", ""), file("garbage", "no certificate\n"));
-    let rows: [(&str, Variables<'_>, &str); 16] = [
+    let rows: [(&str, Variables<'_>, &str); 17] = [
         (
             "no client id",
             &[("AZURE_CLIENT_ID", "")],
@@ -71,6 +71,11 @@ fn settings_that_are_wrong_end_it_with_2() {
             "PROXY_API_KEY holds nothing but white space",
         ),
         ("no roots", &[("SSL_CERT_FILE", "/nowhere/ca.pem")], "SSL_CERT_FILE /nowhere/ca.pem cannot be read"),
+        (
+            "roots without end",
+            &[("SSL_CERT_FILE", "/dev/zero")],
+            "SSL_CERT_FILE /dev/zero is larger than 16 MiB",
+        ),
         ("an empty file of roots", &[("SSL_CERT_FILE", &empty)], "holds no usable certificate"),
         ("no roots in it", &[("SSL_CERT_FILE", &garbage)], "holds no usable certificate"),
     ];

@@ -105,7 +105,7 @@ fn an_outage_is_told_now_and_then_and_a_refusal_once() {
         (Class::Transient, Some(10), LogLevel::Warn),
     ];
     for (class, told, expected) in rows {
-        assert_eq!(tell::level(class, told.map(secs)), expected, "{class:?} {told:?}");
+        assert_eq!(failure_level(class, told.map(secs)), expected, "{class:?} {told:?}");
     }
     let mut t = Stepped::new();
     for _ in 0..200 {
