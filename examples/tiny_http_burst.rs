@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use auth_proxy::fields::Fields;
-use auth_proxy::server::{self, Exchange, Head, Limits, Overload, Service, Stop, send_whole};
+use auth_proxy::server::{self, Exchange, Head, Limits, Overload, Service, Shutdown, send_whole};
 use http::StatusCode;
 
 /// Connections per burst.
@@ -100,10 +100,10 @@ impl Service for Hello {
 fn ours() -> Started {
     let listener = server::Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
     let address = listener.address().unwrap();
-    let stop = Arc::new(Stop::new().unwrap());
+    let stop = Arc::new(Shutdown::new().unwrap());
     let mut running = listener.serve(Arc::new(Hello), Limits::default(), Arc::clone(&stop)).unwrap();
     let end = move || {
-        stop.say();
+        stop.trigger();
         running.drain(Instant::now() + PATIENCE);
     };
     (address, Box::new(end))
@@ -112,10 +112,10 @@ fn ours() -> Started {
 fn ours_over_tiny_http() -> Started {
     let listener = server::tiny_http::Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
     let address = listener.address().unwrap();
-    let stop = Arc::new(Stop::new().unwrap());
+    let stop = Arc::new(Shutdown::new().unwrap());
     let mut running = listener.serve(Arc::new(Hello), Limits::default(), Arc::clone(&stop)).unwrap();
     let end = move || {
-        stop.say();
+        stop.trigger();
         running.drain(Instant::now() + PATIENCE);
     };
     (address, Box::new(end))

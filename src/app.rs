@@ -26,7 +26,7 @@ use crate::ops::{self, notify};
 use crate::process;
 use crate::proxy::Proxy;
 use crate::report::Problem;
-use crate::server::Stop;
+use crate::server::Shutdown;
 #[cfg(feature = "tiny_http")]
 use crate::server::tiny_http::{Listener, Running};
 #[cfg(not(feature = "tiny_http"))]
@@ -67,7 +67,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     upstream: Upstream,
     server: Running,
-    stop: Arc<Stop>,
+    stop: Arc<Shutdown>,
     signals: UnixStream,
 }
 
@@ -92,7 +92,7 @@ impl App {
         tell_who_we_are(&config, &identity);
         let upstream = Upstream::new(&config).map_err(|problem| StartFault::Config(vec![problem]))?;
         let signals = signals().map_err(|error| system("signal handlers", &error))?;
-        let stop = Arc::new(Stop::new().map_err(|error| system("a pipe", &error))?);
+        let stop = Arc::new(Shutdown::new().map_err(|error| system("a pipe", &error))?);
         let listener =
             listen::bind(("HOST", &config.listen.host), ("PORT", config.listen.port), Listener::bind)?;
         listen::warn_if_open(&config);
@@ -140,7 +140,7 @@ impl App {
         let open = self.server.connections();
         log::info("stopping", &[("connections", &open), ("grace_seconds", &grace.as_secs())]);
         notify::stopping();
-        self.stop.say();
+        self.stop.trigger();
         self.tokens.stop();
         let deadline = Instant::now() + grace;
         loop {
@@ -241,7 +241,7 @@ mod tests {
             "API_BASE_URL" => Some("https://name.openai.azure.com".into()),
             _ => None,
         };
-        let stop = Arc::new(Stop::new().unwrap());
+        let stop = Arc::new(Shutdown::new().unwrap());
         let listener = Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
         let (signals, no_signal) = UnixStream::pair().unwrap();
         let config = Arc::new(Config::from_lookup(&settings).unwrap());

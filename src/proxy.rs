@@ -1,4 +1,4 @@
-//! From a request without a credential to the destination's answer.
+//! From a request without a credential to the upstream's response: who may call, which fields go on, the token, retries.
 
 mod access_log;
 mod caller;
@@ -13,4 +13,113 @@ pub mod target;
 mod tunnel;
 mod upstream_request;
 
-pub use forward::Proxy;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+
+use self::access_log::{Outcome, Record};
+use self::failure::Failure;
+use crate::config::Config;
+use crate::log::{self, Throttle};
+use crate::ops::health;
+use crate::ops::metrics::Metrics;
+use crate::server::{Exchange, Head, Overload, Refusal, Service};
+use crate::token::TokenStore;
+use crate::upstream::Upstream;
+
+/// Every connection above the cap is refused; that there are some is logged once a second.
+static OVERLOAD_LOG: Throttle = Throttle::every(Duration::from_secs(1));
+
+/// What requests are served with.
+pub struct Proxy {
+    config: Arc<Config>,
+    upstream: Upstream,
+    tokens: Arc<TokenStore>,
+    metrics: Arc<Metrics>,
+}
+
+impl Proxy {
+    /// A proxy to the destination that `config` names.
+    pub fn new(
+        config: Arc<Config>,
+        upstream: Upstream,
+        tokens: Arc<TokenStore>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { config, upstream, tokens, metrics }
+    }
+
+    /// Counts a request that the destination has not answered.
+    fn count_failure(&self, refusal: &Refusal, kind: &'static str) {
+        match (refusal.kind, kind) {
+            // Its code is an AADSTS number, of which there are too many.
+            ("authentication_error", _) => self.metrics.refusals.add("token_unavailable"),
+            (_, failure::REFUSED) => self.metrics.refusals.add(&refusal.code),
+            _ => self.metrics.upstream_errors.add(kind),
+        }
+    }
+}
+
+impl Service for Proxy {
+    fn serve(&self, head: Head, exchange: &mut dyn Exchange) {
+        if head.path() == health::PATH && matches!(head.method, Method::GET | Method::HEAD) {
+            health::answer(&self.tokens, exchange);
+            return;
+        }
+        let mut record = Record::begin(&head, &self.metrics);
+        let outcome = match self.forward(head, exchange, &mut record) {
+            Ok(outcome) => outcome,
+            Err(Failure::ClientGone) => Outcome::ClientGone,
+            Err(Failure::Refused { refusal, kind, cause, hint }) => {
+                let status = refusal.status.as_u16();
+                let mut fields: Vec<(&str, &dyn log::Value)> = vec![
+                    ("method", &record.method),
+                    ("path", &record.path),
+                    ("status", &status),
+                    ("destination", &self.config.destination.authority),
+                    ("kind", &kind),
+                    ("cause", &cause),
+                ];
+                fields.extend(hint.as_ref().map(|hint| ("hint", hint as &dyn log::Value)));
+                log::warn("request failed", &fields);
+                self.count_failure(&refusal, kind);
+                refusal.send(exchange);
+                Outcome::Own(refusal.status)
+            }
+        };
+        record.end(&outcome);
+    }
+
+    fn reject_overloaded(&self, head: Head, by: Overload, exchange: &mut dyn Exchange) {
+        if head.path() == health::PATH {
+            health::answer(&self.tokens, exchange);
+        } else {
+            let refusal = Refusal::overloaded(by);
+            self.refused(&refusal);
+            refusal.send(exchange);
+        }
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        self.metrics.refusals.add(&refusal.code);
+        let status = refusal.status.as_u16();
+        let (code, why) = (&refusal.code, &refusal.message);
+        let Some(overload) = refusal.overload else {
+            log::info("request refused", &[("status", &status), ("code", code), ("why", why)]);
+            return;
+        };
+        let reason = overload.name();
+        self.metrics.overloads.add(reason);
+        if let Some(suppressed) = OVERLOAD_LOG.pass() {
+            let fields: log::Fields<'_> = &[
+                ("status", &status),
+                ("code", code),
+                ("reason", &reason),
+                ("why", why),
+                ("suppressed", &suppressed),
+            ];
+            log::warn("request refused", fields);
+        }
+    }
+}

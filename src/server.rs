@@ -7,27 +7,27 @@
 pub mod body;
 mod connection;
 pub mod input;
+mod limits;
 mod listener;
-mod min_rate;
 mod overflow;
 mod pool;
 mod refusal;
 mod respond;
-mod room;
 mod serving;
-mod stop;
+mod shutdown;
 #[cfg(feature = "tiny_http")]
 pub mod tiny_http;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::StatusCode;
 
+pub use limits::Limits;
 pub use listener::{Listener, Running};
 pub use refusal::{Overload, Refusal, send_whole};
-pub use stop::Stop;
+pub use shutdown::Shutdown;
 
 use crate::fields::Fields;
 pub use crate::http1::framing::Length;
@@ -119,43 +119,4 @@ pub trait Service: Send + Sync + 'static {
 
     /// Learns that the server itself has refused a connection's request, which could not be understood.
     fn refused(&self, _refusal: &Refusal) {}
-}
-
-/// Bounds on everything that a client controls.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Connections served at once.
-    pub connections: usize,
-    /// What makes them no more: `MAX_CONNECTIONS`, or what the system has too little of.
-    pub connections_bound: Overload,
-    /// Connections above that which are answered with a refusal.
-    pub overflow: usize,
-    /// Bytes of a request head.
-    pub head_bytes: usize,
-    /// Requests at a time whose head is longer than 16 KiB: memory for all connections at once would be too much.
-    pub large_heads: usize,
-    /// From the first byte of a head to its last.
-    pub head_time: Duration,
-    /// Between two requests of one connection.
-    pub keep_alive: Duration,
-    /// For the next kilobyte of a request body, or its end.
-    pub body_idle: Duration,
-    /// For the next kilobyte of an answer to be taken, while bytes wait for that.
-    pub write_stall: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 1024,
-            connections_bound: Overload::Connections,
-            overflow: 256,
-            head_bytes: 64 * 1024,
-            large_heads: 64,
-            head_time: Duration::from_secs(10),
-            keep_alive: Duration::from_secs(75),
-            body_idle: Duration::from_secs(60),
-            write_stall: Duration::from_secs(60),
-        }
-    }
 }

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::log;
 use crate::ops::admin::{self, Admin};
 use crate::report::Problem;
-use crate::server::{Limits, Listener, Overload, Stop};
+use crate::server::{Limits, Listener, Overload, Shutdown};
 
 /// What we need besides connections: standard streams, pipes, listener, files, token requests, with room to spare.
 const DESCRIPTORS_OF_OURS: usize = 24;
@@ -65,7 +65,7 @@ impl Administration {
     /// Starts to answer. It hears of no stop: probes are answered until the process ends.
     pub(super) fn serve(self, admin: Admin) -> Result<Vec<SocketAddr>, StartFault> {
         let addresses = self.0.addresses().map_err(|error| system("the administration address", &error))?;
-        let never = Arc::new(Stop::new().map_err(|error| system("a pipe", &error))?);
+        let never = Arc::new(Shutdown::new().map_err(|error| system("a pipe", &error))?);
         self.0
             .serve(Arc::new(admin), admin::limits(), never)
             .map_err(|error| system("the administration thread", &error))?;

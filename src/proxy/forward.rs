@@ -1,9 +1,9 @@
-//! One request, from its head to the end of its response.
+//! One request, from its head to the end of its response: the main path, top to bottom.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use ureq::{Body, SendBody};
 
 use super::access_log::{Outcome, Record};
@@ -12,46 +12,25 @@ use super::failure::{self, Failure};
 use super::request_body::{ReplayBuffer, RequestBody};
 use super::retry::{self, Attempt, Failed, Next};
 use super::upstream_request::UpstreamRequest;
-use super::{caller, headers, relay, target, tunnel};
-use crate::config::Config;
+use super::{Proxy, caller, headers, relay, target, tunnel};
 use crate::http1::head::ResponseHead;
-use crate::log::{self, Throttle};
 use crate::net::poll::{self, Ready};
-use crate::ops::health;
-use crate::ops::metrics::Metrics;
-use crate::server::{Exchange, Head, Length, Overload, Refusal, Service};
-use crate::token::{Token, TokenStore};
-use crate::upstream::{Fault, Lease, Upstream};
+use crate::server::{Exchange, Head, Length, Refusal};
+use crate::token::Token;
+use crate::upstream::{Fault, Lease};
 
 /// How long a request waits for a token that is on its way.
 const TOKEN_WAIT: Duration = Duration::from_secs(5);
 /// How long one whose response is 401 waits for a newer token.
 const NEWER_TOKEN_WAIT: Duration = Duration::from_secs(10);
 
-/// Every connection above the cap is refused; that there are some is logged once a second.
-static OVERLOAD_LOG: Throttle = Throttle::every(Duration::from_secs(1));
-
-/// What requests are served with.
-pub struct Proxy {
-    config: Arc<Config>,
-    upstream: Upstream,
-    tokens: Arc<TokenStore>,
-    metrics: Arc<Metrics>,
-}
-
 impl Proxy {
-    /// A proxy to the destination that `config` names.
-    pub fn new(
-        config: Arc<Config>,
-        upstream: Upstream,
-        tokens: Arc<TokenStore>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self { config, upstream, tokens, metrics }
-    }
-
     /// Forwards a request to the upstream and its response to the client.
-    fn forward(
+    ///
+    /// # Errors
+    ///
+    /// Why there is no response of the upstream's: the client gets one of ours, if it is there.
+    pub(super) fn forward(
         &self,
         head: Head,
         exchange: &mut dyn Exchange,
@@ -166,37 +145,6 @@ impl Proxy {
         }
     }
 
-    /// The token, if need be after waiting for it while the client is there.
-    fn token(&self, exchange: &dyn Exchange, path: &str) -> Result<Arc<Token>, Failure> {
-        if let Some(token) = self.tokens.usable() {
-            return Ok(token);
-        }
-        decisions::waiting(path);
-        let obtained = self.tokens.obtain_while(TOKEN_WAIT, || is_there(exchange));
-        obtained.map_err(|unavailable| {
-            if is_there(exchange) { failure::no_token(&unavailable).into() } else { Failure::ClientGone }
-        })
-    }
-
-    /// Waits for a newer token than this one while the client is there; whether there is one.
-    fn waits_for_newer(&self, token: &Arc<Token>, exchange: &dyn Exchange) -> Result<bool, Failure> {
-        let newer = self.tokens.newer_than_while(token, NEWER_TOKEN_WAIT, || is_there(exchange));
-        if newer.is_none() && !is_there(exchange) {
-            return Err(Failure::ClientGone);
-        }
-        Ok(newer.is_some())
-    }
-
-    /// Counts a request that the destination has not answered.
-    fn count_failure(&self, refusal: &Refusal, kind: &'static str) {
-        match (refusal.kind, kind) {
-            // Its code is an AADSTS number, of which there are too many.
-            ("authentication_error", _) => self.metrics.refusals.add("token_unavailable"),
-            (_, failure::REFUSED) => self.metrics.refusals.add(&refusal.code),
-            _ => self.metrics.upstream_errors.add(kind),
-        }
-    }
-
     /// Sends the upstream's response on.
     fn relay_response(
         &self,
@@ -228,75 +176,33 @@ impl Proxy {
         let relayed = relay::relay(head, framing, body.into_reader(), &lease, exchange)?;
         Ok(Outcome::Relayed(status, relayed))
     }
+
+    /// The token, if need be after waiting for it while the client is there.
+    fn token(&self, exchange: &dyn Exchange, path: &str) -> Result<Arc<Token>, Failure> {
+        if let Some(token) = self.tokens.usable() {
+            return Ok(token);
+        }
+        decisions::waiting(path);
+        let obtained = self.tokens.obtain_while(TOKEN_WAIT, || is_there(exchange));
+        obtained.map_err(|unavailable| {
+            if is_there(exchange) { failure::no_token(&unavailable).into() } else { Failure::ClientGone }
+        })
+    }
+
+    /// Waits for a newer token than this one while the client is there; whether there is one.
+    fn waits_for_newer(&self, token: &Arc<Token>, exchange: &dyn Exchange) -> Result<bool, Failure> {
+        let newer = self.tokens.newer_than_while(token, NEWER_TOKEN_WAIT, || is_there(exchange));
+        if newer.is_none() && !is_there(exchange) {
+            return Err(Failure::ClientGone);
+        }
+        Ok(newer.is_some())
+    }
 }
 
 /// The client has not hung up.
 fn is_there(exchange: &dyn Exchange) -> bool {
     let client = exchange.client();
     client.is_none_or(|client| poll::peek(&*client, Ready::HANGUP).is_ok_and(|found| !found.hung_up()))
-}
-
-impl Service for Proxy {
-    fn serve(&self, head: Head, exchange: &mut dyn Exchange) {
-        if head.path() == health::PATH && matches!(head.method, Method::GET | Method::HEAD) {
-            health::answer(&self.tokens, exchange);
-            return;
-        }
-        let mut record = Record::begin(&head, &self.metrics);
-        let outcome = match self.forward(head, exchange, &mut record) {
-            Ok(outcome) => outcome,
-            Err(Failure::ClientGone) => Outcome::ClientGone,
-            Err(Failure::Refused { refusal, kind, cause, hint }) => {
-                let status = refusal.status.as_u16();
-                let mut fields: Vec<(&str, &dyn log::Value)> = vec![
-                    ("method", &record.method),
-                    ("path", &record.path),
-                    ("status", &status),
-                    ("destination", &self.config.destination.authority),
-                    ("kind", &kind),
-                    ("cause", &cause),
-                ];
-                fields.extend(hint.as_ref().map(|hint| ("hint", hint as &dyn log::Value)));
-                log::warn("request failed", &fields);
-                self.count_failure(&refusal, kind);
-                refusal.send(exchange);
-                Outcome::Own(refusal.status)
-            }
-        };
-        record.end(&outcome);
-    }
-
-    fn reject_overloaded(&self, head: Head, by: Overload, exchange: &mut dyn Exchange) {
-        if head.path() == health::PATH {
-            health::answer(&self.tokens, exchange);
-        } else {
-            let refusal = Refusal::overloaded(by);
-            self.refused(&refusal);
-            refusal.send(exchange);
-        }
-    }
-
-    fn refused(&self, refusal: &Refusal) {
-        self.metrics.refusals.add(&refusal.code);
-        let status = refusal.status.as_u16();
-        let (code, why) = (&refusal.code, &refusal.message);
-        let Some(overload) = refusal.overload else {
-            log::info("request refused", &[("status", &status), ("code", code), ("why", why)]);
-            return;
-        };
-        let reason = overload.name();
-        self.metrics.overloads.add(reason);
-        if let Some(suppressed) = OVERLOAD_LOG.pass() {
-            let fields: log::Fields<'_> = &[
-                ("status", &status),
-                ("code", code),
-                ("reason", &reason),
-                ("why", why),
-                ("suppressed", &suppressed),
-            ];
-            log::warn("request refused", fields);
-        }
-    }
 }
 
 fn open_tunnel(head: ResponseHead, lease: Lease, exchange: &mut dyn Exchange) -> Result<Outcome, Failure> {

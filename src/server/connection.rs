@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use http::{StatusCode, Version};
 
 use super::input::Input;
+use super::limits::{Permit, Semaphore};
 use super::refusal::{Overload, Refusal};
-use super::room::{Place, Room};
 use super::serving::Serving;
-use super::stop::Stop;
+use super::shutdown::Shutdown;
 use super::{Head, Limits, Service};
 use crate::fields;
 use crate::http1::head::{self, Scan};
@@ -19,7 +19,7 @@ use crate::net::buffers;
 use crate::net::poll::{self, Ready};
 use crate::net::{Socket, Stream};
 
-/// A head that is longer than one buffer needs a place.
+/// A head that is longer than one buffer needs a permit.
 const LARGE: usize = buffers::STEP;
 /// At the stop, a connection whose first request has not come yet gets this long for it: its client stood in the backlog, or
 /// has connected a moment ago.
@@ -29,9 +29,9 @@ const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 pub(super) struct Context<'a> {
     pub(super) service: &'a dyn Service,
     pub(super) limits: &'a Limits,
-    pub(super) stop: &'a Stop,
+    pub(super) shutdown: &'a Shutdown,
     /// For large heads.
-    pub(super) room: &'a Room,
+    pub(super) large_heads: &'a Semaphore,
     /// Whether this connection, which is idle, has to make room for others. The answer yes is for this one alone.
     pub(super) evict: &'a dyn Fn() -> bool,
 }
@@ -41,8 +41,8 @@ pub(super) fn serve(socket: Arc<Socket>, context: &Context<'_>) {
     let mut input = Input::new(Stream::from(socket));
     let mut is_first = true;
     loop {
-        let mut place = None;
-        let Some(head) = next_head(&mut input, context, is_first, &mut place) else { return };
+        let mut permit = None;
+        let Some(head) = next_head(&mut input, context, is_first, &mut permit) else { return };
         is_first = false;
         let head = match head {
             Ok(head) => head,
@@ -53,8 +53,8 @@ pub(super) fn serve(socket: Arc<Socket>, context: &Context<'_>) {
             }
         };
         input.release();
-        let close = !wants_keep_alive(&head) || context.stop.said();
-        let mut serving = Serving::new(&head, close, place, &mut input, context.limits, context.stop);
+        let close = !wants_keep_alive(&head) || context.shutdown.is_triggered();
+        let mut serving = Serving::new(&head, close, permit, &mut input, context.limits, context.shutdown);
         context.service.serve(head, &mut serving);
         if !serving.settle() {
             return;
@@ -62,12 +62,12 @@ pub(super) fn serve(socket: Arc<Socket>, context: &Context<'_>) {
     }
 }
 
-/// Waits for a request and reads its head, taking a place for one that is large. None when there will be no more.
+/// Waits for a request and reads its head, taking a permit for one that is large. None when there will be no more.
 fn next_head<'a>(
     input: &mut Input,
     context: &Context<'a>,
     is_first: bool,
-    place: &mut Option<Place<'a>>,
+    permit: &mut Option<Permit<'a>>,
 ) -> Option<Result<Head, Refusal>> {
     if input.bytes().is_empty() {
         input.release();
@@ -95,9 +95,9 @@ fn next_head<'a>(
             Ok(None) => {}
             Err(fault) => return Some(Err(fault.into())),
         }
-        if input.bytes().len() >= LARGE && place.is_none() {
-            *place = context.room.take();
-            if place.is_none() {
+        if input.bytes().len() >= LARGE && permit.is_none() {
+            *permit = context.large_heads.acquire();
+            if permit.is_none() {
                 return Some(Err(Refusal::overloaded(Overload::LargeHeads)));
             }
         }
@@ -126,24 +126,24 @@ fn wait_for_request(stream: &mut Stream, context: &Context<'_>, is_first: bool) 
     let mut look = start;
     loop {
         look += step;
-        let wanted = [(socket.as_fd(), Ready::READ), (context.stop.as_fd(), Ready::READ)];
-        let [request, stop] = poll::wait(wanted, Some(look.min(end))).ok()?;
+        let wanted = [(socket.as_fd(), Ready::READ), (context.shutdown.as_fd(), Ready::READ)];
+        let [request, shutdown] = poll::wait(wanted, Some(look.min(end))).ok()?;
         if request.readable() {
             return Some(());
         }
-        if stop.any() && is_first {
+        if shutdown.any() && is_first {
             let grace = Some(Instant::now() + FIRST_REQUEST_GRACE);
             return poll::wait_one(socket, Ready::READ, grace).ok().map(drop);
         }
         let now = Instant::now();
-        if stop.any() || now >= end || now >= start + step && (context.evict)() {
+        if shutdown.any() || now >= end || now >= start + step && (context.evict)() {
             return None;
         }
     }
 }
 
 fn refuse(input: &mut Input, context: &Context<'_>, refusal: &Refusal) {
-    let mut serving = Serving::last(input, context.limits, context.stop);
+    let mut serving = Serving::last(input, context.limits, context.shutdown);
     refusal.send(&mut serving);
     serving.linger();
 }

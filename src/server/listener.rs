@@ -15,11 +15,11 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
 use super::connection::{self, Context};
+use super::limits::Semaphore;
 use super::overflow::Overflow;
 use super::pool::Pool;
 use super::refusal::Overload;
-use super::room::Room;
-use super::stop::Stop;
+use super::shutdown::Shutdown;
 use super::{Limits, Service};
 use crate::log::{self, Throttle};
 use crate::net::Socket;
@@ -88,20 +88,26 @@ impl Listener {
     /// # Errors
     ///
     /// No thread can be started.
-    pub fn serve(self, service: Arc<dyn Service>, limits: Limits, stop: Arc<Stop>) -> io::Result<Running> {
+    pub fn serve(
+        self,
+        service: Arc<dyn Service>,
+        limits: Limits,
+        shutdown: Arc<Shutdown>,
+    ) -> io::Result<Running> {
         let pool = Pool::new("connection");
         let limits = Arc::new(limits);
         let (ended, overflow_ended) = sync_channel(0);
-        let overflow = Overflow::start(Arc::clone(&service), Arc::clone(&limits), Arc::clone(&stop), ended)?;
-        let (room, evicting) = (Arc::new(Room::new(limits.large_heads)), Arc::default());
+        let overflow =
+            Overflow::start(Arc::clone(&service), Arc::clone(&limits), Arc::clone(&shutdown), ended)?;
+        let (large_heads, evicting) = (Arc::new(Semaphore::new(limits.large_heads)), Arc::default());
         let acceptor = Acceptor {
             listeners: self.0,
             service,
             limits,
-            stop,
+            shutdown,
             pool: pool.clone(),
             overflow,
-            room,
+            large_heads,
             evicting,
         };
         let thread = std::thread::Builder::new().name("accept".into()).stack_size(256 * 1024);
@@ -129,7 +135,7 @@ impl Running {
         self.pool.panics()
     }
 
-    /// After [`Stop::say`]: waits until the listener is closed and every connection has ended; false when the
+    /// After [`Shutdown::trigger`]: waits until the listener is closed and every connection has ended; false when the
     /// deadline passed first.
     pub fn drain(&mut self, deadline: Instant) -> bool {
         if let Some(thread) = self.thread.take() {
@@ -148,17 +154,17 @@ struct Acceptor {
     listeners: Vec<Socket>,
     service: Arc<dyn Service>,
     limits: Arc<Limits>,
-    stop: Arc<Stop>,
+    shutdown: Arc<Shutdown>,
     pool: Pool,
     overflow: Overflow,
-    room: Arc<Room>,
+    large_heads: Arc<Semaphore>,
     /// Idle connections that are about to end so that others find room.
     evicting: Arc<AtomicUsize>,
 }
 
 impl Acceptor {
     fn run(self) {
-        while !self.stop.said() {
+        while !self.shutdown.is_triggered() {
             // A panic costs the connection that it happened at.
             if catch_unwind(AssertUnwindSafe(|| self.wait())).is_err() {
                 std::thread::sleep(BACK_OFF);
@@ -179,7 +185,7 @@ impl Acceptor {
     /// Waits for a connection or the stop. Of several listeners each has its turn.
     fn wait(&self) {
         let listeners = self.listeners.iter().map(|listener| (listener.as_fd(), Ready::READ));
-        let wanted: Vec<_> = listeners.chain([(self.stop.as_fd(), Ready::READ)]).collect();
+        let wanted: Vec<_> = listeners.chain([(self.shutdown.as_fd(), Ready::READ)]).collect();
         match poll::wait_many(&wanted, None) {
             Ok(found) => {
                 let ready = self.listeners.iter().zip(found).filter(|(_, found)| found.readable());
@@ -210,15 +216,20 @@ impl Acceptor {
             return;
         }
         let (service, limits) = (Arc::clone(&self.service), Arc::clone(&self.limits));
-        let (stop, pool) = (Arc::clone(&self.stop), self.pool.clone());
-        let (served, room) = (Arc::clone(&socket), Arc::clone(&self.room));
+        let (shutdown, pool) = (Arc::clone(&self.shutdown), self.pool.clone());
+        let (served, large_heads) = (Arc::clone(&socket), Arc::clone(&self.large_heads));
         let evicting = Arc::clone(&self.evicting);
         let job = move || {
             let threshold = limits.connections - limits.connections / 4;
             let eviction = Eviction { evicting: &evicting, is_mine: Cell::new(false) };
             let evict = || eviction.claim(|others| pool.busy().saturating_sub(others) > threshold);
-            let context =
-                Context { service: &*service, limits: &limits, stop: &stop, room: &room, evict: &evict };
+            let context = Context {
+                service: &*service,
+                limits: &limits,
+                shutdown: &shutdown,
+                large_heads: &large_heads,
+                evict: &evict,
+            };
             connection::serve(served, &context);
         };
         if let Err(error) = self.pool.run(Box::new(job)) {

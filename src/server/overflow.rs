@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::input::Input;
 use super::refusal::{Overload, Refusal};
 use super::serving::Serving;
-use super::stop::Stop;
+use super::shutdown::Shutdown;
 use super::{Limits, Service};
 use crate::http1::head::{self, FaultKind, Scan};
 use crate::net::poll::{self, Ready};
@@ -44,14 +44,15 @@ impl Overflow {
     pub(super) fn start(
         service: Arc<dyn Service>,
         limits: Arc<Limits>,
-        stop: Arc<Stop>,
+        shutdown: Arc<Shutdown>,
         ended: SyncSender<()>,
     ) -> io::Result<Self> {
         let (woken, wake) = io::pipe()?;
         // One thread for all: it waits for nobody. An answer of this size finds room in an empty send buffer.
         let limits = Limits { write_stall: Duration::ZERO, ..(*limits).clone() };
         let (hand_over, arrivals) = sync_channel(ARRIVALS);
-        let queue = OverloadQueue { arrivals, woken, service, limits, stop, connections: VecDeque::new() };
+        let queue =
+            OverloadQueue { arrivals, woken, service, limits, shutdown, connections: VecDeque::new() };
         let thread = std::thread::Builder::new().name("overflow".into()).stack_size(256 * 1024);
         thread.spawn(move || {
             queue.run();
@@ -72,7 +73,7 @@ struct OverloadQueue {
     woken: PipeReader,
     service: Arc<dyn Service>,
     limits: Limits,
-    stop: Arc<Stop>,
+    shutdown: Arc<Shutdown>,
     /// The oldest first.
     connections: VecDeque<Rejected>,
 }
@@ -175,7 +176,8 @@ impl OverloadQueue {
             Ok(None) => return true,
             Ok(Some((head, length))) => {
                 connection.input.consume(length);
-                let mut serving = Serving::new(&head, true, None, &mut connection.input, limits, &self.stop);
+                let mut serving =
+                    Serving::new(&head, true, None, &mut connection.input, limits, &self.shutdown);
                 self.service.reject_overloaded(head, connection.by, &mut serving);
             }
             // A head that is too long for this thread may be right elsewhere.
@@ -185,7 +187,7 @@ impl OverloadQueue {
             Err(fault) => {
                 let refusal = Refusal::from(fault);
                 self.service.refused(&refusal);
-                refusal.send(&mut Serving::last(&mut connection.input, limits, &self.stop));
+                refusal.send(&mut Serving::last(&mut connection.input, limits, &self.shutdown));
             }
         }
         self.answered(connection)
@@ -205,7 +207,7 @@ impl OverloadQueue {
         }
         let refusal = Refusal::overloaded(connection.by);
         self.service.refused(&refusal);
-        refusal.send(&mut Serving::last(&mut connection.input, &self.limits, &self.stop));
+        refusal.send(&mut Serving::last(&mut connection.input, &self.limits, &self.shutdown));
         self.answered(connection)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
 
-use super::min_rate::MinRate;
+use super::limits::MinRate;
 use super::{Head, Length};
 use crate::fields::Fields;
 use crate::http1::chunked;

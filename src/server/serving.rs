@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::body::Body;
 use super::input::{Input, Source as _};
-use super::min_rate::MinRate;
+use super::limits::MinRate;
+use super::limits::Permit;
 use super::respond::Answer;
-use super::room::Place;
-use super::stop::Stop;
+use super::shutdown::Shutdown;
 use super::{Exchange, Head, Length, Limits};
 use crate::fields::{self, Fields};
 use crate::net::poll::{self, Ready};
@@ -33,18 +33,18 @@ pub(super) struct Serving<'a> {
     /// The client waits for 100 before it sends the body (RFC 9110 section 10.1.1).
     awaits_continue: bool,
     /// The permit for the memory of a large head.
-    head_permit: Option<Place<'a>>,
-    stop: &'a Stop,
+    head_permit: Option<Permit<'a>>,
+    shutdown: &'a Shutdown,
 }
 
 impl<'a> Serving<'a> {
     pub(super) fn new(
         head: &Head,
         close: bool,
-        head_permit: Option<Place<'a>>,
+        head_permit: Option<Permit<'a>>,
         input: &'a mut Input,
         limits: &'a Limits,
-        stop: &'a Stop,
+        shutdown: &'a Shutdown,
     ) -> Self {
         Self {
             body: Body::new(head.length, FRAMING_ALLOWANCE),
@@ -55,12 +55,12 @@ impl<'a> Serving<'a> {
                 && head.headers.get("expect").is_some_and(|expected| fields::is(expected, "100-continue")),
             head_permit,
             input,
-            stop,
+            shutdown,
         }
     }
 
     /// For an answer to a request whose head could not be understood.
-    pub(super) fn last(input: &'a mut Input, limits: &'a Limits, stop: &'a Stop) -> Self {
+    pub(super) fn last(input: &'a mut Input, limits: &'a Limits, shutdown: &'a Shutdown) -> Self {
         Self {
             body: Body::new(Length::Unknown, 0),
             rate: MinRate::new(limits.body_idle),
@@ -68,7 +68,7 @@ impl<'a> Serving<'a> {
             awaits_continue: false,
             head_permit: None,
             input,
-            stop,
+            shutdown,
         }
     }
 
@@ -182,7 +182,7 @@ impl Exchange for Serving<'_> {
         let unread =
             self.body.remaining().is_none_or(|left| left > DRAIN_BYTES || self.awaits_continue && left > 0);
         let late = status == StatusCode::REQUEST_TIMEOUT && !self.body.is_complete();
-        if unread || late || self.stop.said() {
+        if unread || late || self.shutdown.is_triggered() {
             self.answer.close_after();
         }
         self.answer.start(status, headers, length);

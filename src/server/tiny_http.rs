@@ -26,7 +26,7 @@ use self::request::Incoming;
 use self::wake::Wake;
 use super::listener::bind_first;
 use super::pool::Pool;
-use super::stop::Stop;
+use super::shutdown::Shutdown;
 use super::{Limits, Service};
 use crate::log;
 
@@ -72,7 +72,12 @@ impl Listener {
     /// # Errors
     ///
     /// No thread can be started, or the socket refuses its options.
-    pub fn serve(self, service: Arc<dyn Service>, limits: Limits, stop: Arc<Stop>) -> io::Result<Running> {
+    pub fn serve(
+        self,
+        service: Arc<dyn Service>,
+        limits: Limits,
+        stop: Arc<Shutdown>,
+    ) -> io::Result<Running> {
         let address = self.address()?;
         let listener = self.0;
         bequeath(&listener, &limits)?;
@@ -123,7 +128,7 @@ impl Running {
         self.shared.pool.panics()
     }
 
-    /// After [`Stop::say`]: waits until the listener is closed and every request is answered; false when the
+    /// After [`Shutdown::trigger`]: waits until the listener is closed and every request is answered; false when the
     /// deadline passed first.
     pub fn drain(&mut self, deadline: Instant) -> bool {
         if let Some(thread) = self.thread.take() {
@@ -142,7 +147,7 @@ struct Shared {
     listener: TcpListener,
     service: Arc<dyn Service>,
     limits: Limits,
-    stop: Arc<Stop>,
+    stop: Arc<Shutdown>,
     pool: Pool,
     bans: Bans,
     /// Counts the servers built.
@@ -180,7 +185,7 @@ impl Shared {
                 }
                 // Its accept thread has ended: there will be no new connections, but the old ones go on.
                 Err(error) => {
-                    if !self.stop.said() {
+                    if !self.stop.is_triggered() {
                         log::warn("cannot accept connections; retrying", &[("cause", &error)]);
                         self.deaf.store(true, Ordering::SeqCst);
                     }

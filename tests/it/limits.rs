@@ -10,7 +10,7 @@ use auth_proxy::fields::Fields;
 use auth_proxy::ops;
 use auth_proxy::ops::metrics::Metrics;
 use auth_proxy::server::{
-    Exchange, Head, Length, Limits, Listener, Overload, Refusal, Running, Service, Stop, send_whole,
+    Exchange, Head, Length, Limits, Listener, Overload, Refusal, Running, Service, Shutdown, send_whole,
 };
 use http::StatusCode;
 
@@ -62,7 +62,7 @@ impl Service for Echo {
 
 struct Server {
     address: SocketAddr,
-    stop: Arc<Stop>,
+    stop: Arc<Shutdown>,
     running: Running,
 }
 
@@ -70,7 +70,7 @@ impl Server {
     fn start(limits: Limits) -> Self {
         let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         let address = listener.address().unwrap();
-        let stop = Arc::new(Stop::new().unwrap());
+        let stop = Arc::new(Shutdown::new().unwrap());
         let running = listener.serve(Arc::new(Echo), limits, Arc::clone(&stop)).unwrap();
         Self { address, stop, running }
     }
@@ -90,7 +90,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop.say();
+        self.stop.trigger();
         self.running.drain(Instant::now() + patience());
     }
 }
@@ -106,7 +106,7 @@ fn both_addresses_of_a_loopback_name_are_served_until_the_stop() {
     let both = ["[::1]:0".parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
     let listener = Listener::bind(&both).unwrap();
     let addresses = listener.addresses().unwrap();
-    let stop = Arc::new(Stop::new().unwrap());
+    let stop = Arc::new(Shutdown::new().unwrap());
     // Clients that wait in a backlog, and clients that come later.
     let early: Vec<Client> = addresses.iter().map(|address| Client::connect(*address)).collect();
     let mut running = listener.serve(Arc::new(Echo), Limits::default(), Arc::clone(&stop)).unwrap();
@@ -114,7 +114,7 @@ fn both_addresses_of_a_loopback_name_are_served_until_the_stop() {
     for mut client in early.into_iter().chain(late) {
         assert_eq!(client.request("POST", "/", &[], b"alive").body, b"alive");
     }
-    stop.say();
+    stop.trigger();
     assert!(running.drain(Instant::now() + patience()));
     for address in addresses {
         assert!(std::net::TcpStream::connect(address).is_err(), "{address} is still listened on");
@@ -259,7 +259,7 @@ fn stopping_closes_idle_connections_and_the_listener_at_once() {
     let mut server = Server::start(Limits::default());
     let mut idle = server.client();
     assert_eq!(idle.get("/").status, 200);
-    server.stop.say();
+    server.stop.trigger();
     assert!(server.running.drain(Instant::now() + patience()));
     assert!(idle.response("GET").is_err());
     assert!(std::net::TcpStream::connect(server.address).is_err());

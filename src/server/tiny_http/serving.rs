@@ -13,7 +13,7 @@ use super::request::{self, Incoming};
 use crate::fields::Fields;
 use crate::net::{Socket, Stream};
 use crate::server::connection::wants_keep_alive;
-use crate::server::min_rate::MinRate;
+use crate::server::limits::MinRate;
 use crate::server::respond::{Answer, Sink};
 use crate::server::{Exchange, Head, Length, Overload};
 
@@ -67,7 +67,7 @@ enum Body {
 
 impl<'a> Serving<'a> {
     fn new(head: &Head, request: Request, peer: Option<SocketAddr>, shared: &'a Shared) -> Self {
-        let close = !wants_keep_alive(head) || request::is_last(&request) || shared.stop.said();
+        let close = !wants_keep_alive(head) || request::is_last(&request) || shared.stop.is_triggered();
         let body = match head.length {
             Length::Empty | Length::Known(0) => Body::Done,
             Length::Known(n) => Body::Counted(n),
@@ -210,7 +210,7 @@ impl Exchange for Serving<'_> {
             self.shared.bans.add(self.peer);
             self.answer.close_after();
         }
-        if self.shared.stop.said() {
+        if self.shared.stop.is_triggered() {
             self.answer.close_after();
         }
         self.answer.start(status, headers, length);

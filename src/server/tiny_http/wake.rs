@@ -23,7 +23,7 @@ use super::Shared;
 use crate::log;
 use crate::net::poll::{self, Ready};
 use crate::net::{Socket, connect_blocking};
-use crate::server::stop::Stop;
+use crate::server::shutdown::Shutdown;
 
 /// Connections to ourselves at a time.
 const ROUND: usize = 4;
@@ -92,7 +92,7 @@ impl Wake {
     }
 
     /// Waits for the next round, for as long as none is due.
-    fn rest(&self, stop: &Stop) {
+    fn rest(&self, stop: &Shutdown) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.newest.take_if(|newest| newest.elapsed() > STIR);
         let pause = if known.newest.is_some() { BUSY } else { CALM };
@@ -127,7 +127,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
     let wake = &shared.wake;
     let (mut asked, mut question, mut unanswered) = (Instant::now(), None, 0);
     let mut not_before = Instant::now();
-    while !shared.stop.said() {
+    while !shared.stop.is_triggered() {
         wake.rest(&shared.stop);
         for _ in 0..ROUND {
             wake.knock();

@@ -9,7 +9,7 @@ use auth_proxy::config::{Config, Credential, LogFormat, LogLevel};
 use auth_proxy::identity::CertificateSource;
 use auth_proxy::ops::metrics::Metrics;
 use auth_proxy::proxy::Proxy;
-use auth_proxy::server::{Limits, Listener, Running, Stop};
+use auth_proxy::server::{Limits, Listener, Running, Shutdown};
 use auth_proxy::token::{Entra, Refresher, TokenStore};
 use auth_proxy::upstream::Upstream;
 
@@ -25,7 +25,7 @@ pub struct InProcess {
     pub tokens: Arc<TokenStore>,
     pub metrics: Arc<Metrics>,
     address: SocketAddr,
-    stop: Arc<Stop>,
+    stop: Arc<Shutdown>,
     running: Running,
 }
 
@@ -49,7 +49,7 @@ impl InProcess {
         let tokens = TokenStore::new(clock.clone());
         let entra = Entra::new(upstream.entra.clone(), clock, url, client, &config.scope);
         Refresher::new(Arc::clone(&tokens), Box::new(source), Box::new(entra)).spawn().unwrap();
-        let stop = Arc::new(Stop::new().unwrap());
+        let stop = Arc::new(Shutdown::new().unwrap());
         let listener = Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
         let address = listener.address().unwrap();
         let metrics = Arc::new(Metrics::new());
@@ -65,7 +65,7 @@ impl InProcess {
 
 impl Drop for InProcess {
     fn drop(&mut self) {
-        self.stop.say();
+        self.stop.trigger();
         self.tokens.stop();
         self.running.drain(Instant::now() + Duration::from_secs(5));
     }

@@ -1,0 +1,157 @@
+//! Bounds on everything that a client controls: sizes, numbers, and time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::Overload;
+
+/// The bounds, and their defaults.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections served at once.
+    pub connections: usize,
+    /// What makes them no more: `MAX_CONNECTIONS`, or what the system has too little of.
+    pub connections_bound: Overload,
+    /// Connections above that which are answered with a refusal.
+    pub overflow: usize,
+    /// Bytes of a request head.
+    pub head_bytes: usize,
+    /// Requests at a time whose head is longer than 16 KiB: memory for all connections at once would be too much.
+    pub large_heads: usize,
+    /// From the first byte of a head to its last.
+    pub head_time: Duration,
+    /// Between two requests of one connection.
+    pub keep_alive: Duration,
+    /// For the next kilobyte of a request body, or its end.
+    pub body_idle: Duration,
+    /// For the next kilobyte of an answer to be taken, while bytes wait for that.
+    pub write_stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            connections_bound: Overload::Connections,
+            overflow: 256,
+            head_bytes: 64 * 1024,
+            large_heads: 64,
+            head_time: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+            body_idle: Duration::from_secs(60),
+            write_stall: Duration::from_secs(60),
+        }
+    }
+}
+
+/// For what few clients need at once, and what would be too much if all did.
+#[derive(Debug)]
+pub(super) struct Semaphore {
+    taken: AtomicUsize,
+    permits: usize,
+}
+
+impl Semaphore {
+    pub(super) fn new(permits: usize) -> Self {
+        Self { taken: AtomicUsize::new(0), permits }
+    }
+
+    /// A permit, which is given back when it is dropped; none when all are taken.
+    pub(super) fn acquire(&self) -> Option<Permit<'_>> {
+        let permit = Permit(self);
+        (self.taken.fetch_add(1, Ordering::Relaxed) < self.permits).then_some(permit)
+    }
+}
+
+/// See [`Semaphore::acquire`].
+#[derive(Debug)]
+pub(super) struct Permit<'a>(&'a Semaphore);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// This many bytes, or the rest, have to move in each window.
+const MIN_BYTES: usize = 1024;
+
+/// How fast a client has to send what is waited for, and to take what waits for it. A pause alone is no measure: a client
+/// that moves a byte in each would hold a thread and a connection to the upstream for ever.
+///
+/// This is the rate of one direction of one request. Only the time in which somebody waits for the client counts.
+#[derive(Debug)]
+pub(super) struct MinRate {
+    window: Duration,
+    /// When the current window began.
+    started_at: Option<Instant>,
+    /// Bytes that have moved since.
+    bytes: usize,
+    /// Since when nobody waits for the client.
+    paused_at: Option<Instant>,
+}
+
+impl MinRate {
+    pub(super) fn new(window: Duration) -> Self {
+        Self { window, started_at: None, bytes: 0, paused_at: None }
+    }
+
+    /// Until when more has to move, now that somebody waits.
+    pub(super) fn deadline(&mut self) -> Instant {
+        let now = Instant::now();
+        let pause = self.paused_at.take().map_or(Duration::ZERO, |paused_at| now - paused_at);
+        let started_at = self.started_at.map_or(now, |started_at| started_at + pause);
+        self.started_at = Some(started_at);
+        started_at + self.window
+    }
+
+    /// Notes that bytes have moved. Costs nothing while nobody has waited yet.
+    pub(super) fn record(&mut self, bytes: usize) {
+        if self.started_at.is_none() {
+            return;
+        }
+        let now = Instant::now();
+        self.paused_at = Some(now);
+        self.bytes += bytes;
+        if self.bytes >= MIN_BYTES {
+            (self.bytes, self.started_at) = (0, Some(now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permits_come_back() {
+        let semaphore = Semaphore::new(2);
+        let (first, second) = (semaphore.acquire(), semaphore.acquire());
+        assert!(first.is_some() && second.is_some() && semaphore.acquire().is_none());
+        drop(first);
+        assert!(semaphore.acquire().is_some());
+        drop(second);
+        assert_eq!(semaphore.taken.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_drip_moves_no_deadline_and_a_step_does() {
+        let mut rate = MinRate::new(Duration::from_secs(60));
+        rate.record(MIN_BYTES);
+        let first = rate.deadline();
+        rate.record(MIN_BYTES - 1);
+        rate.paused_at = None;
+        assert_eq!(rate.deadline(), first);
+        rate.record(1);
+        assert!(rate.deadline() > first);
+    }
+
+    #[test]
+    fn the_time_in_which_nobody_waits_does_not_count() {
+        let mut rate = MinRate::new(Duration::from_secs(60));
+        let first = rate.deadline();
+        rate.record(1);
+        rate.paused_at = rate.paused_at.map(|since| since.checked_sub(Duration::from_secs(100)).unwrap());
+        assert!(rate.deadline() >= first + Duration::from_secs(100));
+    }
+}
