@@ -15,8 +15,9 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use auth_proxy::fields::Fields;
-use auth_proxy::server::{self, Exchange, Head, Limits, Overload, Service, Shutdown, send_whole};
+use auth_proxy::testing::{
+    Exchange, Fields, Limits, Overload, RequestHead as Head, Service, Shutdown, send_whole,
+};
 use http::StatusCode;
 
 /// Connections per burst.
@@ -110,7 +111,8 @@ fn ours() -> Started {
 }
 
 fn ours_over_tiny_http() -> Started {
-    let listener = server::tiny_http::Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
+    let listener =
+        auth_proxy::testing::tiny_http::Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
     let address = listener.address().unwrap();
     let stop = Arc::new(Shutdown::new().unwrap());
     let mut running = listener.serve(Arc::new(Hello), Limits::default(), Arc::clone(&stop)).unwrap();

@@ -4,7 +4,6 @@ mod listen;
 mod memory;
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,7 +35,7 @@ use crate::upstream::Upstream;
 
 /// Why the program did not start. The exit code tells them apart.
 #[derive(Debug)]
-pub enum StartFault {
+pub(crate) enum StartFault {
     /// Settings are missing or wrong; all of them.
     Config(Vec<Problem>),
     /// Certificate or key cannot be used.
@@ -49,7 +48,7 @@ pub enum StartFault {
 
 /// How the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// Every request in flight was finished.
     Drained,
     /// `SHUTDOWN_GRACE` or a second signal cut some off, or the token refresher died.
@@ -57,11 +56,7 @@ pub enum Ending {
 }
 
 /// The program at work.
-pub struct App {
-    /// Where it listens: one address, or one of each family.
-    pub addresses: Vec<SocketAddr>,
-    /// Where it listens on `ADMIN_PORT`; none when that is unset.
-    pub admin_addresses: Vec<SocketAddr>,
+pub(crate) struct App {
     config: Arc<Config>,
     tokens: Arc<TokenStore>,
     metrics: Arc<Metrics>,
@@ -77,7 +72,7 @@ impl App {
     /// # Errors
     ///
     /// See [`StartFault`].
-    pub fn start(config: Config) -> Result<Self, StartFault> {
+    pub(crate) fn start(config: Config) -> Result<Self, StartFault> {
         let config = Arc::new(config);
         let clock = Clock::system();
         let metrics = Arc::new(Metrics::new());
@@ -120,14 +115,13 @@ impl App {
         for address in &addresses {
             log::info("listening", &[("address", address)]);
         }
-        let admin_addresses = administration.map(|it| it.serve(Admin::new(sources))).transpose()?;
-        let admin_addresses = admin_addresses.unwrap_or_default();
+        administration.map(|it| it.serve(Admin::new(sources))).transpose()?;
         notify::ready();
-        Ok(Self { addresses, admin_addresses, config, tokens, metrics, upstream, server, stop, signals })
+        Ok(Self { config, tokens, metrics, upstream, server, stop, signals })
     }
 
     /// Runs until SIGTERM or SIGINT, then lets requests in flight finish.
-    pub fn run(mut self) -> Ending {
+    pub(crate) fn run(mut self) -> Ending {
         while !self.signalled(Duration::from_secs(1)) {
             self.count_connections();
             self.upstream.close_expired();
@@ -222,6 +216,8 @@ fn system(what: &str, error: &io::Error) -> StartFault {
 mod tests {
     use std::net::SocketAddr;
 
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::server::{Exchange, Head, Limits, Overload, Service};
     use crate::token::abandoned;
@@ -246,8 +242,6 @@ mod tests {
         let (signals, no_signal) = UnixStream::pair().unwrap();
         let config = Arc::new(Config::from_lookup(&settings).unwrap());
         let app = App {
-            addresses: listener.addresses().unwrap(),
-            admin_addresses: Vec::new(),
             upstream: Upstream::new(&config).unwrap(),
             config,
             tokens: abandoned(),

@@ -12,9 +12,9 @@ mod running;
 mod show;
 mod steps;
 
-pub use running::{healthcheck, wait};
+pub(crate) use running::{healthcheck, wait};
 use serde_json::Value;
-pub use show::{json, text};
+pub(crate) use show::{json, text};
 
 use crate::clock::Clock;
 use crate::config::Environment;
@@ -22,7 +22,7 @@ use crate::report::Problem;
 
 /// A step, and what its failure is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The environment, and the files it names for TLS.
     Settings,
     /// Certificate and key, or the token file.
@@ -37,7 +37,7 @@ pub enum Kind {
 
 impl Kind {
     /// As it is shown.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Settings => "settings",
             Self::Certificate => "certificate",
@@ -49,11 +49,11 @@ impl Kind {
 }
 
 /// What was found, by name. Nothing in it is secret.
-pub type Details = Vec<(&'static str, Value)>;
+pub(crate) type Details = Vec<(&'static str, Value)>;
 
 /// How a step went.
 #[derive(Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It works.
     Ok(Details),
     /// It does not; never empty.
@@ -64,7 +64,7 @@ pub enum Outcome {
 
 /// A step that is over.
 #[derive(Debug)]
-pub struct Step {
+pub(crate) struct Step {
     /// Which.
     pub kind: Kind,
     /// How it went.
@@ -72,7 +72,7 @@ pub struct Step {
 }
 
 /// Takes every step that can be taken, and tells each when it is over.
-pub fn run(environment: Environment<'_>, tell: &mut dyn FnMut(&Step)) -> Vec<Step> {
+pub(crate) fn run(environment: Environment<'_>, tell: &mut dyn FnMut(&Step)) -> Vec<Step> {
     let clock = Clock::system();
     let mut walk = Walk { steps: Vec::new(), tell };
     let Some((config, upstream)) = walk.step(Kind::Settings, steps::settings(environment)) else {
@@ -102,7 +102,7 @@ pub fn run(environment: Environment<'_>, tell: &mut dyn FnMut(&Step)) -> Vec<Ste
 }
 
 /// The first step that failed.
-pub fn failed(steps: &[Step]) -> Option<Kind> {
+pub(crate) fn failed(steps: &[Step]) -> Option<Kind> {
     steps.iter().find(|step| matches!(step.outcome, Outcome::Failed(_))).map(|step| step.kind)
 }
 

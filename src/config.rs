@@ -19,10 +19,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use destination::Destination;
-pub use egress::{Egress, Route};
-pub use env::Environment;
-pub use listen::Listen;
-pub use settings::{SETTINGS, Setting};
+pub(crate) use egress::{Egress, Route};
+pub(crate) use env::Environment;
+pub(crate) use listen::Listen;
+pub use settings::SETTINGS;
 
 use crate::report::Problem;
 use crate::secret::Secret;
@@ -116,7 +116,7 @@ pub enum LogLevel {
 /// # Errors
 ///
 /// It is none; the message begins with a verb.
-pub fn duration(text: &str) -> Result<Duration, Problem> {
+pub(crate) fn duration(text: &str) -> Result<Duration, Problem> {
     value::grace(text)
 }
 

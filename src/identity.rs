@@ -19,10 +19,13 @@ mod source;
 #[path = "../tests/data/pems.rs"]
 pub(crate) mod pems;
 
-pub use certificate::Certificate;
-pub use federated::FederatedTokenFile;
-pub use keypair::{KeyPair, from_pem, load};
-pub use source::{CertificateSource, CurrentCertificate};
+pub(crate) use certificate::Certificate;
+pub(crate) use federated::FederatedTokenFile;
+#[cfg(test)]
+pub(crate) use keypair::load;
+pub use keypair::{KeyPair, from_pem};
+pub use source::CertificateSource;
+pub(crate) use source::CurrentCertificate;
 
 use crate::clock::Clock;
 use crate::config::{Config, Credential};
@@ -50,7 +53,7 @@ pub trait AssertionSource: Send {
 }
 
 /// Who we are.
-pub struct Identity {
+pub(crate) struct Identity {
     /// Where assertions come from.
     pub source: Box<dyn AssertionSource>,
     /// The certificate in use; none with workload identity.
@@ -63,7 +66,7 @@ impl Identity {
     /// # Errors
     ///
     /// It cannot be used.
-    pub fn open(config: &Config, clock: &Clock) -> Result<Self, Problem> {
+    pub(crate) fn open(config: &Config, clock: &Clock) -> Result<Self, Problem> {
         match &config.credential {
             Credential::Certificate { path, algorithm, send_chain } => {
                 let source = CertificateSource::open(

@@ -20,24 +20,26 @@
 //! - Only the refresher writes the token store. Only `cli` and `log` print.
 //! - One thread serves one connection from its first byte to its last.
 
-pub mod app;
-pub mod check;
-pub mod cli;
-pub mod clock;
-pub mod config;
+mod app;
+mod check;
+mod cli;
+mod clock;
+mod config;
 mod files;
-pub mod http1;
-pub mod identity;
-pub mod log;
-pub mod net;
-pub mod ops;
+mod http1;
+mod identity;
+mod log;
+mod net;
+mod ops;
 mod process;
-pub mod proxy;
-pub mod report;
-pub mod secret;
-pub mod server;
-pub mod token;
-pub mod upstream;
-pub mod version;
+mod proxy;
+mod report;
+mod secret;
+mod server;
+pub mod testing;
+mod token;
+mod upstream;
+mod version;
 
-pub use http1::fields;
+pub use cli::run;
+pub(crate) use http1::fields;

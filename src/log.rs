@@ -11,15 +11,15 @@ use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-pub use line::rfc3339;
+pub(crate) use line::rfc3339;
 use sink::Sink;
-pub use throttle::Throttle;
-pub use value::{Millis, Seconds, Value};
+pub(crate) use throttle::Throttle;
+pub(crate) use value::{Millis, Seconds, Value};
 
 use crate::config::{LogFormat, LogLevel};
 
 /// Names and values of an event.
-pub type Fields<'a> = &'a [(&'a str, &'a dyn Value)];
+pub(crate) type Fields<'a> = &'a [(&'a str, &'a dyn Value)];
 
 static SETTINGS: OnceLock<(LogLevel, Style)> = OnceLock::new();
 static SINK: Mutex<Sink> = Mutex::new(Sink::new());
@@ -52,12 +52,12 @@ fn is_for_eyes() -> bool {
 }
 
 /// Whether an event of this level is printed: look before building an expensive one.
-pub fn enabled(level: LogLevel) -> bool {
+pub(crate) fn enabled(level: LogLevel) -> bool {
     level <= settings().0
 }
 
 /// Writes one event: what happened, then named values.
-pub fn event(level: LogLevel, message: &str, fields: Fields<'_>) {
+pub(crate) fn event(level: LogLevel, message: &str, fields: Fields<'_>) {
     let (most, style) = settings();
     if level > most {
         return;
@@ -74,7 +74,7 @@ pub fn event(level: LogLevel, message: &str, fields: Fields<'_>) {
 }
 
 /// Lines that found no room in standard error.
-pub fn dropped() -> u64 {
+pub(crate) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
@@ -90,22 +90,22 @@ fn render(style: Style, level: LogLevel, message: &str, fields: Fields<'_>) -> S
 }
 
 /// An event of level `error`: something does not work.
-pub fn error(message: &str, fields: Fields<'_>) {
+pub(crate) fn error(message: &str, fields: Fields<'_>) {
     event(LogLevel::Error, message, fields);
 }
 
 /// An event of level `warn`: it works, but somebody should look.
-pub fn warn(message: &str, fields: Fields<'_>) {
+pub(crate) fn warn(message: &str, fields: Fields<'_>) {
     event(LogLevel::Warn, message, fields);
 }
 
 /// An event of level `info`: the life of the program and its requests.
-pub fn info(message: &str, fields: Fields<'_>) {
+pub(crate) fn info(message: &str, fields: Fields<'_>) {
     event(LogLevel::Info, message, fields);
 }
 
 /// An event of level `debug`: decisions and header names.
-pub fn debug(message: &str, fields: Fields<'_>) {
+pub(crate) fn debug(message: &str, fields: Fields<'_>) {
     event(LogLevel::Debug, message, fields);
 }
 

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    auth_proxy::cli::run(std::env::args_os().skip(1))
+    auth_proxy::run(std::env::args_os().skip(1))
 }

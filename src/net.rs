@@ -13,7 +13,7 @@ pub(crate) mod connect;
 mod connect_proxy;
 mod dial;
 mod error;
-pub mod poll;
+pub(crate) mod poll;
 mod proxy_auth;
 mod resolver;
 mod roots;
@@ -35,13 +35,13 @@ pub(crate) fn pair() -> (Stream, Socket) {
 }
 
 /// A TCP socket or a Unix one.
-pub use socket2::Socket;
+pub(crate) use socket2::Socket;
 
-pub use connect_proxy::ProxyAddress;
+pub(crate) use connect_proxy::ProxyAddress;
 pub(crate) use dial::connect_blocking;
 pub(crate) use error::{ConnectError, whole_seconds};
 #[cfg(test)]
 pub(crate) use proxy_auth::ProxyAuthError;
 #[cfg(test)]
 pub(crate) use resolver::ResolveError;
-pub use stream::{Received, Stream};
+pub(crate) use stream::{Received, Stream};

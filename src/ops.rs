@@ -1,9 +1,9 @@
 //! What operators ask for: is it healthy, how is it doing, stop.
 
-pub mod admin;
-pub mod health;
-pub mod metrics;
-pub mod notify;
+pub(crate) mod admin;
+pub(crate) mod health;
+pub(crate) mod metrics;
+pub(crate) mod notify;
 
 use std::sync::Arc;
 

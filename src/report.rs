@@ -64,7 +64,7 @@ impl std::error::Error for Problem {}
 
 /// The beginning of what somebody else said, on one line, without words so long that they could be a token or an
 /// assertion sent back to us.
-pub fn excerpt(said: &str) -> String {
+pub(crate) fn excerpt(said: &str) -> String {
     let words = said.split_whitespace();
     let words = words.map(|word| if word.len() > 80 { "[long word withheld]" } else { word });
     words.collect::<Vec<_>>().join(" ").chars().take(400).collect()

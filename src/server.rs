@@ -4,9 +4,9 @@
 //! [`Head`] and [`Exchange`] are the seam: all that the rest of the program sees of a server. Ours is the default;
 //! `tiny_http.rs` offers the same over the crate of that name.
 
-pub mod body;
+pub(crate) mod body;
 mod connection;
-pub mod input;
+pub(crate) mod input;
 mod limits;
 mod listener;
 mod overflow;
@@ -30,8 +30,8 @@ pub use refusal::{Overload, Refusal, send_whole};
 pub use shutdown::Shutdown;
 
 use crate::fields::Fields;
-pub use crate::http1::framing::Length;
-pub use crate::http1::head::RequestHead as Head;
+pub(crate) use crate::http1::framing::Length;
+pub(crate) use crate::http1::head::RequestHead as Head;
 use crate::net::{Socket, Stream};
 
 /// One request being answered.

@@ -21,12 +21,13 @@ mod store;
 #[cfg(test)]
 mod test_kit;
 
-pub use bearer::{Grant, Token};
+pub use bearer::Grant;
+pub(crate) use bearer::Token;
 pub use entra::Entra;
 pub use error::{Class, TokenError};
 pub use refresher::Refresher;
-pub use remedies::{REMEDIES, Remedy};
-pub use status::{RefresherState, Status, Unavailable, Waiting};
+pub use remedies::REMEDIES;
+pub(crate) use status::{RefresherState, Status, Unavailable};
 pub use store::TokenStore;
 #[cfg(test)]
 pub(crate) use test_kit::abandoned;
@@ -52,7 +53,10 @@ pub trait Endpoint: Send {
 /// # Errors
 ///
 /// As [`AssertionSource::assertion`] and [`Endpoint::request`].
-pub fn sign_in(source: &mut dyn AssertionSource, endpoint: &mut dyn Endpoint) -> Result<Grant, TokenError> {
+pub(crate) fn sign_in(
+    source: &mut dyn AssertionSource,
+    endpoint: &mut dyn Endpoint,
+) -> Result<Grant, TokenError> {
     let assertion = source.assertion()?;
     endpoint.request(&assertion).map_err(|error| match source.time_hint() {
         // Whoever signed the assertion set its times, not this machine's clock.

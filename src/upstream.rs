@@ -36,9 +36,9 @@ mod connector;
 mod fault;
 mod idle;
 mod lease;
-pub mod probe;
+pub(crate) mod probe;
 mod transport;
 
 pub use agent::Upstream;
 pub(crate) use fault::Fault;
-pub use lease::{Bypass, EarlyResponse, Lease};
+pub(crate) use lease::{Bypass, EarlyResponse, Lease};

@@ -3,19 +3,19 @@
 use std::env::consts::{ARCH, OS};
 
 /// The version.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The commit, when the build was told (`AUTH_PROXY_COMMIT`, as `make build` does).
-pub const COMMIT: Option<&str> = match option_env!("AUTH_PROXY_COMMIT") {
+pub(crate) const COMMIT: Option<&str> = match option_env!("AUTH_PROXY_COMMIT") {
     Some(commit) if commit.is_empty() => None,
     commit => commit,
 };
 
 /// What serves `PORT`.
-pub const SERVER: &str = if cfg!(feature = "tiny_http") { "tiny_http" } else { "built-in" };
+pub(crate) const SERVER: &str = if cfg!(feature = "tiny_http") { "tiny_http" } else { "built-in" };
 
 /// The target triple, put together from what the compiler tells: no build script is needed for it.
-pub fn target() -> String {
+pub(crate) fn target() -> String {
     let environment = if cfg!(target_env = "musl") {
         "-musl"
     } else if cfg!(target_env = "gnu") {
@@ -27,7 +27,7 @@ pub fn target() -> String {
 }
 
 /// What `--version` says, behind the program's name.
-pub fn describe() -> String {
+pub(crate) fn describe() -> String {
     let commit = COMMIT.map(|commit| format!(", commit {commit}")).unwrap_or_default();
     let server = if cfg!(feature = "tiny_http") { ", server tiny_http" } else { "" };
     format!("{VERSION} ({}{commit}{server})", target())

@@ -5,9 +5,7 @@ use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::time::Instant;
 
-use auth_proxy::server::Length;
-use auth_proxy::server::body::Body;
-use auth_proxy::server::input::{Input, Source};
+use auth_proxy::testing::{Body, Input, Length, Source};
 
 use super::pieces::{self, Pieces, Random};
 use super::reference::{self, End};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth_proxy::token::{Class, Grant, TokenError, answer};
+use auth_proxy::testing::{Class, Grant, TokenError, answer};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::reference::{is_token, trim};

@@ -1,8 +1,6 @@
 //! What passes from a request and from an answer, and where a request goes.
 
-use auth_proxy::config::Destination;
-use auth_proxy::fields;
-use auth_proxy::proxy::{headers, target};
+use auth_proxy::testing::{Destination, fields, headers, target};
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue};
 

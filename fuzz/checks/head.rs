@@ -1,8 +1,7 @@
 //! Request heads: the end is where it is however the bytes arrive, and what is accepted is exactly what a naive
 //! strict reader accepts, with the same meaning.
 
-use auth_proxy::http1::head::{HeadFault, RequestHead, Scan, parse_request, read_request};
-use auth_proxy::server::Length;
+use auth_proxy::testing::{HeadFault, Length, RequestHead, Scan, parse_request, read_request};
 use http::Version;
 
 use super::pieces::{self, Pieces};

@@ -1,9 +1,7 @@
 //! `Location` rewritten: only one at the destination's origin and base path, and nothing of it but the origin and
 //! the base path.
 
-use auth_proxy::config::Destination;
-use auth_proxy::fields::Fields;
-use auth_proxy::proxy::target;
+use auth_proxy::testing::{Destination, Fields, target};
 use http::HeaderValue;
 
 use super::filter::destinations;

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use auth_proxy::identity::{KeyPair, from_pem};
-use auth_proxy::report::Problem;
+use auth_proxy::testing::{KeyPair, Problem, from_pem};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 

@@ -1,6 +1,6 @@
 //! Naive readers of whole messages, written from RFC 9112 alone: slow, short and strict.
 
-use auth_proxy::fields;
+use auth_proxy::testing::fields;
 
 /// Header fields: lower-case names and values. Those of one name keep their order.
 pub(crate) type Fields = Vec<(Vec<u8>, Vec<u8>)>;

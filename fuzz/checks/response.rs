@@ -1,7 +1,6 @@
 //! Responses: head and body are the same however the bytes arrive, and as a naive reader of the whole reads them.
 
-use auth_proxy::http1::chunked::{self, Decoder};
-use auth_proxy::http1::head::{Scan, read_response};
+use auth_proxy::testing::{Decoder, Scan, chunked, read_response};
 
 use super::pieces::{self, Pieces};
 use super::reference::{self, End, Fields};

@@ -63,7 +63,7 @@ impl Administration {
     }
 
     /// Starts to answer. It hears of no stop: probes are answered until the process ends.
-    pub(super) fn serve(self, admin: Admin) -> Result<Vec<SocketAddr>, StartFault> {
+    pub(super) fn serve(self, admin: Admin) -> Result<(), StartFault> {
         let addresses = self.0.addresses().map_err(|error| system("the administration address", &error))?;
         let never = Arc::new(Shutdown::new().map_err(|error| system("a pipe", &error))?);
         self.0
@@ -72,7 +72,7 @@ impl Administration {
         for address in &addresses {
             log::info("listening for administration", &[("address", address)]);
         }
-        Ok(addresses)
+        Ok(())
     }
 }
 

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// # Errors
 ///
 /// It does not answer, or says that it is not ready, and why.
-pub fn healthcheck(lookup: Lookup<'_>) -> Result<(), Problem> {
+pub(crate) fn healthcheck(lookup: Lookup<'_>) -> Result<(), Problem> {
     ask(&listen(lookup)?)
         .map_err(|problem| Problem { message: format!("not ready: {}", problem.message), ..problem })
 }
@@ -34,7 +34,7 @@ pub fn healthcheck(lookup: Lookup<'_>) -> Result<(), Problem> {
 /// # Errors
 ///
 /// The last answer, or the lack of it.
-pub fn wait(lookup: Lookup<'_>, most: Duration) -> Result<(), Problem> {
+pub(crate) fn wait(lookup: Lookup<'_>, most: Duration) -> Result<(), Problem> {
     let listen = listen(lookup)?;
     let deadline = Instant::now() + most;
     loop {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Outcome, Step};
 
 /// One step, its lines ended.
-pub fn text(step: &Step) -> String {
+pub(crate) fn text(step: &Step) -> String {
     let name = step.kind.name();
     let mut out = String::new();
     match &step.outcome {
@@ -40,7 +40,7 @@ pub fn text(step: &Step) -> String {
 }
 
 /// All steps as one object.
-pub fn json(steps: &[Step], exit_code: u8) -> String {
+pub(crate) fn json(steps: &[Step], exit_code: u8) -> String {
     let steps: Vec<Value> = steps.iter().map(object).collect();
     let all = json!({"ok": exit_code == 0, "exit_code": exit_code, "steps": steps});
     format!("{all:#}\n")

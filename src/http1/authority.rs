@@ -8,7 +8,7 @@ const IN_NAME: &[u8] = b"-._~!$&'()*+;=";
 
 /// Whether this is a host with or without a port. An empty host is none: no URI of http is without one (RFC 9110
 /// section 4.2.1). Neither are user information, a zone or an address of a future IP.
-pub fn is_valid(authority: &[u8]) -> bool {
+pub(crate) fn is_valid(authority: &[u8]) -> bool {
     let (host, port) = split(authority);
     let is_host = match host {
         [b'[', address @ .., b']'] => str::from_utf8(address).is_ok_and(|a| a.parse::<Ipv6Addr>().is_ok()),
@@ -19,7 +19,7 @@ pub fn is_valid(authority: &[u8]) -> bool {
 
 /// Whether two valid authorities are the same: "the scheme and host are case-insensitive", and "If the port is equal to
 /// the default port for a scheme, the normal form is to omit the port subcomponent" (RFC 9110 section 4.2.3).
-pub fn is_equivalent(one: &[u8], other: &[u8], default_port: u16) -> bool {
+pub(crate) fn is_equivalent(one: &[u8], other: &[u8], default_port: u16) -> bool {
     let normal = |authority| {
         let (host, port) = split(authority);
         let port = port.strip_prefix(b":").and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
@@ -29,7 +29,7 @@ pub fn is_equivalent(one: &[u8], other: &[u8], default_port: u16) -> bool {
 }
 
 /// The host without the brackets that an IPv6 address has in an authority.
-pub fn without_brackets(host: &str) -> &str {
+pub(crate) fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 

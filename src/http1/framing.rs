@@ -42,7 +42,7 @@ impl ResponseFraming {
 
 /// Why a request's framing is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RequestFault {
+pub(crate) enum RequestFault {
     /// 400: two recipients could read it differently.
     Malformed(&'static str),
     /// 501: "A server that receives a request message with a transfer coding it does not understand SHOULD respond with
@@ -55,7 +55,7 @@ pub enum RequestFault {
 /// # Errors
 ///
 /// The framing is ambiguous, malformed or not understood: the connection cannot be used any further.
-pub fn of_request(fields: &Fields, version: Version) -> Result<Length, RequestFault> {
+pub(crate) fn of_request(fields: &Fields, version: Version) -> Result<Length, RequestFault> {
     use RequestFault::Malformed;
     let mut codings = fields.get_all("transfer-encoding");
     let mut lengths = fields.get_all("content-length");
@@ -106,7 +106,7 @@ fn chunked_alone(codings: &[u8]) -> Result<(), RequestFault> {
 /// # Errors
 ///
 /// Two recipients could see different bodies: the response must not be passed on.
-pub fn of_response(
+pub(crate) fn of_response(
     method: &Method,
     status: StatusCode,
     version: Version,

@@ -191,7 +191,7 @@ pub fn parse_request(bytes: &[u8]) -> Result<RequestHead, HeadFault> {
 /// # Errors
 ///
 /// As [`read_request`].
-pub fn assemble(
+pub(crate) fn assemble(
     method: &str,
     target: &str,
     version: Version,

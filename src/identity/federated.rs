@@ -23,7 +23,7 @@ const LIMIT: u64 = 64 * 1024;
 ///
 /// Nothing is kept from one read to the next: these tokens live for an hour, and Entra ID says more about an expired
 /// one than we could.
-pub struct FederatedTokenFile {
+pub(crate) struct FederatedTokenFile {
     file: Watched,
     /// When the token that was read last expires, in seconds since the Unix epoch, if it says so.
     expires: Option<u64>,
@@ -35,7 +35,7 @@ impl FederatedTokenFile {
     /// # Errors
     ///
     /// The file cannot be read or does not hold a JWT.
-    pub fn open(path: &Path) -> Result<Self, Problem> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Problem> {
         let mut source = Self { file: Watched::new(WHAT, path, LIMIT), expires: None };
         source.assertion()?;
         Ok(source)

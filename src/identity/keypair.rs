@@ -11,6 +11,7 @@ use x509_cert::der::Decode as _;
 
 use super::certificate::{Certificate, Parsed};
 use super::faults::{Fault, MAX_BITS, MIN_BITS};
+#[cfg(test)]
 use super::file;
 use super::pem::{self, Der, Key};
 use crate::report::Problem;
@@ -35,22 +36,19 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-/// Loads a PEM file that holds one RSA private key and its certificate, in any order, with or without the rest of
-/// the chain. `now_unix` is the time at which the certificate must be valid. The second part of the result is what
-/// deserves a word although it works.
+/// [`from_pem`] of a file.
+#[cfg(test)]
+pub(crate) fn load(path: &Path, now_unix: u64) -> Result<(KeyPair, Vec<Problem>), Problem> {
+    from_pem(&file::read(WHAT, path, LIMIT)?, path, now_unix)
+}
+
+/// Reads the bytes of a PEM file that holds one RSA private key and its certificate, in any order, with or without the rest
+/// of the chain. `now` is the Unix time at which the certificate must be valid, `path` is for the messages. The second part
+/// of the result is what deserves a word although it works.
 ///
 /// # Errors
 ///
 /// The one fault that keeps the file from being used, with its remedy.
-pub fn load(path: &Path, now_unix: u64) -> Result<(KeyPair, Vec<Problem>), Problem> {
-    from_pem(&file::read(WHAT, path, LIMIT)?, path, now_unix)
-}
-
-/// The same from the file's bytes; `path` is for the messages.
-///
-/// # Errors
-///
-/// As [`load`].
 pub fn from_pem(bytes: &[u8], path: &Path, now: u64) -> Result<(KeyPair, Vec<Problem>), Problem> {
     match parse(bytes, now) {
         Ok((pair, notes)) => Ok((pair, notes.into_iter().map(|note| note.at(path)).collect())),

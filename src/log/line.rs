@@ -67,7 +67,7 @@ fn now(out: &mut String, from: usize) {
 }
 
 /// Seconds since the Unix epoch as `YYYY-MM-DDTHH:MM:SSZ` (RFC 3339).
-pub fn rfc3339(unix: u64) -> String {
+pub(crate) fn rfc3339(unix: u64) -> String {
     // Civil-from-days for the proleptic Gregorian calendar, counted in eras of 400 years from 0000-03-01.
     let days = unix / 86_400 + 719_468;
     let era = days / 146_097;

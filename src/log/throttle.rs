@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// Lets one event through in each period.
 #[derive(Debug)]
-pub struct Throttle {
+pub(crate) struct Throttle {
     period: Duration,
     state: Mutex<State>,
 }
@@ -18,12 +18,12 @@ struct State {
 
 impl Throttle {
     /// A throttle that has seen nothing yet.
-    pub const fn every(period: Duration) -> Self {
+    pub(crate) const fn every(period: Duration) -> Self {
         Self { period, state: Mutex::new(State { logged_at: None, suppressed: 0 }) }
     }
 
     /// When this event is to be logged: how many were suppressed since the last that was.
-    pub fn pass(&self) -> Option<u64> {
+    pub(crate) fn pass(&self) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.logged_at.is_some_and(|logged_at| logged_at.elapsed() < self.period) {
             state.suppressed += 1;

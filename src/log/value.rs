@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 /// The value of a field.
-pub trait Value {
+pub(crate) trait Value {
     /// Writes it, without quotes or escapes.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl Value for String {
 
 /// Seconds, with one decimal where they are few.
 #[derive(Debug, Clone, Copy)]
-pub struct Seconds(pub Duration);
+pub(crate) struct Seconds(pub Duration);
 
 impl Value for Seconds {
     fn write(&self, out: &mut dyn Write) -> fmt::Result {
@@ -90,7 +90,7 @@ impl Value for Seconds {
 
 /// Milliseconds with one decimal; the field's name says so.
 #[derive(Debug, Clone, Copy)]
-pub struct Millis(pub Duration);
+pub(crate) struct Millis(pub Duration);
 
 impl Value for Millis {
     fn write(&self, out: &mut dyn Write) -> fmt::Result {

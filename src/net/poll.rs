@@ -60,7 +60,7 @@ impl Ready {
 /// # Errors
 ///
 /// As `poll(2)`, `EINTR` apart.
-pub fn wait<const N: usize>(
+pub(crate) fn wait<const N: usize>(
     fds: [(BorrowedFd<'_>, Ready); N],
     deadline: Option<Instant>,
 ) -> io::Result<[Ready; N]> {
@@ -85,7 +85,10 @@ fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<()> {
 /// # Errors
 ///
 /// As [`wait`].
-pub fn wait_many(fds: &[(BorrowedFd<'_>, Ready)], deadline: Option<Instant>) -> io::Result<Vec<Ready>> {
+pub(crate) fn wait_many(
+    fds: &[(BorrowedFd<'_>, Ready)],
+    deadline: Option<Instant>,
+) -> io::Result<Vec<Ready>> {
     let mut polled: Vec<PollFd<'_>> = fds.iter().map(|(fd, w)| PollFd::from_borrowed_fd(*fd, w.0)).collect();
     poll(&mut polled, deadline)?;
     Ok(polled.iter().map(|fd| Ready(fd.revents())).collect())
@@ -106,7 +109,7 @@ pub fn wait_one(fd: &impl AsFd, wanted: Ready, deadline: Option<Instant>) -> io:
 /// # Errors
 ///
 /// As [`wait`].
-pub fn peek(fd: &impl AsFd, wanted: Ready) -> io::Result<Ready> {
+pub(crate) fn peek(fd: &impl AsFd, wanted: Ready) -> io::Result<Ready> {
     wait([(fd.as_fd(), wanted)], Some(Instant::now())).map(|[found]| found)
 }
 

@@ -19,13 +19,13 @@ use crate::fields::Fields;
 use crate::server::{Exchange, Head, Limits, Overload, Refusal, Service, send_whole};
 
 /// The descriptors that this takes at most: connections, those above the cap, listener and pipes.
-pub const DESCRIPTORS: usize = 2 * CONNECTIONS + 8;
+pub(crate) const DESCRIPTORS: usize = 2 * CONNECTIONS + 8;
 
 /// Probes of one node and a few scrapers.
 const CONNECTIONS: usize = 16;
 
 /// The bounds of this listener, small: it must cost little and still answer when the other one is crowded.
-pub fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits {
         connections: CONNECTIONS,
         overflow: CONNECTIONS,
@@ -38,11 +38,11 @@ pub fn limits() -> Limits {
 }
 
 /// Answers on `ADMIN_PORT`.
-pub struct Admin(Sources);
+pub(crate) struct Admin(Sources);
 
 impl Admin {
     /// Tells about the program around these. To be made when the other listener is bound.
-    pub fn new(sources: Sources) -> Self {
+    pub(crate) fn new(sources: Sources) -> Self {
         Self(sources)
     }
 }

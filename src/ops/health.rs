@@ -8,24 +8,24 @@ use crate::server::{Exchange, Refusal, send_whole};
 use crate::token::{RefresherState, Status, TokenStore};
 
 /// Where it is asked.
-pub const PATH: &str = "/health";
+pub(crate) const PATH: &str = "/health";
 
 /// 200 `{"status":"ok"}` exactly when there is a usable token and we are not stopping; else 503 and why. Load does
 /// not change it, and the destination is not asked: a busy sidecar must not be restarted.
-pub fn answer(tokens: &TokenStore, exchange: &mut dyn Exchange) {
+pub(crate) fn answer(tokens: &TokenStore, exchange: &mut dyn Exchange) {
     let status = tokens.status();
     if status.ready() { say_ok(exchange) } else { say_why_not(status, exchange) }
 }
 
 /// 200 once there was a token, for good; until then 503 and why.
-pub fn answer_started(tokens: &TokenStore, exchange: &mut dyn Exchange) {
+pub(crate) fn answer_started(tokens: &TokenStore, exchange: &mut dyn Exchange) {
     let status = tokens.status();
     // A count that only grows is a latch that cannot be taken back.
     if status.successes > 0 { say_ok(exchange) } else { say_why_not(status, exchange) }
 }
 
 /// 200 `{"status":"ok"}`.
-pub fn say_ok(exchange: &mut dyn Exchange) {
+pub(crate) fn say_ok(exchange: &mut dyn Exchange) {
     send_whole(exchange, StatusCode::OK, &headers(), br#"{"status":"ok"}"#);
 }
 

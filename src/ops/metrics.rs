@@ -12,12 +12,12 @@ mod text;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use cells::{Counter, Gauge, Held, Histogram, Kinds};
+pub(crate) use cells::{Counter, Gauge, Held, Histogram, Kinds};
 use http::{Method, StatusCode};
-pub use page::Sources;
+pub(crate) use page::Sources;
 
 /// The `Content-Type` of [`Sources::page`].
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The values of `method`.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
@@ -214,6 +214,6 @@ mod tests {
         assert_eq!(metrics.requests[0][0].value(), 1);
         assert_eq!(metrics.denials[3].value(), 1);
         assert_eq!((metrics.bytes_up.value(), metrics.bytes_down.value()), (20, 28));
-        assert_eq!((metrics.first_byte.count(), metrics.duration.count()), (3, 3));
+        assert_eq!((metrics.first_byte.counts().sum(), metrics.duration.counts().sum()), (3, 3));
     }
 }

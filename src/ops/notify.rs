@@ -15,12 +15,12 @@ use crate::log;
 const SOCKET: &str = "NOTIFY_SOCKET";
 
 /// We listen and serve.
-pub fn ready() {
+pub(crate) fn ready() {
     tell("READY=1");
 }
 
 /// SIGTERM was understood.
-pub fn stopping() {
+pub(crate) fn stopping() {
     tell("STOPPING=1");
 }
 

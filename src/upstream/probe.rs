@@ -16,7 +16,7 @@ const LARGEST: u64 = 64 * 1024;
 
 /// What answered.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The status.
     pub status: u16,
     /// Every field.
@@ -32,7 +32,7 @@ pub struct Answer {
 /// # Errors
 ///
 /// There was no answer; why, and what to do.
-pub fn get(
+pub(crate) fn get(
     agent: &Agent,
     uri: &Uri,
     bearer: Option<&HeaderValue>,

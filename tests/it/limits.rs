@@ -6,11 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auth_proxy::fields::Fields;
-use auth_proxy::ops;
-use auth_proxy::ops::metrics::Metrics;
-use auth_proxy::server::{
-    Exchange, Head, Length, Limits, Listener, Overload, Refusal, Running, Service, Shutdown, send_whole,
+use auth_proxy::testing::{
+    Exchange, Fields, Length, Limits, Listener, Metrics, Overload, Refusal, RequestHead as Head, Running,
+    Service, Shutdown, send_whole,
 };
 use http::StatusCode;
 
@@ -233,7 +231,7 @@ fn a_panic_is_told_once_and_counted_without_the_request() {
     const ALONE: &str = "AUTH_PROXY_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {
         let metrics = Arc::new(Metrics::new());
-        ops::report_panics(Arc::clone(&metrics));
+        auth_proxy::testing::report_panics(Arc::clone(&metrics));
         let server = Server::start(Limits::default());
         let mut client = server.raw();
         client.send("GET /panic?hunter2 HTTP/1.1\r\nHost: a\r\nX: hunter3\r\n\r\n").unwrap();

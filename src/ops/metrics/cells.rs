@@ -99,7 +99,7 @@ pub(super) const BOUNDS: [(u64, &str); 16] = [
 
 /// Durations, counted by [`BOUNDS`].
 #[derive(Debug, Default)]
-pub struct Histogram {
+pub(crate) struct Histogram {
     /// One for each bound and one for what is above them all; not cumulative.
     buckets: [Counter; BOUNDS.len() + 1],
     micros: Counter,
@@ -107,16 +107,11 @@ pub struct Histogram {
 
 impl Histogram {
     /// One more duration.
-    pub fn observe(&self, duration: Duration) {
+    pub(crate) fn observe(&self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let place = BOUNDS.iter().position(|(bound, _)| micros <= *bound).unwrap_or(BOUNDS.len());
         self.buckets[place].add(1);
         self.micros.add(micros);
-    }
-
-    /// How many there were.
-    pub fn count(&self) -> u64 {
-        self.buckets.iter().map(Counter::value).sum()
     }
 
     /// The counts by bound, not cumulative; the last is above them all.

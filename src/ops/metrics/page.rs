@@ -12,7 +12,7 @@ use crate::token::TokenStore;
 use crate::version;
 
 /// Where the numbers come from.
-pub struct Sources {
+pub(crate) struct Sources {
     /// What was counted.
     pub metrics: Arc<Metrics>,
     /// The token, and how its refreshes went.
@@ -25,7 +25,7 @@ pub struct Sources {
 
 impl Sources {
     /// The page, as [`super::CONTENT_TYPE`] says.
-    pub fn page(&self) -> String {
+    pub(crate) fn page(&self) -> String {
         let mut text = Text::default();
         build(&mut text);
         self.requests(&mut text);

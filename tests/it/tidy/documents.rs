@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use auth_proxy::cli::{Exit, help};
-use auth_proxy::config::SETTINGS;
-use auth_proxy::token::REMEDIES;
+use auth_proxy::testing::{Exit, REMEDIES, SETTINGS, help};
 
 use super::{none, read, rust_files};
 

@@ -4,14 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auth_proxy::clock::{Clock, SetClock};
-use auth_proxy::config::{Config, Credential, LogFormat, LogLevel};
-use auth_proxy::identity::CertificateSource;
-use auth_proxy::ops::metrics::Metrics;
-use auth_proxy::proxy::Proxy;
-use auth_proxy::server::{Limits, Listener, Running, Shutdown};
-use auth_proxy::token::{Entra, Refresher, TokenStore};
-use auth_proxy::upstream::Upstream;
+use auth_proxy::testing::{
+    CertificateSource, Clock, Config, Credential, Entra, Limits, Listener, LogFormat, LogLevel, Metrics,
+    Proxy, Refresher, Running, SetClock, Shutdown, TokenStore, Upstream,
+};
 
 use crate::client::Client;
 use crate::sim::Sim;
@@ -32,7 +28,7 @@ pub struct InProcess {
 impl InProcess {
     pub fn start(sim: &Sim) -> Self {
         // Its log would go to the standard error of the whole test run.
-        auth_proxy::log::init(LogLevel::Error, LogFormat::Text);
+        auth_proxy::testing::init_log(LogLevel::Error, LogFormat::Text);
         sim.entra.set_clock(0, SKEW);
         let environment: std::collections::HashMap<_, _> = sim.env().into_iter().collect();
         let config = Arc::new(Config::from_lookup(&|name| environment.get(name).cloned()).unwrap());

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use auth_proxy::config::SETTINGS;
+use auth_proxy::testing::SETTINGS;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::json;

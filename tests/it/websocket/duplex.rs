@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use auth_proxy::net::poll::{Ready, wait_one};
+use auth_proxy::testing::{Ready, wait_one};
 
 use super::Rig;
 use super::link::Link;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use auth_proxy::net::poll::{Ready, wait_one};
+use auth_proxy::testing::{Ready, wait_one};
 use rustls::{Connection, ServerConfig, ServerConnection};
 
 use crate::client::{Client, Ended, Raw};

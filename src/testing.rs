@@ -1,0 +1,27 @@
+//! What integration tests, fuzz targets and examples use of this crate. The program itself is [`crate::run`] alone.
+
+pub use crate::cli::{Exit, help};
+pub use crate::clock::{Clock, SetClock};
+pub use crate::config::{Config, Credential, Destination, LogFormat, LogLevel, SETTINGS};
+pub use crate::http1::chunked::{self, Decoder};
+pub use crate::http1::fields::{self, Fields};
+pub use crate::http1::framing::{Length, ResponseFraming};
+pub use crate::http1::head::{
+    HeadFault, RequestHead, ResponseHead, Scan, parse_request, read_request, read_response,
+};
+pub use crate::identity::{CertificateSource, KeyPair, from_pem};
+pub use crate::log::init as init_log;
+pub use crate::net::poll::{Ready, wait_one};
+pub use crate::ops::metrics::Metrics;
+pub use crate::ops::report_panics;
+pub use crate::proxy::{Proxy, headers, target};
+pub use crate::report::Problem;
+pub use crate::server::body::Body;
+pub use crate::server::input::{Input, Source};
+#[cfg(feature = "tiny_http")]
+pub use crate::server::tiny_http;
+pub use crate::server::{
+    Exchange, Limits, Listener, Overload, Refusal, Running, Service, Shutdown, send_whole,
+};
+pub use crate::token::{Class, Entra, Grant, REMEDIES, Refresher, TokenError, TokenStore, answer};
+pub use crate::upstream::Upstream;
