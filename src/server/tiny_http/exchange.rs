@@ -25,7 +25,7 @@ const MAX_LENGTH: usize = 1 << 30;
 /// In place of a chunk size: no client takes it for the end of the answer.
 const CUT: &[u8] = b"cut short\r\n\r\n";
 
-/// The head, read again as it came.
+/// The head, put together again from what tiny_http gives of it, and read as our own server reads it.
 ///
 /// # Errors
 ///
@@ -130,11 +130,17 @@ impl Exchange for TinyExchange<'_> {
         if most == 0 {
             return Ok(0);
         }
+        // Unless the read succeeds, it is not known where the next request begins.
+        self.left = None;
         // The first call sends 100 Continue to those who wait for it.
-        let read = request.as_reader().read(&mut buffer[..most]).map_err(timed_out);
-        self.left = read.as_ref().ok().filter(|n| **n > 0).map(|n| left - n);
-        // tiny_http reports an upload cut short as complete.
-        if self.left.is_some() { read } else { read.and(Err(io::ErrorKind::UnexpectedEof.into())) }
+        match request.as_reader().read(&mut buffer[..most]).map_err(timed_out)? {
+            // tiny_http reports an upload cut short as complete.
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            n => {
+                self.left = Some(left - n);
+                Ok(n)
+            }
+        }
     }
 
     fn send_continue(&mut self) -> io::Result<Option<Instant>> {
