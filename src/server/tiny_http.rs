@@ -90,6 +90,7 @@ impl Listener {
             bans: Mutex::default(),
             generation: AtomicU64::new(0),
             deaf: AtomicBool::new(false),
+            active: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         });
         shared.start_server()?;
@@ -143,6 +144,8 @@ struct Shared {
     generation: AtomicU64,
     /// The newest server no longer accepts.
     deaf: AtomicBool,
+    /// Requests came since `self_connect` looked.
+    active: AtomicBool,
     ended: AtomicBool,
 }
 
@@ -167,6 +170,7 @@ impl Shared {
             match server.recv_timeout(LOOK_UP) {
                 Ok(Some(request)) => {
                     last = Instant::now();
+                    self.active.store(true, Ordering::SeqCst);
                     self.admit(request);
                 }
                 Ok(None) => {}

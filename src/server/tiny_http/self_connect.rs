@@ -20,9 +20,11 @@ use super::Shared;
 use crate::log;
 use crate::sys::{self, Ready};
 
-/// Connections to ourselves at a time, and the pause between two rounds: a burst of 64, of which a quarter is queued, takes 0.2 s.
-const ROUND: usize = 2;
-const PAUSE: Duration = Duration::from_millis(25);
+/// Connections to ourselves at a time.
+const ROUND: usize = 4;
+/// Between rounds while requests come, and while none do.
+const ACTIVE: Duration = Duration::from_millis(10);
+const CALM: Duration = Duration::from_millis(100);
 /// Between two probes whether anybody accepts, and after a server was replaced.
 const PROBE: Duration = Duration::from_secs(1);
 /// Unanswered probes that make a server deaf.
@@ -34,7 +36,8 @@ const CONNECT: Duration = Duration::from_millis(200);
 pub(super) fn run(shared: &Arc<Shared>) {
     let (mut probed_at, mut probe, mut unanswered) = (Instant::now(), None, 0);
     while !shared.stop.said() {
-        let _ = sys::wait_one(&*shared.stop, Ready::READ, Some(Instant::now() + PAUSE));
+        let pause = if shared.active.swap(false, Ordering::SeqCst) { ACTIVE } else { CALM };
+        let _ = sys::wait_one(&*shared.stop, Ready::READ, Some(Instant::now() + pause));
         for _ in 0..ROUND {
             let _ = connect(shared);
         }
