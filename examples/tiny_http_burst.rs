@@ -99,7 +99,7 @@ impl Service for Hello {
 }
 
 fn ours() -> Started {
-    let listener = server::Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
+    let listener = auth_proxy::testing::Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
     let address = listener.address().unwrap();
     let stop = Arc::new(Shutdown::new().unwrap());
     let mut running = listener.serve(Arc::new(Hello), Limits::default(), Arc::clone(&stop)).unwrap();

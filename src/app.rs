@@ -216,8 +216,6 @@ fn system(what: &str, error: &io::Error) -> StartFault {
 mod tests {
     use std::net::SocketAddr;
 
-    use std::net::SocketAddr;
-
     use super::*;
     use crate::server::{Exchange, Head, Limits, Overload, Service};
     use crate::token::abandoned;

@@ -2,6 +2,7 @@
 //! run over `corpus/` (`tests/it/corpora.rs`) alike. What is expected comes from the naive readers in here, which
 //! share no code with the program's.
 
+pub mod agreement;
 pub mod chunked;
 pub mod entra;
 pub mod filter;
@@ -16,7 +17,8 @@ pub mod response;
 pub type Check = fn(&[u8]);
 
 /// Every check and the name of its corpus.
-pub const ALL: [(&str, Check); 7] = [
+pub const ALL: [(&str, Check); 8] = [
+    ("agreement", agreement::check),
     ("chunked", chunked::check),
     ("entra", entra::check),
     ("filter", filter::check),

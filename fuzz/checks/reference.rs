@@ -3,7 +3,7 @@
 use auth_proxy::testing::fields;
 
 /// Header fields: lower-case names and values. Those of one name keep their order.
-pub(crate) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+pub type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// These fields, sorted by name.
 pub(crate) fn fields(those: &fields::Fields) -> Fields {

@@ -1,39 +1,40 @@
-//! The server of the `tiny_http` crate behind our seam, with what can be done about its faults from outside: with
-//! std, socket options and its public API. `docs/decisions/0001-http-server.md` says what that leaves.
+//! The server of the `tiny_http` crate as a thin adapter: its requests are read by the rules of `http1`, like those of our own
+//! server. `docs/decisions/0001-http-server.md` says what it does not do.
 //!
 //! ```text
 //! tiny_http's threads: accept -> one per connection, parses heads -> its queue
 //! ours:                dispatch (takes requests off the queue) -> pool, one thread per request
-//!                      wake (rescues connections that wait behind busy threads; replaces a server gone deaf)
+//!                      self-connect (against connections that wait, and a server that no longer accepts)
 //! ```
 
-mod bans;
-mod request;
-mod serving;
-mod wake;
+mod exchange;
+mod self_connect;
 
+use std::collections::HashMap;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use ::tiny_http::{Request, Server};
 use socket2::SockRef;
 
-use self::bans::Bans;
-use self::request::Incoming;
-use self::wake::Wake;
 use super::listener::bind_first;
 use super::pool::Pool;
-use super::shutdown::Shutdown;
-use super::{Limits, Service};
+use super::{Limits, Service, Shutdown};
 use crate::log;
 
 /// How often a thread looks whether it is still needed. Requests do not wait for it.
 const LOOK_UP: Duration = Duration::from_secs(1);
 /// A replaced server is kept for the connections that it still has, until they have been quiet for this long.
 const RETIREMENT: Duration = Duration::from_secs(600);
+/// How long a connection stays banned: its client's address and port may be another connection some day.
+const BAN: Duration = Duration::from_secs(60);
+/// Expired bans are thrown out when there are this many.
+const MAX_BANS: usize = 1024;
 
 /// A bound listener, which refuses nobody yet: clients wait in its backlog.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ impl Listener {
         bind_first(addresses).map(|socket| Self(socket.into()))
     }
 
-    /// The address bound, its port real even where 0 was asked for; the first of several.
+    /// The address bound, its port real even where 0 was asked for.
     ///
     /// # Errors
     ///
@@ -58,7 +59,7 @@ impl Listener {
         self.0.local_addr()
     }
 
-    /// All addresses bound.
+    /// All addresses bound: one.
     ///
     /// # Errors
     ///
@@ -76,44 +77,38 @@ impl Listener {
         self,
         service: Arc<dyn Service>,
         limits: Limits,
-        stop: Arc<Shutdown>,
+        shutdown: Arc<Shutdown>,
     ) -> io::Result<Running> {
-        let address = self.address()?;
-        let listener = self.0;
-        bequeath(&listener, &limits)?;
+        // Accepted connections inherit these on Linux; tiny_http sets none.
+        self.0.set_nonblocking(false)?;
+        let socket = SockRef::from(&self.0);
+        socket.set_tcp_nodelay(true)?;
+        socket.set_keepalive(true)?;
+        socket.set_read_timeout(Some(limits.keep_alive))?;
+        socket.set_write_timeout(Some(limits.write_stall))?;
         let shared = Arc::new(Shared {
-            listener,
+            listener: self.0,
             service,
             limits,
-            stop,
+            shutdown,
             pool: Pool::new("request"),
-            bans: Bans::default(),
+            bans: Mutex::default(),
             generation: AtomicU64::new(0),
             deaf: AtomicBool::new(false),
+            active: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-            wake: Wake::new(address)?,
         });
         shared.start_server()?;
-        let (thread, waker) = (std::thread::Builder::new().name("wake".into()), Arc::clone(&shared));
-        let thread = thread.stack_size(256 * 1024).spawn(move || wake::run(&waker))?;
+        let connecting = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("self-connect".into()).stack_size(256 * 1024);
+        let thread = thread.spawn(move || self_connect::run(&connecting))?;
         Ok(Running { thread: Some(thread), shared })
     }
 }
 
-/// Options that the sockets of accepted connections inherit on Linux: tiny_http sets none. A client that is silent
-/// for as long as keep-alive lasts has its connection closed; accept would time out, too, but for the wake-ups.
-fn bequeath(listener: &TcpListener, limits: &Limits) -> io::Result<()> {
-    listener.set_nonblocking(false)?;
-    let socket = SockRef::from(listener);
-    socket.set_tcp_nodelay(true)?;
-    socket.set_keepalive(true)?;
-    socket.set_read_timeout(Some(limits.keep_alive))?;
-    socket.set_write_timeout(Some(limits.write_stall))
-}
-
 /// A server at work.
 pub struct Running {
-    thread: Option<JoinHandle<()>>,
+    thread: Option<thread::JoinHandle<()>>,
     shared: Arc<Shared>,
 }
 
@@ -135,9 +130,7 @@ impl Running {
             let _ = thread.join();
         }
         let drained = self.shared.pool.wait_idle(deadline);
-        if drained {
-            self.shared.ended.store(true, Ordering::SeqCst);
-        }
+        self.shared.ended.store(drained, Ordering::SeqCst);
         drained
     }
 }
@@ -147,64 +140,87 @@ struct Shared {
     listener: TcpListener,
     service: Arc<dyn Service>,
     limits: Limits,
-    stop: Arc<Shutdown>,
+    shutdown: Arc<Shutdown>,
     pool: Pool,
-    bans: Bans,
+    /// Connections that broke the rules, by their clients' address and port. tiny_http cannot close them: it goes on to read
+    /// what follows, which may be the rest of a body taken for a request. Whatever it finds is refused.
+    bans: Mutex<HashMap<SocketAddr, Instant>>,
     /// Counts the servers built.
     generation: AtomicU64,
     /// The newest server no longer accepts.
     deaf: AtomicBool,
+    /// Requests came since `self_connect` looked.
+    active: AtomicBool,
     ended: AtomicBool,
-    wake: Wake,
 }
 
 impl Shared {
     /// Builds a server and starts the thread that takes requests from it.
     fn start_server(self: &Arc<Self>) -> io::Result<()> {
-        let server = ::tiny_http::Server::from_listener(self.listener.try_clone()?, None);
+        let server = Server::from_listener(self.listener.try_clone()?, None);
         let server = server.map_err(|error| io::Error::other(error.to_string()))?;
         let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
         self.deaf.store(false, Ordering::SeqCst);
         let shared = Arc::clone(self);
-        let thread = std::thread::Builder::new().name("dispatch".into()).stack_size(256 * 1024);
+        let thread = thread::Builder::new().name("dispatch".into()).stack_size(256 * 1024);
         thread.spawn(move || shared.dispatch(&server, generation)).map(drop)
     }
 
-    fn dispatch(self: &Arc<Self>, server: &::tiny_http::Server, generation: u64) {
+    fn dispatch(self: &Arc<Self>, server: &Server, generation: u64) {
         let mut last = Instant::now();
-        while !self.ended.load(Ordering::SeqCst) {
+        let retires = |last: Instant| {
+            generation < self.generation.load(Ordering::SeqCst) && last.elapsed() > RETIREMENT
+        };
+        while !self.ended.load(Ordering::SeqCst) && !retires(last) {
             match server.recv_timeout(LOOK_UP) {
                 Ok(Some(request)) => {
                     last = Instant::now();
-                    self.admit(Incoming::new(request, &self.limits, &self.bans));
+                    self.active.store(true, Ordering::SeqCst);
+                    self.admit(request);
                 }
-                Ok(None) => {
-                    if generation < self.generation.load(Ordering::SeqCst) && last.elapsed() > RETIREMENT {
-                        return;
-                    }
-                }
+                Ok(None) => {}
                 // Its accept thread has ended: there will be no new connections, but the old ones go on.
-                Err(error) => {
-                    if !self.stop.is_triggered() {
-                        log::warn("cannot accept connections; retrying", &[("cause", &error)]);
-                        self.deaf.store(true, Ordering::SeqCst);
-                    }
+                Err(error) if !self.shutdown.is_triggered() => {
+                    log::warn("cannot accept connections; retrying", &[("cause", &error)]);
+                    self.deaf.store(true, Ordering::SeqCst);
                 }
+                Err(_) => {}
             }
         }
     }
 
-    fn admit(self: &Arc<Self>, request: Incoming) {
-        if let Some(peer) = request.peer {
-            self.wake.saw(peer);
+    /// Judges the requests of each connection in their order, so that what follows one that broke the rules is refused, too,
+    /// even where tiny_http hands out both at once; then has them answered.
+    fn admit(self: &Arc<Self>, request: Request) {
+        let head = exchange::head(&request, self);
+        if head.is_err() {
+            self.ban(request.remote_addr().copied());
         }
         let (most, overflow) = (self.limits.connections, self.limits.overflow.max(1));
         let crowded = self.pool.busy() >= most;
         // A refusal may have to wait for its turn on the connection: it takes a thread as well, up to a point.
         self.pool.wait_below(most.saturating_add(overflow));
-        let shared = Arc::clone(self);
-        if let Err(error) = self.pool.run(Box::new(move || serving::serve(request, &shared, crowded))) {
+        // To drop a request may take as long as its client likes: one for which no thread can be had is given up together
+        // with its connection.
+        let (shared, request) = (Arc::clone(self), ManuallyDrop::new(request));
+        let job = move || exchange::answer(ManuallyDrop::into_inner(request), head, &shared, crowded);
+        if let Err(error) = self.pool.run(Box::new(job)) {
             log::warn("cannot start a thread for a request", &[("cause", &error)]);
         }
+    }
+
+    fn ban(&self, peer: Option<SocketAddr>) {
+        let Some(peer) = peer else { return };
+        let mut bans = self.bans.lock().unwrap_or_else(PoisonError::into_inner);
+        if bans.len() >= MAX_BANS {
+            bans.retain(|_, since| since.elapsed() < BAN);
+        }
+        bans.insert(peer, Instant::now());
+    }
+
+    fn is_banned(&self, request: &Request) -> bool {
+        let bans = self.bans.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = request.remote_addr().and_then(|peer| bans.get(peer));
+        since.is_some_and(|since| since.elapsed() < BAN)
     }
 }

@@ -46,6 +46,12 @@ fn responses_of_the_upstream() {
 }
 
 #[test]
+fn responses_that_ureq_reads_like_us() {
+    corpus("agreement");
+    run("agreement", &Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/response"), MUTATIONS);
+}
+
+#[test]
 fn bodies() {
     corpus("chunked");
 }

