@@ -54,7 +54,7 @@ pub enum Verdict {
     Same(Response),
     /// Ours takes it for no response, or not for a whole head.
     Refused,
-    /// ureq refuses it; the name of the exception that says why.
+    /// ureq refuses it, or would not use the connection again; the name of the exception that says why.
     Excused(&'static str),
     Disagreement(String),
 }
