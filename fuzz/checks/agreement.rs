@@ -14,14 +14,7 @@ const MAX_HEAD: usize = 64 * 1024;
 const ALLOWANCE: usize = 64 * 1024;
 
 /// What ureq refuses and we accept, each for its reason. None excuses that it reads something else.
-const EXCEPTIONS: [(&str, Excuse); 5] = [
-    // Servers have always been forgiven empty lines before a head, whatever a line ends in.
-    ("bare CR before the head", |read, error| {
-        let start = |head: &&[u8]| head.iter().take_while(|byte| b"\r\n".contains(byte)).count();
-        let is_bare = |head: &[u8], at: usize| head[at] == b'\r' && head[at + 1] != b'\n';
-        let has_bare = |head: &&[u8]| (0..start(head)).any(|at| is_bare(head, at));
-        matches!(error, Error::HttpParseFail(_)) && read.heads.iter().any(has_bare)
-    }),
+const EXCEPTIONS: [(&str, Excuse); 4] = [
     // "A proxy MUST remove any such whitespace from a response message before forwarding the message downstream" (RFC 9112
     // section 5.1).
     ("white space before a colon", |read, error| {

@@ -128,7 +128,7 @@ const ROWS: &[(&str, Read)] = &[
     ("HTTP/1.1 200 OK\r\nContent-Length: 3\n\r\nabcrest", Whole(200, "abc", "rest", Reuse)),
     ("HTTP/1.1 200 OK\nContent-Length: 3\r\n\nabcrest", Whole(200, "abc", "rest", Reuse)),
     ("\r\n\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcrest", Whole(200, "abc", "rest", Reuse)),
-    ("\rHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", Excused("bare CR before the head")),
+    ("\rHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", Refused),
     ("HTTP/1.1 200 OK\r\nContent-Length : 3\r\n\r\nabc", Excused("white space before a colon")),
     ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", Refused),
     ("HTTP/1.1 200 OK\r\nA: b\rContent-Length: 3\r\n\r\nabc", Refused),
