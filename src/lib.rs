@@ -13,12 +13,24 @@
 //!
 //! `docs/architecture.md` walks along one request, and says where to look.
 //!
+//! Three layers, of which each knows only what is below it:
+//!
+//! ```text
+//! THE PROXY  server, upstream, proxy; token, identity; ops, check, log
+//! MESSAGES   http1: heads, framing, chunks, the same rules for both sides; no sockets, no threads, no settings
+//! BYTES      net: one Stream for both sides, DNS, dialing, CONNECT, TLS, poll
+//! ```
+//!
 //! Invariants, held by `tests/it/tidy.rs`:
 //!
 //! - `server` and `proxy::headers` know no tokens and no settings; `identity` knows no HTTP.
-//! - Only `upstream`, `token::entra` and `proxy::forward` name ureq; only `upstream` names rustls.
+//! - Only `upstream`, `token::entra` and `proxy::forward` name ureq; only `net` names rustls and `TcpStream`.
 //! - Only the refresher writes the token store. Only `cli` and `log` print.
-//! - One thread serves one connection from its first byte to its last.
+//! - One thread serves one connection from its first byte to its last. A thread keeps the stack that it has touched, so that
+//!   what needs much of it and is soon over (a TLS handshake, the head of a response) is a function of its own, which is not
+//!   inlined: its frame lies beside ureq's main loop, not below it.
+//!
+//! Nothing but [`run`] is public; [`testing`] is for the tests.
 
 mod app;
 mod check;

@@ -15,8 +15,6 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::http1;
-
 /// After the first refusal: a person may be at work on it.
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 /// After each one that follows: few enough to stay below what locks an account, or to let a lock run out.
@@ -218,7 +216,7 @@ fn schemes<'a>(challenges: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for element in challenges.flat_map(elements) {
         let element = element.trim_ascii();
-        let (name, rest) = element.split_at(element.iter().take_while(|b| http1::is_token(**b)).count());
+        let (name, rest) = element.split_at(element.iter().take_while(|byte| is_scheme(**byte)).count());
         // `name=value` is a parameter of the challenge before it; a challenge is a name alone, or a name and a space.
         let is_challenge = rest.is_empty() || (rest[0] == b' ' && !rest.trim_ascii_start().starts_with(b"="));
         if let Ok(name) = std::str::from_utf8(name)
@@ -230,6 +228,11 @@ fn schemes<'a>(challenges: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
         }
     }
     names
+}
+
+/// In the name of a registered scheme.
+fn is_scheme(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-'
 }
 
 /// What stands between the commas of a list, those in quoted strings apart.

@@ -55,6 +55,7 @@ const RULES: &[Rule] = &[
         forbidden: &[
             "crate::app",
             "crate::config",
+            "crate::http1",
             "crate::identity",
             "crate::ops",
             "crate::proxy",
