@@ -4,7 +4,7 @@
 //! whatever else matters to them, such as the hang-up of the other side.
 //!
 //! ```text
-//!  to a host: connect -> resolver -> dial (RFC 8305) -> connect_proxy (CONNECT) -> tls (roots, verifier) -> Stream
+//!  to a host: connect -> dns -> dial (RFC 8305) -> connect_proxy (CONNECT) -> tls (roots, verifier) -> Stream
 //!  a client:  accept ------------------------------------------------------------------------------------> Stream
 //! ```
 
@@ -12,10 +12,10 @@ pub(crate) mod buffers;
 pub(crate) mod connect;
 mod connect_proxy;
 mod dial;
+mod dns;
 mod error;
 pub(crate) mod poll;
 mod proxy_auth;
-mod resolver;
 mod roots;
 mod stream;
 mod tls;
@@ -39,9 +39,9 @@ pub(crate) use socket2::Socket;
 
 pub(crate) use connect_proxy::ProxyAddress;
 pub(crate) use dial::connect_blocking;
+#[cfg(test)]
+pub(crate) use dns::ResolveError;
 pub(crate) use error::{ConnectError, whole_seconds};
 #[cfg(test)]
 pub(crate) use proxy_auth::ProxyAuthError;
-#[cfg(test)]
-pub(crate) use resolver::ResolveError;
 pub(crate) use stream::{Received, Stream};

@@ -9,33 +9,33 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
 
 /// One read, one write: what a TLS record can carry.
-pub(crate) const STEP: usize = 16 * 1024;
+pub(crate) const SMALL: usize = 16 * 1024;
 /// A TLS record with its header and all that may be around what it carries (RFC 5246 section 6.2.3).
-pub(crate) const RECORD: usize = STEP + 2048 + 5;
+pub(crate) const TLS_RECORD: usize = SMALL + 2048 + 5;
 /// One read, one write of a body that flows: a quarter of the system calls and wake-ups, at both ends.
-pub(crate) const FLOW: usize = 4 * STEP;
+pub(crate) const LARGE: usize = 4 * SMALL;
 /// Large buffers in use at a time, 2.3 MiB in all: however many connections wait with one, for a slow client say, the memory
 /// is not filled by them.
-const MOST_LARGE: usize = 32;
-/// Stocks, each for some of the threads, so that many processors do not queue for one lock: one for each, but no more
-/// than this.
-const STOCKS: usize = 8;
-/// Buffers that each of that many stocks keeps, with fewer stocks as many in all, and of the large: what a thread uses at once
-/// (what its client sends, what the destination sends, what goes out), and one more. 0.9 MB in all: one that is not there
+const MAX_LARGE: usize = 32;
+/// Free lists of small buffers, each for some of the threads, so that many processors do not queue for one lock: one for each
+/// processor, but no more than this.
+const SHARDS: usize = 8;
+/// Buffers that each of that many free lists keeps, with fewer lists as many in all, and of the large: what a thread uses at
+/// once (what its client sends, what the upstream sends, what goes out), and one more. 0.9 MB in all: one that is not there
 /// costs a request dearly, as musl maps and unmaps its memory with every other allocation waiting.
-const KEPT: usize = 4;
+const SPARES: usize = 4;
 
-type Stock = Mutex<Vec<Vec<u8>>>;
+type FreeList = Mutex<Vec<Vec<u8>>>;
 
-static SPARE: [Stock; STOCKS] = [const { Mutex::new(Vec::new()) }; STOCKS];
-static SPARE_LARGE: Stock = Mutex::new(Vec::new());
+static FREE_SMALL: [FreeList; SHARDS] = [const { Mutex::new(Vec::new()) }; SHARDS];
+static FREE_LARGE: FreeList = Mutex::new(Vec::new());
 static LARGE_IN_USE: AtomicUsize = AtomicUsize::new(0);
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 static PROCESSORS: LazyLock<usize> =
-    LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from).min(STOCKS));
+    LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from).min(SHARDS));
 
 thread_local! {
-    static STOCK: Cell<usize> = const { Cell::new(usize::MAX) };
+    static SHARD: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
 /// A buffer, or none yet. Dropped, it is there for the next use, unless it has outgrown its place.
@@ -45,27 +45,27 @@ pub(crate) struct Buffer {
     large: bool,
 }
 
-/// A buffer of [`STEP`] bytes with anything in them; it can be resized to [`RECORD`] where it lies.
+/// A buffer of [`SMALL`] bytes with anything in them; it can be resized to [`TLS_RECORD`] where it lies.
 pub(crate) fn take() -> Buffer {
-    let spare = with(stock(), Vec::pop);
-    let bytes = spare.unwrap_or_else(|| {
-        let mut bytes = Vec::with_capacity(RECORD);
-        bytes.resize(STEP, 0);
+    let free = with(free_list(), Vec::pop);
+    let bytes = free.unwrap_or_else(|| {
+        let mut bytes = Vec::with_capacity(TLS_RECORD);
+        bytes.resize(SMALL, 0);
         bytes
     });
     Buffer { bytes, large: false }
 }
 
-/// A buffer of [`FLOW`] bytes, which can grow by what is around four records; none when enough are in use.
+/// A buffer of [`LARGE`] bytes, which can grow by what is around four records; none when enough are in use.
 pub(crate) fn take_large() -> Option<Buffer> {
-    let more = |large| (large < MOST_LARGE).then_some(large + 1);
+    let more = |large| (large < MAX_LARGE).then_some(large + 1);
     LARGE_IN_USE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
     let mut buffer = Buffer { bytes: Vec::new(), large: true };
-    if let Some(spare) = with(&SPARE_LARGE, Vec::pop) {
-        buffer.bytes = spare;
+    if let Some(free) = with(&FREE_LARGE, Vec::pop) {
+        buffer.bytes = free;
     } else {
-        buffer.bytes.try_reserve_exact(4 * RECORD).ok()?;
-        buffer.bytes.resize(FLOW, 0);
+        buffer.bytes.try_reserve_exact(4 * TLS_RECORD).ok()?;
+        buffer.bytes.resize(LARGE, 0);
     }
     Some(buffer)
 }
@@ -99,21 +99,21 @@ impl Drop for Buffer {
         if self.large {
             LARGE_IN_USE.fetch_sub(1, Ordering::Relaxed);
         }
-        let (spare, most, length, capacity) = if self.large {
-            (&SPARE_LARGE, KEPT, FLOW, 4 * RECORD)
+        let (free, most, length, capacity) = if self.large {
+            (&FREE_LARGE, SPARES, LARGE, 4 * TLS_RECORD)
         } else {
-            (stock(), STOCKS * KEPT / *PROCESSORS, STEP, RECORD)
+            (free_list(), SHARDS * SPARES / *PROCESSORS, SMALL, TLS_RECORD)
         };
         if bytes.capacity() != capacity {
             return;
         }
         bytes.resize(length, 0);
         // Freed with the lock released, if there are enough.
-        drop(with(spare, |spare| {
-            if spare.len() >= most {
+        drop(with(free, |free| {
+            if free.len() >= most {
                 return Some(bytes);
             }
-            spare.push(bytes);
+            free.push(bytes);
             None
         }));
     }
@@ -147,16 +147,16 @@ impl fmt::Debug for Buffer {
     }
 }
 
-/// This thread's stock.
-fn stock() -> &'static Stock {
-    if STOCK.get() == usize::MAX {
-        STOCK.set(THREADS.fetch_add(1, Ordering::Relaxed) % *PROCESSORS);
+/// This thread's free_list.
+fn free_list() -> &'static FreeList {
+    if SHARD.get() == usize::MAX {
+        SHARD.set(THREADS.fetch_add(1, Ordering::Relaxed) % *PROCESSORS);
     }
-    &SPARE[STOCK.get()]
+    &FREE_SMALL[SHARD.get()]
 }
 
-fn with<T>(stock: &Stock, work: impl FnOnce(&mut Vec<Vec<u8>>) -> T) -> T {
-    work(&mut stock.lock().unwrap_or_else(PoisonError::into_inner))
+fn with<T>(list: &FreeList, work: impl FnOnce(&mut Vec<Vec<u8>>) -> T) -> T {
+    work(&mut list.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 #[cfg(test)]
@@ -165,32 +165,32 @@ mod tests {
 
     #[test]
     fn buffers_come_back_as_they_were_and_grown_ones_do_not() {
-        for size in [RECORD, RECORD + 1] {
+        for size in [TLS_RECORD, TLS_RECORD + 1] {
             let mut buffer = take();
             buffer.resize(size, 9);
             drop(buffer);
             let again = take();
-            assert_eq!((again.len(), again.capacity()), (STEP, RECORD));
+            assert_eq!((again.len(), again.capacity()), (SMALL, TLS_RECORD));
         }
         drop(Buffer::default());
-        let many: Vec<_> = (0..=STOCKS * KEPT).map(|_| take()).collect();
+        let many: Vec<_> = (0..=SHARDS * SPARES).map(|_| take()).collect();
         drop(many);
-        assert!(with(stock(), |spare| spare.len()) <= STOCKS * KEPT / *PROCESSORS);
+        assert!(with(free_list(), |free| free.len()) <= SHARDS * SPARES / *PROCESSORS);
     }
 
     /// Other tests take some meanwhile, but only one or two.
     #[test]
     fn large_buffers_are_so_many() {
-        for size in [FLOW, 4 * RECORD, 4 * RECORD + 1] {
-            let mut all: Vec<_> = std::iter::from_fn(take_large).take(MOST_LARGE + 1).collect();
-            assert!((MOST_LARGE / 2..=MOST_LARGE).contains(&all.len()), "{}", all.len());
+        for size in [LARGE, 4 * TLS_RECORD, 4 * TLS_RECORD + 1] {
+            let mut all: Vec<_> = std::iter::from_fn(take_large).take(MAX_LARGE + 1).collect();
+            assert!((MAX_LARGE / 2..=MAX_LARGE).contains(&all.len()), "{}", all.len());
             for buffer in &mut all {
-                assert_eq!((buffer.len(), buffer.capacity()), (FLOW, 4 * RECORD));
+                assert_eq!((buffer.len(), buffer.capacity()), (LARGE, 4 * TLS_RECORD));
                 buffer.resize(size, 9);
             }
-            assert_eq!(take_for(true).len(), STEP);
+            assert_eq!(take_for(true).len(), SMALL);
         }
-        assert_eq!((take_for(true).len(), take_for(false).len()), (FLOW, STEP));
+        assert_eq!((take_for(true).len(), take_for(false).len()), (LARGE, SMALL));
 
         let mut buffer = take();
         buffer[7..10].copy_from_slice(b"abc");

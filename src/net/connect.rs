@@ -10,10 +10,10 @@ use rustls::pki_types::ServerName;
 use socket2::Socket;
 
 pub(crate) use super::dial::Wait;
+use super::dns::DnsCache;
 use super::error::ConnectError;
 use super::poll::Ready;
 use super::proxy_auth::ProxyAuth;
-use super::resolver::Names;
 use super::roots::Roots;
 use super::tls::Tls;
 use super::{ProxyAddress, Stream, connect_proxy, dial};
@@ -22,7 +22,7 @@ use crate::report::Problem;
 /// What all connections share: names, whom to trust, and what is known of the egress proxy. Clones share it, too.
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
-    names: Names,
+    dns: DnsCache,
     roots: Roots,
     proxy_auth: ProxyAuth,
 }
@@ -35,7 +35,7 @@ impl Network {
     /// That file is unusable.
     pub(crate) fn new(ca_file: Option<&Path>) -> Result<Self, Problem> {
         let roots = Roots::load(ca_file)?;
-        Ok(Self { names: Names::default(), roots, proxy_auth: ProxyAuth::default() })
+        Ok(Self { dns: DnsCache::default(), roots, proxy_auth: ProxyAuth::default() })
     }
 
     /// Makes a connection to `host` (an IPv6 address without brackets), with TLS or without, through `proxy` if there is one.
@@ -75,14 +75,14 @@ impl Network {
         until: Wait<'_>,
     ) -> Result<Stream, ConnectError> {
         let (name, (socket, address)) = match proxy {
-            None => (host, dial::dial(&self.names, host, port, until)?),
+            None => (host, dial::dial(&self.dns, host, port, until)?),
             Some(proxy) => (
                 proxy.host.as_str(),
-                connect_proxy::open(&self.names, &self.proxy_auth, proxy, host, port, until)?,
+                connect_proxy::open(&self.dns, &self.proxy_auth, proxy, host, port, until)?,
             ),
         };
         let Some(tls) = tls else {
-            self.names.note_outcome(name, address, true);
+            self.dns.record_outcome(name, address, true);
             return Ok(Arc::new(socket).into());
         };
         let mut read_ahead = Vec::new();
@@ -90,7 +90,7 @@ impl Network {
         // An address that accepts and then leads nowhere shall not be the first to be tried again. A client that left
         // says nothing about it.
         if !matches!(tls, Err(ConnectError::ClientGone)) {
-            self.names.note_outcome(name, address, tls.is_ok());
+            self.dns.record_outcome(name, address, tls.is_ok());
         }
         Ok(Stream::with_tls(socket, tls?, read_ahead))
     }
@@ -116,7 +116,7 @@ impl Network {
             |wanted| dial::wait(socket, wanted, until).map(drop).map_err(|error| error.or_else(broken));
         let mut tls = session(config, host).map_err(|cause| refused(cause, false))?;
         loop {
-            let opened = tls.open(&mut [], read_ahead);
+            let opened = tls.decrypt(&mut [], read_ahead);
             // After a fault, too: the peer learns why from the alert that this sends.
             let flushed = tls.flush(socket);
             opened.map_err(|cause| refused(cause, tls.has_server_hello()))?;

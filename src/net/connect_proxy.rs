@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use socket2::Socket;
 
 use super::dial::{self, Wait, WaitError};
+use super::dns::{DnsCache, ResolveError};
 use super::error::{ConnectError, exhausted};
 use super::poll::Ready;
 use super::proxy_auth::{Paused, ProxyAuth, ProxyAuthError};
-use super::resolver::{Names, ResolveError};
 use crate::secret::Secret;
 
 /// The longest answer to CONNECT that is read.
@@ -29,7 +29,7 @@ pub struct ProxyAddress {
 
 /// The error when the proxy itself could not be connected: another setting mends it, unless it is our own system that
 /// has nothing left to connect with.
-fn not_dialled(error: ConnectError, proxy: &ProxyAddress) -> ConnectError {
+fn map_dial_error(error: ConnectError, proxy: &ProxyAddress) -> ConnectError {
     let cause = match &error {
         ConnectError::Connect { cause, .. } if exhausted(cause).is_some() => return error,
         ConnectError::Resolve { cause: ResolveError::Exhausted(_), .. } => return error,
@@ -42,7 +42,7 @@ fn not_dialled(error: ConnectError, proxy: &ProxyAddress) -> ConnectError {
 
 /// Connects to the proxy and asks it for a tunnel to `host:port`; gives the socket, and the proxy's address.
 pub(super) fn open(
-    names: &Names,
+    dns: &DnsCache,
     auth: &ProxyAuth,
     proxy: &ProxyAddress,
     host: &str,
@@ -66,8 +66,8 @@ pub(super) fn open(
             }
         },
     };
-    let dialed = dial::dial(names, &proxy.host, proxy.port, until);
-    let (socket, address) = dialed.map_err(|error| not_dialled(error, proxy))?;
+    let dialed = dial::dial(dns, &proxy.host, proxy.port, until);
+    let (socket, address) = dialed.map_err(|error| map_dial_error(error, proxy))?;
     match connect(&socket, proxy, host, port, until) {
         Ok(Response { status: 200..=299, .. }) => {
             if let Some(attempt) = attempt {
@@ -180,7 +180,7 @@ mod tests {
             (ConnectError::ClientGone, "client_gone", ""),
         ];
         for (error, kind, words) in rows {
-            let error = not_dialled(error, &proxy);
+            let error = map_dial_error(error, &proxy);
             let text = error.to_string();
             assert_eq!(error.kind(), kind, "{text}");
             assert!(text.contains(words), "{text}");

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
+use super::dns::DnsCache;
 use super::error::ConnectError;
 use super::poll::{self, Ready};
-use super::resolver::Names;
 
 /// Below the four minutes after which Azure's load balancer forgets an idle connection without a word.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -62,12 +62,12 @@ impl From<io::ErrorKind> for WaitError {
 
 /// Connects to the address of `host` that accepts first, and says which that was.
 pub(super) fn dial(
-    names: &Names,
+    dns: &DnsCache,
     host: &str,
     port: u16,
     until: Wait<'_>,
 ) -> Result<(Socket, IpAddr), ConnectError> {
-    let addresses = names.addresses(host, until.deadline)?;
+    let addresses = dns.addresses(host, until.deadline)?;
     race(&addresses, port, until).map_err(|error| {
         error.or_else(|cause| ConnectError::Connect { host: format!("{host}:{port}"), cause })
     })

@@ -1,12 +1,12 @@
-//! Why a connection could not be made, or was not kept by TLS. Names hosts and addresses, never what was sent.
+//! Why a connection could not be made, or was not kept by TLS. DnsCache hosts and addresses, never what was sent.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::dns::ResolveError;
 use super::proxy_auth::ProxyAuthError;
-use super::resolver::ResolveError;
 use super::tls_error;
 
 /// What to do about connections that cannot be made.

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 /// After each one that follows: few enough to stay below what locks an account, or to let a lock run out.
 const PAUSE: Duration = Duration::from_secs(300);
-/// Names of schemes that are shown, and the length of each.
+/// DnsCache of schemes that are shown, and the length of each.
 const MAX_SCHEMES: usize = 8;
 const MAX_SCHEME: usize = 32;
 

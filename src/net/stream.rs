@@ -75,7 +75,7 @@ impl Stream {
         let Some(tls) = &mut self.tls else {
             return Ok(Received::WouldBlock);
         };
-        let opened = tls.open(buffer, &mut self.read_ahead);
+        let opened = tls.decrypt(buffer, &mut self.read_ahead);
         Ok(match opened.map_err(|error| broken(tls, &self.socket, error))? {
             Some(n) => Received::Bytes(n),
             None if tls.ended() => Received::Eof,
@@ -129,7 +129,7 @@ impl Stream {
         if bytes.is_empty() || !tls.flush(&self.socket)? {
             return Ok(0);
         }
-        let taken = tls.seal(bytes, &mut self.read_ahead);
+        let taken = tls.encrypt(bytes, &mut self.read_ahead);
         let taken = taken.map_err(|error| broken(tls, &self.socket, error))?;
         tls.flush(&self.socket)?;
         Ok(taken)
@@ -181,7 +181,7 @@ impl Stream {
         let in_tls = self
             .tls
             .as_mut()
-            .is_some_and(|tls| tls.open(&mut [], &mut self.read_ahead).is_err() || tls.ended());
+            .is_some_and(|tls| tls.decrypt(&mut [], &mut self.read_ahead).is_err() || tls.ended());
         in_tls || !self.read_ahead.is_empty()
     }
 

@@ -8,17 +8,17 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 use socket2::Socket;
 
-use super::buffers::{self, Buffer, FLOW, RECORD, STEP};
+use super::buffers::{self, Buffer, LARGE, SMALL, TLS_RECORD};
 
 /// A session, and the records on their way.
 pub(super) struct Tls {
     session: UnbufferedClientConnection,
-    /// Received and not yet opened.
-    incoming: Records,
-    /// Sealed and not yet sent.
-    outgoing: Records,
+    /// Received and not yet decrypted.
+    incoming: RecordBuffer,
+    /// Encrypted and not yet sent.
+    outgoing: RecordBuffer,
     /// Much came with the last read.
-    flows: bool,
+    is_bulk: bool,
     /// The peer's close_notify was read.
     ended: bool,
     /// What broke the session.
@@ -27,18 +27,18 @@ pub(super) struct Tls {
 
 /// What the session shall do once it has dealt with what was received.
 enum Task<'a> {
-    /// Open the next record into these bytes.
-    Open(&'a mut [u8]),
-    /// Seal these bytes.
-    Seal(&'a [u8]),
-    /// Seal a close_notify.
+    /// Decrypt the next record into these bytes.
+    Decrypt(&'a mut [u8]),
+    /// Encrypt these bytes.
+    Encrypt(&'a [u8]),
+    /// Encrypt a close_notify.
     Close,
 }
 
 impl Tls {
     pub(super) fn new(session: UnbufferedClientConnection) -> Self {
-        let (incoming, outgoing) = (Records::default(), Records::default());
-        Self { session, incoming, outgoing, flows: false, ended: false, broken: None }
+        let (incoming, outgoing) = (RecordBuffer::default(), RecordBuffer::default());
+        Self { session, incoming, outgoing, is_bulk: false, ended: false, broken: None }
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
@@ -55,37 +55,37 @@ impl Tls {
         self.ended
     }
 
-    /// Opens the next record that was received; what finds no room goes to `ahead`. None when no whole one is left.
+    /// Decrypts the next record that was received; what finds no room goes to `ahead`. None when no whole one is left.
     ///
     /// # Errors
     ///
     /// The peer breaks the rules. The alert that says so to it waits to be flushed.
-    pub(super) fn open(
+    pub(super) fn decrypt(
         &mut self,
         into: &mut [u8],
         ahead: &mut Vec<u8>,
     ) -> Result<Option<usize>, rustls::Error> {
-        self.advance(Task::Open(into), ahead)
+        self.advance(Task::Decrypt(into), ahead)
     }
 
-    /// Seals one record, or several of a large body, and says how many bytes it took.
+    /// Encrypts one record, or several of a large body, and says how many bytes it took.
     ///
     /// # Errors
     ///
     /// The session is over, or the peer breaks the rules.
-    pub(super) fn seal(&mut self, bytes: &[u8], ahead: &mut Vec<u8>) -> Result<usize, rustls::Error> {
+    pub(super) fn encrypt(&mut self, bytes: &[u8], ahead: &mut Vec<u8>) -> Result<usize, rustls::Error> {
         let bytes = &bytes[..bytes.len().min(self.outgoing.most(bytes.len()))];
-        match self.advance(Task::Seal(bytes), ahead)? {
+        match self.advance(Task::Encrypt(bytes), ahead)? {
             Some(_) => Ok(bytes.len()),
             None => Err(rustls::Error::EncryptError),
         }
     }
 
-    /// Seals the end of our side.
+    /// Encrypts the end of our side.
     ///
     /// # Errors
     ///
-    /// As [`Tls::seal`].
+    /// As [`Tls::encrypt`].
     pub(super) fn close(&mut self, ahead: &mut Vec<u8>) -> Result<(), rustls::Error> {
         self.advance(Task::Close, ahead).map(drop)
     }
@@ -104,7 +104,7 @@ impl Tls {
                         let record = record?;
                         discard += record.discard;
                         let mut rest = record.payload;
-                        if let Task::Open(into) = &mut task {
+                        if let Task::Decrypt(into) = &mut task {
                             let n = rest.len().min(into.len());
                             into[..n].copy_from_slice(&rest[..n]);
                             rest = &rest[n..];
@@ -119,9 +119,13 @@ impl Tls {
                 Ok(ConnectionState::PeerClosed) => self.ended = true,
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     done = Some(match &task {
-                        Task::Open(_) => None,
-                        Task::Seal(bytes) => sealed(&mut self.outgoing, |out| traffic.encrypt(bytes, out)),
-                        Task::Close => sealed(&mut self.outgoing, |out| traffic.queue_close_notify(out)),
+                        Task::Decrypt(_) => None,
+                        Task::Encrypt(bytes) => {
+                            encrypt_record(&mut self.outgoing, |out| traffic.encrypt(bytes, out))
+                        }
+                        Task::Close => {
+                            encrypt_record(&mut self.outgoing, |out| traffic.queue_close_notify(out))
+                        }
                     });
                 }
                 Ok(_) => done = Some(None),
@@ -156,20 +160,20 @@ impl Tls {
     ///
     /// The socket's, `WouldBlock` included.
     pub(super) fn fill(&mut self, mut socket: &Socket) -> io::Result<usize> {
-        if self.flows {
+        if self.is_bulk {
             self.incoming.enlarge();
         }
         // The rest of a record that came in part, and as much as fits.
-        let least = RECORD.saturating_sub(self.incoming.bytes().len()).clamp(1, STEP);
+        let least = TLS_RECORD.saturating_sub(self.incoming.bytes().len()).clamp(1, SMALL);
         let read = socket.read(self.incoming.room(least));
         let amount = *read.as_ref().unwrap_or(&0);
         self.incoming.end += amount;
-        self.flows = amount > STEP / 2;
+        self.is_bulk = amount > SMALL / 2;
         self.incoming.consume(0);
         read
     }
 
-    /// Sends what was sealed; true when all of it has left.
+    /// Sends what was encrypted; true when all of it has left.
     ///
     /// # Errors
     ///
@@ -193,9 +197,9 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Encodes a handshake record or an alert behind what waits to be sent.
-fn encode<Data>(mut data: EncodeTlsData<'_, Data>, outgoing: &mut Records) {
-    let mut needed = STEP / 4;
+/// Encodes a handshake record or an alert after what waits to be sent.
+fn encode<Data>(mut data: EncodeTlsData<'_, Data>, outgoing: &mut RecordBuffer) {
+    let mut needed = SMALL / 4;
     loop {
         match data.encode(outgoing.room(needed)) {
             Ok(n) => return outgoing.end += n,
@@ -205,14 +209,14 @@ fn encode<Data>(mut data: EncodeTlsData<'_, Data>, outgoing: &mut Records) {
     }
 }
 
-/// Seals a record behind what waits to be sent. None when the session takes no more.
-fn sealed(
-    outgoing: &mut Records,
-    mut seal: impl FnMut(&mut [u8]) -> Result<usize, EncryptError>,
+/// Encrypts a record after what waits to be sent. None when the session takes no more.
+fn encrypt_record(
+    outgoing: &mut RecordBuffer,
+    mut encrypt: impl FnMut(&mut [u8]) -> Result<usize, EncryptError>,
 ) -> Option<usize> {
-    let mut needed = STEP / 4;
+    let mut needed = SMALL / 4;
     loop {
-        match seal(outgoing.room(needed)) {
+        match encrypt(outgoing.room(needed)) {
             Ok(n) => {
                 outgoing.end += n;
                 return Some(n);
@@ -223,15 +227,15 @@ fn sealed(
     }
 }
 
-/// Records in a buffer of the thread's; no buffer while there are none.
+/// RecordBuffer in a buffer of the thread's; no buffer while there are none.
 #[derive(Default)]
-struct Records {
+struct RecordBuffer {
     buffer: Buffer,
     start: usize,
     end: usize,
 }
 
-impl Records {
+impl RecordBuffer {
     fn bytes(&mut self) -> &mut [u8] {
         &mut self.buffer[self.start..self.end]
     }
@@ -246,17 +250,17 @@ impl Records {
             (self.start, self.end) = (0, self.end - self.start);
         }
         if self.buffer.len() < self.end + least {
-            self.buffer.resize((self.end + least).max(RECORD), 0);
+            self.buffer.resize((self.end + least).max(TLS_RECORD), 0);
         }
         &mut self.buffer[self.end..]
     }
 
-    /// How many of `wanted` bytes there is room to seal at once.
+    /// How many of `wanted` bytes there is room to encrypt at once.
     fn most(&mut self, wanted: usize) -> usize {
-        if wanted > STEP {
+        if wanted > SMALL {
             self.enlarge();
         }
-        if self.buffer.is_large() { FLOW } else { STEP }
+        if self.buffer.is_large() { LARGE } else { SMALL }
     }
 
     /// Moves to a large buffer, if one is to be had.

@@ -9,7 +9,7 @@ use super::failure::{self, Failure};
 use super::headers;
 use crate::http1::framing::ResponseFraming;
 use crate::http1::head::ResponseHead;
-use crate::net::buffers::{self, Buffer, STEP};
+use crate::net::buffers::{self, Buffer, SMALL};
 use crate::server::Exchange;
 use crate::upstream::{Fault, Lease};
 
@@ -103,7 +103,7 @@ fn copy(
             return Ok(());
         }
         much = count >= PIECE || lease.buffered() > 0;
-        bulk = count >= STEP;
+        bulk = count >= SMALL;
     }
 }
 

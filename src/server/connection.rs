@@ -20,7 +20,7 @@ use crate::net::poll::{self, Ready};
 use crate::net::{Socket, Stream};
 
 /// A head that is longer than one buffer needs a permit.
-const LARGE: usize = buffers::STEP;
+const LARGE_HEAD: usize = buffers::SMALL;
 /// At the stop, a connection whose first request has not come yet gets this long for it: its client stood in the backlog, or
 /// has connected a moment ago.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
@@ -95,7 +95,7 @@ fn next_head<'a>(
             Ok(None) => {}
             Err(fault) => return Some(Err(fault.into())),
         }
-        if input.bytes().len() >= LARGE && permit.is_none() {
+        if input.bytes().len() >= LARGE_HEAD && permit.is_none() {
             *permit = context.large_heads.acquire();
             if permit.is_none() {
                 return Some(Err(Refusal::overloaded(Overload::LargeHeads)));

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Instant;
 
-use crate::net::buffers::{self, Buffer, STEP};
+use crate::net::buffers::{self, Buffer, SMALL};
 use crate::net::poll::{self, Ready};
 use crate::net::{Received, Stream};
 
@@ -67,14 +67,14 @@ impl<S: Source> Input<S> {
     ///
     /// `TimedOut` when `deadline` passed first, else the socket's.
     pub fn fill(&mut self, deadline: Instant) -> io::Result<usize> {
-        if self.start > 0 && self.buffer.len() - self.end < STEP / 2 {
+        if self.start > 0 && self.buffer.len() - self.end < SMALL / 2 {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
         if self.buffer.is_empty() {
             self.buffer = buffers::take();
-        } else if self.buffer.len() < self.end + STEP / 2 {
-            self.buffer.resize(self.end + STEP, 0);
+        } else if self.buffer.len() < self.end + SMALL / 2 {
+            self.buffer.resize(self.end + SMALL, 0);
         }
         let n = self.source.read(&mut self.buffer[self.end..], deadline)?;
         self.end += n;

@@ -1,4 +1,4 @@
-//! The two ureq agents: one for the destination, one for Entra ID, over the same dialler.
+//! The two ureq agents: one for the destination, one for Entra ID, over the same dialer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use http::{Method, Request, Response, Uri};
 use ureq::{Agent, Body, SendBody};
 
 use super::Fault;
-use super::connector::{self, Dialler, NoResolver};
+use super::connector::{self, Dialer, NoResolver};
 use super::idle::IdlePool;
 use super::lease::{self, Lease};
 use crate::config::Config;
@@ -27,7 +27,7 @@ pub struct Upstream {
     /// For Entra ID: a new connection for every request.
     pub entra: Agent,
     /// Finds the connections of `destination`.
-    dialler: Dialler,
+    dialer: Dialer,
     /// Its origin, and `/`.
     base: Uri,
     /// Its `Host`, which ureq would make again for every request.
@@ -41,18 +41,18 @@ impl Upstream {
     ///
     /// `SSL_CERT_FILE` is unusable.
     pub fn new(config: &Arc<Config>) -> Result<Self, Problem> {
-        let dialler = Dialler {
+        let dialer = Dialer {
             network: Network::new(config.ca_file.as_deref())?,
             config: Arc::clone(config),
             idle: IdlePool::new(MAX_IDLE),
         };
         // A token request every few minutes gains nothing by a kept connection, and one that died unnoticed, while the
         // machine slept for instance, would hold it up for half a minute.
-        let fresh = Dialler { idle: IdlePool::new(0), ..dialler.clone() };
+        let fresh = Dialer { idle: IdlePool::new(0), ..dialer.clone() };
         Ok(Self {
-            destination: Agent::with_parts(settings(config.read_idle_timeout), dialler.clone(), NoResolver),
+            destination: Agent::with_parts(settings(config.read_idle_timeout), dialer.clone(), NoResolver),
             entra: Agent::with_parts(settings(Duration::from_secs(30)), fresh, NoResolver),
-            dialler,
+            dialer,
             base: base(config)?,
             host: HeaderValue::from_str(config.destination.authority.as_str()).ok(),
         })
@@ -67,7 +67,7 @@ impl Upstream {
     // Before ureq is called, and not by it: its main loop and a TLS handshake each take kilobytes of stack, and stack once
     // used stays with the thread.
     pub(crate) fn acquire(&self, client: Option<&Socket>, fresh: bool) -> Result<Lease, Fault> {
-        self.dialler.acquire(&self.base, Duration::MAX, client, fresh)
+        self.dialer.acquire(&self.base, Duration::MAX, client, fresh)
     }
 
     /// Sends a request of this method on a leased connection and waits for its response, whose head the lease holds. ureq
@@ -107,7 +107,7 @@ impl Upstream {
 
     /// Ends idle connections whose time is over.
     pub fn close_expired(&self) {
-        self.dialler.idle.close_expired();
+        self.dialer.idle.close_expired();
     }
 }
 
@@ -132,7 +132,7 @@ fn settings(read_idle: Duration) -> ureq::config::Config {
         .accept("")
         .accept_encoding("")
         .max_response_header_size(lease::MAX_HEAD)
-        // The dialler keeps them.
+        // The dialer keeps them.
         .max_idle_connections(0)
         .timeout_per_read(Some(read_idle))
         .timeout_per_write(Some(read_idle))

@@ -7,7 +7,7 @@ use std::ops::Range;
 use ureq::unversioned::transport::Buffers;
 
 use super::lease::{Bypass, Lease};
-use crate::net::buffers::{self, Buffer, STEP};
+use crate::net::buffers::{self, Buffer, SMALL};
 
 /// Input and output of one connection.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl TransportBuffers {
     pub(super) fn pending(&mut self, amount: usize) -> &[u8] {
         let total = self.deferred + amount;
         self.deferred = 0;
-        self.bulk_out = total > STEP / 2;
+        self.bulk_out = total > SMALL / 2;
         &self.output[..total]
     }
 
@@ -138,25 +138,25 @@ impl TransportBuffers {
             if self.input.is_empty() {
                 self.input = buffers::take();
             }
-        } else if self.start > 0 && self.input.len() - self.end < STEP / 2 {
+        } else if self.start > 0 && self.input.len() - self.end < SMALL / 2 {
             self.input.copy_within(self.start..self.end, 0);
             (self.start, self.end, self.body_start) = (0, self.end - self.start, 0);
         }
-        if self.input.len() < self.end + STEP / 2 {
-            self.input.resize(self.end + STEP, 0);
+        if self.input.len() < self.end + SMALL / 2 {
+            self.input.resize(self.end + SMALL, 0);
         }
         &mut self.input[self.end..]
     }
 
     /// Takes in `count` bytes that were read into [`TransportBuffers::read_buf`].
     pub(super) fn received(&mut self, count: usize) {
-        self.bulk_in = count > STEP / 2;
+        self.bulk_in = count > SMALL / 2;
         self.end += count;
     }
 
     /// While much comes: there is room for more to go along.
     pub(super) fn takes_more(&self) -> bool {
-        self.bulk_in && self.input.len() - self.end >= STEP
+        self.bulk_in && self.input.len() - self.end >= SMALL
     }
 
     /// Gives output room for `amount` bytes after those deferred.
@@ -220,7 +220,7 @@ impl Buffers for TransportBuffers {
             }
         }
         // After a head that was deferred there is room enough for the first bytes.
-        self.reserve(STEP.saturating_sub(self.deferred).max(STEP / 4));
+        self.reserve(SMALL.saturating_sub(self.deferred).max(SMALL / 4));
         self.read_buf();
         (&mut self.input[self.end..], &mut self.output[self.deferred..])
     }

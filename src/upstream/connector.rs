@@ -24,7 +24,7 @@ const MAX_AGE: Duration = Duration::from_secs(300);
 
 /// Finds the connections or makes them.
 #[derive(Debug, Clone)]
-pub(super) struct Dialler {
+pub(super) struct Dialer {
     pub(super) idle: IdlePool,
     pub(super) network: Network,
     pub(super) config: Arc<Config>,
@@ -32,7 +32,7 @@ pub(super) struct Dialler {
 
 thread_local! {
     /// The lease of the request that this thread is about to hand to ureq, whose connectors get no argument of ours. Filled
-    /// by [`run`], emptied by [`Dialler::connect`] below it.
+    /// by [`run`], emptied by [`Dialer::connect`] below it.
     static SLOT: RefCell<Option<Lease>> = const { RefCell::new(None) };
 }
 
@@ -48,7 +48,7 @@ pub(super) fn run(
     response
 }
 
-impl Connector for Dialler {
+impl Connector for Dialer {
     type Out = Connection;
 
     fn connect(
@@ -65,7 +65,7 @@ impl Connector for Dialler {
     }
 }
 
-impl Dialler {
+impl Dialer {
     /// A connection to where `uri` leads: an idle one, unless it shall be `fresh`, or a new one, made within `limit`. The
     /// hang-up of `client` ends the wait for it.
     ///
@@ -107,7 +107,7 @@ impl Dialler {
     }
 }
 
-/// ureq resolves for every request, pooled connection or not; the dialler resolves when it dials.
+/// ureq resolves for every request, pooled connection or not; the dialer resolves when it dials.
 #[derive(Debug)]
 pub(super) struct NoResolver;
 

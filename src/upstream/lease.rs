@@ -27,7 +27,7 @@ use super::idle::{IdleConnection, IdlePool, Origin};
 use crate::http1::chunked::{self, Decoder, Malformed};
 use crate::http1::framing::ResponseFraming;
 use crate::http1::head::{self, ResponseHead, Scan};
-use crate::net::buffers::{self, Buffer, STEP};
+use crate::net::buffers::{self, Buffer, SMALL};
 use crate::net::poll::{self, Ready};
 use crate::net::{Received, Socket, Stream};
 
@@ -553,12 +553,12 @@ impl Input {
         }
         if self.buffer.is_empty() {
             self.buffer = buffers::take();
-        } else if self.start > 0 && self.buffer.len() - self.end < STEP / 2 {
+        } else if self.start > 0 && self.buffer.len() - self.end < SMALL / 2 {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        if self.buffer.len() < self.end + STEP / 2 {
-            self.buffer.resize(self.end + STEP, 0);
+        if self.buffer.len() < self.end + SMALL / 2 {
+            self.buffer.resize(self.end + SMALL, 0);
         }
         &mut self.buffer[self.end..]
     }

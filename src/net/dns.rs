@@ -1,4 +1,4 @@
-//! Names to addresses, remembered. A name server that is slow or gone does not stop a destination that is up:
+//! DnsCache to addresses, remembered. A name server that is slow or gone does not stop a destination that is up:
 //! the last good answer is used while a new one is looked for.
 
 use std::collections::HashMap;
@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use super::error::{ConnectError, exhausted};
 
 /// How long an answer is used without asking again. The system's resolver does not tell the record's own time.
-const FRESH: Duration = Duration::from_secs(30);
+const TTL: Duration = Duration::from_secs(30);
 /// How long a lookup is waited for when an old answer is at hand.
-const PATIENCE_WITH_OLD: Duration = Duration::from_millis(500);
+const STALE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A cache of names. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Names(Arc<Shared>);
+pub(super) struct DnsCache(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -32,13 +32,13 @@ struct Entry {
     at: Option<Instant>,
     /// Counts finished lookups, so that a waiter knows its own from an earlier one.
     finished: u64,
-    looking: bool,
+    in_flight: bool,
     error: Option<ResolveError>,
     /// The address of the last connection that was good.
     preferred: Option<IpAddr>,
 }
 
-impl Names {
+impl DnsCache {
     /// The addresses of a host, in the order in which to try them; waits until `deadline` at most.
     pub(super) fn addresses(&self, host: &str, deadline: Instant) -> Result<Vec<IpAddr>, ConnectError> {
         if let Ok(address) = host.parse() {
@@ -48,26 +48,26 @@ impl Names {
         let mut entries = self.0.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(host.to_owned()).or_default();
         let known = entry.at.is_some();
-        if entry.at.is_some_and(|at| at.elapsed() < FRESH) {
-            return Ok(entry.to_try());
+        if entry.at.is_some_and(|at| at.elapsed() < TTL) {
+            return Ok(entry.candidates());
         }
         let finished = entry.finished;
-        if !entry.looking {
+        if !entry.in_flight {
             match self.look_up(host) {
-                Ok(()) => entry.looking = true,
+                Ok(()) => entry.in_flight = true,
                 Err(error) => {
                     entry.error = Some(ResolveError::Exhausted(Arc::new(error)));
                     entry.finished += 1;
                 }
             }
         }
-        let deadline = if known { deadline.min(Instant::now() + PATIENCE_WITH_OLD) } else { deadline };
+        let deadline = if known { deadline.min(Instant::now() + STALE_TIMEOUT) } else { deadline };
         loop {
             let entry = entries.entry(host.to_owned()).or_default();
             let left = deadline.saturating_duration_since(Instant::now());
-            if entry.finished != finished || !entry.looking || left.is_zero() {
+            if entry.finished != finished || !entry.in_flight || left.is_zero() {
                 if !entry.addresses.is_empty() {
-                    return Ok(entry.to_try());
+                    return Ok(entry.candidates());
                 }
                 let error = if entry.finished == finished { None } else { entry.error.clone() };
                 let cause = error.unwrap_or_else(|| ResolveError::NoResponse(started.elapsed()));
@@ -79,7 +79,7 @@ impl Names {
 
     /// Remembers that a connection to this address of the host was good, or forgets it because one was not: others
     /// shall have their turn.
-    pub(super) fn note_outcome(&self, host: &str, address: IpAddr, good: bool) {
+    pub(super) fn record_outcome(&self, host: &str, address: IpAddr, good: bool) {
         let mut entries = self.0.entries.lock().unwrap_or_else(PoisonError::into_inner);
         // Without an entry the host is an address itself.
         let Some(entry) = entries.get_mut(host) else { return };
@@ -106,7 +106,7 @@ impl Names {
                 Err(error) => entry.error = Some(ResolveError::from(error)),
             }
             entry.finished += 1;
-            entry.looking = false;
+            entry.in_flight = false;
             shared.looked_up.notify_all();
         };
         std::thread::Builder::new().name("resolver".into()).stack_size(256 * 1024).spawn(look).map(drop)
@@ -114,7 +114,7 @@ impl Names {
 }
 
 impl Entry {
-    fn to_try(&self) -> Vec<IpAddr> {
+    fn candidates(&self) -> Vec<IpAddr> {
         interleave(&self.addresses, self.preferred)
     }
 }
@@ -223,13 +223,13 @@ mod tests {
 
     #[test]
     fn an_address_needs_no_lookup() {
-        let found = Names::default().addresses("::1", Instant::now()).unwrap();
+        let found = DnsCache::default().addresses("::1", Instant::now()).unwrap();
         assert_eq!(found, ["::1".parse::<IpAddr>().unwrap()]);
     }
 
     #[test]
     fn a_name_is_looked_up_once() {
-        let names = Names::default();
+        let names = DnsCache::default();
         let first = names.addresses("localhost", soon()).unwrap();
         assert!(first.iter().all(IpAddr::is_loopback));
         // Already expired: only the cache can answer.
@@ -238,13 +238,13 @@ mod tests {
 
     #[test]
     fn an_old_answer_serves_while_lookups_fail() {
-        let names = Names::default();
+        let names = DnsCache::default();
         let old = vec!["127.0.0.9".parse::<IpAddr>().unwrap()];
         names.0.entries.lock().unwrap().insert(
             "no-such-host.invalid".into(),
             Entry {
                 addresses: old.clone(),
-                at: Some(Instant::now().checked_sub(FRESH * 2).unwrap()),
+                at: Some(Instant::now().checked_sub(TTL * 2).unwrap()),
                 ..Entry::default()
             },
         );
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_a_fault_that_names_it() {
-        let fault = Names::default().addresses("no-such-host.invalid", soon()).unwrap_err();
+        let fault = DnsCache::default().addresses("no-such-host.invalid", soon()).unwrap_err();
         assert!(fault.to_string().starts_with("cannot resolve no-such-host.invalid: "), "{fault}");
     }
 
@@ -300,7 +300,7 @@ mod tests {
     /// What the present C library says of a name that cannot exist (RFC 6761 section 6.4) is among those texts.
     #[test]
     fn no_text_of_this_systems_resolver_is_unknown() {
-        let fault = Names::default().addresses("no-such-host.invalid", soon()).unwrap_err();
+        let fault = DnsCache::default().addresses("no-such-host.invalid", soon()).unwrap_err();
         let ConnectError::Resolve { cause, .. } = fault else { panic!("{fault}") };
         assert!(!matches!(cause, ResolveError::Other(_)), "{cause}");
     }
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_was_good_is_remembered_until_one_was_not() {
-        let names = Names::default();
+        let names = DnsCache::default();
         let (a, b) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         names.0.entries.lock().unwrap().insert(
             "host.test".into(),
@@ -347,14 +347,14 @@ mod tests {
         );
         let order = || names.addresses("host.test", Instant::now()).unwrap();
         assert_eq!(order(), [a, b]);
-        names.note_outcome("host.test", b, true);
+        names.record_outcome("host.test", b, true);
         assert_eq!(order(), [b, a]);
         // A connection of before, which says nothing about the present one.
-        names.note_outcome("host.test", a, false);
+        names.record_outcome("host.test", a, false);
         assert_eq!(order(), [b, a]);
-        names.note_outcome("host.test", b, false);
+        names.record_outcome("host.test", b, false);
         assert_eq!(order(), [a, b]);
-        names.note_outcome("10.0.0.1", a, true);
+        names.record_outcome("10.0.0.1", a, true);
         assert!(!names.0.entries.lock().unwrap().contains_key("10.0.0.1"));
     }
 }
