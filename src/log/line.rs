@@ -1,7 +1,6 @@
 //! One event as a line of text, plain or for a terminal, or of JSON. Written straight into the line: a value is
 //! escaped while it is formatted, so that it cannot forge a line or speak to the terminal.
 
-use std::cell::RefCell;
 use std::fmt::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -48,21 +47,11 @@ pub(super) fn json(line: &mut String, level: LogLevel, message: &str, fields: Fi
     line.push('}');
 }
 
-thread_local! {
-    /// A second, and how it is written: most lines of a busy thread fall into the one of the line before.
-    static SECOND: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
-}
-
 /// Now, as RFC 3339 in UTC with milliseconds; `from` characters of its beginning are left out.
 fn now(out: &mut String, from: usize) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    SECOND.with_borrow_mut(|(second, written)| {
-        if *second != now.as_secs() || written.is_empty() {
-            (*second, *written) = (now.as_secs(), rfc3339(now.as_secs()));
-        }
-        // The seconds end in `Z`, which moves behind the milliseconds.
-        out.push_str(&written[from..written.len() - 1]);
-    });
+    // The seconds end in `Z`, which comes after the milliseconds.
+    out.push_str(rfc3339(now.as_secs())[from..].trim_end_matches('Z'));
     let _ = write!(out, ".{:03}Z", now.subsec_millis());
 }
 
@@ -79,7 +68,17 @@ pub(crate) fn rfc3339(unix: u64) -> String {
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (unix / 3600 % 24, unix / 60 % 60, unix % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    // Digit by digit and not with `format!`, which costs more: each line of log has a time.
+    let mut text = String::with_capacity("2026-11-23T00:00:00Z".len());
+    for (value, width, end) in
+        [(year, 4, '-'), (month, 2, '-'), (day, 2, 'T'), (hour, 2, ':'), (minute, 2, ':'), (second, 2, 'Z')]
+    {
+        for place in (0..width).rev() {
+            text.push(char::from(b'0' + (value / 10_u64.pow(place) % 10) as u8));
+        }
+        text.push(end);
+    }
+    text
 }
 
 fn quoted(line: &mut String, value: &dyn super::Value) {
