@@ -27,9 +27,9 @@ use crate::proxy::Proxy;
 use crate::report::Problem;
 use crate::server::Shutdown;
 #[cfg(feature = "tiny_http")]
-use crate::server::tiny_http::{Listener, Running};
+use crate::server::tiny_http::{Listener, ServerHandle};
 #[cfg(not(feature = "tiny_http"))]
-use crate::server::{Listener, Running};
+use crate::server::{Listener, ServerHandle};
 use crate::token::{Entra, Refresher, TokenStore};
 use crate::upstream::Upstream;
 
@@ -61,7 +61,7 @@ pub(crate) struct App {
     tokens: Arc<TokenStore>,
     metrics: Arc<Metrics>,
     upstream: Upstream,
-    server: Running,
+    server: ServerHandle,
     stop: Arc<Shutdown>,
     signals: UnixStream,
 }

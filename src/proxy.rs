@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::log::{self, Throttle};
 use crate::ops::health;
 use crate::ops::metrics::Metrics;
-use crate::server::{Exchange, Head, Overload, Refusal, Service};
+use crate::server::{ErrorResponse, Exchange, Head, Overload, Service};
 use crate::token::TokenStore;
 use crate::upstream::Upstream;
 
@@ -51,11 +51,11 @@ impl Proxy {
     }
 
     /// Counts a request that the destination has not answered.
-    fn count_failure(&self, refusal: &Refusal, kind: &'static str) {
-        match (refusal.kind, kind) {
+    fn count_failure(&self, response: &ErrorResponse, kind: &'static str) {
+        match (response.kind, kind) {
             // Its code is an AADSTS number, of which there are too many.
             ("authentication_error", _) => self.metrics.refusals.add("token_unavailable"),
-            (_, failure::REFUSED) => self.metrics.refusals.add(&refusal.code),
+            (_, failure::REFUSED) => self.metrics.refusals.add(&response.code),
             _ => self.metrics.upstream_errors.add(kind),
         }
     }
@@ -71,8 +71,8 @@ impl Service for Proxy {
         let outcome = match self.forward(head, exchange, &mut record) {
             Ok(outcome) => outcome,
             Err(Failure::ClientGone) => Outcome::ClientGone,
-            Err(Failure::Refused { refusal, kind, cause, hint }) => {
-                let status = refusal.status.as_u16();
+            Err(Failure::Refused { response, kind, cause, hint }) => {
+                let status = response.status.as_u16();
                 let mut fields: Vec<(&str, &dyn log::Value)> = vec![
                     ("method", &record.method),
                     ("path", &record.path),
@@ -83,9 +83,9 @@ impl Service for Proxy {
                 ];
                 fields.extend(hint.as_ref().map(|hint| ("hint", hint as &dyn log::Value)));
                 log::warn("request failed", &fields);
-                self.count_failure(&refusal, kind);
-                refusal.send(exchange);
-                Outcome::Own(refusal.status)
+                self.count_failure(&response, kind);
+                response.send(exchange);
+                Outcome::Own(response.status)
             }
         };
         record.end(&outcome);
@@ -95,23 +95,23 @@ impl Service for Proxy {
         if head.path() == health::PATH {
             health::answer(&self.tokens, exchange);
         } else {
-            let refusal = Refusal::overloaded(by);
-            self.refused(&refusal);
-            refusal.send(exchange);
+            let response = ErrorResponse::overloaded(by);
+            self.refused(&response);
+            response.send(exchange);
         }
     }
 
-    fn refused(&self, refusal: &Refusal) {
-        self.metrics.refusals.add(&refusal.code);
-        let status = refusal.status.as_u16();
-        let (code, why) = (&refusal.code, &refusal.message);
-        let Some(overload) = refusal.overload else {
+    fn refused(&self, response: &ErrorResponse) {
+        self.metrics.refusals.add(&response.code);
+        let status = response.status.as_u16();
+        let (code, why) = (&response.code, &response.message);
+        let Some(overload) = response.overload else {
             log::info("request refused", &[("status", &status), ("code", code), ("why", why)]);
             return;
         };
         let reason = overload.name();
         self.metrics.overloads.add(reason);
-        if let Some(suppressed) = OVERLOAD_LOG.pass() {
+        if let Some(suppressed) = OVERLOAD_LOG.allow() {
             let fields: log::Fields<'_> = &[
                 ("status", &status),
                 ("code", code),

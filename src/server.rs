@@ -6,15 +6,15 @@
 
 pub(crate) mod body;
 mod connection;
+mod error_response;
+mod exchange;
 pub(crate) mod input;
 mod limits;
 mod listener;
 mod overflow;
-mod pool;
-mod refusal;
-mod respond;
-mod serving;
+mod response_writer;
 mod shutdown;
+mod thread_pool;
 #[cfg(feature = "tiny_http")]
 pub mod tiny_http;
 
@@ -24,9 +24,9 @@ use std::time::Instant;
 
 use http::StatusCode;
 
+pub use error_response::{ErrorResponse, Overload, send_full};
 pub use limits::Limits;
-pub use listener::{Listener, Running};
-pub use refusal::{Overload, Refusal, send_whole};
+pub use listener::{Listener, ServerHandle};
 pub use shutdown::Shutdown;
 
 use crate::fields::Fields;
@@ -84,7 +84,7 @@ pub trait Exchange {
     fn start(&mut self, status: StatusCode, headers: &Fields, length: Length);
 
     /// The answer has begun; another can no longer be given.
-    fn started(&self) -> bool;
+    fn has_started(&self) -> bool;
 
     /// Sends bytes of the answer's body at once.
     ///
@@ -118,5 +118,5 @@ pub trait Service: Send + Sync + 'static {
     fn reject_overloaded(&self, head: Head, by: Overload, exchange: &mut dyn Exchange);
 
     /// Learns that the server itself has refused a connection's request, which could not be understood.
-    fn refused(&self, _refusal: &Refusal) {}
+    fn refused(&self, _refusal: &ErrorResponse) {}
 }

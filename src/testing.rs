@@ -21,7 +21,7 @@ pub use crate::server::input::{Input, Source};
 #[cfg(feature = "tiny_http")]
 pub use crate::server::tiny_http;
 pub use crate::server::{
-    Exchange, Limits, Listener, Overload, Refusal, Running, Service, Shutdown, send_whole,
+    ErrorResponse, Exchange, Limits, Listener, Overload, ServerHandle, Service, Shutdown, send_full,
 };
 pub use crate::token::{Class, Entra, Grant, REMEDIES, Refresher, TokenError, TokenStore, answer};
 pub use crate::upstream::Upstream;

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::fields::Fields;
-use crate::server::{Exchange, Refusal, send_whole};
+use crate::server::{ErrorResponse, Exchange, send_full};
 use crate::token::{RefresherState, Status, TokenStore};
 
 /// Where it is asked.
@@ -26,11 +26,11 @@ pub(crate) fn answer_started(tokens: &TokenStore, exchange: &mut dyn Exchange) {
 
 /// 200 `{"status":"ok"}`.
 pub(crate) fn say_ok(exchange: &mut dyn Exchange) {
-    send_whole(exchange, StatusCode::OK, &headers(), br#"{"status":"ok"}"#);
+    send_full(exchange, StatusCode::OK, &headers(), br#"{"status":"ok"}"#);
 }
 
 fn headers() -> Fields {
-    let mut headers = Refusal::json_headers();
+    let mut headers = ErrorResponse::json_headers();
     headers.push("cache-control", b"no-store");
     headers
 }
@@ -61,5 +61,5 @@ fn say_why_not(status: Status, exchange: &mut dyn Exchange) {
         headers.push("retry-after", unavailable.retry_after.as_secs().to_string().as_bytes());
     }
     let body = Value::Object(body).to_string();
-    send_whole(exchange, StatusCode::SERVICE_UNAVAILABLE, &headers, body.as_bytes());
+    send_full(exchange, StatusCode::SERVICE_UNAVAILABLE, &headers, body.as_bytes());
 }

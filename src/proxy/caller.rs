@@ -7,14 +7,14 @@ use subtle::ConstantTimeEq as _;
 use super::headers::{CREDENTIALS, KEY_SUBPROTOCOL};
 use super::target;
 use crate::fields::{self, Fields};
-use crate::server::{Head, Refusal};
+use crate::server::{ErrorResponse, Head};
 
 /// Whether the caller presents the key in any place where a client of Azure or OpenAI puts one.
 ///
 /// # Errors
 ///
 /// 401 as OpenAI words it.
-pub(super) fn check(key: &str, head: &Head) -> Result<(), Refusal> {
+pub(super) fn check(key: &str, head: &Head) -> Result<(), ErrorResponse> {
     // Digests of equal length are compared in constant time: it tells nothing about the key.
     let wanted = Sha256::digest(key.as_bytes());
     let mut found = false;
@@ -31,9 +31,9 @@ pub(super) fn check(key: &str, head: &Head) -> Result<(), Refusal> {
     } else {
         "auth-proxy asks for an API key (PROXY_API_KEY): send it as api-key or as a bearer token"
     };
-    let mut refusal = Refusal::request(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
-    refusal.should_retry = Some(false);
-    Err(refusal)
+    let mut response = ErrorResponse::request(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
+    response.should_retry = Some(false);
+    Err(response)
 }
 
 fn presented(headers: &Fields, target: &str) -> Vec<Vec<u8>> {
@@ -73,7 +73,7 @@ mod tests {
         fields.iter().for_each(|(name, value)| headers.push(name, value.as_bytes()));
         let (method, version) = (Method::GET, Version::HTTP_11);
         let head = Head { method, target: target.into(), version, headers, length: Length::Empty };
-        check("the-key", &head).map_or_else(|refusal| refusal.status.as_u16(), |()| 200)
+        check("the-key", &head).map_or_else(|response| response.status.as_u16(), |()| 200)
     }
 
     #[test]

@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::net::{ConnectError, whole_seconds};
-use crate::server::Refusal;
+use crate::server::ErrorResponse;
 use crate::token::Unavailable;
 use crate::upstream::Fault;
 
@@ -23,7 +23,7 @@ pub(super) enum Failure {
     /// The caller gets this; the cause is for the log.
     Refused {
         /// What the caller gets.
-        refusal: Box<Refusal>,
+        response: Box<ErrorResponse>,
         /// The cause: its kind for metrics, its text for the log, and what to do about it.
         kind: &'static str,
         cause: String,
@@ -33,10 +33,10 @@ pub(super) enum Failure {
     ClientGone,
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        let cause = refusal.message.clone();
-        Self::Refused { refusal: Box::new(refusal), kind: REFUSED, cause, hint: None }
+impl From<ErrorResponse> for Failure {
+    fn from(response: ErrorResponse) -> Self {
+        let cause = response.message.clone();
+        Self::Refused { response: Box::new(response), kind: REFUSED, cause, hint: None }
     }
 }
 
@@ -103,9 +103,9 @@ pub(super) fn from_fault(fault: &Fault) -> Failure {
         Fault::EarlyResponse | Fault::Internal(_) => {
             let message = "auth-proxy: a bug of auth-proxy: its log says more";
             let status = StatusCode::INTERNAL_SERVER_ERROR;
-            let refusal = Refusal::new(status, "server_error", "internal_error", message);
+            let response = ErrorResponse::new(status, "server_error", "internal_error", message);
             let (kind, cause) = (fault.kind(), fault.to_string());
-            Failure::Refused { refusal: Box::new(refusal), kind, cause, hint: None }
+            Failure::Refused { response: Box::new(response), kind, cause, hint: None }
         }
         Fault::Truncated(_) => {
             let (message, cause) =
@@ -140,10 +140,10 @@ fn from_connect_error(error: &ConnectError) -> Failure {
             let seconds = retry_in.map(whole_seconds);
             let next = seconds.map_or_else(String::new, |n| format!("; the next attempt is in {n} s"));
             let mut failure = gateway("upstream_egress_proxy", &format!("the egress proxy {demand}{next}"));
-            if let (Failure::Refused { refusal, .. }, Some(_)) = (&mut failure, seconds) {
-                refusal.retry_after = seconds;
+            if let (Failure::Refused { response, .. }, Some(_)) = (&mut failure, seconds) {
+                response.retry_after = seconds;
                 // Until then the same credentials are not even presented.
-                refusal.should_retry = Some(false);
+                response.should_retry = Some(false);
             }
             failure
         }
@@ -164,7 +164,7 @@ fn from_request_body(cause: &io::Error) -> Failure {
         StatusCode::BAD_REQUEST => format!("the request body is malformed: {cause}"),
         _ => "the request body paused for too long".to_owned(),
     };
-    Refusal::request(status, code, message).into()
+    ErrorResponse::request(status, code, message).into()
 }
 
 fn refused(
@@ -175,18 +175,18 @@ fn refused(
     cause: String,
     hint: Option<String>,
 ) -> Failure {
-    let mut refusal = Refusal::new(status, "upstream_error", code, format!("auth-proxy: {message}"));
+    let mut response = ErrorResponse::new(status, "upstream_error", code, format!("auth-proxy: {message}"));
     if code == "upstream_tls" {
         // The same certificate will be shown again.
-        refusal.should_retry = Some(false);
+        response.should_retry = Some(false);
     }
-    refusal.details.extend(hint.clone().map(|hint| ("remedy", Value::from(hint))));
-    Failure::Refused { refusal: Box::new(refusal), kind, cause, hint }
+    response.details.extend(hint.clone().map(|hint| ("remedy", Value::from(hint))));
+    Failure::Refused { response: Box::new(response), kind, cause, hint }
 }
 
 /// 503: there is no token to send the request with.
-pub(super) fn no_token(unavailable: &Unavailable) -> Refusal {
-    let mut refusal = Refusal::new(
+pub(super) fn no_token(unavailable: &Unavailable) -> ErrorResponse {
+    let mut response = ErrorResponse::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "authentication_error",
         &unavailable.code.map_or_else(|| "token_unavailable".to_owned(), |code| format!("AADSTS{code}")),
@@ -194,15 +194,15 @@ pub(super) fn no_token(unavailable: &Unavailable) -> Refusal {
     );
     let mut detail = |name, value: Option<&str>| {
         if let Some(value) = value {
-            refusal.details.push((name, Value::from(value)));
+            response.details.push((name, Value::from(value)));
         }
     };
     detail("remedy", unavailable.remedy.as_deref());
     detail("trace_id", unavailable.trace_id.as_deref());
     detail("correlation_id", unavailable.correlation_id.as_deref());
-    refusal.retry_after = Some(unavailable.retry_after.as_secs());
+    response.retry_after = Some(unavailable.retry_after.as_secs());
     if unavailable.permanent {
-        refusal.should_retry = Some(false);
+        response.should_retry = Some(false);
     }
-    refusal
+    response
 }

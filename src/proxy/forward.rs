@@ -15,7 +15,7 @@ use super::upstream_request::UpstreamRequest;
 use super::{Proxy, caller, headers, relay, target, tunnel};
 use crate::http1::head::ResponseHead;
 use crate::net::poll::{self, Ready};
-use crate::server::{Exchange, Head, Length, Refusal};
+use crate::server::{ErrorResponse, Exchange, Head, Length};
 use crate::token::Token;
 use crate::upstream::{Fault, Lease};
 
@@ -42,9 +42,12 @@ impl Proxy {
         let websocket = headers::asks_for_websocket(&head);
         if websocket && exchange.client().is_none() {
             let message = "this build's HTTP server (tiny_http) cannot carry WebSockets";
-            return Err(
-                Refusal::request(StatusCode::NOT_IMPLEMENTED, "websocket_not_supported", message).into()
-            );
+            return Err(ErrorResponse::request(
+                StatusCode::NOT_IMPLEMENTED,
+                "websocket_not_supported",
+                message,
+            )
+            .into());
         }
         let arrived = Arrived::look(&head);
         let mut request = UpstreamRequest::new(&self.config, head, websocket)?;

@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::{headers, target};
 use crate::config::Config;
 use crate::fields::{Fields, is};
-use crate::server::{Head, Length, Refusal};
+use crate::server::{ErrorResponse, Head, Length};
 use crate::token::Token;
 use crate::upstream::Bypass;
 
@@ -26,7 +26,7 @@ pub(super) struct UpstreamRequest {
 impl UpstreamRequest {
     pub(super) fn new(config: &Config, head: Head, websocket: bool) -> Result<Self, Failure> {
         let target = target::forwarded(&config.destination, &head.target).map_err(|message| {
-            Failure::from(Refusal::request(StatusCode::BAD_REQUEST, "bad_request", message))
+            Failure::from(ErrorResponse::request(StatusCode::BAD_REQUEST, "bad_request", message))
         })?;
         let public_origin = config.rewrite_location.then(|| target::own_origin(&head.headers)).flatten();
         let mut headers = head.headers;

@@ -9,10 +9,10 @@ use crate::http1::chunked::{Decoder, Next};
 
 /// Where in its body a request is.
 #[derive(Debug)]
-pub struct Body(State);
+pub struct Body(BodyState);
 
 #[derive(Debug)]
-enum State {
+enum BodyState {
     /// This many bytes are left.
     Counted(u64),
     Chunked(Decoder),
@@ -24,26 +24,26 @@ impl Body {
     /// The body of a request with this length; `allowance` is that of [`Decoder::new`].
     pub fn new(length: Length, allowance: usize) -> Self {
         Self(match length {
-            Length::Empty => State::Counted(0),
-            Length::Known(n) => State::Counted(n),
-            Length::Unknown => State::Chunked(Decoder::new(allowance)),
+            Length::Empty => BodyState::Counted(0),
+            Length::Known(n) => BodyState::Counted(n),
+            Length::Unknown => BodyState::Chunked(Decoder::new(allowance)),
         })
     }
 
     /// The whole body was read.
     pub fn is_complete(&self) -> bool {
         match &self.0 {
-            State::Counted(left) => *left == 0,
-            State::Chunked(decoder) => decoder.is_complete(),
-            State::Broken(_) => false,
+            BodyState::Counted(left) => *left == 0,
+            BodyState::Chunked(decoder) => decoder.is_complete(),
+            BodyState::Broken(_) => false,
         }
     }
 
     /// The most bytes still to come, where that is known.
     pub(super) fn remaining(&self) -> Option<u64> {
         match &self.0 {
-            State::Counted(left) => Some(*left),
-            State::Chunked(decoder) if decoder.is_complete() => Some(0),
+            BodyState::Counted(left) => Some(*left),
+            BodyState::Chunked(decoder) if decoder.is_complete() => Some(0),
             _ => None,
         }
     }
@@ -56,7 +56,7 @@ impl Body {
     /// `InvalidData` when what was received is no framing; `UnexpectedEof` when the body is broken already.
     pub fn poll<S: Source>(&mut self, input: &mut Input<S>) -> io::Result<bool> {
         Ok(match &self.0 {
-            State::Counted(left) => *left == 0 || !input.bytes().is_empty(),
+            BodyState::Counted(left) => *left == 0 || !input.bytes().is_empty(),
             _ => match self.take_framing(input)? {
                 Next::Data(_) => !input.bytes().is_empty(),
                 Next::End => true,
@@ -77,8 +77,8 @@ impl Body {
         deadline: Instant,
     ) -> io::Result<usize> {
         let read = self.read_data(input, into, deadline);
-        if read.is_err() && !matches!(self.0, State::Broken(_)) {
-            self.0 = State::Broken(None);
+        if read.is_err() && !matches!(self.0, BodyState::Broken(_)) {
+            self.0 = BodyState::Broken(None);
         }
         read
     }
@@ -91,8 +91,8 @@ impl Body {
     ) -> io::Result<usize> {
         loop {
             let left = match &self.0 {
-                State::Counted(left) => *left,
-                State::Broken(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                BodyState::Counted(left) => *left,
+                BodyState::Broken(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 _ => match self.take_framing(input)? {
                     Next::Data(left) => left,
                     Next::End => 0,
@@ -101,18 +101,18 @@ impl Body {
                     Next::Framing => return Err(io::ErrorKind::UnexpectedEof.into()),
                 },
             };
-            let most = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            if most == 0 {
+            let max = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            if max == 0 {
                 return Ok(0);
             }
-            let count = input.read(&mut into[..most], deadline)?;
+            let count = input.read(&mut into[..max], deadline)?;
             if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             match &mut self.0 {
-                State::Counted(left) => *left -= count as u64,
-                State::Chunked(decoder) => decoder.take_data(count),
-                State::Broken(_) => {}
+                BodyState::Counted(left) => *left -= count as u64,
+                BodyState::Chunked(decoder) => decoder.take_data(count),
+                BodyState::Broken(_) => {}
             }
             return Ok(count);
         }
@@ -121,17 +121,19 @@ impl Body {
     /// Consumes the framing that was received.
     fn take_framing<S: Source>(&mut self, input: &mut Input<S>) -> io::Result<Next> {
         let malformed = match &mut self.0 {
-            State::Chunked(decoder) => match decoder.decode(input.bytes()) {
+            BodyState::Chunked(decoder) => match decoder.decode(input.bytes()) {
                 Ok((count, next)) => {
                     input.consume(count);
                     return Ok(next);
                 }
                 Err(malformed) => malformed.0,
             },
-            State::Broken(Some(why)) => why,
-            State::Counted(_) | State::Broken(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            BodyState::Broken(Some(why)) => why,
+            BodyState::Counted(_) | BodyState::Broken(None) => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         };
-        self.0 = State::Broken(Some(malformed));
+        self.0 = BodyState::Broken(Some(malformed));
         Err(io::Error::new(io::ErrorKind::InvalidData, malformed))
     }
 }

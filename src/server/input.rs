@@ -36,7 +36,7 @@ impl Input {
     }
 
     /// The connection, with what was received and not used in front of what comes.
-    pub(super) fn rewound(&mut self) -> &mut Stream {
+    pub(super) fn rewind(&mut self) -> &mut Stream {
         self.source.unread(&self.buffer[self.start..self.end]);
         self.start = self.end;
         self.release();

@@ -19,13 +19,13 @@ pub struct Limits {
     /// Requests at a time whose head is longer than 16 KiB: memory for all connections at once would be too much.
     pub large_heads: usize,
     /// From the first byte of a head to its last.
-    pub head_time: Duration,
+    pub header_timeout: Duration,
     /// Between two requests of one connection.
     pub keep_alive: Duration,
     /// For the next kilobyte of a request body, or its end.
-    pub body_idle: Duration,
+    pub body_idle_timeout: Duration,
     /// For the next kilobyte of an answer to be taken, while bytes wait for that.
-    pub write_stall: Duration,
+    pub write_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -36,10 +36,10 @@ impl Default for Limits {
             overflow: 256,
             head_bytes: 64 * 1024,
             large_heads: 64,
-            head_time: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
-            body_idle: Duration::from_secs(60),
-            write_stall: Duration::from_secs(60),
+            body_idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
         }
     }
 }

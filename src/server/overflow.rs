@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use super::error_response::{ErrorResponse, Overload};
+use super::exchange::Http1Exchange;
 use super::input::Input;
-use super::refusal::{Overload, Refusal};
-use super::serving::Serving;
 use super::shutdown::Shutdown;
 use super::{Limits, Service};
 use crate::http1::head::{self, FaultKind, Scan};
@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_HEAD: usize = 16 * 1024;
 
 /// Connections on their way to the thread. Few, for each has a descriptor, and those are counted.
-const ARRIVALS: usize = 8;
+const MAX_ARRIVALS: usize = 8;
 /// Connections accepted from the queue at a time, at least as many as the bytes that woke the thread.
 const MAX_BATCH: usize = 64;
 
@@ -49,8 +49,8 @@ impl Overflow {
     ) -> io::Result<Self> {
         let (woken, wake) = io::pipe()?;
         // One thread for all: it waits for nobody. An answer of this size finds room in an empty send buffer.
-        let limits = Limits { write_stall: Duration::ZERO, ..(*limits).clone() };
-        let (hand_over, arrivals) = sync_channel(ARRIVALS);
+        let limits = Limits { write_timeout: Duration::ZERO, ..(*limits).clone() };
+        let (sender, arrivals) = sync_channel(MAX_ARRIVALS);
         let queue =
             OverloadQueue { arrivals, woken, service, limits, shutdown, connections: VecDeque::new() };
         let thread = std::thread::Builder::new().name("overflow".into()).stack_size(256 * 1024);
@@ -58,7 +58,7 @@ impl Overflow {
             queue.run();
             drop(ended);
         })?;
-        Ok(Self { arrivals: hand_over, wake })
+        Ok(Self { arrivals: sender, wake })
     }
 
     /// Hands a connection over, and what there is too little of for it.
@@ -84,7 +84,7 @@ struct Rejected {
     by: Overload,
     deadline: Instant,
     /// It has its answer, and is given time to read it.
-    answered: bool,
+    has_response: bool,
 }
 
 impl OverloadQueue {
@@ -132,12 +132,13 @@ impl OverloadQueue {
         for (socket, by) in arrivals {
             if self.connections.len() >= self.limits.overflow.max(1) {
                 // Whoever has an answer had a chance to read it.
-                let oldest = self.connections.iter().position(|connection| connection.answered).unwrap_or(0);
+                let oldest =
+                    self.connections.iter().position(|connection| connection.has_response).unwrap_or(0);
                 self.connections.remove(oldest).into_iter().for_each(|connection| self.evict(connection));
             }
             let deadline = Instant::now() + TIMEOUT;
             let (input, scan) = (Input::new(socket.into()), Scan::default());
-            let mut connection = Rejected { input, scan, by, deadline, answered: false };
+            let mut connection = Rejected { input, scan, by, deadline, has_response: false };
             // Most come with their request, and many others may follow at once.
             if self.process(&mut connection) || self.refuse(&mut connection) {
                 self.connections.push_back(connection);
@@ -147,7 +148,7 @@ impl OverloadQueue {
 
     /// Makes room for another connection: by now the request of this one may be there.
     fn evict(&self, mut connection: Rejected) {
-        if !connection.answered {
+        if !connection.has_response {
             self.process(&mut connection);
         }
         self.refuse(&mut connection);
@@ -155,7 +156,7 @@ impl OverloadQueue {
 
     /// Reads what there is, and answers once the request is known. False when the connection is over.
     fn process(&self, connection: &mut Rejected) -> bool {
-        if connection.answered {
+        if connection.has_response {
             // What else it sends is only read so that closing does not destroy the answer.
             let received = connection.input.stream_mut().receive(&mut [0; 4096]);
             return matches!(received, Ok(Received::Bytes(_) | Received::WouldBlock));
@@ -164,7 +165,7 @@ impl OverloadQueue {
             Ok(1..) => {}
             Err(error) if error.kind() == io::ErrorKind::TimedOut => return true,
             Ok(0) | Err(_) => {
-                connection.answered = true;
+                connection.has_response = true;
                 return false;
             }
         }
@@ -176,38 +177,38 @@ impl OverloadQueue {
             Ok(None) => return true,
             Ok(Some((head, length))) => {
                 connection.input.consume(length);
-                let mut serving =
-                    Serving::new(&head, true, None, &mut connection.input, limits, &self.shutdown);
-                self.service.reject_overloaded(head, connection.by, &mut serving);
+                let mut exchange =
+                    Http1Exchange::new(&head, true, None, &mut connection.input, limits, &self.shutdown);
+                self.service.reject_overloaded(head, connection.by, &mut exchange);
             }
             // A head that is too long for this thread may be right elsewhere.
             Err(fault) if fault.kind == FaultKind::FieldsTooLarge || fault.kind == FaultKind::UriTooLong => {
                 return false;
             }
             Err(fault) => {
-                let refusal = Refusal::from(fault);
-                self.service.refused(&refusal);
-                refusal.send(&mut Serving::last(&mut connection.input, limits, &self.shutdown));
+                let response = ErrorResponse::from(fault);
+                self.service.refused(&response);
+                response.send(&mut Http1Exchange::for_error(&mut connection.input, limits, &self.shutdown));
             }
         }
-        self.answered(connection)
+        self.mark_responded(connection)
     }
 
     /// Gives the client time to read what it was sent. False when it is gone already.
-    fn answered(&self, connection: &mut Rejected) -> bool {
-        connection.answered = true;
+    fn mark_responded(&self, connection: &mut Rejected) -> bool {
+        connection.has_response = true;
         connection.deadline = Instant::now() + TIMEOUT;
         connection.input.stream_mut().shutdown_write().is_ok()
     }
 
     /// To one whose turn never came. Whoever has an answer gets no other. False when the connection is over.
     fn refuse(&self, connection: &mut Rejected) -> bool {
-        if connection.answered {
+        if connection.has_response {
             return false;
         }
-        let refusal = Refusal::overloaded(connection.by);
-        self.service.refused(&refusal);
-        refusal.send(&mut Serving::last(&mut connection.input, &self.limits, &self.shutdown));
-        self.answered(connection)
+        let response = ErrorResponse::overloaded(connection.by);
+        self.service.refused(&response);
+        response.send(&mut Http1Exchange::for_error(&mut connection.input, &self.limits, &self.shutdown));
+        self.mark_responded(connection)
     }
 }

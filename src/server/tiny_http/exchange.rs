@@ -16,28 +16,28 @@ use crate::http1::head::{self, Scan};
 use crate::net::{Socket, Stream};
 use crate::server::connection::wants_keep_alive;
 use crate::server::limits::MinRate;
-use crate::server::respond::{Answer, Sink};
-use crate::server::{Exchange, Head, Length, Overload, Refusal};
+use crate::server::response_writer::{ResponseSink, ResponseWriter};
+use crate::server::{ErrorResponse, Exchange, Head, Length, Overload};
 
 /// The largest Content-Length. What is left of a body when a request ends, tiny_http reads into a buffer of that
 /// size: 50,000,000,000,000 bytes cannot be had, and a failed allocation ends the process. This many can be had
 /// anywhere, for they are not touched.
 const MAX_LENGTH: usize = 1 << 30;
 /// In place of a chunk size: no client takes it for the end of the answer.
-const CUT: &[u8] = b"cut short\r\n\r\n";
+const INVALID_CHUNK_SIZE: &[u8] = b"cut short\r\n\r\n";
 
 /// The head, put together again from what tiny_http gives of it, and read as our own server reads it.
 ///
 /// # Errors
 ///
 /// The refusal that the request deserves; nothing that follows on its connection can be trusted then.
-pub(super) fn head(request: &Request, shared: &Shared) -> Result<Head, Refusal> {
+pub(super) fn head(request: &Request, shared: &Shared) -> Result<Head, ErrorResponse> {
     if shared.is_banned(request) {
         return Err(bad("this connection was refused before"));
     }
     if is_endless(request) {
         let message = "this build's HTTP server (tiny_http) takes request bodies of at most 1 GiB";
-        return Err(Refusal::request(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
+        return Err(ErrorResponse::request(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
     }
     let mut text = format!("{} {} HTTP/{}\r\n", request.method(), request.url(), request.http_version());
     for field in request.headers() {
@@ -50,7 +50,7 @@ pub(super) fn head(request: &Request, shared: &Shared) -> Result<Head, Refusal> 
         .ok_or_else(|| bad("the request head is malformed"))?;
     if head.version == Version::HTTP_10 && wants_keep_alive(&head) {
         let message = "keep-alive needs HTTP/1.1 in this build's HTTP server (tiny_http)";
-        return Err(Refusal::request(
+        return Err(ErrorResponse::request(
             StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             "http_version_not_supported",
             message,
@@ -61,34 +61,41 @@ pub(super) fn head(request: &Request, shared: &Shared) -> Result<Head, Refusal> 
     if head.length == Length::Unknown {
         let message =
             "this build's HTTP server (tiny_http) takes no chunked request bodies: send a Content-Length";
-        return Err(Refusal::request(StatusCode::LENGTH_REQUIRED, "length_required", message));
+        return Err(ErrorResponse::request(StatusCode::LENGTH_REQUIRED, "length_required", message));
     }
     Ok(head)
 }
 
 /// Answers a request.
-pub(super) fn answer(request: Request, head: Result<Head, Refusal>, shared: &Shared, crowded: bool) {
+pub(super) fn respond(
+    request: Request,
+    head: Result<Head, ErrorResponse>,
+    shared: &Shared,
+    under_pressure: bool,
+) {
     let mut exchange = TinyExchange {
         left: Some(request.body_length().unwrap_or_default()),
         is_endless: is_endless(&request),
         peer: request.remote_addr().copied(),
         request: Some(request),
-        answer: match &head {
+        response: match &head {
             Ok(head) => {
                 let close = !wants_keep_alive(head) || closes(head);
-                Answer::new(head, close, shared.limits.write_stall)
+                ResponseWriter::new(head, close, shared.limits.write_timeout)
             }
-            Err(_) => Answer::last(shared.limits.write_stall),
+            Err(_) => ResponseWriter::for_error(shared.limits.write_timeout),
         },
         writer: Box::new(io::sink()),
         shared,
     };
     match head {
-        Ok(head) if crowded => shared.service.reject_overloaded(head, Overload::Connections, &mut exchange),
+        Ok(head) if under_pressure => {
+            shared.service.reject_overloaded(head, Overload::Connections, &mut exchange)
+        }
         Ok(head) => shared.service.serve(head, &mut exchange),
-        Err(refusal) => {
-            shared.service.refused(&refusal);
-            refusal.send(&mut exchange);
+        Err(response) => {
+            shared.service.refused(&response);
+            response.send(&mut exchange);
         }
     }
 }
@@ -104,8 +111,8 @@ fn closes(head: &Head) -> bool {
     head.version == Version::HTTP_10 || names(b"close") || names(b"upgrade")
 }
 
-fn bad(message: &str) -> Refusal {
-    Refusal::request(StatusCode::BAD_REQUEST, "bad_request", message)
+fn bad(message: &str) -> ErrorResponse {
+    ErrorResponse::request(StatusCode::BAD_REQUEST, "bad_request", message)
 }
 
 struct TinyExchange<'a> {
@@ -116,7 +123,7 @@ struct TinyExchange<'a> {
     /// The body must be neither read nor dropped.
     is_endless: bool,
     peer: Option<SocketAddr>,
-    answer: Answer,
+    response: ResponseWriter,
     /// Once the answer has begun.
     writer: Box<dyn Write + Send>,
     shared: &'a Shared,
@@ -127,14 +134,14 @@ impl Exchange for TinyExchange<'_> {
         let (Some(request), Some(left)) = (&mut self.request, self.left) else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
-        let most = buffer.len().min(left);
-        if most == 0 {
+        let max = buffer.len().min(left);
+        if max == 0 {
             return Ok(0);
         }
         // Unless the read succeeds, it is not known where the next request begins.
         self.left = None;
         // The first call sends 100 Continue to those who wait for it.
-        match request.as_reader().read(&mut buffer[..most]).map_err(timed_out)? {
+        match request.as_reader().read(&mut buffer[..max]).map_err(timed_out)? {
             // tiny_http reports an upload cut short as complete.
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             n => {
@@ -165,18 +172,18 @@ impl Exchange for TinyExchange<'_> {
 
     /// What nobody wants of the body is read before the answer: tiny_http gives no writer before that.
     fn start(&mut self, status: StatusCode, headers: &Fields, length: Length) {
-        let mut scratch = [0; 16 * 1024];
-        while !self.is_endless && matches!(self.read_body(&mut scratch), Ok(1..)) {}
+        let mut buffer = [0; 16 * 1024];
+        while !self.is_endless && matches!(self.read_body(&mut buffer), Ok(1..)) {}
         let Some(request) = self.request.take() else { return };
         if self.left != Some(0) {
             // Before the reader is given back: what follows may be read at once.
             self.shared.ban(self.peer);
-            self.answer.close_after();
+            self.response.close_after();
         }
         if self.shared.shutdown.is_triggered() {
-            self.answer.close_after();
+            self.response.close_after();
         }
-        self.answer.start(status, headers, length);
+        self.response.start(status, headers, length);
         self.writer = if self.is_endless {
             // An upgrade is the only way to a writer that leaves the body alone. Its answer is the interim one that every
             // client knows, behind which ours fits.
@@ -187,31 +194,31 @@ impl Exchange for TinyExchange<'_> {
         };
     }
 
-    fn started(&self) -> bool {
-        self.answer.started()
+    fn has_started(&self) -> bool {
+        self.response.has_started()
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.answer.write(&mut self.writer, bytes)
+        self.response.write(&mut self.writer, bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.answer.flush(&mut self.writer)
+        self.response.flush(&mut self.writer)
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.answer.finish(&mut self.writer)
+        self.response.finish(&mut self.writer)
     }
 }
 
 /// What was not finished must not look complete, and nothing may follow it.
 impl Drop for TinyExchange<'_> {
     fn drop(&mut self) {
-        if !self.answer.is_finished() {
+        if !self.response.is_finished() {
             self.shared.ban(self.peer);
         }
-        if self.answer.is_chunked() {
-            let _ = self.writer.write_all(CUT).and_then(|()| self.writer.flush());
+        if self.response.is_chunked() {
+            let _ = self.writer.write_all(INVALID_CHUNK_SIZE).and_then(|()| self.writer.flush());
         }
         if self.is_endless {
             mem::forget(self.request.take());
@@ -220,7 +227,7 @@ impl Drop for TinyExchange<'_> {
     }
 }
 
-impl Sink for Box<dyn Write + Send> {
+impl ResponseSink for Box<dyn Write + Send> {
     fn send(&mut self, parts: [&[u8]; 3], _rate: &mut MinRate) -> io::Result<()> {
         // In one piece it bypasses tiny_http's buffer, and leaves in one packet.
         self.write_all(&parts.concat()).and_then(|()| self.flush()).map_err(timed_out)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use auth_proxy::testing::{
     CertificateSource, Clock, Config, Credential, Entra, Limits, Listener, LogFormat, LogLevel, Metrics,
-    Proxy, Refresher, Running, SetClock, Shutdown, TokenStore, Upstream,
+    Proxy, Refresher, ServerHandle, SetClock, Shutdown, TokenStore, Upstream,
 };
 
 use crate::client::Client;
@@ -22,7 +22,7 @@ pub struct InProcess {
     pub metrics: Arc<Metrics>,
     address: SocketAddr,
     stop: Arc<Shutdown>,
-    running: Running,
+    running: ServerHandle,
 }
 
 impl InProcess {

@@ -56,7 +56,7 @@ impl Overload {
 
 /// A refusal: the status, and what the JSON body says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ErrorResponse {
     /// The status.
     pub status: StatusCode,
     /// `error.type`.
@@ -75,7 +75,7 @@ pub struct Refusal {
     pub overload: Option<Overload>,
 }
 
-impl From<HeadFault> for Refusal {
+impl From<HeadFault> for ErrorResponse {
     fn from(fault: HeadFault) -> Self {
         let (status, code) = match fault.kind {
             FaultKind::BadRequest => (StatusCode::BAD_REQUEST, "bad_request"),
@@ -93,7 +93,7 @@ impl From<HeadFault> for Refusal {
     }
 }
 
-impl Refusal {
+impl ErrorResponse {
     /// A refusal whose request is at fault.
     pub fn request(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         Self::new(status, "invalid_request_error", code, message)
@@ -116,10 +116,10 @@ impl Refusal {
     /// There is too little of something: come back soon.
     pub fn overloaded(by: Overload) -> Self {
         let message = format!("auth-proxy is overloaded: {}", by.message());
-        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", message);
-        refusal.retry_after = Some(1);
-        refusal.overload = Some(by);
-        refusal
+        let mut response = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", message);
+        response.retry_after = Some(1);
+        response.overload = Some(by);
+        response
     }
 
     /// The JSON body: `{"error":{"message","type","code",…}}`.
@@ -159,13 +159,13 @@ impl Refusal {
 
     /// Gives this as the whole answer. A client that is gone does not matter.
     pub fn send(&self, exchange: &mut dyn Exchange) {
-        send_whole(exchange, self.status, &self.headers(), &self.body());
+        send_full(exchange, self.status, &self.headers(), &self.body());
     }
 }
 
 /// Gives a whole small answer of our own at once. "An origin server with a clock … MUST generate a Date header field in all
 /// 2xx (Successful), 3xx (Redirection), and 4xx (Client Error) responses" (RFC 9110 section 6.6.1).
-pub fn send_whole(exchange: &mut dyn Exchange, status: StatusCode, headers: &Fields, body: &[u8]) {
+pub fn send_full(exchange: &mut dyn Exchange, status: StatusCode, headers: &Fields, body: &[u8]) {
     let mut headers = headers.clone();
     headers.push("date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
     exchange.start(status, &headers, Length::Known(body.len() as u64));
@@ -180,9 +180,9 @@ mod tests {
 
     #[test]
     fn the_body_has_openais_shape() {
-        let mut refusal = Refusal::request(StatusCode::BAD_REQUEST, "bad_head", "a \"quoted\" fault");
-        refusal.details.push(("trace_id", "t".into()));
-        let value: Value = serde_json::from_slice(&refusal.body()).unwrap();
+        let mut response = ErrorResponse::request(StatusCode::BAD_REQUEST, "bad_head", "a \"quoted\" fault");
+        response.details.push(("trace_id", "t".into()));
+        let value: Value = serde_json::from_slice(&response.body()).unwrap();
         assert_eq!(value["error"]["message"], "a \"quoted\" fault");
         assert_eq!(value["error"]["type"], "invalid_request_error");
         assert_eq!(value["error"]["code"], "bad_head");

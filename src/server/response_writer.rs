@@ -14,7 +14,7 @@ use crate::net::poll::{self, Ready};
 
 /// The answer to one request.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ResponseWriter {
     /// The head and chunk framing that wait for the next write.
     out: Vec<u8>,
     framing: Framing,
@@ -38,31 +38,31 @@ enum Framing {
     Finished,
 }
 
-impl Answer {
-    pub(super) fn new(head: &Head, close: bool, stall: Duration) -> Self {
+impl ResponseWriter {
+    pub(super) fn new(head: &Head, close: bool, write_timeout: Duration) -> Self {
         Self {
             out: Vec::with_capacity(1024),
             framing: Framing::NotStarted,
             close,
             version: head.version,
             head_only: head.method == Method::HEAD,
-            rate: MinRate::new(stall),
+            rate: MinRate::new(write_timeout),
         }
     }
 
     /// An answer to a request whose head could not be understood: the last one.
-    pub(super) fn last(stall: Duration) -> Self {
+    pub(super) fn for_error(write_timeout: Duration) -> Self {
         Self {
             out: Vec::with_capacity(512),
             framing: Framing::NotStarted,
             close: true,
             version: Version::HTTP_11,
             head_only: false,
-            rate: MinRate::new(stall),
+            rate: MinRate::new(write_timeout),
         }
     }
 
-    pub(super) fn started(&self) -> bool {
+    pub(super) fn has_started(&self) -> bool {
         self.framing != Framing::NotStarted
     }
 
@@ -127,11 +127,11 @@ impl Answer {
     }
 
     /// Sends a 100 response, which says that the body may come (RFC 9110 section 15.2.1).
-    pub(super) fn send_continue(&mut self, sink: &mut impl Sink) -> io::Result<()> {
+    pub(super) fn send_continue(&mut self, sink: &mut impl ResponseSink) -> io::Result<()> {
         self.send(sink, b"HTTP/1.1 100 Continue\r\n\r\n", b"")
     }
 
-    pub(super) fn write(&mut self, sink: &mut impl Sink, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, sink: &mut impl ResponseSink, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -152,11 +152,11 @@ impl Answer {
         self.send(sink, bytes, b"")
     }
 
-    pub(super) fn flush(&mut self, sink: &mut impl Sink) -> io::Result<()> {
+    pub(super) fn flush(&mut self, sink: &mut impl ResponseSink) -> io::Result<()> {
         self.send(sink, b"", b"")
     }
 
-    pub(super) fn finish(&mut self, sink: &mut impl Sink) -> io::Result<()> {
+    pub(super) fn finish(&mut self, sink: &mut impl ResponseSink) -> io::Result<()> {
         match self.framing {
             Framing::Counted(0) | Framing::UntilClose => {}
             Framing::Chunked => self.out.extend_from_slice(chunked::LAST_CHUNK),
@@ -169,7 +169,7 @@ impl Answer {
     }
 
     /// Writes what waits, then `bytes`, then `tail`.
-    fn send(&mut self, sink: &mut impl Sink, bytes: &[u8], tail: &[u8]) -> io::Result<()> {
+    fn send(&mut self, sink: &mut impl ResponseSink, bytes: &[u8], tail: &[u8]) -> io::Result<()> {
         sink.send([&self.out, bytes, tail], &mut self.rate)?;
         self.out.clear();
         Ok(())
@@ -177,7 +177,7 @@ impl Answer {
 }
 
 /// Where an answer goes.
-pub(super) trait Sink {
+pub(super) trait ResponseSink {
     /// Sends all of the parts, in one go where it can. The client has to take them as fast as `rate` asks.
     ///
     /// # Errors
@@ -187,7 +187,7 @@ pub(super) trait Sink {
 }
 
 /// A connection, which never waits by itself.
-impl Sink for Stream {
+impl ResponseSink for Stream {
     fn send(&mut self, parts: [&[u8]; 3], rate: &mut MinRate) -> io::Result<()> {
         let mut slices = parts.map(IoSlice::new);
         let mut left = &mut slices[..];
@@ -224,7 +224,7 @@ mod tests {
             filled += n;
         }
         let sending = std::thread::spawn(move || {
-            Answer::last(Duration::from_secs(20))
+            ResponseWriter::for_error(Duration::from_secs(20))
                 .send_continue(&mut server)
                 .map_err(|error| error.to_string())
         });
