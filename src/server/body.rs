@@ -7,16 +7,16 @@ use super::Length;
 use super::input::{Input, Source};
 use crate::http1::chunked::{Decoder, Next};
 
-/// Where in its body a request is.
+/// The position of a request within its body.
 #[derive(Debug)]
 pub struct Body(BodyState);
 
 #[derive(Debug)]
 enum BodyState {
-    /// This many bytes are left.
+    /// This many bytes remain.
     Counted(u64),
     Chunked(Decoder),
-    /// The client left, was too slow or broke the rules, and how.
+    /// The client left, was too slow or sent malformed framing, and what was wrong with it.
     Broken(Option<&'static str>),
 }
 
@@ -39,7 +39,7 @@ impl Body {
         }
     }
 
-    /// The most bytes still to come, where that is known.
+    /// The remaining bytes, where that is known.
     pub(super) fn remaining(&self) -> Option<u64> {
         match &self.0 {
             BodyState::Counted(left) => Some(*left),
@@ -48,8 +48,8 @@ impl Body {
         }
     }
 
-    /// Takes in what framing was received, and says whether the next read does not wait: data or the end of the body were
-    /// received.
+    /// Consumes the framing that was received, and returns whether the next read will not wait: data or the end of the body
+    /// were received.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Body {
                 _ => match self.take_framing(input)? {
                     Next::Data(left) => left,
                     Next::End => 0,
-                    // One deadline for all of it: framing is not what is waited for.
+                    // One deadline for all of it: framing does not count as progress.
                     Next::Framing if input.fill(deadline)? > 0 => continue,
                     Next::Framing => return Err(io::ErrorKind::UnexpectedEof.into()),
                 },

@@ -21,22 +21,21 @@ use crate::net::{Socket, Stream};
 
 /// A head that is longer than one buffer needs a permit.
 const LARGE_HEAD_BYTES: usize = buffers::STEP;
-/// At the stop, a connection whose first request has not come yet gets this long for it: its client stood in the backlog, or
-/// has connected a moment ago.
+/// At the shutdown, a connection whose first request has not arrived yet gets this long for it: its client was in the
+/// backlog, or has connected a moment ago.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
-/// What a connection needs to be served.
 pub(super) struct Context<'a> {
     pub(super) service: &'a dyn Service,
     pub(super) limits: &'a Limits,
     pub(super) shutdown: &'a Shutdown,
     /// For large heads.
     pub(super) large_heads: &'a Semaphore,
-    /// Whether this connection, which is idle, has to make room for others. The answer yes is for this one alone.
+    /// Whether this idle connection has to close so that others find room. True is meant for this one alone.
     pub(super) evict: &'a dyn Fn() -> bool,
 }
 
-/// Serves requests until the client leaves, breaks the rules or pauses too long, or we stop.
+/// Serves requests until the client leaves, violates the protocol or pauses too long, or the shutdown begins.
 pub(super) fn serve(socket: Arc<Socket>, context: &Context<'_>) {
     let mut input = Input::new(Stream::from(socket));
     let mut is_first = true;
@@ -118,7 +117,7 @@ fn next_head<'a>(
     }
 }
 
-/// Waits between requests. None when the connection shall end.
+/// Waits between requests. None when the connection is to be closed.
 fn wait_for_request(stream: &mut Stream, context: &Context<'_>, is_first: bool) -> Option<()> {
     let start = Instant::now();
     let end = start + context.limits.keep_alive;
@@ -126,7 +125,7 @@ fn wait_for_request(stream: &mut Stream, context: &Context<'_>, is_first: bool) 
         return Some(());
     }
     let socket = stream.socket();
-    // Others may need this connection's place while we wait.
+    // Others may need this connection's slot while we wait.
     let check_interval = context.limits.keep_alive / 15;
     let mut next_check = start;
     loop {

@@ -1,4 +1,4 @@
-//! One request being answered: its body, its answer, and what is done with the connection behind it.
+//! One request on our own server: its body, its response, and what happens to the connection afterwards.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -17,14 +17,13 @@ use crate::net::poll::{self, Ready};
 use crate::net::{Socket, Stream};
 use http::{StatusCode, Version};
 
-/// What trailers and chunk extensions of a body may take; nobody sends any.
+/// What trailers and chunk extensions of a body may take. Clients send hardly any.
 const FRAMING_ALLOWANCE: usize = 16 * 1024;
-/// What is read of a body that nobody wants, so that the answer in front of it survives.
+/// What is read of a body that is not used, so that closing does not destroy the response.
 const DRAIN_BYTES: u64 = 256 * 1024;
 /// How long that may take.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
-/// One request being answered on our own server.
 pub(super) struct Http1Exchange<'a> {
     input: &'a mut Input,
     body: Body,
@@ -59,7 +58,7 @@ impl<'a> Http1Exchange<'a> {
         }
     }
 
-    /// For an answer to a request whose head could not be understood.
+    /// For the response to a request whose head could not be parsed.
     pub(super) fn for_error(input: &'a mut Input, limits: &'a Limits, shutdown: &'a Shutdown) -> Self {
         Self {
             body: Body::new(Length::Unknown, 0),
@@ -72,8 +71,9 @@ impl<'a> Http1Exchange<'a> {
         }
     }
 
-    /// After the service is done: true when the connection can serve another request.
+    /// Called after the service has returned; true when the connection can serve another request.
     pub(super) fn finish_request(mut self) -> bool {
+        // The client must see a truncated response as such: close without ending it.
         if !self.response.is_finished() {
             return false;
         }
@@ -86,14 +86,13 @@ impl<'a> Http1Exchange<'a> {
         self.body.is_complete() || self.drain()
     }
 
-    /// The client sent more behind its last request, or has ended its side.
+    /// The client sent more after its last request, or has closed its sending side.
     fn more_was_sent(&self) -> bool {
         let wanted = [(self.input.stream().socket().as_fd(), Ready::READ)];
         poll::wait(wanted, Some(Instant::now())).is_ok_and(|[socket]| socket.readable())
     }
 
-    /// Reads what little is left of a body, to keep the connection. Not part of its caller's frame, which lies below
-    /// everything that serves a request: stack once used stays with the thread.
+    /// Reads what little is left of a body, to keep the connection. Its own frame, see the invariants in lib.rs.
     #[inline(never)]
     fn drain(&mut self) -> bool {
         let deadline = Instant::now() + DRAIN_TIME;
@@ -111,8 +110,8 @@ impl<'a> Http1Exchange<'a> {
         true
     }
 
-    /// Closing a socket with unread input resets it, and a reset destroys the answer on its way: end our side,
-    /// then read on for a while.
+    /// Closing a socket with unread input resets it, and a reset destroys a response in transit: closes our sending side,
+    /// then reads on for a while (RFC 9112 section 9.6).
     pub(super) fn linger(&mut self) {
         let stream = self.input.stream_mut();
         if stream.shutdown_write().is_err() {
@@ -178,7 +177,8 @@ impl Exchange for Http1Exchange<'_> {
     }
 
     fn start(&mut self, status: StatusCode, headers: &Fields, length: Length) {
-        // Whether the rest of the body is worth reading to keep the connection is decided now: the head says so.
+        // Whether the rest of the body is worth reading to keep the connection is decided now, because the head announces
+        // it. A client that still waits for 100 will not send its body after a final response (RFC 9110 section 10.1.1).
         let unread =
             self.body.remaining().is_none_or(|left| left > DRAIN_BYTES || self.awaits_continue && left > 0);
         let late = status == StatusCode::REQUEST_TIMEOUT && !self.body.is_complete();
@@ -187,8 +187,9 @@ impl Exchange for Http1Exchange<'_> {
         }
         self.response.start(status, headers, length);
         if self.response.ends_with_connection() {
-            // Until it is whole, every end is a reset, that of the process, too: another would look like the end of the
-            // answer. Elsewhere the framing shows a cut, and what was sent shall still be read.
+            // The end of the connection is the end of this body. Until it is complete, every close is a reset, also when
+            // the process ends, because an orderly close would look like a complete body. Elsewhere the framing shows that
+            // a body was truncated, and what was sent should still be readable.
             let _ = self.input.stream().socket().set_linger(Some(Duration::ZERO));
         }
     }

@@ -27,23 +27,23 @@ use crate::net::poll::{self, Ready};
 
 /// std's 128 is short for a burst; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
-/// How often another free port is looked for, when the first one found is free in one family alone.
+/// How often another free port is tried when the first one found is free in one family alone.
 const MAX_PORT_RETRIES: u32 = 16;
-/// After an accept that failed for lack of something, so that it is not tried in a spin.
+/// Pause after an accept that failed for lack of resources, so that it is not tried in a busy loop.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
-/// A client that vanished without a word is found out after two minutes of silence, not after the system's two hours:
-/// it may hold a thread and an open request to the destination.
+/// A client that vanished is detected after two minutes of silence, not after the system's two hours: it may hold a thread
+/// and an open request to the upstream.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(15))
     .with_retries(4);
-/// What the system holds of an answer that the network does not take yet. Without a bound that is megabytes for each client
-/// that reads slowly, and a few hundred of those use up what all connections of a host may have together.
+/// How many bytes of a response the system buffers that the network does not take yet. Without a bound that is megabytes
+/// for each client that reads slowly, and a few hundred of those exhaust the TCP memory of the whole host.
 const NOTSENT_LOWAT: u32 = 128 * 1024;
-/// A system that lacks something lets every connection fail: one failure in each period is logged, the others are counted.
+/// When the system lacks a resource, every accept fails: one failure in each period is logged, the others are counted.
 static ACCEPT_ERROR_LOG: Throttle = Throttle::every(Duration::from_secs(10));
 
-/// Bound sockets, one or one of each family, which refuse nobody yet: clients wait in their backlog.
+/// Bound sockets, one or one of each family, which refuse no connection yet: clients wait in their backlog.
 #[derive(Debug)]
 pub struct Listener(Vec<Socket>);
 
@@ -116,11 +116,11 @@ impl Listener {
     }
 }
 
-/// A server at work.
+/// Controls a running server.
 pub struct ServerHandle {
     thread: Option<JoinHandle<()>>,
     pool: ThreadPool,
-    /// Disconnected once nobody waits for a response of the overflow's any more.
+    /// Disconnected once every connection of the overflow is closed.
     overflow_ended: Mutex<Receiver<()>>,
 }
 
@@ -158,7 +158,7 @@ struct Acceptor {
     pool: ThreadPool,
     overflow: Overflow,
     large_heads: Arc<Semaphore>,
-    /// Idle connections that are about to end so that others find room.
+    /// Idle connections that are about to close so that others find room.
     evicting: Arc<AtomicUsize>,
 }
 
@@ -170,7 +170,7 @@ impl Acceptor {
                 std::thread::sleep(ACCEPT_BACKOFF);
             }
         }
-        // Whoever stood in the queue before the word was said came in time.
+        // Connections that were in the backlog before the shutdown came in time.
         for listener in &self.listeners {
             for _ in 0..BACKLOG {
                 match listener.accept() {
@@ -182,7 +182,7 @@ impl Acceptor {
         }
     }
 
-    /// Waits for a connection or the stop. Of several listeners each has its turn.
+    /// Waits for a connection or the shutdown. Of several listeners each gets its turn.
     fn wait(&self) {
         let listeners = self.listeners.iter().map(|listener| (listener.as_fd(), Ready::READ));
         let wanted: Vec<_> = listeners.chain([(self.shutdown.as_fd(), Ready::READ)]).collect();
@@ -241,15 +241,15 @@ impl Acceptor {
     }
 }
 
-/// One connection's claim to make room for others. Without it all idle ones would go at once, when one is too many, and
-/// their clients with their next requests would meet the end of the connection.
+/// One idle connection's claim to close so that others find room. Without it all idle ones would close at once when one is
+/// too many, and their clients' next requests would fail.
 struct Eviction<'a> {
     evicting: &'a AtomicUsize,
     is_claimed: Cell<bool>,
 }
 
 impl Eviction<'_> {
-    /// Whether this connection has to go: `is_needed` says so, given how many others are going.
+    /// Whether this connection has to close: `is_needed` says so, given how many others are closing.
     fn claim(&self, is_needed: impl FnOnce(usize) -> bool) -> bool {
         let others = self.evicting.fetch_add(1, Ordering::Relaxed);
         if is_needed(others) {
@@ -269,7 +269,7 @@ impl Drop for Eviction<'_> {
     }
 }
 
-/// What the system had too little of.
+/// Which resource the system lacked.
 fn overload_cause(error: &io::Error) -> Overload {
     let is = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
     if is(Errno::MFILE) || is(Errno::NFILE) { Overload::Descriptors } else { Overload::Memory }
@@ -343,7 +343,7 @@ fn prepare(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)
 }
 
-/// The peer left before it was accepted, or nobody is there: the next accept may well succeed.
+/// The peer left before it was accepted, or no connection is pending: the next accept may well succeed.
 fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! Answers: the head, the framing, and writes that leave at once.
+//! Writes responses: the head, the framing, and writes that leave at once.
 
 use std::io::{self, IoSlice, Write};
 use std::time::Duration;
@@ -12,13 +12,12 @@ use crate::http1::chunked;
 use crate::net::Stream;
 use crate::net::poll::{self, Ready};
 
-/// The answer to one request.
 #[derive(Debug)]
 pub(super) struct ResponseWriter {
     /// The head and chunk framing that wait for the next write.
     out: Vec<u8>,
     framing: Framing,
-    /// The connection ends after this answer.
+    /// The connection closes after this response.
     close: bool,
     version: Version,
     /// The client does not expect a body: its request was HEAD.
@@ -30,11 +29,10 @@ pub(super) struct ResponseWriter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Framing {
     NotStarted,
-    /// So many bytes may still be written.
+    /// This many bytes may still be written.
     Counted(u64),
     Chunked,
     UntilClose,
-    /// Nothing more may be written.
     Finished,
 }
 
@@ -50,7 +48,7 @@ impl ResponseWriter {
         }
     }
 
-    /// An answer to a request whose head could not be understood: the last one.
+    /// For a request whose head could not be parsed: the last response of its connection.
     pub(super) fn for_error(write_timeout: Duration) -> Self {
         Self {
             out: Vec::with_capacity(512),
@@ -66,17 +64,17 @@ impl ResponseWriter {
         self.framing != Framing::NotStarted
     }
 
-    /// The whole answer was sent.
+    /// The whole response was sent.
     pub(super) fn is_finished(&self) -> bool {
         self.framing == Framing::Finished
     }
 
-    /// The end of the answer is the end of the connection, so that a cut looks like the end.
+    /// The body ends where the connection ends, so that a truncated one looks complete.
     pub(super) fn ends_with_connection(&self) -> bool {
         self.framing == Framing::UntilClose
     }
 
-    /// A cut shows wherever it falls.
+    /// A truncated body shows as such.
     #[cfg(feature = "tiny_http")]
     pub(super) fn is_chunked(&self) -> bool {
         self.framing == Framing::Chunked
@@ -86,7 +84,7 @@ impl ResponseWriter {
         self.close
     }
 
-    /// The connection shall end after this answer. Only before it has started.
+    /// Closes the connection after this response. Only before it has started.
     pub(super) fn close_after(&mut self) {
         self.close = true;
     }
@@ -140,7 +138,7 @@ impl ResponseWriter {
                 chunked::write_size(bytes.len(), &mut self.out);
                 return self.send(sink, bytes, chunked::CHUNK_END);
             }
-            // A body for a request that takes none.
+            // The response to HEAD has no body, whatever the service writes.
             Framing::Counted(_) if self.head_only => return Ok(()),
             Framing::Counted(left) => {
                 let n = bytes.len() as u64;
@@ -168,7 +166,7 @@ impl ResponseWriter {
         Ok(())
     }
 
-    /// Writes what waits, then `bytes`, then `tail`.
+    /// Writes what is buffered, then `bytes`, then `tail`.
     fn send(&mut self, sink: &mut impl ResponseSink, bytes: &[u8], tail: &[u8]) -> io::Result<()> {
         sink.send([&self.out, bytes, tail], &mut self.rate)?;
         self.out.clear();
@@ -176,7 +174,7 @@ impl ResponseWriter {
     }
 }
 
-/// Where an answer goes.
+/// Where a response is written.
 pub(super) trait ResponseSink {
     /// Sends all of the parts, in one go where it can. The client has to take them as fast as `rate` asks.
     ///
@@ -201,7 +199,7 @@ impl ResponseSink for Stream {
             }
             if taken == 0 {
                 let waited = poll::wait_one(self.socket(), Ready::WRITE, Some(rate.deadline()));
-                // Or the system keeps what the client does not read for minutes more, and offers it.
+                // Reset it, or the system would keep what the client does not read for minutes more.
                 waited.inspect_err(|_| drop(self.socket().set_linger(Some(Duration::ZERO))))?;
             }
         }
@@ -215,7 +213,7 @@ mod tests {
     use super::*;
     use crate::net;
 
-    /// What a client has not read of the response before must not end its next request.
+    /// An unread earlier response must not fail the next request.
     #[test]
     fn a_100_response_waits_for_room() {
         let (mut server, mut client) = net::pair();

@@ -12,15 +12,15 @@ const STACK_BYTES: usize = 512 * 1024;
 /// An idle thread ends after this.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// What a job may come to need besides its stack, and what everything else may. Memory that is not to be had ends the
-/// process, so no thread is started that could need the last of it.
+/// What a job may need besides its stack, and what the rest of the program may. A failed allocation aborts the process, so
+/// no thread is started that could need the last of the memory.
 const MEMORY_PER_JOB: usize = 256 * 1024;
 const MEMORY_RESERVE: usize = 8 << 20;
 
-/// A piece of work: one connection.
+/// One connection.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
-/// An elastic pool. Clones share it.
+/// Clones share the pool.
 #[derive(Clone)]
 pub(super) struct ThreadPool(Arc<PoolShared>);
 
@@ -32,12 +32,11 @@ struct PoolShared {
 
 #[derive(Default)]
 struct PoolState {
-    /// Idle threads, each with the way to it. The last one that became idle is the first to work again: in turns, few
-    /// connections would keep awake all the threads that many have left behind.
+    /// Idle threads, each with its channel. The last one that became idle is the first to work again: used in turns, few
+    /// connections would keep alive all the threads that a peak has left.
     idle: Vec<(ThreadId, SyncSender<Job>)>,
-    /// Jobs taken.
     busy: usize,
-    /// Somebody waits for `busy` to fall.
+    /// A thread waits for `busy` to fall.
     is_watched: bool,
     panics: u64,
 }
@@ -68,7 +67,7 @@ impl ThreadPool {
         let (idle, busy) = (state.idle.pop(), state.busy);
         drop(state);
         if let Some((_, sender)) = idle {
-            // It waits for this, whatever else happens.
+            // It waits for this job; the channel has room for one.
             let _ = sender.send(job);
             return Ok(());
         }
@@ -106,7 +105,7 @@ impl ThreadPool {
         let (sender, jobs) = sync_channel(1);
         let mut next = Some(first);
         while let Some(job) = next {
-            // One connection's panic is that connection's end, and nobody else's.
+            // A panic ends one connection and no other.
             if catch_unwind(AssertUnwindSafe(job)).is_err() {
                 self.lock().panics += 1;
             }
@@ -127,7 +126,7 @@ impl ThreadPool {
             return None;
         }
         drop(state);
-        // Chosen at the last moment: the job is on its way.
+        // `run` has taken this thread off the list meanwhile: the job is on its way.
         jobs.recv().ok()
     }
 
@@ -144,11 +143,11 @@ impl ThreadPool {
     }
 }
 
-/// Whether the system would give what so many jobs may come to need. It is asked for and given back: that touches none.
+/// Whether the system would give what so many jobs may need. It is reserved and given back, without touching a page.
 fn has_memory(jobs: usize) -> io::Result<()> {
     let mut need = Vec::<u8>::new();
     need.try_reserve_exact(MEMORY_RESERVE.saturating_add(jobs.saturating_mul(MEMORY_PER_JOB)))?;
-    // Or the compiler sees that nobody uses it.
+    // Or the compiler sees that it is unused and removes it.
     std::hint::black_box(&need);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The server of the `tiny_http` crate as a thin adapter: its requests are read by the rules of `http1`, like those of our own
-//! server. `docs/decisions/0001-http-server.md` says what it does not do.
+//! The server of the `tiny_http` crate as a thin adapter: its requests are parsed by the rules of `http1`, like those of
+//! our own server. `docs/decisions/0001-http-server.md` says what it does not support.
 //!
 //! ```text
 //! tiny_http's threads: accept -> one per connection, parses heads -> its queue
@@ -27,7 +27,7 @@ use super::thread_pool::ThreadPool;
 use super::{Limits, Service, Shutdown};
 use crate::log;
 
-/// How often a thread looks whether it is still needed. Requests do not wait for it.
+/// How often a thread checks whether it is still needed. Requests do not wait for it.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// A replaced server is kept for the connections that it still has, until they have been quiet for this long.
 const RETIREMENT_PERIOD: Duration = Duration::from_secs(600);
@@ -36,7 +36,7 @@ const BAN_PERIOD: Duration = Duration::from_secs(60);
 /// Expired bans are thrown out when there are this many.
 const MAX_BANS: usize = 1024;
 
-/// A bound listener, which refuses nobody yet: clients wait in its backlog.
+/// A bound listener, which refuses no connection yet: clients wait in its backlog.
 #[derive(Debug)]
 pub struct Listener(TcpListener);
 
@@ -106,14 +106,14 @@ impl Listener {
     }
 }
 
-/// A server at work.
+/// Controls a running server.
 pub struct ServerHandle {
     thread: Option<thread::JoinHandle<()>>,
     shared: Arc<Shared>,
 }
 
 impl ServerHandle {
-    /// Requests being answered: tiny_http does not show its connections.
+    /// Requests in flight: tiny_http does not expose its connections.
     pub fn connections(&self) -> usize {
         self.shared.pool.busy()
     }
@@ -123,7 +123,7 @@ impl ServerHandle {
         self.shared.pool.panics()
     }
 
-    /// After [`Shutdown::trigger`]: waits until the listener is closed and every request is answered; false when the
+    /// After [`Shutdown::trigger`]: waits until the listener is closed and every request has its response; false when the
     /// deadline passed first.
     pub fn drain(&mut self, deadline: Instant) -> bool {
         if let Some(thread) = self.thread.take() {
@@ -142,14 +142,15 @@ struct Shared {
     limits: Limits,
     shutdown: Arc<Shutdown>,
     pool: ThreadPool,
-    /// Connections that broke the rules, by their clients' address and port. tiny_http cannot close them: it goes on to read
-    /// what follows, which may be the rest of a body taken for a request. Whatever it finds is refused.
+    /// Connections that sent malformed requests, by their clients' address and port. tiny_http cannot close them: it goes
+    /// on to read what follows, which may be the rest of a body taken for a request. Every further request on them is
+    /// rejected.
     bans: Mutex<HashMap<SocketAddr, Instant>>,
     /// Counts the servers built.
     generation: AtomicU64,
     /// The newest server no longer accepts.
     accept_failed: AtomicBool,
-    /// Requests came since `self_connect` looked.
+    /// Requests arrived since `self_connect` last checked.
     active: AtomicBool,
     ended: AtomicBool,
 }
@@ -189,8 +190,8 @@ impl Shared {
         }
     }
 
-    /// Judges the requests of each connection in their order, so that what follows one that broke the rules is refused, too,
-    /// even where tiny_http hands out both at once; then has them answered.
+    /// Checks the requests of each connection in their order, so that what follows a malformed one is rejected, too, even
+    /// where tiny_http hands out both at once; then starts a thread for each.
     fn admit(self: &Arc<Self>, request: Request) {
         let head = exchange::head(&request, self);
         if head.is_err() {
@@ -198,7 +199,7 @@ impl Shared {
         }
         let (max, overflow) = (self.limits.connections, self.limits.overflow.max(1));
         let under_pressure = self.pool.busy() >= max;
-        // A refusal may have to wait for its turn on the connection: it takes a thread as well, up to a point.
+        // An error response may have to wait for its turn on the connection: it takes a thread as well, up to a limit.
         self.pool.wait_below(max.saturating_add(overflow));
         // To drop a request may take as long as its client likes: one for which no thread can be had is given up together
         // with its connection.

@@ -1,5 +1,4 @@
-//! One request on tiny_http: its head judged by our rules before anything is believed, its body counted, its answer framed by
-//! us.
+//! One request on tiny_http: its head checked by our rules, its body counted, its response framed by us.
 
 use std::io::{self, Write};
 use std::mem;
@@ -23,14 +22,14 @@ use crate::server::{ErrorResponse, Exchange, Head, Length, Overload};
 /// size: 50,000,000,000,000 bytes cannot be had, and a failed allocation ends the process. This many can be had
 /// anywhere, for they are not touched.
 const MAX_LENGTH: usize = 1 << 30;
-/// In place of a chunk size: no client takes it for the end of the answer.
+/// Sent in place of a chunk size: every client sees that the response was truncated.
 const INVALID_CHUNK_SIZE: &[u8] = b"cut short\r\n\r\n";
 
 /// The head, put together again from what tiny_http gives of it, and read as our own server reads it.
 ///
 /// # Errors
 ///
-/// The refusal that the request deserves; nothing that follows on its connection can be trusted then.
+/// The error response that the request deserves; nothing that follows on its connection can be trusted then.
 pub(super) fn head(request: &Request, shared: &Shared) -> Result<Head, ErrorResponse> {
     if shared.is_banned(request) {
         return Err(bad("this connection was refused before"));
@@ -66,7 +65,6 @@ pub(super) fn head(request: &Request, shared: &Shared) -> Result<Head, ErrorResp
     Ok(head)
 }
 
-/// Answers a request.
 pub(super) fn respond(
     request: Request,
     head: Result<Head, ErrorResponse>,
@@ -104,7 +102,7 @@ fn is_endless(request: &Request) -> bool {
     request.body_length().is_some_and(|length| length > MAX_LENGTH)
 }
 
-/// tiny_http closes the connection after this request. It looks at the first field, and for any part of it.
+/// Whether tiny_http closes the connection after this request. It searches the first field for these words.
 fn closes(head: &Head) -> bool {
     let options = head.headers.get("connection").unwrap_or_default().to_ascii_lowercase();
     let names = |option: &[u8]| options.windows(option.len()).any(|part| part == option);
@@ -116,7 +114,7 @@ fn bad(message: &str) -> ErrorResponse {
 }
 
 struct TinyExchange<'a> {
-    /// Until the answer begins.
+    /// Until the response begins.
     request: Option<Request>,
     /// Bytes of the body to come; none when where the next request begins is not known.
     left: Option<usize>,
@@ -124,7 +122,7 @@ struct TinyExchange<'a> {
     is_endless: bool,
     peer: Option<SocketAddr>,
     response: ResponseWriter,
-    /// Once the answer has begun.
+    /// Once the response has begun.
     writer: Box<dyn Write + Send>,
     shared: &'a Shared,
 }
@@ -142,7 +140,7 @@ impl Exchange for TinyExchange<'_> {
         self.left = None;
         // The first call sends 100 Continue to those who wait for it.
         match request.as_reader().read(&mut buffer[..max]).map_err(timed_out)? {
-            // tiny_http reports an upload cut short as complete.
+            // tiny_http reports a truncated upload as complete.
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             n => {
                 self.left = Some(left - n);
@@ -170,13 +168,13 @@ impl Exchange for TinyExchange<'_> {
         None
     }
 
-    /// What nobody wants of the body is read before the answer: tiny_http gives no writer before that.
+    /// The rest of the body is read before the response: tiny_http gives no writer before that.
     fn start(&mut self, status: StatusCode, headers: &Fields, length: Length) {
         let mut buffer = [0; 16 * 1024];
         while !self.is_endless && matches!(self.read_body(&mut buffer), Ok(1..)) {}
         let Some(request) = self.request.take() else { return };
         if self.left != Some(0) {
-            // Before the reader is given back: what follows may be read at once.
+            // Before the reader is given back: what follows may be parsed at once.
             self.shared.ban(self.peer);
             self.response.close_after();
         }
@@ -185,8 +183,8 @@ impl Exchange for TinyExchange<'_> {
         }
         self.response.start(status, headers, length);
         self.writer = if self.is_endless {
-            // An upgrade is the only way to a writer that leaves the body alone. Its answer is the interim one that every
-            // client knows, behind which ours fits.
+            // An upgrade is the only way to a writer that leaves the body alone. It sends a response of its own first: 100,
+            // which every client ignores, so that ours may follow.
             let interim = Response::new(TinyStatus(100), Vec::new(), io::empty(), None, None);
             request.upgrade("HTTP/1.1", interim)
         } else {
@@ -211,7 +209,7 @@ impl Exchange for TinyExchange<'_> {
     }
 }
 
-/// What was not finished must not look complete, and nothing may follow it.
+/// An unfinished response must not look complete, and nothing may follow it.
 impl Drop for TinyExchange<'_> {
     fn drop(&mut self) {
         if !self.response.is_finished() {
@@ -234,7 +232,7 @@ impl ResponseSink for Box<dyn Write + Send> {
     }
 }
 
-/// What a socket with a timeout says when that has passed.
+/// The error of a socket whose timeout has passed.
 fn timed_out(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
 }

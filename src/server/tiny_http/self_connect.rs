@@ -1,9 +1,9 @@
-//! Connections to ourselves, against two faults of tiny_http.
+//! Connections to ourselves, to work around two faults of tiny_http.
 //!
-//! It gives a connection to an idle thread of its pool through a queue. A thread that was woken for one connection counts as
-//! idle until it runs, so that in a burst more connections are queued than threads are idle, and the rest of the queue waits
-//! behind connections that are kept alive. A new thread is only made for a new connection: one of ours, closed at once, makes
-//! a thread that finds the queue.
+//! It gives a connection to an idle thread of its pool through a queue. A thread that was woken for one connection counts
+//! as idle until it runs, so that in a burst more connections are queued than threads are idle, and the rest of the queue
+//! waits for connections that are kept alive. A new thread is only made for a new connection: one of ours, closed at once,
+//! makes a thread that empties the queue.
 //!
 //! Its accept thread ends where accept fails, with an error, and where the new socket cannot be duplicated, without one. A
 //! connection of ours that stays unanswered shows it; a new server takes over the listener.
@@ -26,11 +26,11 @@ const CONNECTIONS_PER_ROUND: usize = 4;
 /// Between rounds while requests come, and while none do.
 const ACTIVE_INTERVAL: Duration = Duration::from_millis(10);
 const IDLE_INTERVAL: Duration = Duration::from_millis(100);
-/// Between two probes whether anybody accepts, and after a server was replaced.
+/// Between two probes whether the server accepts, and after a server was replaced.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// Unanswered probes that make a server deaf.
+/// After this many probes without a response the server counts as dead.
 const MAX_UNANSWERED: u32 = 3;
-/// A full backlog must not hold us up.
+/// A full backlog must not block this thread.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Until the shutdown begins; then closes the listener.
@@ -47,7 +47,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
         }
         let is_alive = probe.is_none_or(|mut stream: Socket| matches!(stream.read(&mut [0]), Ok(1)));
         unanswered = if is_alive { 0 } else { unanswered + 1 };
-        // What is no request; tiny_http answers it by itself.
+        // Not a request; tiny_http responds to it by itself.
         let send = |mut stream: Socket| stream.write_all(b"\r\n").map(|()| stream);
         (probed_at, probe) = (Instant::now(), connect(shared).and_then(send).ok());
         if shared.accept_failed.load(Ordering::SeqCst) || unanswered >= MAX_UNANSWERED {
