@@ -1,8 +1,8 @@
 //! From a request without a credential to the upstream's response: who may call, which fields go on, the token, retries.
 
 mod access_log;
-mod caller;
-mod decisions;
+mod api_key;
+mod debug_log;
 mod failure;
 mod forward;
 pub mod headers;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use self::access_log::{Outcome, Record};
+use self::access_log::{RequestOutcome, RequestStats};
 use self::failure::Failure;
 use crate::config::Config;
 use crate::log::{self, Throttle};
@@ -64,18 +64,18 @@ impl Proxy {
 impl Service for Proxy {
     fn serve(&self, head: Head, exchange: &mut dyn Exchange) {
         if head.path() == health::PATH && matches!(head.method, Method::GET | Method::HEAD) {
-            health::answer(&self.tokens, exchange);
+            health::respond(&self.tokens, exchange);
             return;
         }
-        let mut record = Record::begin(&head, &self.metrics);
-        let outcome = match self.forward(head, exchange, &mut record) {
+        let mut stats = RequestStats::begin(&head, &self.metrics);
+        let outcome = match self.forward(head, exchange, &mut stats) {
             Ok(outcome) => outcome,
-            Err(Failure::ClientGone) => Outcome::ClientGone,
+            Err(Failure::ClientGone) => RequestOutcome::ClientGone,
             Err(Failure::Refused { response, kind, cause, hint }) => {
                 let status = response.status.as_u16();
                 let mut fields: Vec<(&str, &dyn log::Value)> = vec![
-                    ("method", &record.method),
-                    ("path", &record.path),
+                    ("method", &stats.method),
+                    ("path", &stats.path),
                     ("status", &status),
                     ("destination", &self.config.destination.authority),
                     ("kind", &kind),
@@ -85,15 +85,15 @@ impl Service for Proxy {
                 log::warn("request failed", &fields);
                 self.count_failure(&response, kind);
                 response.send(exchange);
-                Outcome::Own(response.status)
+                RequestOutcome::ErrorResponse(response.status)
             }
         };
-        record.end(&outcome);
+        stats.finish(&outcome);
     }
 
     fn reject_overloaded(&self, head: Head, by: Overload, exchange: &mut dyn Exchange) {
         if head.path() == health::PATH {
-            health::answer(&self.tokens, exchange);
+            health::respond(&self.tokens, exchange);
         } else {
             let response = ErrorResponse::overloaded(by);
             self.refused(&response);

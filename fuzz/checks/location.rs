@@ -16,17 +16,17 @@ pub fn check(data: &[u8]) {
     if let Some(host) = value(1) {
         headers.push("host", host.as_bytes());
     }
-    let own_origin = target::own_origin(&headers);
+    let public_origin = target::public_origin(&headers);
     for destination in destinations() {
         let mut headers = Fields::default();
         headers.push("location", location.as_bytes());
-        target::rewrite_locations(&mut headers, &destination, own_origin.as_deref());
+        target::rewrite_locations(&mut headers, &destination, public_origin.as_deref());
         let (before, after) = (location.as_bytes(), headers.get("location").expect("it is still there"));
-        let plain = own_origin.is_some() && is_plain(before, &destination);
+        let plain = public_origin.is_some() && is_plain(before, &destination);
         assert!(!plain || after != before, "not rewritten: {location:?}");
         if after != before {
-            let own_origin = own_origin.as_ref().expect("there is nothing to rewrite it to");
-            let tail = after.strip_prefix(own_origin.as_bytes()).expect("rewritten to somewhere else");
+            let public_origin = public_origin.as_ref().expect("there is nothing to rewrite it to");
+            let tail = after.strip_prefix(public_origin.as_bytes()).expect("rewritten to somewhere else");
             check_rewritten(before, tail, &destination);
         }
     }

@@ -49,19 +49,19 @@ impl Admin {
 
 impl Service for Admin {
     fn serve(&self, head: Head, exchange: &mut dyn Exchange) {
-        let answer = match head.path() {
+        let respond = match head.path() {
             "/livez" => live,
             "/metrics" => metrics,
             "/readyz" => {
-                |admin: &Self, exchange: &mut dyn Exchange| health::answer(&admin.0.tokens, exchange)
+                |admin: &Self, exchange: &mut dyn Exchange| health::respond(&admin.0.tokens, exchange)
             }
             "/startupz" => {
-                |admin: &Self, exchange: &mut dyn Exchange| health::answer_started(&admin.0.tokens, exchange)
+                |admin: &Self, exchange: &mut dyn Exchange| health::respond_started(&admin.0.tokens, exchange)
             }
             _ => not_found,
         };
         if matches!(head.method, Method::GET | Method::HEAD) {
-            answer(self, exchange);
+            respond(self, exchange);
         } else {
             refuse_method(exchange);
         }
@@ -74,7 +74,7 @@ impl Service for Admin {
 }
 
 fn live(_: &Admin, exchange: &mut dyn Exchange) {
-    health::say_ok(exchange);
+    health::send_ok(exchange);
 }
 
 fn metrics(admin: &Admin, exchange: &mut dyn Exchange) {

@@ -14,7 +14,7 @@ use crate::upstream::Fault;
 /// The kind of a request that we refuse without asking the destination.
 pub(super) const REFUSED: &str = "refused";
 /// What to do when the destination hangs up.
-const CLOSED: &str =
+const CLOSED_HINT: &str =
     "the client may try again; if it repeats, check port and scheme of API_BASE_URL, and firewalls";
 
 /// A request that failed before an answer began.
@@ -75,7 +75,7 @@ pub(super) fn is_disconnect(error: &ureq::Error) -> bool {
 }
 
 /// An answer that cannot be passed on.
-pub(super) fn bad_answer(cause: String) -> Failure {
+pub(super) fn bad_response(cause: String) -> Failure {
     let message = "the destination's answer is not valid HTTP/1.1";
     let hint =
         Some("check port and scheme of API_BASE_URL: something else than HTTP may answer there".into());
@@ -87,10 +87,10 @@ pub(super) fn from_fault(fault: &Fault) -> Failure {
         Fault::Connect(error) => from_connect_error(error),
         Fault::ClientGone => Failure::ClientGone,
         Fault::RequestBody(cause) => from_request_body(cause),
-        Fault::BadResponse(why) => bad_answer(why.clone()),
+        Fault::BadResponse(why) => bad_response(why.clone()),
         Fault::Closed => {
             let message = "the destination closed the connection without an answer";
-            let hint = Some(CLOSED.into());
+            let hint = Some(CLOSED_HINT.into());
             refused(
                 StatusCode::BAD_GATEWAY,
                 "upstream_closed",
@@ -110,7 +110,7 @@ pub(super) fn from_fault(fault: &Fault) -> Failure {
         Fault::Truncated(_) => {
             let (message, cause) =
                 ("the destination broke the connection without an answer", fault.to_string());
-            let hint = Some(CLOSED.into());
+            let hint = Some(CLOSED_HINT.into());
             refused(StatusCode::BAD_GATEWAY, "upstream_closed", message, fault.kind(), cause, hint)
         }
     }
@@ -136,10 +136,11 @@ fn from_connect_error(error: &ConnectError) -> Failure {
         ConnectError::EgressProxy { .. } => {
             gateway("upstream_egress_proxy", "the egress proxy does not let the connection through")
         }
-        ConnectError::EgressProxyAuth { error: demand, retry_in, .. } => {
+        ConnectError::EgressProxyAuth { error: auth_error, retry_in, .. } => {
             let seconds = retry_in.map(whole_seconds);
             let next = seconds.map_or_else(String::new, |n| format!("; the next attempt is in {n} s"));
-            let mut failure = gateway("upstream_egress_proxy", &format!("the egress proxy {demand}{next}"));
+            let mut failure =
+                gateway("upstream_egress_proxy", &format!("the egress proxy {auth_error}{next}"));
             if let (Failure::Refused { response, .. }, Some(_)) = (&mut failure, seconds) {
                 response.retry_after = seconds;
                 // Until then the same credentials are not even presented.

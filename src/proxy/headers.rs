@@ -25,7 +25,7 @@ const FRAMING: [&str; 3] = ["host", "content-length", "transfer-encoding"];
 pub fn strip_request(headers: &mut Fields) {
     let named = named_by_connection(headers);
     headers.retain(|name, _| {
-        !ends_here(name)
+        !is_connection_field(name)
             && !is_credential(name)
             && !named.iter().any(|other| name.eq_ignore_ascii_case(other))
     });
@@ -56,11 +56,11 @@ fn number(n: u64) -> HeaderValue {
 pub fn strip_response(headers: &mut Fields, length: bool) {
     let named = named_by_connection(headers);
     headers.retain(|name, _| {
-        let ends_here = is_any(name, &HOP_BY_HOP)
+        let is_dropped = is_any(name, &HOP_BY_HOP)
             || is(name, "transfer-encoding")
             || length && is(name, "content-length")
             || named.iter().any(|other| name.eq_ignore_ascii_case(other));
-        !ends_here
+        !is_dropped
     });
 }
 
@@ -100,18 +100,18 @@ fn is_any(name: &[u8], wanted: &[&str]) -> bool {
 }
 
 fn is_credential(name: &[u8]) -> bool {
-    CREDENTIALS.iter().any(|credential| spells(name, credential))
+    CREDENTIALS.iter().any(|credential| is_spelled_like(name, credential))
 }
 
 /// Whether a field of a request is about the client's connection or the message's framing. `Expect` was dealt with by the
 /// server: 100 is about this hop.
-fn ends_here(name: &[u8]) -> bool {
-    HOP_BY_HOP.iter().chain(&FRAMING).chain(&["expect"]).any(|known| spells(name, known))
+fn is_connection_field(name: &[u8]) -> bool {
+    HOP_BY_HOP.iter().chain(&FRAMING).chain(&["expect"]).any(|known| is_spelled_like(name, known))
 }
 
 /// Servers that hand fields over in variables take `api_key` for `api-key` and `Content_Length` for `Content-Length`, and so
 /// do people.
-fn spells(name: &[u8], known: &str) -> bool {
+fn is_spelled_like(name: &[u8], known: &str) -> bool {
     let alike = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a, *b) == (b'_', b'-');
     name.len() == known.len() && name.iter().zip(known.as_bytes()).all(alike)
 }

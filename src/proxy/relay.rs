@@ -19,20 +19,20 @@ pub(super) struct Relayed {
     /// Bytes of the body that the client was sent.
     pub(super) bytes: u64,
     /// What cut it short, and on which side.
-    pub(super) cut: Option<Cut>,
+    pub(super) aborted_by: Option<Aborted>,
 }
 
 /// Where a response was cut short.
 #[derive(Debug)]
-pub(super) enum Cut {
+pub(super) enum Aborted {
     /// The upstream ended or broke the connection in the middle.
-    Destination(io::Error),
+    Upstream(io::Error),
     /// The client did.
     Client(io::Error),
 }
 
 /// Pieces of an event stream are seldom longer. While nobody knows when the next one comes, no larger buffer is held.
-const PIECE: usize = 2048;
+const PIECE_BYTES: usize = 2048;
 
 /// Sends the response on.
 ///
@@ -48,13 +48,13 @@ pub(super) fn relay(
     lease: &Lease,
     exchange: &mut dyn Exchange,
 ) -> Result<Relayed, Failure> {
-    let mut piece = [0; PIECE];
+    let mut piece = [0; PIECE_BYTES];
     let mut large = Buffer::default();
     // What has begun to come may turn out to be no body. Once it makes sense, head and body leave in one write.
     let first = match framing {
         ResponseFraming::Empty => Some(0),
         _ if lease.has_body_begun() => {
-            if lease.buffered() > PIECE {
+            if lease.buffered() > PIECE_BYTES {
                 large = buffers::take();
             }
             let buffer = if large.is_empty() { &mut piece[..] } else { &mut large[..] };
@@ -70,31 +70,31 @@ pub(super) fn relay(
     exchange.start(status, &headers, length);
     drop(headers);
 
-    let mut relayed = Relayed { bytes: 0, cut: None };
+    let mut relayed = Relayed { bytes: 0, aborted_by: None };
     let sent = match first {
         Some(count) if large.is_empty() => send(exchange, &piece[..count], &mut relayed),
         Some(count) => send(exchange, &large[..count], &mut relayed),
-        None => exchange.flush().map_err(Cut::Client),
+        None => exchange.flush().map_err(Aborted::Client),
     };
     drop(large);
     let copied = sent.and_then(|()| match first {
         Some(0) => Ok(()),
         _ => copy(&mut body, &mut piece, lease, exchange, &mut relayed),
     });
-    relayed.cut = copied.and_then(|()| exchange.finish().map_err(Cut::Client)).err();
+    relayed.aborted_by = copied.and_then(|()| exchange.finish().map_err(Aborted::Client)).err();
     Ok(relayed)
 }
 
 fn copy(
     body: &mut impl Read,
-    piece: &mut [u8; PIECE],
+    piece: &mut [u8; PIECE_BYTES],
     lease: &Lease,
     exchange: &mut dyn Exchange,
     relayed: &mut Relayed,
-) -> Result<(), Cut> {
-    let (mut much, mut bulk) = (lease.buffered() > 0, false);
+) -> Result<(), Aborted> {
+    let (mut has_more, mut bulk) = (lease.buffered() > 0, false);
     loop {
-        let count = if much {
+        let count = if has_more {
             copy_once(body, &mut buffers::take_for(bulk), exchange, relayed)?
         } else {
             copy_once(body, piece, exchange, relayed)?
@@ -102,7 +102,7 @@ fn copy(
         if count == 0 {
             return Ok(());
         }
-        much = count >= PIECE || lease.buffered() > 0;
+        has_more = count >= PIECE_BYTES || lease.buffered() > 0;
         bulk = count >= STEP;
     }
 }
@@ -113,18 +113,18 @@ fn copy_once(
     buffer: &mut [u8],
     exchange: &mut dyn Exchange,
     relayed: &mut Relayed,
-) -> Result<usize, Cut> {
+) -> Result<usize, Aborted> {
     let count = body.read(buffer).map_err(|error| match Fault::inside_io(&error) {
         // While it waits for the upstream it watches the client, too.
-        Some(Fault::ClientGone) => Cut::Client(error),
-        _ => Cut::Destination(error),
+        Some(Fault::ClientGone) => Aborted::Client(error),
+        _ => Aborted::Upstream(error),
     })?;
     send(exchange, &buffer[..count], relayed).map(|()| count)
 }
 
-fn send(exchange: &mut dyn Exchange, bytes: &[u8], relayed: &mut Relayed) -> Result<(), Cut> {
+fn send(exchange: &mut dyn Exchange, bytes: &[u8], relayed: &mut Relayed) -> Result<(), Aborted> {
     if !bytes.is_empty() {
-        exchange.write(bytes).map_err(Cut::Client)?;
+        exchange.write(bytes).map_err(Aborted::Client)?;
         relayed.bytes += bytes.len() as u64;
     }
     Ok(())

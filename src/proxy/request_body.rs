@@ -21,10 +21,10 @@ use crate::server::{Exchange, Length};
 use crate::upstream::{EarlyResponse, Fault, Lease};
 
 /// The largest body that is kept for another attempt.
-const MAX_REPLAY: usize = 64 * 1024;
+const MAX_REPLAY_BYTES: usize = 64 * 1024;
 /// What all requests together keep: another attempt is rare, and memory is not for what is rare.
-const MAX_REPLAY_TOGETHER: usize = 16 << 20;
-static REPLAY_TOGETHER: AtomicUsize = AtomicUsize::new(0);
+const MAX_REPLAY_TOTAL: usize = 16 << 20;
+static REPLAY_TOTAL: AtomicUsize = AtomicUsize::new(0);
 
 /// What was read of a request body, as long as it is small.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) struct ReplayBuffer {
 impl ReplayBuffer {
     pub(super) fn new(length: Length) -> Self {
         let is_complete = matches!(length, Length::Empty | Length::Known(0));
-        let is_too_large = matches!(length, Length::Known(n) if n > MAX_REPLAY as u64);
+        let is_too_large = matches!(length, Length::Known(n) if n > MAX_REPLAY_BYTES as u64);
         Self { bytes: Vec::new(), is_complete, is_lost: false, is_too_large, read: 0 }
     }
 
@@ -61,27 +61,27 @@ impl ReplayBuffer {
         self.read
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    fn record(&mut self, bytes: &[u8]) {
         self.read += bytes.len() as u64;
         if self.is_lost || bytes.is_empty() {
             return;
         }
-        let together = REPLAY_TOGETHER.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        let total = REPLAY_TOTAL.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
         self.bytes.extend_from_slice(bytes);
-        if self.is_too_large || self.bytes.len() > MAX_REPLAY || together > MAX_REPLAY_TOGETHER {
+        if self.is_too_large || self.bytes.len() > MAX_REPLAY_BYTES || total > MAX_REPLAY_TOTAL {
             self.is_lost = true;
-            self.forget();
+            self.clear();
         }
     }
 
-    fn forget(&mut self) {
-        REPLAY_TOGETHER.fetch_sub(std::mem::take(&mut self.bytes).len(), Ordering::Relaxed);
+    fn clear(&mut self) {
+        REPLAY_TOTAL.fetch_sub(std::mem::take(&mut self.bytes).len(), Ordering::Relaxed);
     }
 }
 
 impl Drop for ReplayBuffer {
     fn drop(&mut self) {
-        self.forget();
+        self.clear();
     }
 }
 
@@ -140,18 +140,18 @@ impl Read for RequestBody<'_> {
         if self.lease.is_early() {
             return Err(Fault::EarlyResponse.into());
         }
-        let again = self.replay.bytes.get(self.replayed..).unwrap_or_default();
-        let count = if again.is_empty() {
+        let to_replay = self.replay.bytes.get(self.replayed..).unwrap_or_default();
+        let count = if to_replay.is_empty() {
             if self.wait().map_err(Fault::RequestBody)? == EarlyResponse::Refused {
                 return Err(Fault::EarlyResponse.into());
             }
             let count = self.exchange.read_body(buffer).map_err(Fault::RequestBody)?;
-            self.replay.keep(&buffer[..count]);
+            self.replay.record(&buffer[..count]);
             self.replayed = self.replay.bytes.len();
             count
         } else {
-            let count = again.len().min(buffer.len());
-            buffer[..count].copy_from_slice(&again[..count]);
+            let count = to_replay.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&to_replay[..count]);
             self.replayed += count;
             count
         };
@@ -182,7 +182,7 @@ mod tests {
             (Length::Known(1 << 30), 1, Replay::Lost),
         ] {
             let mut replay = ReplayBuffer::new(length);
-            (0..reads).for_each(|_| replay.keep(&small));
+            (0..reads).for_each(|_| replay.record(&small));
             assert_eq!(replay.state(), expected, "{length:?} after {reads} reads");
             assert_eq!(replay.read(), 1000 * reads);
         }

@@ -16,43 +16,43 @@ const LINGER: Duration = Duration::from_secs(10);
 /// Bytes that went through a tunnel.
 #[derive(Debug, Default)]
 pub(super) struct Tunnelled {
-    pub(super) to_destination: u64,
+    pub(super) to_upstream: u64,
     pub(super) to_client: u64,
 }
 
 /// Carries bytes until both sides have ended or one is broken, which is an end like any other: both sides see it.
 /// An end of one direction ends only that direction. Nothing is read while what was read before waits to be
 /// written: memory is constant, and while nobody speaks there is none.
-pub(super) fn run(client: &mut Stream, destination: &mut Stream, carried: &mut Tunnelled) {
-    let (up, down) = (Way::default(), Way::default());
-    let mut tunnel = Tunnel { client, destination, carried, up, down, is_client_broken: false };
-    let _ = tunnel.carry();
+pub(super) fn run(client: &mut Stream, upstream: &mut Stream, transferred: &mut Tunnelled) {
+    let (up, down) = (Direction::default(), Direction::default());
+    let mut tunnel = Tunnel { client, upstream, transferred, up, down, is_client_broken: false };
+    let _ = tunnel.run();
     let has_client_ended = tunnel.up.has_ended || tunnel.is_client_broken || tunnel.down.is_broken;
     if !has_client_ended {
-        part(client);
+        lingering_close(client);
     }
 }
 
 struct Tunnel<'a> {
     client: &'a mut Stream,
-    destination: &'a mut Stream,
-    carried: &'a mut Tunnelled,
+    upstream: &'a mut Stream,
+    transferred: &'a mut Tunnelled,
     /// From the client to the destination.
-    up: Way,
+    up: Direction,
     /// From the destination to the client.
-    down: Way,
+    down: Direction,
     /// Reading from the client has failed.
     is_client_broken: bool,
 }
 
 /// One direction.
 #[derive(Default)]
-struct Way {
+struct Direction {
     /// Read and not yet written; empty as long as the writing side keeps up.
-    held: Buffer,
-    /// Where in `held`.
+    buffer: Buffer,
+    /// Where in `buffer`.
     range: Range<usize>,
-    state: State,
+    state: DirectionState,
     /// The reading side has ended.
     has_ended: bool,
     /// The writing side takes nothing more; what it said before can still be read.
@@ -60,40 +60,38 @@ struct Way {
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum DirectionState {
     #[default]
     Open,
     /// The reading side has ended, and the writing side has not been told.
     Ending,
     /// The writing side was told, or takes nothing more.
-    Over,
+    Closed,
 }
 
 impl Tunnel<'_> {
-    fn carry(&mut self) -> io::Result<()> {
+    fn run(&mut self) -> io::Result<()> {
         loop {
-            let up_waits = self.up.push(self.destination);
-            let down_waits = self.down.push(self.client);
-            if self.up.state == State::Over && self.down.state == State::Over {
+            let up_waits = self.up.write_to(self.upstream);
+            let down_waits = self.down.write_to(self.client);
+            if self.up.state == DirectionState::Closed && self.down.state == DirectionState::Closed {
                 return Ok(());
             }
             if self.down.is_broken && up_waits {
                 return Err(ErrorKind::ConnectionReset.into());
             }
-            let from_client = self.up.state == State::Open && !up_waits;
-            let from_destination = self.down.state == State::Open && !down_waits;
-            let buffered = [
-                from_client && self.client.has_buffered(),
-                from_destination && self.destination.has_buffered(),
-            ];
-            let wanted = [(from_client, down_waits), (from_destination, up_waits)];
-            let [client, destination] = self.wait(wanted, buffered.contains(&true))?;
+            let from_client = self.up.state == DirectionState::Open && !up_waits;
+            let from_upstream = self.down.state == DirectionState::Open && !down_waits;
+            let buffered =
+                [from_client && self.client.has_buffered(), from_upstream && self.upstream.has_buffered()];
+            let wanted = [(from_client, down_waits), (from_upstream, up_waits)];
+            let [client, upstream] = self.wait(wanted, buffered.contains(&true))?;
             if from_client && (buffered[0] || client.readable()) {
-                let pulled = self.up.pull(self.client).inspect_err(|_| self.is_client_broken = true);
-                self.carried.to_destination += pulled?;
+                let received = self.up.read_from(self.client).inspect_err(|_| self.is_client_broken = true);
+                self.transferred.to_upstream += received?;
             }
-            if from_destination && (buffered[1] || destination.readable()) {
-                self.carried.to_client += self.down.pull(self.destination)?;
+            if from_upstream && (buffered[1] || upstream.readable()) {
+                self.transferred.to_client += self.down.read_from(self.upstream)?;
             }
         }
     }
@@ -105,52 +103,54 @@ impl Tunnel<'_> {
             read.and(if write { Ready::WRITE } else { Ready::NOTHING })
         });
         let client = (self.client.socket().as_fd(), flags[0]);
-        let destination = (self.destination.socket().as_fd(), flags[1]);
+        let upstream = (self.upstream.socket().as_fd(), flags[1]);
         // A side that nothing is wanted of is watched for a reset, but not once it was told of the end: when it
         // ends, too, the system reports that again and again.
-        let [idle_client, idle_destination] = wanted.map(|(read, write)| !read && !write);
-        let (leave_client, leave_destination) =
-            (idle_client && self.down.state == State::Over, idle_destination && self.up.state == State::Over);
+        let [idle_client, idle_upstream] = wanted.map(|(read, write)| !read && !write);
+        let (ignore_client, ignore_upstream) = (
+            idle_client && self.down.state == DirectionState::Closed,
+            idle_upstream && self.up.state == DirectionState::Closed,
+        );
         let deadline = is_buffered.then(Instant::now);
-        let found = match (leave_client, leave_destination) {
-            (true, _) => [Ready::NOTHING, poll::wait([destination], deadline)?[0]],
+        let found = match (ignore_client, ignore_upstream) {
+            (true, _) => [Ready::NOTHING, poll::wait([upstream], deadline)?[0]],
             (_, true) => [poll::wait([client], deadline)?[0], Ready::NOTHING],
-            _ => poll::wait([client, destination], deadline)?,
+            _ => poll::wait([client, upstream], deadline)?,
         };
-        if idle_client && found[0].is_over() || idle_destination && found[1].is_over() {
+        if idle_client && found[0].is_over() || idle_upstream && found[1].is_over() {
             return Err(ErrorKind::ConnectionReset.into());
         }
         Ok(found)
     }
 }
 
-impl Way {
+impl Direction {
     /// Reads what there is, and says how much.
-    fn pull(&mut self, from: &mut Stream) -> io::Result<u64> {
+    fn read_from(&mut self, from: &mut Stream) -> io::Result<u64> {
         let mut buffer = buffers::take();
         match from.receive(&mut buffer)? {
             Received::Bytes(count) => {
-                (self.held, self.range) = (buffer, 0..count);
+                (self.buffer, self.range) = (buffer, 0..count);
                 return Ok(count as u64);
             }
-            Received::Eof => (self.state, self.has_ended) = (State::Ending, true),
+            Received::Eof => (self.state, self.has_ended) = (DirectionState::Ending, true),
             Received::WouldBlock => {}
         }
         Ok(0)
     }
 
     /// Writes what is held, and the end after the last of it; true while more is waiting.
-    fn push(&mut self, to: &mut Stream) -> bool {
-        if self.state == State::Over {
+    fn write_to(&mut self, to: &mut Stream) -> bool {
+        if self.state == DirectionState::Closed {
             return false;
         }
         let written = self.write(to);
         match written {
-            Ok(true) if self.state == State::Ending => self.state = State::Over,
+            Ok(true) if self.state == DirectionState::Ending => self.state = DirectionState::Closed,
             Ok(_) => {}
             Err(_) => {
-                (self.held, self.range) = (Buffer::default(), 0..0);
-                (self.state, self.is_broken) = (State::Over, true);
+                (self.buffer, self.range) = (Buffer::default(), 0..0);
+                (self.state, self.is_broken) = (DirectionState::Closed, true);
             }
         }
         matches!(written, Ok(false))
@@ -159,19 +159,19 @@ impl Way {
     /// True when all has left.
     fn write(&mut self, to: &mut Stream) -> io::Result<bool> {
         while !self.range.is_empty() {
-            match to.send(&self.held[self.range.clone()])? {
+            match to.send(&self.buffer[self.range.clone()])? {
                 0 => return Ok(false),
                 count => self.range.start += count,
             }
         }
-        self.held = Buffer::default();
-        if self.state == State::Ending { to.shutdown_write() } else { to.flush() }
+        self.buffer = Buffer::default();
+        if self.state == DirectionState::Ending { to.shutdown_write() } else { to.flush() }
     }
 }
 
 /// The destination is gone, and the client still speaks. Closing a socket with unread input resets it, and a reset
 /// destroys what is on its way to the client: end our side, then read on for a while.
-fn part(client: &mut Stream) {
+fn lingering_close(client: &mut Stream) {
     let _ = client.shutdown_write();
     let deadline = Instant::now() + LINGER;
     let mut buffer = buffers::take();

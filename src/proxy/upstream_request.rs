@@ -28,7 +28,7 @@ impl UpstreamRequest {
         let target = target::forwarded(&config.destination, &head.target).map_err(|message| {
             Failure::from(ErrorResponse::request(StatusCode::BAD_REQUEST, "bad_request", message))
         })?;
-        let public_origin = config.rewrite_location.then(|| target::own_origin(&head.headers)).flatten();
+        let public_origin = config.rewrite_location.then(|| target::public_origin(&head.headers)).flatten();
         let mut headers = head.headers;
         headers::strip_request(&mut headers);
         if websocket {

@@ -90,7 +90,7 @@ impl Sources {
             text.sample(&[("kind", kind)], count);
         }
         let help = "Answers that the destination broke off in the middle.";
-        text.single("auth_proxy_upstream_answers_cut_total", "counter", help, m.answers_cut.value());
+        text.single("auth_proxy_upstream_answers_cut_total", "counter", help, m.responses_aborted.value());
         let help = "Answers of the destination with a status that asks for somebody's attention.";
         text.family("auth_proxy_upstream_denials_total", "counter", help);
         for (status, counter) in DENIALS.iter().zip(&m.denials) {
@@ -98,7 +98,7 @@ impl Sources {
         }
         let help = "Requests sent to the destination once more.";
         text.family("auth_proxy_upstream_repetitions_total", "counter", help);
-        for (reason, count) in m.repetitions.values() {
+        for (reason, count) in m.retries.values() {
             text.sample(&[("reason", reason)], count);
         }
     }

@@ -11,17 +11,17 @@ use crate::log;
 use crate::server::Head;
 
 /// More names than this are only counted.
-const NAMES: usize = 40;
+const MAX_NAMES: usize = 40;
 
 /// A request as it came.
-pub(super) struct Arrived {
+pub(super) struct CapturedHeaders {
     names: Vec<String>,
     credentials_in_query: usize,
 }
 
-impl Arrived {
+impl CapturedHeaders {
     /// Looks at it when it will be told about.
-    pub(super) fn look(head: &Head) -> Option<Self> {
+    pub(super) fn capture(head: &Head) -> Option<Self> {
         log::enabled(LogLevel::Debug).then(|| Self {
             names: names(&head.headers).map(str::to_owned).collect(),
             credentials_in_query: target::credentials(&head.target).count(),
@@ -29,7 +29,7 @@ impl Arrived {
     }
 
     /// Tells what it came with, and what of that does not go on.
-    pub(super) fn tell(self, request: &UpstreamRequest, path: &str) {
+    pub(super) fn log_headers(self, request: &UpstreamRequest, path: &str) {
         let (stripped, passed): (Vec<_>, Vec<_>) =
             self.names.iter().map(String::as_str).partition(|name| !request.passes(name));
         log::debug(
@@ -46,22 +46,22 @@ impl Arrived {
 }
 
 /// The request is about to be sent; with the first bytes of its body, when they are there to go with its head.
-pub(super) fn sending(path: &str, at_hand: bool) {
-    log::debug("request sent", &[("path", &path), ("body_at_hand", &at_hand)]);
+pub(super) fn sending(path: &str, has_buffered_body: bool) {
+    log::debug("request sent", &[("path", &path), ("body_at_hand", &has_buffered_body)]);
 }
 
 /// The request is sent once more, and why.
-pub(super) fn again(path: &str, why: &str) {
+pub(super) fn retrying(path: &str, why: &str) {
     log::debug("request will be sent again", &[("path", &path), ("why", &why)]);
 }
 
 /// There is no token at hand.
-pub(super) fn waiting(path: &str) {
+pub(super) fn waiting_for_token(path: &str) {
     log::debug("request held until there is a token", &[("path", &path)]);
 }
 
 /// The destination has answered.
-pub(super) fn answered(path: &str, status: StatusCode, headers: &Fields) {
+pub(super) fn response_headers(path: &str, status: StatusCode, headers: &Fields) {
     if log::enabled(LogLevel::Debug) {
         let names = list(names(headers));
         log::debug("answer headers", &[("path", &path), ("status", &status.as_u16()), ("names", &names)]);
@@ -74,9 +74,9 @@ fn names(headers: &Fields) -> impl Iterator<Item = &str> {
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
-    let mut list = names[..names.len().min(NAMES)].join(",").to_ascii_lowercase();
-    if names.len() > NAMES {
-        list.push_str(&format!(" and {} more", names.len() - NAMES));
+    let mut list = names[..names.len().min(MAX_NAMES)].join(",").to_ascii_lowercase();
+    if names.len() > MAX_NAMES {
+        list.push_str(&format!(" and {} more", names.len() - MAX_NAMES));
     }
     list
 }

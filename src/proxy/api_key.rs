@@ -40,23 +40,24 @@ fn presented(headers: &Fields, target: &str) -> Vec<Vec<u8>> {
     let mut presented = Vec::new();
     for name in CREDENTIALS {
         for value in headers.get_all(name) {
-            let bearer = behind(value, "bearer ").filter(|_| name == "authorization");
+            let bearer = strip_prefix_ignore_case(value, "bearer ").filter(|_| name == "authorization");
             presented.push(bearer.unwrap_or(value).trim_ascii().to_vec());
         }
     }
     for protocol in headers.get_all("sec-websocket-protocol").flat_map(fields::elements) {
-        presented.extend(behind(protocol, KEY_SUBPROTOCOL).map(<[u8]>::to_vec));
+        presented.extend(strip_prefix_ignore_case(protocol, KEY_SUBPROTOCOL).map(<[u8]>::to_vec));
     }
     for value in target::credentials(target) {
         // Browsers write a space in a query as `+`.
-        let bearer = behind(&value, "bearer ").or_else(|| behind(&value, "bearer+"));
+        let bearer = strip_prefix_ignore_case(&value, "bearer ")
+            .or_else(|| strip_prefix_ignore_case(&value, "bearer+"));
         presented.push(bearer.unwrap_or(&value).to_vec());
     }
     presented
 }
 
 /// What follows this prefix, in any case.
-fn behind<'a>(value: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
+fn strip_prefix_ignore_case<'a>(value: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
     let (start, rest) = value.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix.as_bytes()).then_some(rest)
 }
