@@ -125,7 +125,7 @@ impl App {
         while !self.signalled(Duration::from_secs(1)) {
             self.count_connections();
             self.upstream.close_expired();
-            if self.tokens.died() {
+            if self.tokens.has_died() {
                 log::error("the token refresher has ended: so does the program", &[]);
                 return Ending::Forced;
             }
@@ -218,7 +218,7 @@ mod tests {
 
     use super::*;
     use crate::server::{Exchange, Head, Limits, Overload, Service};
-    use crate::token::abandoned;
+    use crate::token::store_with_dead_refresher;
 
     struct Mute;
 
@@ -242,7 +242,7 @@ mod tests {
         let app = App {
             upstream: Upstream::new(&config).unwrap(),
             config,
-            tokens: abandoned(),
+            tokens: store_with_dead_refresher(),
             metrics: Arc::new(Metrics::new()),
             server: listener.serve(Arc::new(Mute), Limits::default(), Arc::clone(&stop)).unwrap(),
             stop,

@@ -1,7 +1,7 @@
 //! What integration tests, fuzz targets and examples use of this crate. The program itself is [`crate::run`] alone.
 
 pub use crate::cli::{Exit, help};
-pub use crate::clock::{Clock, SetClock};
+pub use crate::clock::{Clock, MockClock};
 pub use crate::config::{Config, Credential, Destination, LogFormat, LogLevel, SETTINGS};
 pub use crate::http1::chunked::{self, Decoder};
 pub use crate::http1::fields::{self, Fields};
@@ -23,5 +23,7 @@ pub use crate::server::tiny_http;
 pub use crate::server::{
     ErrorResponse, Exchange, Limits, Listener, Overload, ServerHandle, Service, Shutdown, send_full,
 };
-pub use crate::token::{Class, Entra, Grant, REMEDIES, Refresher, TokenError, TokenStore, answer};
+pub use crate::token::{
+    Class, Entra, Grant, REMEDIES, Refresher, TokenError, TokenStore, response as token_response,
+};
 pub use crate::upstream::Upstream;

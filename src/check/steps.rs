@@ -13,7 +13,7 @@ use crate::identity::Identity;
 use crate::log::{self, rfc3339};
 use crate::proxy::target;
 use crate::report::Problem;
-use crate::token::{self, Entra, Grant, TokenError, answer};
+use crate::token::{self, Entra, Grant, TokenError, response};
 use crate::upstream::{Upstream, probe};
 
 type Result<T> = std::result::Result<(T, Details), Vec<Problem>>;
@@ -176,7 +176,7 @@ fn way(config: &Config, uri: &http::Uri) -> Value {
 
 /// How many seconds our clock is ahead of theirs.
 fn ahead(headers: &HeaderMap, clock: &Clock) -> Option<i64> {
-    Some(i64::try_from(clock.unix().as_secs()).ok()? - answer::date(headers)?)
+    Some(i64::try_from(clock.unix().as_secs()).ok()? - response::date(headers)?)
 }
 
 fn milliseconds(took: Duration) -> Value {
