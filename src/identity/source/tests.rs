@@ -51,7 +51,7 @@ impl Fixture {
 
     /// Takes the change in and says which certificate is in use then.
     fn after_refresh(&mut self) -> (String, Vec<String>) {
-        let notices = self.source.refresh().iter().map(told).collect();
+        let notices = self.source.refresh().iter().map(describe).collect();
         let current = self.source.current().certificate();
         assert_eq!(*current, *self.source.certificate(), "the handle shows what is in use");
         (current.subject.clone(), notices)
@@ -74,11 +74,11 @@ fn content(name: &str) -> Vec<u8> {
 }
 
 /// A notice in a word, and what it is about.
-fn told(notice: &Notice) -> String {
+fn describe(notice: &Notice) -> String {
     notice.log();
     match notice {
         Notice::Expires { days, .. } => format!("expires {days}"),
-        Notice::Kept(problem, _) => {
+        Notice::StillInUse(problem, _) => {
             assert!(!problem.hints.is_empty(), "{problem}");
             let fact = problem.message.split_once(".pem ").expect("the file is named").1;
             format!("kept: {fact}")

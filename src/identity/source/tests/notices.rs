@@ -31,12 +31,12 @@ fn expiry_is_announced_three_times_and_once_each() {
     let mut fixture = Fixture::new("expiry");
     let mut announced = Vec::new();
     for (left, reminder) in [
-        (31 * DAY, None),
-        (30 * DAY, Some("expires 30")),
-        (29 * DAY, None),
-        (7 * DAY, Some("expires 7")),
-        (2 * DAY, None),
-        (DAY, Some("expires 1")),
+        (31 * DAY_SECONDS, None),
+        (30 * DAY_SECONDS, Some("expires 30")),
+        (29 * DAY_SECONDS, None),
+        (7 * DAY_SECONDS, Some("expires 7")),
+        (2 * DAY_SECONDS, None),
+        (DAY_SECONDS, Some("expires 1")),
         (60, None),
     ] {
         fixture.mock_clock.jump_unix(END - left);
@@ -54,7 +54,7 @@ fn expiry_is_announced_three_times_and_once_each() {
 #[test]
 fn starting_late_announces_only_the_nearest_threshold() {
     let mut fixture = Fixture::new("late");
-    fixture.mock_clock.jump_unix(END - 5 * DAY);
+    fixture.mock_clock.jump_unix(END - 5 * DAY_SECONDS);
     fixture.source = open(&fixture.file, &fixture.mock_clock).unwrap();
     assert_eq!(fixture.source.reminded, Some(7));
     assert_eq!(fixture.after_refresh(), kept_silently());
@@ -86,10 +86,10 @@ fn a_certificate_from_the_near_future_is_noted_once() {
     // Four minutes before 2048-01-01.
     let mock_clock = MockClock::at_unix(2_461_449_600 - 240);
     let mut source = open(&file, &mock_clock).unwrap();
-    assert_eq!(source.told.len(), 1, "told at start");
+    assert_eq!(source.already_warned.len(), 1, "told at start");
     assert!(source.refresh().is_empty());
     mock_clock.advance(Duration::from_secs(300));
     assert!(source.refresh().is_empty());
-    assert!(source.told.is_empty(), "forgotten when it is over");
+    assert!(source.already_warned.is_empty(), "forgotten when it is over");
     fs::remove_dir_all(directory).unwrap();
 }
