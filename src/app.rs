@@ -176,10 +176,10 @@ impl App {
 /// The line that says who we will be, and for whom.
 fn log_startup(config: &Config, identity: &Identity) {
     let version = env!("CARGO_PKG_VERSION");
-    let destination = format!("{}{}", config.destination.origin(), config.destination.base_path);
+    let base_url = format!("{}{}", config.base_url.origin(), config.base_url.base_path);
     let mut summary: Vec<(&str, &dyn log::Value)> = vec![
         ("version", &version),
-        ("destination", &destination),
+        ("destination", &base_url),
         ("token_url", &config.token_url),
         ("client_id", &config.client_id),
         ("scope", &config.scope),

@@ -397,10 +397,10 @@ mod tests {
             ("start", "unknown command: `start`", "commands: run, check, healthcheck, wait, help, version"),
             (key, "unknown command: (not shown: what looks like an API key, 32 characters)", "commands: "),
         ] {
-            let told = parse(line).unwrap_err();
-            assert!(told.starts_with(&format!("{message}\n")), "{line}: {told}");
-            assert!(told.contains("\n  hint: ") && told.contains(hint), "{line}: {told}");
-            assert!(!told.contains("hunter2"), "{line}: {told}");
+            let printed = parse(line).unwrap_err();
+            assert!(printed.starts_with(&format!("{message}\n")), "{line}: {printed}");
+            assert!(printed.contains("\n  hint: ") && printed.contains(hint), "{line}: {printed}");
+            assert!(!printed.contains("hunter2"), "{line}: {printed}");
         }
     }
 }

@@ -77,7 +77,7 @@ impl Service for Proxy {
                     ("method", &stats.method),
                     ("path", &stats.path),
                     ("status", &status),
-                    ("destination", &self.config.destination.authority),
+                    ("destination", &self.config.base_url.authority),
                     ("kind", &kind),
                     ("cause", &cause),
                 ];

@@ -2,7 +2,7 @@
 
 pub use crate::cli::{Exit, help};
 pub use crate::clock::{Clock, MockClock};
-pub use crate::config::{Config, Credential, Destination, LogFormat, LogLevel, SETTINGS};
+pub use crate::config::{BaseUrl, Config, Credential, LogFormat, LogLevel, SETTINGS};
 pub use crate::http1::chunked::{self, Decoder};
 pub use crate::http1::fields::{self, Fields};
 pub use crate::http1::framing::{Length, ResponseFraming};

@@ -30,7 +30,7 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
     log::init(level, config.log_format);
     let upstream = Upstream::new(&config).map_err(|problem| vec![problem])?;
     let mut details = vec![
-        ("destination", format!("{}{}", config.destination.origin(), config.destination.base_path).into()),
+        ("destination", format!("{}{}", config.base_url.origin(), config.base_url.base_path).into()),
         ("token_url", config.token_url.clone().into()),
         ("client_id", config.client_id.clone().into()),
         ("scope", config.scope.clone().into()),
@@ -124,7 +124,7 @@ pub(super) fn sign_in(
 
 /// What the destination answers to our token, at a path that every Azure OpenAI resource has.
 pub(super) fn upstream(config: &Config, upstream: &Upstream, grant: &Grant) -> Result<()> {
-    let base = &config.destination.base_path;
+    let base = &config.base_url.base_path;
     let path = if base.ends_with("/v1") {
         "/models"
     } else if base.ends_with("/openai") {
@@ -132,7 +132,7 @@ pub(super) fn upstream(config: &Config, upstream: &Upstream, grant: &Grant) -> R
     } else {
         "/openai/v1/models"
     };
-    let Some(uri) = target::join(&config.destination, path) else {
+    let Some(uri) = target::join(&config.base_url, path) else {
         return Err(vec![Problem::new(format!("API_BASE_URL and {path} make no URL"))]);
     };
     let response = probe::get(&upstream.destination, &uri, Some(grant.bearer()), STEP_TIMEOUT)

@@ -164,7 +164,7 @@ impl Proxy {
         debug_log::response_headers(&stats.path, head.status, &head.headers);
         if self.config.rewrite_location {
             let origin = request.public_origin.as_deref();
-            target::rewrite_locations(&mut head.headers, &self.config.destination, origin);
+            target::rewrite_locations(&mut head.headers, &self.config.base_url, origin);
         }
         let status = head.status;
         if status == StatusCode::SWITCHING_PROTOCOLS {

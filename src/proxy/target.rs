@@ -7,7 +7,7 @@ use http::Uri;
 use http::uri::{Parts, PathAndQuery};
 use percent_encoding::{percent_decode, percent_decode_str};
 
-use crate::config::Destination;
+use crate::config::BaseUrl;
 use crate::fields::Fields;
 
 /// Query parameters that carry a credential: `access_token` (RFC 6750 section 2.3), `api-key` of realtime clients, APIM's
@@ -23,7 +23,7 @@ const ILLEGAL_CHARACTERS: &str = "the request target has characters that no requ
 /// # Errors
 ///
 /// What is wrong with it.
-pub fn forwarded(base_url: &Destination, target: &str) -> Result<String, &'static str> {
+pub fn forwarded(base_url: &BaseUrl, target: &str) -> Result<String, &'static str> {
     let base = &base_url.base_path;
     if target == "*" {
         // RFC 9112 section 3.2.4: it is about the server as a whole, of which a base path is a part.
@@ -48,7 +48,7 @@ pub fn forwarded(base_url: &Destination, target: &str) -> Result<String, &'stati
 }
 
 /// The URI of a target at the destination: see [`forwarded`]. None when it cannot be one.
-pub fn join(base_url: &Destination, target: &str) -> Option<Uri> {
+pub fn join(base_url: &BaseUrl, target: &str) -> Option<Uri> {
     if !target.starts_with('/') {
         return None;
     }
@@ -111,7 +111,7 @@ pub fn public_origin(headers: &Fields) -> Option<String> {
 
 /// Turns `Location` and `Operation-Location` that point at the destination's own origin and base path into the
 /// caller's view of them; everything else stays as it is.
-pub fn rewrite_locations(headers: &mut Fields, base_url: &Destination, public_origin: Option<&str>) {
+pub fn rewrite_locations(headers: &mut Fields, base_url: &BaseUrl, public_origin: Option<&str>) {
     // The second is where Azure says that a long-running operation can be asked about.
     for name in ["location", "operation-location"] {
         let location = headers.get(name).and_then(|value| std::str::from_utf8(value).ok());
@@ -121,7 +121,7 @@ pub fn rewrite_locations(headers: &mut Fields, base_url: &Destination, public_or
     }
 }
 
-fn rewrite(location: &str, base_url: &Destination, public_origin: &str) -> Option<String> {
+fn rewrite(location: &str, base_url: &BaseUrl, public_origin: &str) -> Option<String> {
     let uri: Uri = location.parse().ok()?;
     // As the destination writes itself, with its port or without; a parsed port would be none for `:x` and `:99999`.
     let with_port = format!("{}:{}", base_url.authority.host(), base_url.port());
@@ -170,8 +170,8 @@ mod tests {
 
     use super::*;
 
-    fn base_url(base_path: &str) -> Destination {
-        Destination {
+    fn base_url(base_path: &str) -> BaseUrl {
+        BaseUrl {
             scheme: Scheme::HTTPS,
             authority: Authority::from_static("name.openai.azure.com"),
             base_path: base_path.into(),
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn locations_at_the_destination_become_ours() {
+    fn locations_at_the_upstream_become_ours() {
         for (location, expected) in [
             ("https://name.openai.azure.com/openai/x?y#z", "http://me:1/x?y#z"),
             ("https://NAME.openai.azure.com:443/openai/x", "http://me:1/x"),

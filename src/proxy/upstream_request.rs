@@ -25,7 +25,7 @@ pub(super) struct UpstreamRequest {
 
 impl UpstreamRequest {
     pub(super) fn new(config: &Config, head: Head, websocket: bool) -> Result<Self, Failure> {
-        let target = target::forwarded(&config.destination, &head.target).map_err(|message| {
+        let target = target::forwarded(&config.base_url, &head.target).map_err(|message| {
             Failure::from(ErrorResponse::request(StatusCode::BAD_REQUEST, "bad_request", message))
         })?;
         let public_origin = config.rewrite_location.then(|| target::public_origin(&head.headers)).flatten();

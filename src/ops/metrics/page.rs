@@ -29,7 +29,7 @@ impl Sources {
         let mut text = Text::default();
         build(&mut text);
         self.requests(&mut text);
-        self.destination(&mut text);
+        self.upstream(&mut text);
         self.identity(&mut text);
         process(&mut text, self.metrics.started);
         text.finish()
@@ -82,7 +82,7 @@ impl Sources {
         text.single("auth_proxy_clients_gone_total", "counter", help, m.clients_gone.value());
     }
 
-    fn destination(&self, text: &mut Text) {
+    fn upstream(&self, text: &mut Text) {
         let m = &*self.metrics;
         let help = "Requests that got no answer from the destination.";
         text.family("auth_proxy_upstream_errors_total", "counter", help);
