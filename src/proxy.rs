@@ -1,4 +1,5 @@
-//! From a request without a credential to the upstream's response: who may call, which fields go on, the token, retries.
+//! From a request without a credential to the upstream's response: who may call, which header fields are forwarded, the
+//! token, retries.
 
 mod access_log;
 mod api_key;
@@ -28,7 +29,7 @@ use crate::server::{ErrorResponse, Exchange, Head, Overload, Service};
 use crate::token::TokenStore;
 use crate::upstream::Upstream;
 
-/// Every connection above the cap is refused; that there are some is logged once a second.
+/// Every connection above the limit is rejected; that there are some is logged once a second.
 static OVERLOAD_LOG: Throttle = Throttle::every(Duration::from_secs(1));
 
 /// What requests are served with.
@@ -40,7 +41,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy to the destination that `config` names.
+    /// A proxy to the upstream that `config` names.
     pub fn new(
         config: Arc<Config>,
         upstream: Upstream,
@@ -50,10 +51,10 @@ impl Proxy {
         Self { config, upstream, tokens, metrics }
     }
 
-    /// Counts a request that the destination has not answered.
+    /// Counts a request that got no response from the upstream.
     fn count_failure(&self, response: &ErrorResponse, kind: &'static str) {
         match (response.kind, kind) {
-            // Its code is an AADSTS number, of which there are too many.
+            // Its code is an AADSTS number: too many values for a label.
             ("authentication_error", _) => self.metrics.refusals.add("token_unavailable"),
             (_, failure::REFUSED) => self.metrics.refusals.add(&response.code),
             _ => self.metrics.upstream_errors.add(kind),

@@ -1,5 +1,5 @@
-//! What is learned of a request on its way, and what became of it: counted for the metrics, and one line in the access
-//! log, its path without the query.
+//! What is measured of a request and how it ended: counted for the metrics, and one line in the access log, its path
+//! without the query.
 
 use std::time::{Duration, Instant};
 
@@ -13,53 +13,52 @@ use crate::log::{self, Millis, Value};
 use crate::ops::metrics::{Finished, GaugeGuard, Metrics};
 use crate::server::Head;
 
-/// By these Azure's support finds a request.
+/// Azure's support finds a request by these.
 const ID_FIELDS: [(&str, &str); 3] = [
     ("apim-request-id", "apim_request_id"),
     ("x-request-id", "x_request_id"),
     ("x-ms-request-id", "x_ms_request_id"),
 ];
-/// Theirs have 36 characters.
+/// Azure's have 36 characters.
 const MAX_ID_BYTES: usize = 128;
 
-/// One request, from its head to the end of its answer.
+/// One request, from its head to the end of its response.
 pub(super) struct RequestStats<'a> {
     metrics: &'a Metrics,
     pub(super) method: Method,
     /// Without the query.
     pub(super) path: String,
     started: Instant,
-    /// When it was handed over to be sent, the last time.
+    /// When it was last handed to ureq.
     sent: Instant,
     response_times: Option<ResponseTimes>,
-    /// Bytes of its body that were read.
+    /// Bytes read of its body.
     pub(super) bytes_up: u64,
     ids: RequestIds,
     _in_flight: GaugeGuard<'a>,
 }
 
-/// Times until the head of the destination's answer.
+/// Times until the head of the upstream's response.
 struct ResponseTimes {
-    /// Since the request's head was there.
+    /// Since the request's head was received.
     first_byte: Duration,
-    /// Since the request was handed over to be sent, connection and body included.
+    /// Since the request was handed to ureq, connecting and sending the body included.
     upstream: Duration,
 }
 
-/// What became of a request.
+/// How a request ended.
 pub(super) enum RequestOutcome {
-    /// The destination's answer was passed on.
+    /// The upstream's response was relayed.
     Relayed(StatusCode, Relayed),
-    /// A WebSocket was opened and has ended.
+    /// A WebSocket was opened and has closed.
     Tunnelled(Tunnelled),
-    /// One of ours: the status.
+    /// An error response of our own.
     ErrorResponse(StatusCode),
-    /// The client left before there was an answer.
+    /// The client disconnected before there was a response.
     ClientGone,
 }
 
 impl<'a> RequestStats<'a> {
-    /// A request begins.
     pub(super) fn begin(head: &Head, metrics: &'a Metrics) -> Self {
         let now = Instant::now();
         Self {
@@ -75,12 +74,12 @@ impl<'a> RequestStats<'a> {
         }
     }
 
-    /// It is handed over to be sent.
+    /// Called when the request is handed to ureq.
     pub(super) fn mark_sent(&mut self) {
         self.sent = Instant::now();
     }
 
-    /// The head of the destination's answer is there.
+    /// Called when the head of the upstream's response was received.
     pub(super) fn mark_response(&mut self, head: &Fields) {
         let now = Instant::now();
         self.ids = RequestIds::of(head);
@@ -88,7 +87,7 @@ impl<'a> RequestStats<'a> {
             Some(ResponseTimes { first_byte: now - self.started, upstream: now - self.sent });
     }
 
-    /// It has ended.
+    /// Counts and logs the request.
     pub(super) fn finish(self, outcome: &RequestOutcome) {
         let took = self.started.elapsed();
         let (status, bytes_up, bytes_down, aborted_by) = match outcome {
@@ -114,7 +113,6 @@ impl<'a> RequestStats<'a> {
         }
     }
 
-    /// Writes the line.
     fn log(&self, finished: &Finished<'_>, aborted_by: Option<&Aborted>) {
         let status = finished.status.map(|status| status.as_u16());
         let status: &dyn Value = match &status {
@@ -153,7 +151,7 @@ impl<'a> RequestStats<'a> {
     }
 }
 
-/// The destination's names for a request. Empty when nobody will read them.
+/// The upstream's ids of a request. Empty when they will not be logged.
 #[derive(Default)]
 struct RequestIds([Option<String>; ID_FIELDS.len()]);
 

@@ -1,4 +1,4 @@
-//! `PROXY_API_KEY`: who may call.
+//! `PROXY_API_KEY`: which clients may call.
 
 use http::StatusCode;
 use sha2::{Digest, Sha256};
@@ -9,13 +9,13 @@ use super::target;
 use crate::fields::{self, Fields};
 use crate::server::{ErrorResponse, Head};
 
-/// Whether the caller presents the key in any place where a client of Azure or OpenAI puts one.
+/// Checks whether the request has the key in any place where a client of Azure or OpenAI puts one.
 ///
 /// # Errors
 ///
-/// 401 as OpenAI words it.
+/// A 401 response in OpenAI's form.
 pub(super) fn check(key: &str, head: &Head) -> Result<(), ErrorResponse> {
-    // Digests of equal length are compared in constant time: it tells nothing about the key.
+    // Digests of equal length are compared in constant time, so that the duration reveals nothing about the key.
     let wanted = Sha256::digest(key.as_bytes());
     let mut found = false;
     let mut presented_any = false;
@@ -56,7 +56,6 @@ fn presented(headers: &Fields, target: &str) -> Vec<Vec<u8>> {
     presented
 }
 
-/// What follows this prefix, in any case.
 fn strip_prefix_ignore_case<'a>(value: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
     let (start, rest) = value.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix.as_bytes()).then_some(rest)

@@ -1,5 +1,5 @@
-//! `LOG_LEVEL=debug`: what was decided about a request, and which fields it came and left with, by name alone. Below
-//! that level nothing is looked at.
+//! `LOG_LEVEL=debug`: what was decided about a request, and which header fields it arrived and left with, by name alone.
+//! Below that level nothing is collected.
 
 use http::StatusCode;
 
@@ -13,14 +13,14 @@ use crate::server::Head;
 /// More names than this are only counted.
 const MAX_NAMES: usize = 40;
 
-/// A request as it came.
+/// What a request arrived with.
 pub(super) struct CapturedHeaders {
     names: Vec<String>,
     credentials_in_query: usize,
 }
 
 impl CapturedHeaders {
-    /// Looks at it when it will be told about.
+    /// Captures the names when they will be logged.
     pub(super) fn capture(head: &Head) -> Option<Self> {
         log::enabled(LogLevel::Debug).then(|| Self {
             names: names(&head.headers).map(str::to_owned).collect(),
@@ -28,7 +28,7 @@ impl CapturedHeaders {
         })
     }
 
-    /// Tells what it came with, and what of that does not go on.
+    /// Logs what the request arrived with, and what of that is not forwarded.
     pub(super) fn log_headers(self, request: &UpstreamRequest, path: &str) {
         let (stripped, passed): (Vec<_>, Vec<_>) =
             self.names.iter().map(String::as_str).partition(|name| !request.passes(name));
@@ -45,22 +45,20 @@ impl CapturedHeaders {
     }
 }
 
-/// The request is about to be sent; with the first bytes of its body, when they are there to go with its head.
+/// The request is about to be sent; with the first bytes of its body, when those are buffered.
 pub(super) fn sending(path: &str, has_buffered_body: bool) {
     log::debug("request sent", &[("path", &path), ("body_at_hand", &has_buffered_body)]);
 }
 
-/// The request is sent once more, and why.
 pub(super) fn retrying(path: &str, why: &str) {
     log::debug("request will be sent again", &[("path", &path), ("why", &why)]);
 }
 
-/// There is no token at hand.
+/// There is no usable token yet.
 pub(super) fn waiting_for_token(path: &str) {
     log::debug("request held until there is a token", &[("path", &path)]);
 }
 
-/// The destination has answered.
 pub(super) fn response_headers(path: &str, status: StatusCode, headers: &Fields) {
     if log::enabled(LogLevel::Debug) {
         let names = list(names(headers));

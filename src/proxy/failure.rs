@@ -1,5 +1,5 @@
-//! Why a request got no answer from the destination, and what the caller is told. Causes go to the log; the caller
-//! learns the kind and what to do.
+//! Why a request got no response from the upstream, and what the client is told. Causes go to the log; the client gets the
+//! kind and what to do.
 
 use std::io;
 
@@ -11,25 +11,24 @@ use crate::server::ErrorResponse;
 use crate::token::Unavailable;
 use crate::upstream::Fault;
 
-/// The kind of a request that we refuse without asking the destination.
+/// The kind of a request that we reject without sending it to the upstream.
 pub(super) const REFUSED: &str = "refused";
-/// What to do when the destination hangs up.
+/// The hint when the upstream closes the connection.
 const CLOSED_HINT: &str =
     "the client may try again; if it repeats, check port and scheme of API_BASE_URL, and firewalls";
 
-/// A request that failed before an answer began.
+/// A request that failed before a response began.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The caller gets this; the cause is for the log.
+    /// The client gets this; the cause is for the log.
     Refused {
-        /// What the caller gets.
         response: Box<ErrorResponse>,
         /// The cause: its kind for metrics, its text for the log, and what to do about it.
         kind: &'static str,
         cause: String,
         hint: Option<String>,
     },
-    /// Nobody is left to be told.
+    /// The client has disconnected.
     ClientGone,
 }
 
@@ -40,7 +39,7 @@ impl From<ErrorResponse> for Failure {
     }
 }
 
-/// The failure behind an error of ureq's.
+/// The failure that an error of ureq stands for.
 pub(super) fn from_ureq(error: &ureq::Error) -> Failure {
     if let Some(fault) = Fault::inside(error) {
         return from_fault(fault);
@@ -53,12 +52,12 @@ pub(super) fn from_ureq(error: &ureq::Error) -> Failure {
             refused(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message, "timeout", cause, hint)
         }
         // The streams and the response's head are read by us, and our faults have names. Whatever else ureq objects to is
-        // the request as we gave it.
+        // the request as we built it.
         error => from_fault(&Fault::Internal(error.to_string())),
     }
 }
 
-/// The failure behind an error of a response's body of which nothing was sent on yet.
+/// The failure that an error of a response's body stands for, of which nothing was relayed yet.
 pub(super) fn from_body(error: &io::Error) -> Failure {
     if let Some(fault) = Fault::inside_io(error) {
         return from_fault(fault);
@@ -74,7 +73,7 @@ pub(super) fn is_disconnect(error: &ureq::Error) -> bool {
     matches!(Fault::inside(error), Some(Fault::Truncated(_) | Fault::Closed))
 }
 
-/// An answer that cannot be passed on.
+/// A response that cannot be relayed.
 pub(super) fn bad_response(cause: String) -> Failure {
     let message = "the destination's answer is not valid HTTP/1.1";
     let hint =
@@ -154,7 +153,7 @@ fn from_connect_error(error: &ConnectError) -> Failure {
     }
 }
 
-/// The caller's own body is at fault.
+/// The client's own body is at fault.
 fn from_request_body(cause: &io::Error) -> Failure {
     let (status, code) = match cause.kind() {
         io::ErrorKind::InvalidData => (StatusCode::BAD_REQUEST, "bad_request"),
@@ -178,7 +177,7 @@ fn refused(
 ) -> Failure {
     let mut response = ErrorResponse::new(status, "upstream_error", code, format!("auth-proxy: {message}"));
     if code == "upstream_tls" {
-        // The same certificate will be shown again.
+        // A retry would meet the same certificate.
         response.should_retry = Some(false);
     }
     response.details.extend(hint.clone().map(|hint| ("remedy", Value::from(hint))));

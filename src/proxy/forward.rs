@@ -19,17 +19,17 @@ use crate::server::{ErrorResponse, Exchange, Head, Length};
 use crate::token::Token;
 use crate::upstream::{Fault, Lease};
 
-/// How long a request waits for a token that is on its way.
+/// How long a request waits while there is no usable token.
 const TOKEN_WAIT: Duration = Duration::from_secs(5);
 /// How long one whose response is 401 waits for a newer token.
 const NEWER_TOKEN_WAIT: Duration = Duration::from_secs(10);
 
 impl Proxy {
-    /// Forwards a request to the upstream and its response to the client.
+    /// Forwards a request to the upstream and the response to the client.
     ///
     /// # Errors
     ///
-    /// Why there is no response of the upstream's: the client gets one of ours, if it is there.
+    /// Why there is no response from the upstream: the client gets one of ours, if it is still connected.
     pub(super) fn forward(
         &self,
         head: Head,
@@ -60,14 +60,14 @@ impl Proxy {
         self.relay_response(&request, lease, body, exchange, stats)
     }
 
-    /// Sends a request, more than once if need be; gives the response's body, whose head the lease holds.
+    /// Sends a request, more than once if need be; returns the response's body. The lease holds its head.
     fn send(
         &self,
         request: &UpstreamRequest,
         exchange: &mut dyn Exchange,
         stats: &mut RequestStats<'_>,
     ) -> Result<(Lease, Body), Failure> {
-        // Neither without a token nor for a malformed body is a connection made for nothing.
+        // First, so that no connection is made for a request that cannot be sent.
         self.token(exchange, &stats.path)?;
         let mut replay = ReplayBuffer::new(request.length);
         let (mut is_retry, mut is_replay) = (false, false);
@@ -78,7 +78,7 @@ impl Proxy {
             let client = exchange.client();
             let lease = self.upstream.acquire(client.as_deref(), is_retry);
             let lease = lease.map_err(|fault| failure::from_fault(&fault))?;
-            // Connecting may have taken its time: the token that is sent is the one that is usable now.
+            // Connecting takes time: the token that is sent must be usable now, not before.
             let token = self.token(exchange, &stats.path)?;
             lease.prepare(client, &request.method, request.bypass(&token), has_buffered_body);
             stats.mark_sent();
@@ -87,7 +87,8 @@ impl Proxy {
             stats.bytes_up = replay.read();
 
             let failed = match &response {
-                // With no rights to the model a 401 comes, too: a new token is asked for within limits.
+                // A 401 may also mean missing rights, which no token cures: `reject` limits how often a new one is
+                // requested.
                 Ok(_) if lease.status() == Some(StatusCode::UNAUTHORIZED) && self.tokens.reject(&token) => {
                     Failed::TokenRejected
                 }
@@ -114,7 +115,8 @@ impl Proxy {
                     is_replay = true;
                     self.metrics.retries.add("token_rejected");
                     debug_log::retrying(&stats.path, "401, and there is a newer token");
-                    // The response that nobody wants is small, as a rule: the connection can be used again.
+                    // What is left of the 401 response is usually small and already received: then the connection can be
+                    // reused.
                     lease.discard_buffered();
                 }
                 Next::ReplayWithNewerToken | Next::GiveUp => {
@@ -148,7 +150,7 @@ impl Proxy {
         }
     }
 
-    /// Sends the upstream's response on.
+    /// Relays the upstream's response, or opens a tunnel for a WebSocket.
     fn relay_response(
         &self,
         request: &UpstreamRequest,
@@ -180,7 +182,7 @@ impl Proxy {
         Ok(RequestOutcome::Relayed(status, relayed))
     }
 
-    /// The token, if need be after waiting for it while the client is there.
+    /// The usable token, waiting for one while the client is connected.
     fn token(&self, exchange: &dyn Exchange, path: &str) -> Result<Arc<Token>, Failure> {
         if let Some(token) = self.tokens.usable() {
             return Ok(token);
@@ -196,7 +198,7 @@ impl Proxy {
         })
     }
 
-    /// Waits for a newer token than this one while the client is there; whether there is one.
+    /// Waits for a newer token than this one while the client is connected; whether there is one.
     fn wait_for_newer_token(&self, token: &Arc<Token>, exchange: &dyn Exchange) -> Result<bool, Failure> {
         let newer = self.tokens.newer_than_while(token, NEWER_TOKEN_WAIT, || is_client_connected(exchange));
         if newer.is_none() && !is_client_connected(exchange) {
@@ -206,7 +208,7 @@ impl Proxy {
     }
 }
 
-/// The client has not hung up.
+/// Whether the client has not hung up.
 fn is_client_connected(exchange: &dyn Exchange) -> bool {
     let client = exchange.client();
     client.is_none_or(|client| poll::peek(&*client, Ready::HANGUP).is_ok_and(|found| !found.hung_up()))

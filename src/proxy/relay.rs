@@ -1,5 +1,5 @@
-//! The upstream's response on its way to the client: each read is written at once, nothing is collected, and a response
-//! that was cut short never looks complete.
+//! Relays the upstream's response to the client: each read is written at once, nothing is collected, and a truncated
+//! response never looks complete.
 
 use std::io::{self, Read};
 
@@ -13,33 +13,32 @@ use crate::net::buffers::{self, Buffer, STEP};
 use crate::server::Exchange;
 use crate::upstream::{Fault, Lease};
 
-/// How a response went.
+/// How relaying a response ended.
 #[derive(Debug)]
 pub(super) struct Relayed {
-    /// Bytes of the body that the client was sent.
+    /// Bytes of the body sent to the client.
     pub(super) bytes: u64,
-    /// What cut it short, and on which side.
+    /// Which side ended it early, if one did.
     pub(super) aborted_by: Option<Aborted>,
 }
 
-/// Where a response was cut short.
+/// The side that ended a response early.
 #[derive(Debug)]
 pub(super) enum Aborted {
-    /// The upstream ended or broke the connection in the middle.
+    /// The upstream closed or reset the connection in the middle of the body.
     Upstream(io::Error),
-    /// The client did.
     Client(io::Error),
 }
 
-/// Pieces of an event stream are seldom longer. While nobody knows when the next one comes, no larger buffer is held.
+/// Chunks of an event stream are seldom longer. While it is unknown when the next one comes, no larger buffer is held.
 const PIECE_BYTES: usize = 2048;
 
-/// Sends the response on.
+/// Relays the response.
 ///
 /// # Errors
 ///
-/// Its body turned out to be none while nothing had been sent yet.
-// Not part of its caller's frame: that lies below the TLS handshake, and stack once used stays with the thread.
+/// Its body turned out to be malformed while nothing had been sent yet.
+// A frame of its own: see the invariants in lib.rs.
 #[inline(never)]
 pub(super) fn relay(
     head: ResponseHead,
@@ -50,7 +49,8 @@ pub(super) fn relay(
 ) -> Result<Relayed, Failure> {
     let mut piece = [0; PIECE_BYTES];
     let mut large = Buffer::default();
-    // What has begun to come may turn out to be no body. Once it makes sense, head and body leave in one write.
+    // The first bytes of the body may turn out to be malformed. So they are read before the head is sent: then the client
+    // can still get a 502, and otherwise head and body leave in one write.
     let first = match framing {
         ResponseFraming::Empty => Some(0),
         _ if lease.has_body_begun() => {
@@ -64,7 +64,8 @@ pub(super) fn relay(
     };
     let ResponseHead { status, mut headers, .. } = head;
     let length = framing.length();
-    // The length is said again by the server; of a body that is not there the upstream's own word stays.
+    // The server generates the length anew. Where there is no body, as in a response to HEAD, the upstream's own
+    // `Content-Length` stays.
     let says_length = framing != ResponseFraming::Empty || status == StatusCode::NO_CONTENT;
     headers::strip_response(&mut headers, says_length);
     exchange.start(status, &headers, length);
@@ -107,7 +108,7 @@ fn copy(
     }
 }
 
-/// Passes on what one read finds, and says how much; 0 at the end.
+/// Relays what one read returns; 0 at the end.
 fn copy_once(
     body: &mut impl Read,
     buffer: &mut [u8],
@@ -115,7 +116,7 @@ fn copy_once(
     relayed: &mut Relayed,
 ) -> Result<usize, Aborted> {
     let count = body.read(buffer).map_err(|error| match Fault::inside_io(&error) {
-        // While it waits for the upstream it watches the client, too.
+        // Waiting for the upstream also watches the client.
         Some(Fault::ClientGone) => Aborted::Client(error),
         _ => Aborted::Upstream(error),
     })?;

@@ -1,5 +1,5 @@
-//! The request body on its way: read from the client while both sides are watched, and kept while it is small, so that
-//! it can be sent again.
+//! The request body: read from the client while both sides are watched, and kept while it is small, so that it can be sent
+//! again.
 //!
 //! ```text
 //!            the client sends             ureq sends it
@@ -20,23 +20,23 @@ use crate::net::Socket;
 use crate::server::{Exchange, Length};
 use crate::upstream::{EarlyResponse, Fault, Lease};
 
-/// The largest body that is kept for another attempt.
+/// The largest body that is kept for a retry.
 const MAX_REPLAY_BYTES: usize = 64 * 1024;
-/// What all requests together keep: another attempt is rare, and memory is not for what is rare.
+/// What all requests together keep: retries are rare, and memory for them must be bounded.
 const MAX_REPLAY_TOTAL: usize = 16 << 20;
 static REPLAY_TOTAL: AtomicUsize = AtomicUsize::new(0);
 
-/// What was read of a request body, as long as it is small.
+/// What was read of a request body, while it is small.
 #[derive(Debug)]
 pub(super) struct ReplayBuffer {
     bytes: Vec<u8>,
     /// The whole body was read.
     is_complete: bool,
-    /// More was read than is kept.
+    /// More was read than was kept.
     is_lost: bool,
-    /// It is longer than will ever be kept, so nothing is.
+    /// Its announced length is above the limit, so nothing is kept.
     is_too_large: bool,
-    /// Bytes that were read, kept or not.
+    /// Bytes read from the client, kept or not.
     read: u64,
 }
 
@@ -47,7 +47,6 @@ impl ReplayBuffer {
         Self { bytes: Vec::new(), is_complete, is_lost: false, is_too_large, read: 0 }
     }
 
-    /// What of the body can be sent again.
     pub(super) fn state(&self) -> Replay {
         match (self.is_lost, self.is_complete) {
             (true, _) => Replay::Lost,
@@ -56,7 +55,6 @@ impl ReplayBuffer {
         }
     }
 
-    /// Bytes that were read from the client.
     pub(super) fn read(&self) -> u64 {
         self.read
     }
@@ -85,17 +83,17 @@ impl Drop for ReplayBuffer {
     }
 }
 
-/// The body as ureq reads it, for one attempt.
+/// The body as ureq reads it, in one attempt.
 pub(super) struct RequestBody<'a> {
     exchange: &'a mut dyn Exchange,
     client: Option<Arc<Socket>>,
     lease: &'a Lease,
     replay: &'a mut ReplayBuffer,
-    /// Bytes of `replay` already given.
+    /// Bytes of `replay` already returned.
     replayed: usize,
-    /// Bytes still to be given, where that is known.
+    /// Bytes still to be returned, where that is known.
     remaining: Option<u64>,
-    /// The upstream no longer says anything of interest before the body ends.
+    /// A 2xx response has begun: the rest of the body is sent without polling the upstream.
     stop_polling: bool,
 }
 
@@ -119,13 +117,16 @@ impl<'a> RequestBody<'a> {
             let (is_readable, early) = self.lease.wait_for_either(client, deadline)?;
             match early {
                 EarlyResponse::None => {}
+                // An upstream may begin a 2xx response and still read the body, as for a transcription: keep sending. The
+                // connection stays readable from now on, so polling it would be a busy loop.
                 EarlyResponse::Success => self.stop_polling = true,
+                // Anything else means that it does not want the rest (RFC 9112 section 9.5).
                 EarlyResponse::Refused => return Ok(early),
             }
             if is_readable && self.exchange.poll_body()? {
                 break;
             }
-            // Framing that completes nothing moves no deadline.
+            // Framing without data does not move the deadline.
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
@@ -136,7 +137,7 @@ impl<'a> RequestBody<'a> {
 
 impl Read for RequestBody<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // Noticed while what was read before was being written.
+        // A final response may have arrived while ureq wrote the last bytes.
         if self.lease.is_early() {
             return Err(Fault::EarlyResponse.into());
         }

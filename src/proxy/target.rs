@@ -1,5 +1,5 @@
-//! The request target on its way to the destination: base path in front, credentials out of the query, and no way
-//! to another origin.
+//! The request target for the upstream: the base path before it, credentials removed from the query, and no way to another
+//! origin.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use crate::fields::Fields;
 /// `subscription-key`.
 pub const CREDENTIAL_PARAMETERS: [&str; 4] = ["access_token", "api-key", "authorization", "subscription-key"];
 
-/// What no target may have: where it ends on the wire, and what would be cut off or read otherwise.
+/// Bytes that no target may have: they would end it on the wire, or a reader would cut it off there.
 const ILLEGAL_CHARACTERS: &str = "the request target has characters that no request target may have";
 
 /// The target that the upstream gets for a request target in origin form: the base path first, then everything as it came
@@ -47,7 +47,7 @@ pub fn forwarded(base_url: &BaseUrl, target: &str) -> Result<String, &'static st
     Ok(forwarded)
 }
 
-/// The URI of a target at the destination: see [`forwarded`]. None when it cannot be one.
+/// The URI of a target at the upstream: see [`forwarded`]. None when it is not a valid one.
 pub fn join(base_url: &BaseUrl, target: &str) -> Option<Uri> {
     if !target.starts_with('/') {
         return None;
@@ -60,8 +60,7 @@ pub fn join(base_url: &BaseUrl, target: &str) -> Option<Uri> {
 }
 
 /// Whether some reader of this path would end above where it begins. Servers differ in what they take for a separator (`/`,
-/// `\`, and either escaped), whether they escape twice, merge slashes, or cut off what follows a `;`: every way to read it
-/// counts.
+/// `\`, and either escaped), whether they decode twice, merge slashes, or drop what follows a `;`: every reading counts.
 fn leaves_base_path(path: &str) -> bool {
     let mut readings = vec![path.as_bytes().to_vec()];
     // Each pass undoes one layer of escapes.
@@ -103,16 +102,16 @@ pub fn credentials(target: &str) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// Where the caller reached us, from its `Host`.
+/// The origin that the client used, from its `Host`.
 pub fn public_origin(headers: &Fields) -> Option<String> {
     let host = std::str::from_utf8(headers.get("host")?).ok().filter(|host| !host.is_empty())?;
     Some(format!("http://{host}"))
 }
 
-/// Turns `Location` and `Operation-Location` that point at the destination's own origin and base path into the
-/// caller's view of them; everything else stays as it is.
+/// Rewrites `Location` and `Operation-Location` that point at the upstream's own origin and base path so that they lead
+/// through the proxy; others stay as they are.
 pub fn rewrite_locations(headers: &mut Fields, base_url: &BaseUrl, public_origin: Option<&str>) {
-    // The second is where Azure says that a long-running operation can be asked about.
+    // In the second Azure says where the state of a long-running operation can be polled.
     for name in ["location", "operation-location"] {
         let location = headers.get(name).and_then(|value| std::str::from_utf8(value).ok());
         if let Some(ours) = location.and_then(|location| rewrite(location, base_url, public_origin?)) {
@@ -123,7 +122,7 @@ pub fn rewrite_locations(headers: &mut Fields, base_url: &BaseUrl, public_origin
 
 fn rewrite(location: &str, base_url: &BaseUrl, public_origin: &str) -> Option<String> {
     let uri: Uri = location.parse().ok()?;
-    // As the destination writes itself, with its port or without; a parsed port would be none for `:x` and `:99999`.
+    // As the upstream writes its own origin, with its port or without; a parsed port would be none for `:x` and `:99999`.
     let with_port = format!("{}:{}", base_url.authority.host(), base_url.port());
     let authority = uri.authority()?.as_str();
     let same_origin = uri.scheme() == Some(&base_url.scheme)
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_base_path_goes_in_front() {
+    fn the_base_path_comes_first() {
         for (base, target, expected) in [
             ("", "/", "/"),
             ("", "/openai/v1/models", "/openai/v1/models"),

@@ -1,4 +1,4 @@
-//! A WebSocket once it is open: bytes in both directions, not looked at.
+//! An open WebSocket: copies bytes in both directions, uninspected.
 
 use std::io::{self, ErrorKind};
 use std::ops::Range;
@@ -9,20 +9,19 @@ use crate::net::buffers::{self, Buffer};
 use crate::net::poll::{self, Ready};
 use crate::net::{Received, Stream};
 
-/// How long a client is listened to after the destination is gone, so that it gets the last words: megabytes may be on
-/// their way to it. Most end their side at once.
+/// How long we read on from the client after the upstream has closed, so that it receives the last bytes: megabytes may be
+/// in transit. Most clients close their side at once.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// Bytes that went through a tunnel.
 #[derive(Debug, Default)]
 pub(super) struct Tunnelled {
     pub(super) to_upstream: u64,
     pub(super) to_client: u64,
 }
 
-/// Carries bytes until both sides have ended or one is broken, which is an end like any other: both sides see it.
-/// An end of one direction ends only that direction. Nothing is read while what was read before waits to be
-/// written: memory is constant, and while nobody speaks there is none.
+/// Copies until both sides have closed or one is broken, which ends the tunnel like a close: both sides see it. The end of
+/// one direction ends only that direction. Nothing is read while earlier bytes wait to be written: memory is constant, and
+/// an idle tunnel holds no buffer.
 pub(super) fn run(client: &mut Stream, upstream: &mut Stream, transferred: &mut Tunnelled) {
     let (up, down) = (Direction::default(), Direction::default());
     let mut tunnel = Tunnel { client, upstream, transferred, up, down, is_client_broken: false };
@@ -37,25 +36,25 @@ struct Tunnel<'a> {
     client: &'a mut Stream,
     upstream: &'a mut Stream,
     transferred: &'a mut Tunnelled,
-    /// From the client to the destination.
+    /// From client to upstream.
     up: Direction,
-    /// From the destination to the client.
+    /// From upstream to client.
     down: Direction,
-    /// Reading from the client has failed.
     is_client_broken: bool,
 }
 
-/// One direction.
+/// One direction. Its states: Open --the reader sees the end--> Ending --the writer has sent everything and its own end-->
+/// Closed; a failed write closes it at once.
 #[derive(Default)]
 struct Direction {
-    /// Read and not yet written; empty as long as the writing side keeps up.
+    /// Bytes read and not yet written; empty as long as the writing side keeps up.
     buffer: Buffer,
-    /// Where in `buffer`.
+    /// The unwritten part of `buffer`.
     range: Range<usize>,
     state: DirectionState,
-    /// The reading side has ended.
+    /// The reading side has reached its end.
     has_ended: bool,
-    /// The writing side takes nothing more; what it said before can still be read.
+    /// Writing has failed; what the other side sent before can still be read.
     is_broken: bool,
 }
 
@@ -63,9 +62,9 @@ struct Direction {
 enum DirectionState {
     #[default]
     Open,
-    /// The reading side has ended, and the writing side has not been told.
+    /// The reading side has ended; what was read and the end are still to be written.
     Ending,
-    /// The writing side was told, or takes nothing more.
+    /// The end was written, or writing has failed.
     Closed,
 }
 
@@ -77,6 +76,8 @@ impl Tunnel<'_> {
             if self.up.state == DirectionState::Closed && self.down.state == DirectionState::Closed {
                 return Ok(());
             }
+            // The client takes nothing more, and the upstream does not take what the client had sent: neither direction can
+            // make progress.
             if self.down.is_broken && up_waits {
                 return Err(ErrorKind::ConnectionReset.into());
             }
@@ -96,7 +97,7 @@ impl Tunnel<'_> {
         }
     }
 
-    /// Waits for what each side is wanted for: to be read, to be written. Only looks if there `is_buffered` something.
+    /// Waits until each side is ready for what `wanted` says: to be read, to be written. Returns at once if `is_buffered`.
     fn wait(&self, wanted: [(bool, bool); 2], is_buffered: bool) -> io::Result<[Ready; 2]> {
         let flags = wanted.map(|(read, write)| {
             let read = if read { Ready::READ } else { Ready::NOTHING };
@@ -104,8 +105,8 @@ impl Tunnel<'_> {
         });
         let client = (self.client.socket().as_fd(), flags[0]);
         let upstream = (self.upstream.socket().as_fd(), flags[1]);
-        // A side that nothing is wanted of is watched for a reset, but not once it was told of the end: when it
-        // ends, too, the system reports that again and again.
+        // A side that is neither to be read nor written is still watched for a reset; but not once its end was written:
+        // when it ends, too, poll reports that again and again, which would be a busy loop.
         let [idle_client, idle_upstream] = wanted.map(|(read, write)| !read && !write);
         let (ignore_client, ignore_upstream) = (
             idle_client && self.down.state == DirectionState::Closed,
@@ -125,7 +126,7 @@ impl Tunnel<'_> {
 }
 
 impl Direction {
-    /// Reads what there is, and says how much.
+    /// Reads what is available; the number of bytes.
     fn read_from(&mut self, from: &mut Stream) -> io::Result<u64> {
         let mut buffer = buffers::take();
         match from.receive(&mut buffer)? {
@@ -139,7 +140,7 @@ impl Direction {
         Ok(0)
     }
 
-    /// Writes what is held, and the end after the last of it; true while more is waiting.
+    /// Writes the buffer, and the end after the last of it; true while more is waiting.
     fn write_to(&mut self, to: &mut Stream) -> bool {
         if self.state == DirectionState::Closed {
             return false;
@@ -156,7 +157,7 @@ impl Direction {
         matches!(written, Ok(false))
     }
 
-    /// True when all has left.
+    /// True when everything was written.
     fn write(&mut self, to: &mut Stream) -> io::Result<bool> {
         while !self.range.is_empty() {
             match to.send(&self.buffer[self.range.clone()])? {
@@ -169,8 +170,8 @@ impl Direction {
     }
 }
 
-/// The destination is gone, and the client still speaks. Closing a socket with unread input resets it, and a reset
-/// destroys what is on its way to the client: end our side, then read on for a while.
+/// The upstream has closed, and the client still sends. Closing a socket with unread input resets it, and a reset destroys
+/// what is in transit to the client: closes our sending side, then reads on for a while.
 fn lingering_close(client: &mut Stream) {
     let _ = client.shutdown_write();
     let deadline = Instant::now() + LINGER;
