@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use auth_proxy::testing::{
-    Exchange, Fields, Limits, Overload, RequestHead as Head, Service, Shutdown, send_whole,
+    Exchange, Fields, Limits, Overload, RequestHead as Head, Service, Shutdown, send_full,
 };
 use http::StatusCode;
 
@@ -90,7 +90,7 @@ struct Hello;
 
 impl Service for Hello {
     fn serve(&self, _head: Head, exchange: &mut dyn Exchange) {
-        send_whole(exchange, StatusCode::OK, &Fields::default(), b"ok");
+        send_full(exchange, StatusCode::OK, &Fields::default(), b"ok");
     }
 
     fn reject_overloaded(&self, head: Head, _: Overload, exchange: &mut dyn Exchange) {

@@ -27,15 +27,15 @@ use crate::proxy::Proxy;
 use crate::report::Problem;
 use crate::server::Shutdown;
 #[cfg(feature = "tiny_http")]
-use crate::server::tiny_http::{Listener, Running};
+use crate::server::tiny_http::{Listener, ServerHandle};
 #[cfg(not(feature = "tiny_http"))]
-use crate::server::{Listener, Running};
+use crate::server::{Listener, ServerHandle};
 use crate::token::{Entra, Refresher, TokenStore};
 use crate::upstream::Upstream;
 
 /// Why the program did not start. The exit code tells them apart.
 #[derive(Debug)]
-pub(crate) enum StartFault {
+pub(crate) enum StartError {
     /// Settings are missing or wrong; all of them.
     Config(Vec<Problem>),
     /// Certificate or key cannot be used.
@@ -52,7 +52,7 @@ pub(crate) enum Ending {
     /// Every request in flight was finished.
     Drained,
     /// `SHUTDOWN_GRACE` or a second signal cut some off, or the token refresher died.
-    Forced,
+    GraceExpired,
 }
 
 /// The program at work.
@@ -61,7 +61,7 @@ pub(crate) struct App {
     tokens: Arc<TokenStore>,
     metrics: Arc<Metrics>,
     upstream: Upstream,
-    server: Running,
+    server: ServerHandle,
     stop: Arc<Shutdown>,
     signals: UnixStream,
 }
@@ -71,8 +71,8 @@ impl App {
     ///
     /// # Errors
     ///
-    /// See [`StartFault`].
-    pub(crate) fn start(config: Config) -> Result<Self, StartFault> {
+    /// See [`StartError`].
+    pub(crate) fn start(config: Config) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let clock = Clock::system();
         let metrics = Arc::new(Metrics::new());
@@ -83,9 +83,9 @@ impl App {
             log::warn(&note.message, &[("hint", &note.hints.join("; "))]);
         }
 
-        let identity = Identity::open(&config, &clock).map_err(StartFault::Identity)?;
-        tell_who_we_are(&config, &identity);
-        let upstream = Upstream::new(&config).map_err(|problem| StartFault::Config(vec![problem]))?;
+        let identity = Identity::open(&config, &clock).map_err(StartError::Identity)?;
+        log_startup(&config, &identity);
+        let upstream = Upstream::new(&config).map_err(|problem| StartError::Config(vec![problem]))?;
         let signals = signals().map_err(|error| system("signal handlers", &error))?;
         let stop = Arc::new(Shutdown::new().map_err(|error| system("a pipe", &error))?);
         let listener =
@@ -122,12 +122,12 @@ impl App {
 
     /// Runs until SIGTERM or SIGINT, then lets requests in flight finish.
     pub(crate) fn run(mut self) -> Ending {
-        while !self.signalled(Duration::from_secs(1)) {
+        while !self.wait_for_signal(Duration::from_secs(1)) {
             self.count_connections();
             self.upstream.close_expired();
-            if self.tokens.died() {
+            if self.tokens.has_died() {
                 log::error("the token refresher has ended: so does the program", &[]);
-                return Ending::Forced;
+                return Ending::GraceExpired;
             }
         }
         let grace = self.config.shutdown_grace;
@@ -146,7 +146,7 @@ impl App {
             }
             let why = if Instant::now() >= deadline {
                 "SHUTDOWN_GRACE is over"
-            } else if self.signalled(Duration::ZERO) {
+            } else if self.wait_for_signal(Duration::ZERO) {
                 "a second signal"
             } else {
                 continue;
@@ -155,7 +155,7 @@ impl App {
                 "stopped with open connections",
                 &[("connections", &self.server.connections()), ("why", &why)],
             );
-            return Ending::Forced;
+            return Ending::GraceExpired;
         }
     }
 
@@ -165,8 +165,8 @@ impl App {
     }
 
     /// Waits for a signal; takes it when there is one.
-    fn signalled(&mut self, patience: Duration) -> bool {
-        if poll::wait_one(&self.signals, Ready::READ, Some(Instant::now() + patience)).is_err() {
+    fn wait_for_signal(&mut self, timeout: Duration) -> bool {
+        if poll::wait_one(&self.signals, Ready::READ, Some(Instant::now() + timeout)).is_err() {
             return false;
         }
         io::Read::read(&mut self.signals, &mut [0]).is_ok()
@@ -174,12 +174,12 @@ impl App {
 }
 
 /// The line that says who we will be, and for whom.
-fn tell_who_we_are(config: &Config, identity: &Identity) {
+fn log_startup(config: &Config, identity: &Identity) {
     let version = env!("CARGO_PKG_VERSION");
-    let destination = format!("{}{}", config.destination.origin(), config.destination.base_path);
+    let base_url = format!("{}{}", config.base_url.origin(), config.base_url.base_path);
     let mut summary: Vec<(&str, &dyn log::Value)> = vec![
         ("version", &version),
-        ("destination", &destination),
+        ("destination", &base_url),
         ("token_url", &config.token_url),
         ("client_id", &config.client_id),
         ("scope", &config.scope),
@@ -208,8 +208,8 @@ fn signals() -> io::Result<UnixStream> {
     Ok(receive)
 }
 
-fn system(what: &str, error: &io::Error) -> StartFault {
-    StartFault::System(Problem::new(format!("the system does not give us {what}: {error}")))
+fn system(what: &str, error: &io::Error) -> StartError {
+    StartError::System(Problem::new(format!("the system does not give us {what}: {error}")))
 }
 
 #[cfg(test)]
@@ -218,11 +218,11 @@ mod tests {
 
     use super::*;
     use crate::server::{Exchange, Head, Limits, Overload, Service};
-    use crate::token::abandoned;
+    use crate::token::store_with_dead_refresher;
 
-    struct Mute;
+    struct SilentService;
 
-    impl Service for Mute {
+    impl Service for SilentService {
         fn serve(&self, _: Head, _: &mut dyn Exchange) {}
         fn reject_overloaded(&self, _: Head, _: Overload, _: &mut dyn Exchange) {}
     }
@@ -242,13 +242,13 @@ mod tests {
         let app = App {
             upstream: Upstream::new(&config).unwrap(),
             config,
-            tokens: abandoned(),
+            tokens: store_with_dead_refresher(),
             metrics: Arc::new(Metrics::new()),
-            server: listener.serve(Arc::new(Mute), Limits::default(), Arc::clone(&stop)).unwrap(),
+            server: listener.serve(Arc::new(SilentService), Limits::default(), Arc::clone(&stop)).unwrap(),
             stop,
             signals,
         };
-        assert_eq!(app.run(), Ending::Forced, "the exit code says that it failed");
+        assert_eq!(app.run(), Ending::GraceExpired, "the exit code says that it failed");
         drop(no_signal);
     }
 }

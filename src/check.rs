@@ -6,8 +6,8 @@
 //! settings -> certificate -> authority -> sign-in -> destination
 //! ```
 
-mod answers;
 mod claims;
+mod diagnosis;
 mod running;
 mod show;
 mod steps;
@@ -22,7 +22,7 @@ use crate::report::Problem;
 
 /// A step, and what its failure is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum StepKind {
     /// The environment, and the files it names for TLS.
     Settings,
     /// Certificate and key, or the token file.
@@ -32,10 +32,10 @@ pub(crate) enum Kind {
     /// One token.
     SignIn,
     /// The way to the destination, and what it answers to the token.
-    Destination,
+    Upstream,
 }
 
-impl Kind {
+impl StepKind {
     /// As it is shown.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -43,7 +43,7 @@ impl Kind {
             Self::Certificate => "certificate",
             Self::Authority => "authority",
             Self::SignIn => "sign-in",
-            Self::Destination => "destination",
+            Self::Upstream => "destination",
         }
     }
 }
@@ -53,7 +53,7 @@ pub(crate) type Details = Vec<(&'static str, Value)>;
 
 /// How a step went.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum StepOutcome {
     /// It works.
     Ok(Details),
     /// It does not; never empty.
@@ -66,71 +66,71 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Step {
     /// Which.
-    pub kind: Kind,
+    pub kind: StepKind,
     /// How it went.
-    pub outcome: Outcome,
+    pub outcome: StepOutcome,
 }
 
 /// Takes every step that can be taken, and tells each when it is over.
-pub(crate) fn run(environment: Environment<'_>, tell: &mut dyn FnMut(&Step)) -> Vec<Step> {
+pub(crate) fn run(environment: Environment<'_>, on_step: &mut dyn FnMut(&Step)) -> Vec<Step> {
     let clock = Clock::system();
-    let mut walk = Walk { steps: Vec::new(), tell };
-    let Some((config, upstream)) = walk.step(Kind::Settings, steps::settings(environment)) else {
-        for kind in [Kind::Certificate, Kind::Authority, Kind::SignIn, Kind::Destination] {
-            walk.skip::<()>(kind, "the settings are wrong");
+    let mut runner = StepRunner { steps: Vec::new(), on_step };
+    let Some((config, upstream)) = runner.step(StepKind::Settings, steps::settings(environment)) else {
+        for kind in [StepKind::Certificate, StepKind::Authority, StepKind::SignIn, StepKind::Upstream] {
+            runner.skip::<()>(kind, "the settings are wrong");
         }
-        return walk.steps;
+        return runner.steps;
     };
-    let identity = walk.step(Kind::Certificate, steps::certificate(&config, &clock));
-    let authority = walk.step(Kind::Authority, steps::authority(&config, &upstream, &clock));
+    let identity = runner.step(StepKind::Certificate, steps::certificate(&config, &clock));
+    let authority = runner.step(StepKind::Authority, steps::authority(&config, &upstream, &clock));
     let grant = match (identity, authority) {
         (Some(identity), Some(())) => {
-            walk.step(Kind::SignIn, steps::sign_in(&config, &upstream, &clock, identity))
+            runner.step(StepKind::SignIn, steps::sign_in(&config, &upstream, &clock, identity))
         }
-        (None, _) => walk.skip(Kind::SignIn, "there is nothing to sign in with"),
-        (_, None) => walk.skip(Kind::SignIn, "the authority cannot be reached"),
+        (None, _) => runner.skip(StepKind::SignIn, "there is nothing to sign in with"),
+        (_, None) => runner.skip(StepKind::SignIn, "the authority cannot be reached"),
     };
     match grant {
         Some(grant) => {
-            walk.step(Kind::Destination, steps::destination(&config, &upstream, &grant));
+            runner.step(StepKind::Upstream, steps::upstream(&config, &upstream, &grant));
         }
         None => {
-            walk.skip::<()>(Kind::Destination, "there is no token to ask it with");
+            runner.skip::<()>(StepKind::Upstream, "there is no token to ask it with");
         }
     }
-    walk.steps
+    runner.steps
 }
 
 /// The first step that failed.
-pub(crate) fn failed(steps: &[Step]) -> Option<Kind> {
-    steps.iter().find(|step| matches!(step.outcome, Outcome::Failed(_))).map(|step| step.kind)
+pub(crate) fn failed(steps: &[Step]) -> Option<StepKind> {
+    steps.iter().find(|step| matches!(step.outcome, StepOutcome::Failed(_))).map(|step| step.kind)
 }
 
-struct Walk<'a> {
+struct StepRunner<'a> {
     steps: Vec<Step>,
-    tell: &'a mut dyn FnMut(&Step),
+    on_step: &'a mut dyn FnMut(&Step),
 }
 
-impl Walk<'_> {
+impl StepRunner<'_> {
     /// Notes how a step went; what it gave, if it went well.
-    fn step<T>(&mut self, kind: Kind, result: Result<(T, Details), Vec<Problem>>) -> Option<T> {
+    fn step<T>(&mut self, kind: StepKind, result: Result<(T, Details), Vec<Problem>>) -> Option<T> {
         let (gave, outcome) = match result {
-            Ok((gave, details)) => (Some(gave), Outcome::Ok(details)),
-            Err(problems) => (None, Outcome::Failed(problems)),
+            Ok((gave, details)) => (Some(gave), StepOutcome::Ok(details)),
+            Err(problems) => (None, StepOutcome::Failed(problems)),
         };
         self.note(kind, outcome);
         gave
     }
 
     /// Notes that a step could not be taken; it gives nothing.
-    fn skip<T>(&mut self, kind: Kind, why: &'static str) -> Option<T> {
-        self.note(kind, Outcome::Skipped(why));
+    fn skip<T>(&mut self, kind: StepKind, why: &'static str) -> Option<T> {
+        self.note(kind, StepOutcome::Skipped(why));
         None
     }
 
-    fn note(&mut self, kind: Kind, outcome: Outcome) {
+    fn note(&mut self, kind: StepKind, outcome: StepOutcome) {
         let step = Step { kind, outcome };
-        (self.tell)(&step);
+        (self.on_step)(&step);
         self.steps.push(step);
     }
 }

@@ -6,8 +6,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::app::{App, Ending, StartFault};
-use crate::check::{self, Kind};
+use crate::app::{App, Ending, StartError};
+use crate::check::{self, StepKind};
 use crate::config::{self, Config, Environment, SETTINGS};
 use crate::log;
 use crate::report::{Problem, quote};
@@ -29,7 +29,7 @@ pub enum Exit {
     /// `check`: signing in failed.
     SignIn = 5,
     /// `check`: the destination cannot be reached, or refuses.
-    Destination = 6,
+    Upstream = 6,
 }
 
 impl From<Exit> for ExitCode {
@@ -43,7 +43,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<String> = arguments.map(|a| a.to_string_lossy().into_owned()).collect();
     let exit = match Command::parse(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
         Ok(Command::Run) => serve(),
-        Ok(Command::Check(form)) => examine(form),
+        Ok(Command::Check(form)) => run_check(form),
         Ok(Command::Healthcheck) => report(check::healthcheck(&environment)),
         Ok(Command::Wait(max)) => report(check::wait(&environment, max)),
         Ok(Command::Help(text)) => {
@@ -55,7 +55,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             Exit::Done
         }
         Err(problem) => {
-            complain(&problem);
+            print_error(&problem);
             Exit::Usage
         }
     };
@@ -66,7 +66,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 #[derive(Debug, PartialEq, Eq)]
 enum Command {
     Run,
-    Check(Form),
+    Check(OutputFormat),
     Healthcheck,
     /// For so long at most.
     Wait(Duration),
@@ -83,8 +83,8 @@ impl Command {
             (Some(usage), _) if rest.iter().any(is_help) => Ok(Self::Help(usage.help())),
             (_, "run") => unknown_argument(name, rest).map_or(Ok(Self::Run), Err),
             (_, "check") => match rest {
-                ["--json"] => Ok(Self::Check(Form::Json)),
-                _ => unknown_argument(name, rest).map_or(Ok(Self::Check(Form::Text)), Err),
+                ["--json"] => Ok(Self::Check(OutputFormat::Json)),
+                _ => unknown_argument(name, rest).map_or(Ok(Self::Check(OutputFormat::Text)), Err),
             },
             (_, "healthcheck") => unknown_argument(name, rest).map_or(Ok(Self::Healthcheck), Err),
             (_, "wait") => wait(rest).map(Self::Wait),
@@ -127,7 +127,7 @@ fn quote_argument(argument: &str) -> String {
 /// The arguments of `wait`.
 fn wait(arguments: &[&str]) -> Result<Duration, Problem> {
     let max = match arguments {
-        [] => WAIT,
+        [] => DEFAULT_WAIT,
         ["--max"] | ["--max="] => {
             return Err(Problem::new("wait: --max has no value").hint("write, for example, wait --max 30s"));
         }
@@ -251,61 +251,61 @@ Settings (environment; an empty value means unset):
 ";
 
 /// How long `wait` waits unless told.
-const WAIT: &str = "30s";
+const DEFAULT_WAIT: &str = "30s";
 
 /// How `check` tells what it found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum OutputFormat {
     /// Each step as soon as it is over.
     Text,
     /// One object in the end.
     Json,
 }
 
-fn examine(form: Form) -> Exit {
-    let names = names();
-    let steps = check::run(Environment { lookup: &environment, names: &names }, &mut |step| {
-        if form == Form::Text {
+fn run_check(form: OutputFormat) -> Exit {
+    let variable_names = variable_names();
+    let steps = check::run(Environment { lookup: &environment, names: &variable_names }, &mut |step| {
+        if form == OutputFormat::Text {
             print!("{}", check::text(step));
         }
     });
     let exit = match check::failed(&steps) {
         None => Exit::Done,
-        Some(Kind::Settings) => Exit::Usage,
-        Some(Kind::Certificate) => Exit::Identity,
-        Some(Kind::Authority | Kind::SignIn) => Exit::SignIn,
-        Some(Kind::Destination) => Exit::Destination,
+        Some(StepKind::Settings) => Exit::Usage,
+        Some(StepKind::Certificate) => Exit::Identity,
+        Some(StepKind::Authority | StepKind::SignIn) => Exit::SignIn,
+        Some(StepKind::Upstream) => Exit::Upstream,
     };
-    if form == Form::Json {
+    if form == OutputFormat::Json {
         print!("{}", check::json(&steps, exit as u8));
     }
     exit
 }
 
 fn serve() -> Exit {
-    let environment = Environment { lookup: &environment, names: &names() };
+    let environment = Environment { lookup: &environment, names: &variable_names() };
     let config = match Config::from_environment(environment) {
         Ok(config) => config,
-        Err(problems) => return fail(StartFault::Config(problems)),
+        Err(problems) => return fail(StartError::Config(problems)),
     };
     log::init(config.log_level, config.log_format);
     match App::start(config) {
         Ok(app) => match app.run() {
             Ending::Drained => Exit::Done,
-            Ending::Forced => Exit::Failed,
+            Ending::GraceExpired => Exit::Failed,
         },
-        Err(fault) => fail(fault),
+        Err(error) => fail(error),
     }
 }
 
-fn fail(fault: StartFault) -> Exit {
-    let (exit, problems) = match fault {
-        StartFault::Config(problems) => (Exit::Usage, problems),
-        StartFault::Identity(problem) => (Exit::Identity, vec![problem]),
-        StartFault::Listen(problem) => (Exit::Listen, vec![problem]),
-        StartFault::System(problem) => (Exit::Failed, vec![problem]),
+fn fail(error: StartError) -> Exit {
+    let (exit, problems) = match error {
+        StartError::Config(problems) => (Exit::Usage, problems),
+        StartError::Identity(problem) => (Exit::Identity, vec![problem]),
+        StartError::Listen(problem) => (Exit::Listen, vec![problem]),
+        StartError::System(problem) => (Exit::Failed, vec![problem]),
     };
-    problems.iter().for_each(complain);
+    problems.iter().for_each(print_error);
     exit
 }
 
@@ -313,13 +313,13 @@ fn report(outcome: Result<(), Problem>) -> Exit {
     match outcome {
         Ok(()) => Exit::Done,
         Err(problem) => {
-            complain(&problem);
+            print_error(&problem);
             Exit::Failed
         }
     }
 }
 
-fn complain(problem: &Problem) {
+fn print_error(problem: &Problem) {
     eprintln!("error: {problem}");
 }
 
@@ -327,7 +327,7 @@ fn environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-fn names() -> Vec<String> {
+fn variable_names() -> Vec<String> {
     std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
 }
 
@@ -347,8 +347,8 @@ mod tests {
         for (line, expected) in [
             ("", Command::Run),
             ("run", Command::Run),
-            ("check", Command::Check(Form::Text)),
-            ("check --json", Command::Check(Form::Json)),
+            ("check", Command::Check(OutputFormat::Text)),
+            ("check --json", Command::Check(OutputFormat::Json)),
             ("healthcheck", Command::Healthcheck),
             ("wait", wait(30)),
             ("wait --max 2m", wait(120)),
@@ -397,10 +397,10 @@ mod tests {
             ("start", "unknown command: `start`", "commands: run, check, healthcheck, wait, help, version"),
             (key, "unknown command: (not shown: what looks like an API key, 32 characters)", "commands: "),
         ] {
-            let told = parse(line).unwrap_err();
-            assert!(told.starts_with(&format!("{message}\n")), "{line}: {told}");
-            assert!(told.contains("\n  hint: ") && told.contains(hint), "{line}: {told}");
-            assert!(!told.contains("hunter2"), "{line}: {told}");
+            let printed = parse(line).unwrap_err();
+            assert!(printed.starts_with(&format!("{message}\n")), "{line}: {printed}");
+            assert!(printed.contains("\n  hint: ") && printed.contains(hint), "{line}: {printed}");
+            assert!(!printed.contains("hunter2"), "{line}: {printed}");
         }
     }
 }

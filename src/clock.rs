@@ -43,33 +43,33 @@ pub struct Reading {
 
 /// Where the time comes from. Clones share the same source.
 #[derive(Clone)]
-pub struct Clock(Source);
+pub struct Clock(TimeSource);
 
 #[derive(Clone)]
-enum Source {
+enum TimeSource {
     System,
-    Set(Arc<SetClock>),
+    Mock(Arc<MockClock>),
 }
 
 impl Clock {
     /// The system's clocks.
     pub fn system() -> Self {
-        Self(Source::System)
+        Self(TimeSource::System)
     }
 
-    /// A clock that stands still until [`SetClock::advance`] moves it, for tests.
-    pub fn set(clock: Arc<SetClock>) -> Self {
-        Self(Source::Set(clock))
+    /// A clock that stands still until [`MockClock::advance`] moves it, for tests.
+    pub fn mock(clock: Arc<MockClock>) -> Self {
+        Self(TimeSource::Mock(clock))
     }
 
     /// Now on the boot clock (`CLOCK_BOOTTIME`).
     pub fn now(&self) -> Moment {
         match &self.0 {
-            Source::System => {
+            TimeSource::System => {
                 let now = clock_gettime(ClockId::Boottime);
                 Moment(Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0)))
             }
-            Source::Set(clock) => Moment(Duration::from_millis(clock.boot.load(Ordering::SeqCst))),
+            TimeSource::Mock(clock) => Moment(Duration::from_millis(clock.boot.load(Ordering::SeqCst))),
         }
     }
 
@@ -82,7 +82,7 @@ impl Clock {
 
     /// Now on the boot clock, put forward by the time since `then` that only the wall clock knows of: the boot clock
     /// of a virtual machine stands still while that is paused, its wall clock is set afterwards.
-    pub fn now_by_either(&self, then: Reading) -> Moment {
+    pub fn now_including_suspend(&self, then: Reading) -> Moment {
         // The boot clock first, for the same reason.
         let now = self.now();
         let passed = self.unix().saturating_sub(then.unix);
@@ -92,10 +92,10 @@ impl Clock {
     /// Now on the wall clock, as seconds since the Unix epoch.
     pub fn unix(&self) -> Duration {
         match &self.0 {
-            Source::System => {
+            TimeSource::System => {
                 std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO)
             }
-            Source::Set(clock) => Duration::from_millis(clock.unix.load(Ordering::SeqCst)),
+            TimeSource::Mock(clock) => Duration::from_millis(clock.unix.load(Ordering::SeqCst)),
         }
     }
 }
@@ -103,20 +103,20 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Source::System => "Clock(system)",
-            Source::Set(_) => "Clock(set)",
+            TimeSource::System => "Clock(system)",
+            TimeSource::Mock(_) => "Clock(set)",
         })
     }
 }
 
 /// The hands of a clock that a test sets, in milliseconds.
 #[derive(Debug)]
-pub struct SetClock {
+pub struct MockClock {
     boot: AtomicU64,
     unix: AtomicU64,
 }
 
-impl SetClock {
+impl MockClock {
     /// A clock that shows `unix` seconds since the epoch.
     pub fn at_unix(unix: u64) -> Arc<Self> {
         Arc::new(Self { boot: AtomicU64::new(1_000_000), unix: AtomicU64::new(unix * 1000) })
@@ -146,30 +146,30 @@ mod tests {
 
     #[test]
     fn a_set_clock_moves_only_when_told() {
-        let hands = SetClock::at_unix(1_700_000_000);
-        let clock = Clock::set(Arc::clone(&hands));
+        let mock_clock = MockClock::at_unix(1_700_000_000);
+        let clock = Clock::mock(Arc::clone(&mock_clock));
         let start = clock.now();
         assert_eq!(clock.now(), start);
-        hands.advance(Duration::from_secs(5));
+        mock_clock.advance(Duration::from_secs(5));
         assert_eq!(clock.now().since(start), Duration::from_secs(5));
         assert_eq!(clock.unix(), Duration::from_secs(1_700_000_005));
-        hands.jump_unix(1);
+        mock_clock.jump_unix(1);
         assert_eq!(clock.now().since(start), Duration::from_secs(5));
     }
 
     #[test]
     fn the_clock_that_went_further_tells_how_much_time_has_passed() {
-        let hands = SetClock::at_unix(1_700_000_000);
-        let clock = Clock::set(Arc::clone(&hands));
+        let mock_clock = MockClock::at_unix(1_700_000_000);
+        let clock = Clock::mock(Arc::clone(&mock_clock));
         let then = clock.reading();
-        let passed = || clock.now_by_either(then).since(then.boot);
-        hands.advance(Duration::from_secs(5));
+        let passed = || clock.now_including_suspend(then).since(then.boot);
+        mock_clock.advance(Duration::from_secs(5));
         assert_eq!(passed(), Duration::from_secs(5));
-        hands.pause(Duration::from_secs(60));
+        mock_clock.pause(Duration::from_secs(60));
         assert_eq!(passed(), Duration::from_secs(65));
-        hands.jump_unix(1);
+        mock_clock.jump_unix(1);
         assert_eq!(passed(), Duration::from_secs(5), "a wall clock set back takes nothing away");
-        hands.jump_unix(u64::MAX / 1000);
+        mock_clock.jump_unix(u64::MAX / 1000);
         assert!(passed() > Duration::from_secs(1_000_000_000));
     }
 

@@ -1,6 +1,6 @@
 //! Settings: from a lookup function to a [`Config`], or all problems at once.
 
-mod destination;
+mod base_url;
 mod egress;
 mod entra;
 mod env;
@@ -18,7 +18,7 @@ mod value;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use destination::Destination;
+pub use base_url::BaseUrl;
 pub(crate) use egress::{Egress, Route};
 pub(crate) use env::Environment;
 pub(crate) use listen::Listen;
@@ -39,7 +39,7 @@ pub struct Config {
     /// `AZURE_SCOPE`, or the one that goes with the destination's host.
     pub scope: String,
     /// `API_BASE_URL`.
-    pub destination: Destination,
+    pub base_url: BaseUrl,
     /// `REWRITE_LOCATION`.
     pub rewrite_location: bool,
     /// `HOST` and `PORT`.
@@ -165,6 +165,6 @@ impl Config {
 
     /// The scope to try when the destination says that the token's audience is wrong; none when there is no better guess.
     pub fn other_scope(&self) -> Option<&'static str> {
-        scope::other(&self.scope, &self.destination)
+        scope::other(&self.scope, &self.base_url)
     }
 }

@@ -7,10 +7,10 @@
 
 mod assertion;
 mod certificate;
-mod faults;
+mod certificate_error;
 mod federated;
 mod file;
-mod file_faults;
+mod file_error;
 mod keypair;
 mod pem;
 mod source;

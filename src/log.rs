@@ -37,14 +37,14 @@ enum Style {
 pub fn init(level: LogLevel, format: LogFormat) {
     let style = match format {
         LogFormat::Json => Style::Json,
-        LogFormat::Text if is_for_eyes() => Style::Terminal,
+        LogFormat::Text if is_color_terminal() => Style::Terminal,
         LogFormat::Text => Style::Text,
     };
     let _ = SETTINGS.set((level, style));
 }
 
 /// A person looks at it and wants colors (https://no-color.org).
-fn is_for_eyes() -> bool {
+fn is_color_terminal() -> bool {
     let unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
     std::io::stderr().is_terminal()
         && unset("NO_COLOR")
@@ -58,17 +58,17 @@ pub(crate) fn enabled(level: LogLevel) -> bool {
 
 /// Writes one event: what happened, then named values.
 pub(crate) fn event(level: LogLevel, message: &str, fields: Fields<'_>) {
-    let (most, style) = settings();
-    if level > most {
+    let (max_level, style) = settings();
+    if level > max_level {
         return;
     }
     let line = render(style, level, message, fields);
-    let gap = |lines: u64| {
+    let dropped_notice = |lines: u64| {
         let message = "lines of log were dropped: standard error was not read";
         render(style, LogLevel::Warn, message, &[("lines", &lines)])
     };
     let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
-    if !sink.write(&mut std::io::stderr().lock(), &line, gap) {
+    if !sink.write(&mut std::io::stderr().lock(), &line, dropped_notice) {
         DROPPED.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -1,8 +1,9 @@
-//! From a request without a credential to the upstream's response: who may call, which fields go on, the token, retries.
+//! From a request without a credential to the upstream's response: who may call, which header fields are forwarded, the
+//! token, retries.
 
 mod access_log;
-mod caller;
-mod decisions;
+mod api_key;
+mod debug_log;
 mod failure;
 mod forward;
 pub mod headers;
@@ -18,17 +19,17 @@ use std::time::Duration;
 
 use http::Method;
 
-use self::access_log::{Outcome, Record};
+use self::access_log::{RequestOutcome, RequestStats};
 use self::failure::Failure;
 use crate::config::Config;
 use crate::log::{self, Throttle};
 use crate::ops::health;
 use crate::ops::metrics::Metrics;
-use crate::server::{Exchange, Head, Overload, Refusal, Service};
+use crate::server::{ErrorResponse, Exchange, Head, Overload, Service};
 use crate::token::TokenStore;
 use crate::upstream::Upstream;
 
-/// Every connection above the cap is refused; that there are some is logged once a second.
+/// Every connection above the limit is rejected; that there are some is logged once a second.
 static OVERLOAD_LOG: Throttle = Throttle::every(Duration::from_secs(1));
 
 /// What requests are served with.
@@ -40,7 +41,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy to the destination that `config` names.
+    /// A proxy to the upstream that `config` names.
     pub fn new(
         config: Arc<Config>,
         upstream: Upstream,
@@ -50,12 +51,12 @@ impl Proxy {
         Self { config, upstream, tokens, metrics }
     }
 
-    /// Counts a request that the destination has not answered.
-    fn count_failure(&self, refusal: &Refusal, kind: &'static str) {
-        match (refusal.kind, kind) {
-            // Its code is an AADSTS number, of which there are too many.
+    /// Counts a request that got no response from the upstream.
+    fn count_failure(&self, response: &ErrorResponse, kind: &'static str) {
+        match (response.kind, kind) {
+            // Its code is an AADSTS number: too many values for a label.
             ("authentication_error", _) => self.metrics.refusals.add("token_unavailable"),
-            (_, failure::REFUSED) => self.metrics.refusals.add(&refusal.code),
+            (_, failure::REFUSED) => self.metrics.refusals.add(&response.code),
             _ => self.metrics.upstream_errors.add(kind),
         }
     }
@@ -64,54 +65,54 @@ impl Proxy {
 impl Service for Proxy {
     fn serve(&self, head: Head, exchange: &mut dyn Exchange) {
         if head.path() == health::PATH && matches!(head.method, Method::GET | Method::HEAD) {
-            health::answer(&self.tokens, exchange);
+            health::respond(&self.tokens, exchange);
             return;
         }
-        let mut record = Record::begin(&head, &self.metrics);
-        let outcome = match self.forward(head, exchange, &mut record) {
+        let mut stats = RequestStats::begin(&head, &self.metrics);
+        let outcome = match self.forward(head, exchange, &mut stats) {
             Ok(outcome) => outcome,
-            Err(Failure::ClientGone) => Outcome::ClientGone,
-            Err(Failure::Refused { refusal, kind, cause, hint }) => {
-                let status = refusal.status.as_u16();
+            Err(Failure::ClientGone) => RequestOutcome::ClientGone,
+            Err(Failure::Refused { response, kind, cause, hint }) => {
+                let status = response.status.as_u16();
                 let mut fields: Vec<(&str, &dyn log::Value)> = vec![
-                    ("method", &record.method),
-                    ("path", &record.path),
+                    ("method", &stats.method),
+                    ("path", &stats.path),
                     ("status", &status),
-                    ("destination", &self.config.destination.authority),
+                    ("destination", &self.config.base_url.authority),
                     ("kind", &kind),
                     ("cause", &cause),
                 ];
                 fields.extend(hint.as_ref().map(|hint| ("hint", hint as &dyn log::Value)));
                 log::warn("request failed", &fields);
-                self.count_failure(&refusal, kind);
-                refusal.send(exchange);
-                Outcome::Own(refusal.status)
+                self.count_failure(&response, kind);
+                response.send(exchange);
+                RequestOutcome::ErrorResponse(response.status)
             }
         };
-        record.end(&outcome);
+        stats.finish(&outcome);
     }
 
     fn reject_overloaded(&self, head: Head, by: Overload, exchange: &mut dyn Exchange) {
         if head.path() == health::PATH {
-            health::answer(&self.tokens, exchange);
+            health::respond(&self.tokens, exchange);
         } else {
-            let refusal = Refusal::overloaded(by);
-            self.refused(&refusal);
-            refusal.send(exchange);
+            let response = ErrorResponse::overloaded(by);
+            self.refused(&response);
+            response.send(exchange);
         }
     }
 
-    fn refused(&self, refusal: &Refusal) {
-        self.metrics.refusals.add(&refusal.code);
-        let status = refusal.status.as_u16();
-        let (code, why) = (&refusal.code, &refusal.message);
-        let Some(overload) = refusal.overload else {
+    fn refused(&self, response: &ErrorResponse) {
+        self.metrics.refusals.add(&response.code);
+        let status = response.status.as_u16();
+        let (code, why) = (&response.code, &response.message);
+        let Some(overload) = response.overload else {
             log::info("request refused", &[("status", &status), ("code", code), ("why", why)]);
             return;
         };
         let reason = overload.name();
         self.metrics.overloads.add(reason);
-        if let Some(suppressed) = OVERLOAD_LOG.pass() {
+        if let Some(suppressed) = OVERLOAD_LOG.allow() {
             let fields: log::Fields<'_> = &[
                 ("status", &status),
                 ("code", code),

@@ -6,15 +6,15 @@
 
 pub(crate) mod body;
 mod connection;
+mod error_response;
+mod exchange;
 pub(crate) mod input;
 mod limits;
 mod listener;
 mod overflow;
-mod pool;
-mod refusal;
-mod respond;
-mod serving;
+mod response_writer;
 mod shutdown;
+mod thread_pool;
 #[cfg(feature = "tiny_http")]
 pub mod tiny_http;
 
@@ -24,9 +24,9 @@ use std::time::Instant;
 
 use http::StatusCode;
 
+pub use error_response::{ErrorResponse, Overload, send_full};
 pub use limits::Limits;
-pub use listener::{Listener, Running};
-pub use refusal::{Overload, Refusal, send_whole};
+pub use listener::{Listener, ServerHandle};
 pub use shutdown::Shutdown;
 
 use crate::fields::Fields;
@@ -34,7 +34,7 @@ pub(crate) use crate::http1::framing::Length;
 pub(crate) use crate::http1::head::RequestHead as Head;
 use crate::net::{Socket, Stream};
 
-/// One request being answered.
+/// One request, and the response to it.
 pub trait Exchange {
     /// Reads from the request body; 0 at its end.
     ///
@@ -59,8 +59,8 @@ pub trait Exchange {
     /// `InvalidData` when what was received is malformed: nothing needs to be sent of such a request.
     fn has_buffered_body(&mut self) -> io::Result<bool>;
 
-    /// The client's connection is readable: takes in what came, where it may be framing without a byte of the body, and
-    /// says whether the next read of the body does not wait.
+    /// The client's connection is readable: reads what was received, which may be framing without a byte of the body, and
+    /// returns whether the next read of the body will not wait.
     ///
     /// # Errors
     ///
@@ -69,38 +69,38 @@ pub trait Exchange {
         Ok(true)
     }
 
-    /// The memory of the request's head was freed: if it was a large one, another may take its place.
+    /// The request head's memory was freed: another large head may be read.
     fn release_head(&mut self) {}
 
-    /// The client's socket, to watch for its hang-up; none where the server hides it.
+    /// The client's socket, to watch for its hang-up; none where the server does not expose it.
     fn client(&self) -> Option<Arc<Socket>>;
 
-    /// The client's connection for a tunnel, with what it sent after the request; none where the server hides it.
+    /// The client's connection for a tunnel, with what it sent after the request; none where the server does not expose it.
     fn tunnel(&mut self) -> Option<&mut Stream>;
 
-    /// Begins the answer. The head leaves with the first [`Exchange::write`] or [`Exchange::flush`]. Framing and
+    /// Begins the response. The head leaves with the first [`Exchange::write`] or [`Exchange::flush`]. Framing and
     /// connection fields are the server's own: `headers` holds none of them, except with [`Length::Empty`], where
-    /// `Content-Length` may speak of a body that is not sent, and with 101, where all are sent as they are.
+    /// `Content-Length` may describe a body that is not sent, and with 101, where all are sent as they are.
     fn start(&mut self, status: StatusCode, headers: &Fields, length: Length);
 
-    /// The answer has begun; another can no longer be given.
-    fn started(&self) -> bool;
+    /// The response has begun; another can no longer be sent.
+    fn has_started(&self) -> bool;
 
-    /// Sends bytes of the answer's body at once.
+    /// Sends bytes of the response's body at once.
     ///
     /// # Errors
     ///
     /// The client's connection broke, or it did not read for too long.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Sends what was begun.
+    /// Sends what is buffered.
     ///
     /// # Errors
     ///
     /// As [`Exchange::write`].
     fn flush(&mut self) -> io::Result<()>;
 
-    /// Ends the answer properly. One that is not finished reaches the client as a broken transfer.
+    /// Ends the response properly. One that is not finished reaches the client as a broken transfer.
     ///
     /// # Errors
     ///
@@ -108,15 +108,14 @@ pub trait Exchange {
     fn finish(&mut self) -> io::Result<()>;
 }
 
-/// What answers requests.
+/// Produces the response to each request.
 pub trait Service: Send + Sync + 'static {
-    /// Answers one request.
+    /// Responds to one request.
     fn serve(&self, head: Head, exchange: &mut dyn Exchange);
 
-    /// Answers one request of a connection for which there is too little of something, at once and from memory: nothing
-    /// here may wait.
+    /// Responds to one request of a connection that exceeds a limit, at once and from memory: nothing here may wait.
     fn reject_overloaded(&self, head: Head, by: Overload, exchange: &mut dyn Exchange);
 
-    /// Learns that the server itself has refused a connection's request, which could not be understood.
-    fn refused(&self, _refusal: &Refusal) {}
+    /// Called when the server itself has rejected a connection's request, which could not be understood.
+    fn refused(&self, _response: &ErrorResponse) {}
 }

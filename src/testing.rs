@@ -1,8 +1,8 @@
 //! What integration tests, fuzz targets and examples use of this crate. The program itself is [`crate::run`] alone.
 
 pub use crate::cli::{Exit, help};
-pub use crate::clock::{Clock, SetClock};
-pub use crate::config::{Config, Credential, Destination, LogFormat, LogLevel, SETTINGS};
+pub use crate::clock::{Clock, MockClock};
+pub use crate::config::{BaseUrl, Config, Credential, LogFormat, LogLevel, SETTINGS};
 pub use crate::http1::chunked::{self, Decoder};
 pub use crate::http1::fields::{self, Fields};
 pub use crate::http1::framing::{Length, ResponseFraming};
@@ -21,7 +21,9 @@ pub use crate::server::input::{Input, Source};
 #[cfg(feature = "tiny_http")]
 pub use crate::server::tiny_http;
 pub use crate::server::{
-    Exchange, Limits, Listener, Overload, Refusal, Running, Service, Shutdown, send_whole,
+    ErrorResponse, Exchange, Limits, Listener, Overload, ServerHandle, Service, Shutdown, send_full,
 };
-pub use crate::token::{Class, Entra, Grant, REMEDIES, Refresher, TokenError, TokenStore, answer};
+pub use crate::token::{
+    Class, Entra, Grant, REMEDIES, Refresher, TokenError, TokenStore, response as token_response,
+};
 pub use crate::upstream::Upstream;

@@ -8,13 +8,13 @@
 //!
 //! One writer, the refresher; `schedule` decides when it acts and is pure.
 
-pub mod answer;
 mod bearer;
 mod entra;
 mod error;
 mod random;
 mod refresher;
 mod remedies;
+pub mod response;
 mod schedule;
 mod status;
 mod store;
@@ -30,7 +30,7 @@ pub use remedies::REMEDIES;
 pub(crate) use status::{RefresherState, Status, Unavailable};
 pub use store::TokenStore;
 #[cfg(test)]
-pub(crate) use test_kit::abandoned;
+pub(crate) use test_kit::store_with_dead_refresher;
 
 use crate::identity::AssertionSource;
 use crate::secret::Secret;
@@ -60,7 +60,7 @@ pub(crate) fn sign_in(
     let assertion = source.assertion()?;
     endpoint.request(&assertion).map_err(|error| match source.time_hint() {
         // Whoever signed the assertion set its times, not this machine's clock.
-        Some(hint) if error.code == Some(answer::OUTSIDE_TIME_RANGE) => {
+        Some(hint) if error.code == Some(response::OUTSIDE_TIME_RANGE) => {
             TokenError { hints: vec![hint], ..error }
         }
         _ => error,

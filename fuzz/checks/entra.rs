@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth_proxy::testing::{Class, Grant, TokenError, answer};
+use auth_proxy::testing::{Class, Grant, TokenError, token_response};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::reference::{is_token, trim};
@@ -34,7 +34,7 @@ pub fn check(data: &[u8]) {
     }
     let body = rest;
     let secret = secret(body);
-    match answer::read(status, &headers, body, NOW) {
+    match token_response::read(status, &headers, body, NOW) {
         Ok(grant) => {
             assert_eq!(status, 200);
             check_grant(&grant, &secret.expect("a token from nowhere"));

@@ -1,6 +1,6 @@
 //! What passes from a request and from an answer, and where a request goes.
 
-use auth_proxy::testing::{Destination, fields, headers, target};
+use auth_proxy::testing::{BaseUrl, fields, headers, target};
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue};
 
@@ -17,8 +17,8 @@ const PROTOCOLS: &[u8] = b"sec-websocket-protocol";
 pub fn check(data: &[u8]) {
     let mut lines = split(data, b"\n").into_iter();
     if let Ok(target) = std::str::from_utf8(lines.next().unwrap_or_default()) {
-        for destination in destinations() {
-            check_target(&destination, target);
+        for base_url in base_urls() {
+            check_target(&base_url, target);
         }
     }
     let mut headers = fields::Fields::default();
@@ -35,42 +35,39 @@ pub fn check(data: &[u8]) {
 }
 
 /// With and without a base path, a port and TLS.
-pub(crate) fn destinations() -> [Destination; 3] {
+pub(crate) fn base_urls() -> [BaseUrl; 3] {
     [
         (Scheme::HTTPS, "name.openai.azure.com", ""),
         (Scheme::HTTPS, "apim.test:8443", "/openai"),
         (Scheme::HTTP, "[::1]:81", "/a/b%2Fc"),
     ]
-    .map(|(scheme, authority, base_path)| Destination {
+    .map(|(scheme, authority, base_path)| BaseUrl {
         scheme,
         authority: Authority::from_static(authority),
         base_path: base_path.into(),
     })
 }
 
-fn check_target(destination: &Destination, target: &str) {
-    let Ok(sent) = target::forwarded(destination, target) else {
+fn check_target(base_url: &BaseUrl, target: &str) {
+    let Ok(sent) = target::forwarded(base_url, target) else {
         let plain = |b: u8| b.is_ascii_graphic() && b != b'#' || b >= 0x80;
         let has_dots = [".", "%2e", "%2E", "%25"].iter().any(|dot| target.contains(dot));
-        let is_bounded = !destination.base_path.is_empty() && (has_dots || target == "*");
+        let is_bounded = !base_url.base_path.is_empty() && (has_dots || target == "*");
         assert!(is_bounded || !target.starts_with('/') || !target.bytes().all(plain), "refused: {target}");
         return;
     };
     let sent = sent.as_str();
     if target == "*" {
-        return assert_eq!((sent, destination.base_path.as_str()), ("*", ""));
+        return assert_eq!((sent, base_url.base_path.as_str()), ("*", ""));
     }
     assert!(sent.starts_with('/') && sent.bytes().all(|b| b > b' ' && b != 0x7f), "no target: {sent:?}");
-    if let Some(uri) = target::join(destination, target) {
-        assert_eq!(
-            (uri.scheme(), uri.authority()),
-            (Some(&destination.scheme), Some(&destination.authority))
-        );
+    if let Some(uri) = target::join(base_url, target) {
+        assert_eq!((uri.scheme(), uri.authority()), (Some(&base_url.scheme), Some(&base_url.authority)));
     }
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let parameters = query.map_or(Vec::new(), |query| split(query.as_bytes(), b"&"));
     let (keys, kept): (Vec<_>, Vec<_>) = parameters.into_iter().partition(|one| is_credential(one));
-    let mut expected = [destination.base_path.as_bytes(), path.as_bytes()].concat();
+    let mut expected = [base_url.base_path.as_bytes(), path.as_bytes()].concat();
     if query.is_some() && (keys.is_empty() || !kept.is_empty()) {
         expected.push(b'?');
         expected.extend_from_slice(&kept.join(&b'&'));

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
-use super::{StartFault, system};
+use super::{StartError, system};
 use crate::config::Config;
 use crate::log;
 use crate::ops::admin::{self, Admin};
@@ -28,11 +28,11 @@ pub(super) fn bind<L>(
     (host_variable, host): (&str, &str),
     (variable, port): (&str, u16),
     bind: impl FnOnce(&[SocketAddr]) -> io::Result<L>,
-) -> Result<L, StartFault> {
+) -> Result<L, StartError> {
     let failed = |error: io::Error| {
         let problem =
             Problem::new(format!("cannot listen on {host_variable}={host} {variable}={port}: {error}"));
-        StartFault::Listen(match error.kind() {
+        StartError::Listen(match error.kind() {
             ErrorKind::AddrInUse => problem.hint(format!(
                 "another program has this port: choose another {variable}, or 0 for a free one"
             )),
@@ -56,14 +56,14 @@ pub(super) struct Administration(Listener);
 
 impl Administration {
     /// Binds when `ADMIN_PORT` is set.
-    pub(super) fn bind(config: &Config) -> Result<Option<Self>, StartFault> {
+    pub(super) fn bind(config: &Config) -> Result<Option<Self>, StartError> {
         let host = ("ADMIN_HOST", config.admin_host.as_str());
         let bound = config.admin_port.map(|port| bind(host, ("ADMIN_PORT", port), Listener::bind));
         Ok(bound.transpose()?.map(Self))
     }
 
     /// Starts to answer. It hears of no stop: probes are answered until the process ends.
-    pub(super) fn serve(self, admin: Admin) -> Result<(), StartFault> {
+    pub(super) fn serve(self, admin: Admin) -> Result<(), StartError> {
         let addresses = self.0.addresses().map_err(|error| system("the administration address", &error))?;
         let never = Arc::new(Shutdown::new().map_err(|error| system("a pipe", &error))?);
         self.0

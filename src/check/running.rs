@@ -13,11 +13,11 @@ use crate::report::{Problem, excerpt};
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A health check answers from memory; slower than this is not healthy.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// More than any answer of ours.
-const LARGEST: usize = 64 * 1024;
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 /// Between two questions of `wait`.
-const PAUSE: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Asks for its `/health`, on `PORT`.
 ///
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 ///
 /// It does not answer, or says that it is not ready, and why.
 pub(crate) fn healthcheck(lookup: Lookup<'_>) -> Result<(), Problem> {
-    ask(&listen(lookup)?)
+    probe(&listen(lookup)?)
         .map_err(|problem| Problem { message: format!("not ready: {}", problem.message), ..problem })
 }
 
@@ -34,16 +34,16 @@ pub(crate) fn healthcheck(lookup: Lookup<'_>) -> Result<(), Problem> {
 /// # Errors
 ///
 /// The last answer, or the lack of it.
-pub(crate) fn wait(lookup: Lookup<'_>, most: Duration) -> Result<(), Problem> {
+pub(crate) fn wait(lookup: Lookup<'_>, max_wait: Duration) -> Result<(), Problem> {
     let listen = listen(lookup)?;
-    let deadline = Instant::now() + most;
+    let deadline = Instant::now() + max_wait;
     loop {
-        let Err(problem) = ask(&listen) else { return Ok(()) };
-        if Instant::now() + PAUSE >= deadline {
-            let message = format!("not ready within {} s: {}", most.as_secs_f64(), problem.message);
+        let Err(problem) = probe(&listen) else { return Ok(()) };
+        if Instant::now() + POLL_INTERVAL >= deadline {
+            let message = format!("not ready within {} s: {}", max_wait.as_secs_f64(), problem.message);
             return Err(Problem { message, ..problem });
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -58,9 +58,9 @@ fn listen(lookup: Lookup<'_>) -> Result<Listen, Problem> {
     Ok(listen)
 }
 
-fn ask(listen: &Listen) -> Result<(), Problem> {
-    let failed = |asked: &str, cause: &dyn std::fmt::Display| {
-        Problem::new(format!("no answer from {asked}: {cause}"))
+fn probe(listen: &Listen) -> Result<(), Problem> {
+    let failed = |probed: &str, cause: &dyn std::fmt::Display| {
+        Problem::new(format!("no answer from {probed}: {cause}"))
             .hint("does auth-proxy run there? its log says why not; HOST and PORT must be those that it has")
     };
     let Listen { host, port } = listen;
@@ -71,21 +71,21 @@ fn ask(listen: &Listen) -> Result<(), Problem> {
         .collect();
     // The proxy may listen on fewer than the name has: not every machine has IPv6.
     let mut exchanged = Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "HOST has no address"));
-    let mut asked = Vec::new();
+    let mut probed = Vec::new();
     for address in addresses {
-        asked.push(format!("{address}/health"));
+        probed.push(format!("{address}/health"));
         exchanged = exchange(address);
         if exchanged.is_ok() {
             break;
         }
     }
-    let asked = asked.join(", ");
-    let answer = exchanged.map_err(|error| failed(&asked, &error))?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let probed = probed.join(", ");
+    let response = exchanged.map_err(|error| failed(&probed, &error))?;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
     match head.split(' ').nth(1) {
         Some("200") => Ok(()),
         Some("503") => Err(reason(body)),
-        _ => Err(failed(&asked, &"it is not auth-proxy that answers")),
+        _ => Err(failed(&probed, &"it is not auth-proxy that answers")),
     }
 }
 
@@ -112,13 +112,13 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 }
 
 fn exchange(address: SocketAddr) -> io::Result<String> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut stream = net::connect_blocking(address, PATIENCE)?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let deadline = Instant::now() + TIMEOUT;
+    let mut stream = net::connect_blocking(address, TIMEOUT)?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+    let (mut response, mut buffer) = (Vec::new(), [0; 4096]);
     // Whoever answers there instead of us may do so a byte at a time, or without end.
-    while answer.len() < LARGEST {
+    while response.len() < MAX_RESPONSE_BYTES {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
@@ -126,7 +126,7 @@ fn exchange(address: SocketAddr) -> io::Result<String> {
         stream.set_read_timeout(Some(left))?;
         match stream.read(&mut buffer) {
             Ok(0) => break,
-            Ok(n) => answer.extend_from_slice(&buffer[..n]),
+            Ok(n) => response.extend_from_slice(&buffer[..n]),
             // What Linux says when the time is over.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Err(io::ErrorKind::TimedOut.into());
@@ -135,5 +135,5 @@ fn exchange(address: SocketAddr) -> io::Result<String> {
             Err(error) => return Err(error),
         }
     }
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+    Ok(String::from_utf8_lossy(&response).into_owned())
 }

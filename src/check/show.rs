@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Outcome, Step};
+use super::{Step, StepOutcome};
 
 /// One step, its lines ended.
 pub(crate) fn text(step: &Step) -> String {
     let name = step.kind.name();
     let mut out = String::new();
     match &step.outcome {
-        Outcome::Ok(details) => {
+        StepOutcome::Ok(details) => {
             line(&mut out, &format!("ok       {name}"));
             for (name, value) in details {
                 let value = match value {
@@ -23,7 +23,7 @@ pub(crate) fn text(step: &Step) -> String {
                 line(&mut out, &format!("           {:<18} {value}", name.replace('_', " ")));
             }
         }
-        Outcome::Failed(problems) => {
+        StepOutcome::Failed(problems) => {
             for problem in problems {
                 line(&mut out, &format!("failed   {name}: {}", problem.message));
                 for hint in &problem.hints {
@@ -34,7 +34,7 @@ pub(crate) fn text(step: &Step) -> String {
                 }
             }
         }
-        Outcome::Skipped(why) => line(&mut out, &format!("skipped  {name}: {why}")),
+        StepOutcome::Skipped(why) => line(&mut out, &format!("skipped  {name}: {why}")),
     }
     out
 }
@@ -50,7 +50,7 @@ fn object(step: &Step) -> Value {
     let mut object = Map::new();
     object.insert("step".into(), step.kind.name().into());
     let (status, name, value) = match &step.outcome {
-        Outcome::Ok(details) => {
+        StepOutcome::Ok(details) => {
             let mut members = Map::new();
             for (name, value) in details {
                 // Only notes come more than once.
@@ -62,13 +62,13 @@ fn object(step: &Step) -> Value {
             }
             ("ok", "details", Value::Object(members))
         }
-        Outcome::Failed(problems) => {
+        StepOutcome::Failed(problems) => {
             let problems = problems.iter().map(
                 |problem| json!({"message": problem.message, "hints": problem.hints, "notes": problem.notes}),
             );
             ("failed", "problems", problems.collect())
         }
-        Outcome::Skipped(why) => ("skipped", "reason", (*why).into()),
+        StepOutcome::Skipped(why) => ("skipped", "reason", (*why).into()),
     };
     object.insert("status".into(), status.into());
     object.insert(name.into(), value);
@@ -85,21 +85,21 @@ fn line(out: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::Kind;
+    use crate::check::StepKind;
     use crate::report::Problem;
 
     #[test]
     fn a_step_is_shown_with_its_details_or_its_remedy() {
-        let step = |outcome| text(&Step { kind: Kind::SignIn, outcome });
+        let step = |outcome| text(&Step { kind: StepKind::SignIn, outcome });
         let details = vec![("days_left", json!(3)), ("roles", json!(["a", "b"])), ("x", json!("\u{1b}[31m"))];
         assert_eq!(
-            step(Outcome::Ok(details)),
+            step(StepOutcome::Ok(details)),
             "ok       sign-in\n           days left          3\n           roles              a, b\n           \
              x                  \\u{1b}[31m\n"
         );
         let problem = Problem::new("no").note("so it is").hint("do");
         let expected = "failed   sign-in: no\n           hint: do\n           note: so it is\n";
-        assert_eq!(step(Outcome::Failed(vec![problem])), expected);
-        assert_eq!(step(Outcome::Skipped("why")), "skipped  sign-in: why\n");
+        assert_eq!(step(StepOutcome::Failed(vec![problem])), expected);
+        assert_eq!(step(StepOutcome::Skipped("why")), "skipped  sign-in: why\n");
     }
 }

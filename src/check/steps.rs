@@ -6,22 +6,22 @@ use std::time::Duration;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{Details, answers, claims};
+use super::{Details, claims, diagnosis};
 use crate::clock::Clock;
 use crate::config::{Config, Credential, Environment, LogLevel, Route};
 use crate::identity::Identity;
 use crate::log::{self, rfc3339};
 use crate::proxy::target;
 use crate::report::Problem;
-use crate::token::{self, Entra, Grant, TokenError, answer};
+use crate::token::{self, Entra, Grant, TokenError, response};
 use crate::upstream::{Upstream, probe};
 
 type Result<T> = std::result::Result<(T, Details), Vec<Problem>>;
 
 /// How long one question may take altogether.
-const PATIENCE: Duration = Duration::from_secs(30);
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Within this, clocks agree: a `Date` has whole seconds and was some time on its way.
-const SAME_TIME: i64 = 5;
+const MAX_CLOCK_SKEW_SECONDS: i64 = 5;
 
 pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Upstream)> {
     let config = Arc::new(Config::from_environment(environment)?);
@@ -30,7 +30,7 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
     log::init(level, config.log_format);
     let upstream = Upstream::new(&config).map_err(|problem| vec![problem])?;
     let mut details = vec![
-        ("destination", format!("{}{}", config.destination.origin(), config.destination.base_path).into()),
+        ("destination", format!("{}{}", config.base_url.origin(), config.base_url.base_path).into()),
         ("token_url", config.token_url.clone().into()),
         ("client_id", config.client_id.clone().into()),
         ("scope", config.scope.clone().into()),
@@ -81,21 +81,21 @@ pub(super) fn authority(config: &Config, upstream: &Upstream, clock: &Clock) -> 
     let Ok(uri) = metadata.parse() else {
         return Err(vec![Problem::new(format!("{metadata} is no URL"))]);
     };
-    let answer = probe::get(&upstream.entra, &uri, None, PATIENCE).map_err(|problem| vec![problem])?;
+    let response = probe::get(&upstream.entra, &uri, None, STEP_TIMEOUT).map_err(|problem| vec![problem])?;
     let mut details = vec![
         ("asked", metadata.clone().into()),
-        ("way", way(config, &uri)),
-        ("status", answer.status.into()),
-        ("milliseconds", milliseconds(answer.took)),
+        ("way", describe_route(config, &uri)),
+        ("status", response.status.into()),
+        ("milliseconds", milliseconds(response.took)),
     ];
-    if answer.status != 200 {
+    if response.status != 200 {
         details.push(("note", "it can be reached, which is all this step asks; signing in says more".into()));
     }
-    if let Some(ahead) = ahead(&answer.headers, clock) {
-        let clock = match ahead {
-            _ if ahead.abs() <= SAME_TIME => "agrees with the authority's".to_owned(),
-            0.. => format!("{ahead} s ahead of the authority's: set it (NTP)"),
-            _ => format!("{} s behind the authority's: set it (NTP)", -ahead),
+    if let Some(seconds_ahead) = seconds_ahead(&response.headers, clock) {
+        let clock = match seconds_ahead {
+            _ if seconds_ahead.abs() <= MAX_CLOCK_SKEW_SECONDS => "agrees with the authority's".to_owned(),
+            0.. => format!("{seconds_ahead} s ahead of the authority's: set it (NTP)"),
+            _ => format!("{} s behind the authority's: set it (NTP)", -seconds_ahead),
         };
         details.push(("clock", clock.into()));
     }
@@ -123,8 +123,8 @@ pub(super) fn sign_in(
 }
 
 /// What the destination answers to our token, at a path that every Azure OpenAI resource has.
-pub(super) fn destination(config: &Config, upstream: &Upstream, grant: &Grant) -> Result<()> {
-    let base = &config.destination.base_path;
+pub(super) fn upstream(config: &Config, upstream: &Upstream, grant: &Grant) -> Result<()> {
+    let base = &config.base_url.base_path;
     let path = if base.ends_with("/v1") {
         "/models"
     } else if base.ends_with("/openai") {
@@ -132,17 +132,17 @@ pub(super) fn destination(config: &Config, upstream: &Upstream, grant: &Grant) -
     } else {
         "/openai/v1/models"
     };
-    let Some(uri) = target::join(&config.destination, path) else {
+    let Some(uri) = target::join(&config.base_url, path) else {
         return Err(vec![Problem::new(format!("API_BASE_URL and {path} make no URL"))]);
     };
-    let answer = probe::get(&upstream.destination, &uri, Some(grant.bearer()), PATIENCE)
+    let response = probe::get(&upstream.destination, &uri, Some(grant.bearer()), STEP_TIMEOUT)
         .map_err(|problem| vec![problem])?;
-    let note = answers::explain(&answer, &uri, config).map_err(|problem| vec![problem])?;
+    let note = diagnosis::explain(&response, &uri, config).map_err(|problem| vec![problem])?;
     let mut details = vec![
         ("asked", uri.to_string().into()),
-        ("way", way(config, &uri)),
-        ("status", answer.status.into()),
-        ("milliseconds", milliseconds(answer.took)),
+        ("way", describe_route(config, &uri)),
+        ("status", response.status.into()),
+        ("milliseconds", milliseconds(response.took)),
     ];
     details.extend(note.map(|note| ("note", note.into())));
     Ok(((), details))
@@ -163,7 +163,7 @@ fn refused(error: TokenError) -> Problem {
 }
 
 /// Directly, and why in spite of an egress proxy, or through which one.
-fn way(config: &Config, uri: &http::Uri) -> Value {
+fn describe_route(config: &Config, uri: &http::Uri) -> Value {
     let is_https = uri.scheme_str() == Some("https");
     match config.egress.route(uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(443)) {
         Route::Direct => "direct".into(),
@@ -175,8 +175,8 @@ fn way(config: &Config, uri: &http::Uri) -> Value {
 }
 
 /// How many seconds our clock is ahead of theirs.
-fn ahead(headers: &HeaderMap, clock: &Clock) -> Option<i64> {
-    Some(i64::try_from(clock.unix().as_secs()).ok()? - answer::date(headers)?)
+fn seconds_ahead(headers: &HeaderMap, clock: &Clock) -> Option<i64> {
+    Some(i64::try_from(clock.unix().as_secs()).ok()? - response::date(headers)?)
 }
 
 fn milliseconds(took: Duration) -> Value {
@@ -219,7 +219,11 @@ mod tests {
                 Some(value.to_owned())
             };
             let config = Config::from_lookup(&lookup).unwrap();
-            assert_eq!(way(&config, &uri.parse().unwrap()), expected, "{https_proxy} {no_proxy} {uri}");
+            assert_eq!(
+                describe_route(&config, &uri.parse().unwrap()),
+                expected,
+                "{https_proxy} {no_proxy} {uri}"
+            );
         }
     }
 }

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 use super::env::Env;
-use super::no_proxy::Entry;
+use super::no_proxy::NoProxyEntry;
 use super::url::{self, Url};
 use super::value::Parsed;
 use crate::http1::authority::without_brackets;
@@ -44,7 +44,7 @@ impl Egress {
     /// an address in `NO_PROXY` matches only an address.
     pub fn route(&self, host: &str, port: u16) -> Route<'_> {
         let host = without_brackets(host);
-        let mut exceptions = self.no_proxy.iter().filter_map(|entry| Entry::parse(entry));
+        let mut exceptions = self.no_proxy.iter().filter_map(|entry| NoProxyEntry::parse(entry));
         match &self.proxy {
             None => Route::Direct,
             Some(_) if url::is_loopback(host) => Route::Loopback,
@@ -60,16 +60,16 @@ impl Egress {
 
     /// Reads both variables in either case; upper case wins, as it is the one in the table.
     pub(super) fn read(env: &mut Env<'_>) -> Self {
-        let proxy = either(env, "HTTPS_PROXY", "https_proxy").and_then(|(name, value)| {
+        let proxy = either_case(env, "HTTPS_PROXY", "https_proxy").and_then(|(name, value)| {
             let value = Secret::new(value);
             env.parse(name, value.expose().trim(), ProxyAddress::parse)
         });
         let mut no_proxy = Vec::new();
-        if let Some((name, value)) = either(env, "NO_PROXY", "no_proxy") {
+        if let Some((name, value)) = either_case(env, "NO_PROXY", "no_proxy") {
             let entries =
                 value.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty());
             for entry in entries {
-                if Entry::parse(entry).is_some() {
+                if NoProxyEntry::parse(entry).is_some() {
                     no_proxy.push(entry.to_ascii_lowercase());
                 } else if proxy.is_some() {
                     // One variable serves many programs, each with its own dialect: no reason not to start.
@@ -87,7 +87,7 @@ impl Egress {
     }
 }
 
-fn either(env: &Env<'_>, upper: &'static str, lower: &'static str) -> Option<(&'static str, String)> {
+fn either_case(env: &Env<'_>, upper: &'static str, lower: &'static str) -> Option<(&'static str, String)> {
     env.raw(upper).map(|value| (upper, value)).or_else(|| env.raw(lower).map(|value| (lower, value)))
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::env::Env;
 use super::url::{self, Url};
 use super::value::{self, Parsed};
-use super::{Algorithm, Credential, Destination};
+use super::{Algorithm, BaseUrl, Credential};
 use crate::report::{Problem, quote, secret_kind};
 
 const PUBLIC_AUTHORITY: &str = "login.microsoftonline.com";
@@ -168,8 +168,8 @@ impl Authority {
     }
 
     /// A destination in one cloud and a sign-in at another fit together only in a laboratory.
-    pub(super) fn note(&self, destination: &Destination) -> Option<Problem> {
-        let sovereign = match destination.host() {
+    pub(super) fn note(&self, base_url: &BaseUrl) -> Option<Problem> {
+        let sovereign = match base_url.host() {
             host if url::is_below(host, ".azure.us") => "login.microsoftonline.us",
             host if url::is_below(host, ".azure.cn") => "login.partner.microsoftonline.cn",
             _ => return None,

@@ -23,12 +23,18 @@ pub(super) struct Env<'a> {
     problems: Vec<Problem>,
     notes: Vec<Problem>,
     /// Notes on variables that are no settings.
-    strays: Vec<Problem>,
+    unknown_notes: Vec<Problem>,
 }
 
 impl<'a> Env<'a> {
     pub(super) fn new(environment: Environment<'a>) -> Self {
-        Self { environment, missing: Vec::new(), problems: Vec::new(), notes: Vec::new(), strays: Vec::new() }
+        Self {
+            environment,
+            missing: Vec::new(),
+            problems: Vec::new(),
+            notes: Vec::new(),
+            unknown_notes: Vec::new(),
+        }
     }
 
     /// The names of all variables, settings or not.
@@ -134,8 +140,8 @@ impl<'a> Env<'a> {
     }
 
     /// Adds a remark on a variable that is no setting. It may say why something is missing.
-    pub(super) fn stray(&mut self, note: Problem) {
-        self.strays.push(note);
+    pub(super) fn note_unknown(&mut self, note: Problem) {
+        self.unknown_notes.push(note);
     }
 
     /// The notes, or all problems: first what is missing, then what is wrong, in the order of reading.
@@ -148,11 +154,11 @@ impl<'a> Env<'a> {
             problems.insert(0, Problem { hints, ..Problem::new(message) });
         }
         if let Some(first) = problems.first_mut() {
-            first.notes.extend(self.strays.iter().map(Problem::on_one_line));
+            first.notes.extend(self.unknown_notes.iter().map(Problem::on_one_line));
             return Err(problems);
         }
         let mut notes = self.notes;
-        notes.extend(self.strays);
+        notes.extend(self.unknown_notes);
         Ok(notes)
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::env::Env;
 use super::url;
 use super::value::{self, Parsed};
-use super::{Destination, Environment};
+use super::{BaseUrl, Environment};
 use crate::http1::authority::without_brackets;
 use crate::report::{Problem, quote};
 
@@ -36,17 +36,17 @@ impl Listen {
 
     /// Whether requests sent to this destination would come back here. Only the certain cases: a name may mean
     /// anything.
-    pub(super) fn is_reached_by(&self, destination: &Destination) -> bool {
+    pub(super) fn is_reached_by(&self, base_url: &BaseUrl) -> bool {
         let every_address = match self.host.parse() {
-            Ok(IpAddr::V4(address)) => address.is_unspecified() && !destination.host().contains(':'),
+            Ok(IpAddr::V4(address)) => address.is_unspecified() && !base_url.host().contains(':'),
             Ok(IpAddr::V6(address)) => address.is_unspecified(),
             Err(_) => false,
         };
         // `localhost` is listened on at both of its addresses.
-        let is_of_localhost = self.host == "localhost" && ["127.0.0.1", "::1"].contains(&destination.host());
-        self.port == destination.port()
-            && destination.is_loopback()
-            && (every_address || is_of_localhost || self.host == destination.host())
+        let is_of_localhost = self.host == "localhost" && ["127.0.0.1", "::1"].contains(&base_url.host());
+        self.port == base_url.port()
+            && base_url.is_loopback()
+            && (every_address || is_of_localhost || self.host == base_url.host())
     }
 }
 

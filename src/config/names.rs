@@ -8,10 +8,10 @@ use crate::report::Problem;
 /// Names as short as `HOST` and `PORT` are near to much that has nothing to do with us.
 const MIN_LENGTH: usize = 7;
 /// Common names that differ by one letter from ours.
-const ORDINARY: [&str; 3] = ["HTTP_PROXY", "FTP_PROXY", "NO_PROXY"];
+const COMMON_NAMES: [&str; 3] = ["HTTP_PROXY", "FTP_PROXY", "NO_PROXY"];
 /// Names that somebody may expect to matter; each with what is done instead, and the setting that makes it pointless to
 /// say so.
-const FOREIGN: [(&str, &str, &str); 9] = [
+const OTHER_PROGRAMS_NAMES: [(&str, &str, &str); 9] = [
     (
         "AZURE_CLIENT_SECRET",
         "auth-proxy signs in with a certificate or a federated token: remove the secret from its environment",
@@ -41,15 +41,15 @@ pub(super) fn read(env: &mut Env<'_>) {
             continue;
         }
         if let Some(meant) = nearest(name).filter(|meant| !is_set(env, meant)) {
-            env.stray(
+            env.note_unknown(
                 Problem::new(format!("{name} is set, but is no setting and has no effect"))
                     .hint(format!("did you mean {meant}?")),
             );
         }
         let same = |foreign: &str| name == foreign || name == "all_proxy" && foreign == "ALL_PROXY";
-        for (_, instead, unless) in FOREIGN.into_iter().filter(|(foreign, ..)| same(foreign)) {
+        for (_, instead, unless) in OTHER_PROGRAMS_NAMES.into_iter().filter(|(foreign, ..)| same(foreign)) {
             if !is_setting(name) && !is_set(env, unless) && !is_set(env, &unless.to_ascii_lowercase()) {
-                env.stray(Problem::new(format!("{name} is set, but is not used")).hint(instead));
+                env.note_unknown(Problem::new(format!("{name} is set, but is not used")).hint(instead));
             }
         }
     }
@@ -62,7 +62,7 @@ fn is_setting(name: &str) -> bool {
 
 /// The setting that a name is nearly, and is not.
 fn nearest(name: &str) -> Option<&'static str> {
-    if is_setting(name) || ORDINARY.iter().any(|ordinary| ordinary.eq_ignore_ascii_case(name)) {
+    if is_setting(name) || COMMON_NAMES.iter().any(|ordinary| ordinary.eq_ignore_ascii_case(name)) {
         return None;
     }
     let upper = name.to_ascii_uppercase();
@@ -88,18 +88,18 @@ fn is_near(name: &str, setting: &str) -> bool {
         one == other
             || one.len().min(other.len()) >= 3 && (one.starts_with(&**other) || other.starts_with(&**one))
     };
-    let slips = match mine.concat().len() {
+    let max_edits = match mine.concat().len() {
         ..9 => 0,
         9..11 => 1,
         _ => 2,
     };
     sorted(&mine) == sorted(&theirs)
         || mine.len() == theirs.len() && mine.iter().zip(&theirs).all(is_short)
-        || distance(mine.concat().as_bytes(), theirs.concat().as_bytes()) <= slips
+        || edit_distance(mine.concat().as_bytes(), theirs.concat().as_bytes()) <= max_edits
 }
 
 /// How many slips of the hand lie between two words: a letter too many, one missing, another one, two swapped.
-fn distance(one: &[u8], other: &[u8]) -> usize {
+fn edit_distance(one: &[u8], other: &[u8]) -> usize {
     // Whatever is longer than this is far enough away.
     if one.len().abs_diff(other.len()) > 2 {
         return usize::MAX;

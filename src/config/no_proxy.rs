@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{url, value};
 
 /// What is reached directly.
-pub(super) enum Entry {
+pub(super) enum NoProxyEntry {
     /// `*`
     Everything,
     /// A name and all names below it, whether or not it begins with `.` or `*.`.
@@ -14,7 +14,7 @@ pub(super) enum Entry {
     Network { address: IpAddr, prefix: u32, port: Option<u16> },
 }
 
-impl Entry {
+impl NoProxyEntry {
     /// None for what cannot be understood.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if text == "*" {

@@ -6,12 +6,12 @@ use super::entra::{self, Authority};
 use super::env::Env;
 use super::listen::{admin_host, admin_port};
 use super::value::{self, Parsed};
-use super::{Config, Destination, Egress, Environment, Listen, LogFormat, LogLevel, names, scope};
+use super::{BaseUrl, Config, Egress, Environment, Listen, LogFormat, LogLevel, names, scope};
 use crate::report::Problem;
 use crate::secret::Secret;
 
 /// Shorter keys can be guessed, given time.
-const SHORT_KEY: usize = 16;
+const RECOMMENDED_KEY_LENGTH: usize = 16;
 
 pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem>> {
     let mut env = Env::new(environment);
@@ -31,10 +31,10 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
     let scope = env.optional("AZURE_SCOPE", scope::parse);
 
     let allow_insecure = env.flag("ALLOW_INSECURE_UPSTREAM");
-    let destination = env.required(
+    let base_url = env.required(
         "API_BASE_URL",
         "the resource's endpoint, https://NAME.openai.azure.com: Azure portal, Keys and Endpoint",
-        |value| Destination::parse(value, allow_insecure),
+        |value| BaseUrl::parse(value, allow_insecure),
     );
     let rewrite_location = env.flag("REWRITE_LOCATION");
 
@@ -55,16 +55,16 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
     let read_idle_timeout = env.or("READ_IDLE_TIMEOUT", Duration::from_secs(600), value::timeout);
     let shutdown_grace = env.or("SHUTDOWN_GRACE", Duration::from_secs(25), value::grace);
 
-    if let Some(destination) = &destination {
-        together(&mut env, &authority, destination, &listen);
+    if let Some(base_url) = &base_url {
+        check_combinations(&mut env, &authority, base_url, &listen);
     }
 
     names::read(&mut env);
 
     // What is absent here has left a problem behind, so the error is never empty.
     let notes = env.finish()?;
-    let (Some(client_id), Some(tenant), Some(credential), Some(destination)) =
-        (client_id, tenant, credential, destination)
+    let (Some(client_id), Some(tenant), Some(credential), Some(base_url)) =
+        (client_id, tenant, credential, base_url)
     else {
         return Err(vec![Problem::new("Missing required Azure AD configuration")]);
     };
@@ -72,8 +72,8 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
         client_id,
         credential,
         token_url: authority.token_url(&tenant),
-        scope: scope.unwrap_or_else(|| scope::default(&destination).to_owned()),
-        destination,
+        scope: scope.unwrap_or_else(|| scope::default(&base_url).to_owned()),
+        base_url,
         rewrite_location,
         listen,
         proxy_api_key,
@@ -92,14 +92,14 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
 }
 
 /// What is wrong or odd about settings that are right one by one.
-fn together(env: &mut Env<'_>, authority: &Authority, destination: &Destination, listen: &Listen) {
-    if listen.is_reached_by(destination) {
+fn check_combinations(env: &mut Env<'_>, authority: &Authority, base_url: &BaseUrl, listen: &Listen) {
+    if listen.is_reached_by(base_url) {
         env.problem(
-            Problem::new(format!("API_BASE_URL leads back to HOST and PORT: {}", destination.origin()))
+            Problem::new(format!("API_BASE_URL leads back to HOST and PORT: {}", base_url.origin()))
                 .hint("it is the destination, https://NAME.openai.azure.com; or choose another PORT"),
         );
     }
-    for note in destination.notes().into_iter().chain(authority.note(destination)) {
+    for note in base_url.notes().into_iter().chain(authority.note(base_url)) {
         env.note(note);
     }
 }
@@ -107,9 +107,9 @@ fn together(env: &mut Env<'_>, authority: &Authority, destination: &Destination,
 /// `PROXY_API_KEY`. Never shown, not even in part.
 fn proxy_api_key(env: &mut Env<'_>) -> Option<Secret<String>> {
     let key = env.secret("PROXY_API_KEY")?;
-    env.parse("PROXY_API_KEY", key.expose(), visible)?;
+    env.parse("PROXY_API_KEY", key.expose(), check_visible_ascii)?;
     let length = key.expose().len();
-    if length < SHORT_KEY {
+    if length < RECOMMENDED_KEY_LENGTH {
         env.note(
             Problem::new(format!("PROXY_API_KEY is short: {length} characters"))
                 .hint("use 32 random ones: openssl rand -hex 16"),
@@ -119,7 +119,7 @@ fn proxy_api_key(env: &mut Env<'_>) -> Option<Secret<String>> {
 }
 
 /// What every client can send in a header and no intermediary trims (RFC 9110 section 5.5).
-fn visible(value: &str) -> Parsed<()> {
+fn check_visible_ascii(value: &str) -> Parsed<()> {
     if value.bytes().all(|b| b.is_ascii_graphic()) {
         return Ok(());
     }

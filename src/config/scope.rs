@@ -1,6 +1,6 @@
 //! `AZURE_SCOPE`: what the token is for. Client credentials take one form only: a resource and `/.default`.
 
-use super::Destination;
+use super::BaseUrl;
 use super::entra::is_guid;
 use super::url;
 use super::value::Parsed;
@@ -94,9 +94,9 @@ fn microsoft(authority: &str) -> Option<String> {
 }
 
 /// The scope that goes with a destination: by cloud, and for Foundry projects by path.
-pub(super) fn default(destination: &Destination) -> &'static str {
-    let host = destination.host();
-    let path = destination.base_path.to_ascii_lowercase();
+pub(super) fn default(base_url: &BaseUrl) -> &'static str {
+    let host = base_url.host();
+    let path = base_url.base_path.to_ascii_lowercase();
     let of_pair = usize::from(
         path.starts_with("/api/projects/")
             && [".services.ai.azure.com", ".services.ai.azure.us"].iter().any(|it| url::is_below(host, it)),
@@ -112,8 +112,8 @@ pub(super) fn default(destination: &Destination) -> &'static str {
 
 /// What to try when the destination says that the token's audience is wrong: the usual one, or else the other one of its
 /// cloud.
-pub(super) fn other(scope: &str, destination: &Destination) -> Option<&'static str> {
-    let usual = default(destination);
+pub(super) fn other(scope: &str, base_url: &BaseUrl) -> Option<&'static str> {
+    let usual = default(base_url);
     match PAIRS.into_iter().find(|pair| pair.contains(&usual)) {
         Some([one, other]) if scope == one => Some(other),
         Some([one, other]) if scope == other => Some(one),

@@ -1,6 +1,6 @@
 //! What the environment may say, as tables: each row is a sentence.
 
-mod destination;
+mod base_url;
 mod egress;
 mod entra;
 mod hostile;
@@ -47,10 +47,10 @@ fn notes(changes: &[(&str, &str)]) -> String {
 /// Each row: a sentence, the value, and what the message says (message and hints together).
 fn refused(variable: &str, rows: &[(&str, &str, &str)]) {
     for (sentence, value, expected) in rows {
-        let told = bad(&[(variable, value)]);
-        assert!(told.starts_with(&format!("{variable} ")), "{sentence}: {told}");
-        assert!(told.contains(expected), "{sentence}: {told}");
-        assert!(told.contains("hint: "), "{sentence}: no way out: {told}");
-        assert!(!told.contains("hunter2"), "{sentence}: a secret is told: {told}");
+        let printed = bad(&[(variable, value)]);
+        assert!(printed.starts_with(&format!("{variable} ")), "{sentence}: {printed}");
+        assert!(printed.contains(expected), "{sentence}: {printed}");
+        assert!(printed.contains("hint: "), "{sentence}: no way out: {printed}");
+        assert!(!printed.contains("hunter2"), "{sentence}: a secret is told: {printed}");
     }
 }

@@ -10,7 +10,7 @@ use crate::report::{Problem, is_quotable, quote, quote_word, secret_kind};
 pub(super) type Parsed<T> = Result<T, Problem>;
 
 /// The longest duration anybody can mean; more is a mistaken unit.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// `true`, `false`, `1` or `0` in any case.
 pub(super) fn flag(value: &str) -> Parsed<bool> {
@@ -74,7 +74,7 @@ pub(super) fn grace(value: &str) -> Parsed<Duration> {
     // Digits that do not fit are too many, like those that do fit and are.
     let millis = amount.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(factor);
     let duration = Duration::from_millis(millis);
-    if duration > LONGEST {
+    if duration > MAX_DURATION {
         return Err(Problem::new(format!("is longer than 24h: {}", quote_word(value)))
             .hint("a number without a unit counts seconds; write 500ms for milliseconds"));
     }

@@ -12,14 +12,14 @@ use crate::report::Problem;
 use crate::secret::Secret;
 
 /// From `nbf` to `exp`: Entra ID wants "5-10 minutes after nbf at most", and MSAL uses as much.
-const LIFETIME: u64 = 600;
+const LIFETIME_SECONDS: u64 = 600;
 /// How long before now it begins. Entra ID takes a clock that differs from its own by five minutes, so that ours may be
 /// seven minutes ahead, and eight minutes behind even if that tolerance did not hold for `exp`.
-const BACKDATED: u64 = 120;
+const BACKDATED_SECONDS: u64 = 120;
 
 /// What stays the same from one assertion to the next.
 #[derive(Debug, Clone)]
-pub(super) struct Terms {
+pub(super) struct AssertionParams {
     pub(super) algorithm: Algorithm,
     /// Whether `x5c` is added.
     pub(super) send_chain: bool,
@@ -29,10 +29,14 @@ pub(super) struct Terms {
 }
 
 /// A signed assertion that is valid at the second `now_unix` (RFC 7523 section 3).
-pub(super) fn sign(pair: &KeyPair, terms: &Terms, now_unix: u64) -> Result<Secret<String>, Problem> {
-    let signing_input = format!("{}.{}", encode(&header(pair, terms)), encode(&claims(terms, now_unix)?));
+pub(super) fn sign(
+    pair: &KeyPair,
+    params: &AssertionParams,
+    now_unix: u64,
+) -> Result<Secret<String>, Problem> {
+    let signing_input = format!("{}.{}", encode(&header(pair, params)), encode(&claims(params, now_unix)?));
     // The salt of PS256 is as long as the digest (RFC 7518 section 3.5); both signatures are blinded.
-    let signature = match terms.algorithm {
+    let signature = match params.algorithm {
         Algorithm::Ps256 => pair.key.pss_sign::<Sha256>(signing_input.as_bytes()),
         Algorithm::Rs256 => pair.key.pkcs1v15_sign::<Sha256>(signing_input.as_bytes()),
     };
@@ -50,29 +54,29 @@ pub(super) fn sign(pair: &KeyPair, terms: &Terms, now_unix: u64) -> Result<Secre
 
 /// Entra ID knows the certificate by its thumbprint; which one goes with which algorithm is in Microsoft's page on
 /// certificate credentials.
-fn header(pair: &KeyPair, terms: &Terms) -> Value {
+fn header(pair: &KeyPair, params: &AssertionParams) -> Value {
     let certificate = &pair.certificate;
-    let mut header = match terms.algorithm {
+    let mut header = match params.algorithm {
         Algorithm::Ps256 => json!({"alg": "PS256", "typ": "JWT", "x5t#S256": certificate.x5t_s256()}),
         Algorithm::Rs256 => json!({"alg": "RS256", "typ": "JWT", "x5t": certificate.x5t()}),
     };
-    if terms.send_chain {
+    if params.send_chain {
         // Standard base64, unlike everything else here (RFC 7515 section 4.1.6).
         header["x5c"] = certificate.chain.iter().map(|der| STANDARD.encode(der)).collect();
     }
     header
 }
 
-fn claims(terms: &Terms, now: u64) -> Result<Value, Problem> {
-    let from = now.saturating_sub(BACKDATED);
+fn claims(params: &AssertionParams, now: u64) -> Result<Value, Problem> {
+    let from = now.saturating_sub(BACKDATED_SECONDS);
     Ok(json!({
-        "aud": terms.audience,
-        "iss": terms.client_id,
-        "sub": terms.client_id,
+        "aud": params.audience,
+        "iss": params.client_id,
+        "sub": params.client_id,
         "jti": uuid()?,
         "iat": from,
         "nbf": from,
-        "exp": from + LIFETIME,
+        "exp": from + LIFETIME_SECONDS,
     }))
 }
 

@@ -71,12 +71,12 @@ impl Profile for AnySerialNumber {
 }
 
 /// One certificate of the file, parsed as far as it takes to choose among them.
-pub(super) struct Parsed {
+pub(super) struct ParsedCertificate {
     inner: CertificateInner<AnySerialNumber>,
     der: Vec<u8>,
 }
 
-impl Parsed {
+impl ParsedCertificate {
     /// None when the bytes are not one X.509 certificate.
     pub(super) fn from_der(der: Vec<u8>) -> Option<Self> {
         let inner = CertificateInner::from_der(&der).ok()?;

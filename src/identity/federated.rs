@@ -8,23 +8,23 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::AssertionSource;
-use super::file::Watched;
+use super::file::WatchedFile;
 use crate::log::rfc3339;
 use crate::report::Problem;
 use crate::secret::Secret;
 
-const WHAT: &str = "federated token file";
+const FILE_KIND: &str = "federated token file";
 const WHO_MOUNTS_IT: &str = "the azure-workload-identity webhook mounts it: pods want the label \
     azure.workload.identity/use: \"true\"";
 /// Service account tokens are below 2 KB; request lines and headers elsewhere end at 64.
-const LIMIT: u64 = 64 * 1024;
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// A file whose content is the assertion (`AZURE_FEDERATED_TOKEN_FILE`).
 ///
 /// Nothing is kept from one read to the next: these tokens live for an hour, and Entra ID says more about an expired
 /// one than we could.
 pub(crate) struct FederatedTokenFile {
-    file: Watched,
+    file: WatchedFile,
     /// When the token that was read last expires, in seconds since the Unix epoch, if it says so.
     expires: Option<u64>,
 }
@@ -36,7 +36,7 @@ impl FederatedTokenFile {
     ///
     /// The file cannot be read or does not hold a JWT.
     pub(crate) fn open(path: &Path) -> Result<Self, Problem> {
-        let mut source = Self { file: Watched::new(WHAT, path, LIMIT), expires: None };
+        let mut source = Self { file: WatchedFile::new(FILE_KIND, path, MAX_FILE_BYTES), expires: None };
         source.assertion()?;
         Ok(source)
     }
@@ -46,7 +46,7 @@ impl AssertionSource for FederatedTokenFile {
     fn assertion(&mut self) -> Result<Secret<String>, Problem> {
         let content = self.file.read().map_err(|problem| problem.hint(WHO_MOUNTS_IT))?;
         let token = token(&content).map_err(|fault| {
-            let problem = Problem::new(format!("{WHAT} {} {fault}", self.file.path().display()));
+            let problem = Problem::new(format!("{FILE_KIND} {} {fault}", self.file.path().display()));
             problem.hint("it should hold one JWT and nothing else").hint(WHO_MOUNTS_IT)
         })?;
         self.expires = expiry(token.expose());

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::file_faults;
+use super::file_error;
 use crate::files::{self, Stamp};
 use crate::report::Problem;
 
 /// A file that is read whole, again and again.
-pub(super) struct Watched {
+pub(super) struct WatchedFile {
     /// What the file is to a person, such as `certificate file`.
     what: &'static str,
     path: PathBuf,
@@ -24,7 +24,7 @@ pub(super) struct Watched {
     is_racy: bool,
 }
 
-impl Watched {
+impl WatchedFile {
     /// Looks at nothing yet.
     pub(super) fn new(what: &'static str, path: &Path, limit: u64) -> Self {
         Self { what, path: path.to_owned(), limit, seen: None, digest: None, is_racy: false }
@@ -62,15 +62,15 @@ impl Watched {
 
 /// The whole content of a regular file of at most `limit` bytes, in a buffer that is wiped.
 pub(super) fn read(what: &str, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let failed = |error: io::Error| file_faults::not_opened(what, path, &error);
+    let failed = |error: io::Error| file_error::not_opened(what, path, &error);
     // What was opened is what is looked at, whatever is swapped meanwhile.
     let file = files::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(file_faults::not_a_file(what, path, metadata.is_dir()));
+        return Err(file_error::not_a_file(what, path, metadata.is_dir()));
     }
     files::read_bounded(file, limit).map_err(|error| match error.kind() {
-        io::ErrorKind::FileTooLarge => file_faults::too_big(what, path, limit),
+        io::ErrorKind::FileTooLarge => file_error::too_large(what, path, limit),
         _ => failed(error),
     })
 }
@@ -95,7 +95,7 @@ mod tests {
         let directory = pems::scratch("tick of the clock");
         let path = directory.join("file");
         fs::write(&path, "second").unwrap();
-        let mut watched = Watched::new("file", &path, 100);
+        let mut watched = WatchedFile::new("file", &path, 100);
         watched.read().unwrap();
         watched.digest = Some(digest(b"first!"));
         let deadline = Instant::now() + 10 * TICK;

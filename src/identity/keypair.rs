@@ -9,19 +9,19 @@ use rsa::pkcs1::{DecodeRsaPrivateKey as _, EncodeRsaPublicKey as _, RsaPrivateKe
 use rsa::pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
 use x509_cert::der::Decode as _;
 
-use super::certificate::{Certificate, Parsed};
-use super::faults::{Fault, MAX_BITS, MIN_BITS};
+use super::certificate::{Certificate, ParsedCertificate};
+use super::certificate_error::{CertificateError, MAX_KEY_BITS, MIN_KEY_BITS};
 #[cfg(test)]
 use super::file;
 use super::pem::{self, Der, Key};
 use crate::report::Problem;
 
 /// What the file is called when there is something to say about it.
-pub(super) const WHAT: &str = "certificate file";
+pub(super) const FILE_KIND: &str = "certificate file";
 /// A key with a chain of four certificates is 10 KB.
-pub(super) const LIMIT: u64 = 1024 * 1024;
+pub(super) const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// How far this machine's clock may be behind the one that issued the certificate.
-const SKEW: u64 = 5 * 60;
+const MAX_SKEW_SECONDS: u64 = 5 * 60;
 
 /// A certificate and its private key. The key cannot be copied or printed, and is wiped when dropped.
 pub struct KeyPair {
@@ -39,7 +39,7 @@ impl fmt::Debug for KeyPair {
 /// [`from_pem`] of a file.
 #[cfg(test)]
 pub(crate) fn load(path: &Path, now_unix: u64) -> Result<(KeyPair, Vec<Problem>), Problem> {
-    from_pem(&file::read(WHAT, path, LIMIT)?, path, now_unix)
+    from_pem(&file::read(FILE_KIND, path, MAX_FILE_BYTES)?, path, now_unix)
 }
 
 /// Reads the bytes of a PEM file that holds one RSA private key and its certificate, in any order, with or without the rest
@@ -51,45 +51,50 @@ pub(crate) fn load(path: &Path, now_unix: u64) -> Result<(KeyPair, Vec<Problem>)
 /// The one fault that keeps the file from being used, with its remedy.
 pub fn from_pem(bytes: &[u8], path: &Path, now: u64) -> Result<(KeyPair, Vec<Problem>), Problem> {
     match parse(bytes, now) {
-        Ok((pair, notes)) => Ok((pair, notes.into_iter().map(|note| note.at(path)).collect())),
-        Err(fault) => Err(fault.at(path)),
+        Ok((pair, notes)) => Ok((pair, notes.into_iter().map(|note| note.into_problem(path)).collect())),
+        Err(error) => Err(error.into_problem(path)),
     }
 }
 
-fn parse(bytes: &[u8], now: u64) -> Result<(KeyPair, Vec<Fault>), Fault> {
+fn parse(bytes: &[u8], now: u64) -> Result<(KeyPair, Vec<CertificateError>), CertificateError> {
     let contents = pem::contents(bytes)?;
     let (key, key_bits) = private_key(&contents.key)?;
-    let public =
-        key.as_public_key().to_pkcs1_der().map_err(|_| Fault::BadKey { line: contents.key.line() })?;
+    let public = key
+        .as_public_key()
+        .to_pkcs1_der()
+        .map_err(|_| CertificateError::BadKey { line: contents.key.line() })?;
 
     let mut notes = Vec::new();
     let mut parsed = Vec::new();
     for Der { line, bytes } in contents.certificates {
-        match Parsed::from_der(bytes) {
+        match ParsedCertificate::from_der(bytes) {
             Some(certificate) => parsed.push(certificate),
-            None => notes.push(Fault::BadCertificate { line }),
+            None => notes.push(CertificateError::BadCertificate { line }),
         }
     }
     let (ours, mut others): (Vec<_>, Vec<_>) =
         parsed.into_iter().partition(|certificate| certificate.public_key() == public.as_bytes());
     // Renewed for the same key, the file may hold old and new: one that is valid, and of those the one that stays so
     // for longest. The ones passed over are no part of the chain.
-    let rank = |one: &Parsed| (one.is_valid_at(now), one.is_valid_at(now + SKEW), one.not_after());
+    let rank = |one: &ParsedCertificate| {
+        (one.is_valid_at(now), one.is_valid_at(now + MAX_SKEW_SECONDS), one.not_after())
+    };
     let Some(leaf) = ours.into_iter().max_by_key(rank) else {
         // Without a match, a certificate that cannot be read is the better explanation.
-        return Err(notes
-            .pop()
-            .unwrap_or_else(|| Fault::Mismatch { subjects: others.iter().map(Parsed::subject).collect() }));
+        return Err(notes.pop().unwrap_or_else(|| CertificateError::Mismatch {
+            subjects: others.iter().map(ParsedCertificate::subject).collect(),
+        }));
     };
     if leaf.not_after() < now {
-        return Err(Fault::Expired { subject: leaf.subject(), not_after: leaf.not_after(), now });
+        return Err(CertificateError::Expired { subject: leaf.subject(), not_after: leaf.not_after(), now });
     }
     if leaf.not_before() > now {
-        let fault = Fault::NotYetValid { subject: leaf.subject(), not_before: leaf.not_before(), now };
-        if leaf.not_before() > now + SKEW {
-            return Err(fault);
+        let error =
+            CertificateError::NotYetValid { subject: leaf.subject(), not_before: leaf.not_before(), now };
+        if leaf.not_before() > now + MAX_SKEW_SECONDS {
+            return Err(error);
         }
-        notes.push(fault);
+        notes.push(error);
     }
     others.dedup_by(|one, before| one.der() == before.der());
     let chain = others.into_iter().map(|other| other.der().to_vec());
@@ -98,27 +103,27 @@ fn parse(bytes: &[u8], now: u64) -> Result<(KeyPair, Vec<Fault>), Fault> {
 }
 
 /// The RSA key and its size, which is looked at first: checking an absurdly large key takes minutes.
-fn private_key(key: &Key) -> Result<(PrivateKey, usize), Fault> {
-    let broken = || Fault::BadKey { line: key.line() };
+fn private_key(key: &Key) -> Result<(PrivateKey, usize), CertificateError> {
+    let bad_key = || CertificateError::BadKey { line: key.line() };
     let pkcs1 = match key {
         Key::Pkcs1 { der, .. } => der.as_slice(),
         Key::Pkcs8 { der, .. } => {
-            let info = PrivateKeyInfoRef::from_der(der).map_err(|_| broken())?;
+            let info = PrivateKeyInfoRef::from_der(der).map_err(|_| bad_key())?;
             if info.algorithm.oid != rsa::pkcs1::ALGORITHM_OID {
-                return Err(Fault::NotRsa { kind: kind(info.algorithm.oid) });
+                return Err(CertificateError::NotRsa { kind: kind(info.algorithm.oid) });
             }
             info.private_key.as_bytes()
         }
     };
-    let parts = RsaPrivateKeyRef::from_der(pkcs1).map_err(|_| broken())?;
+    let parts = RsaPrivateKeyRef::from_der(pkcs1).map_err(|_| bad_key())?;
     if parts.version() == Version::Multi {
-        return Err(Fault::MultiPrime { line: key.line() });
+        return Err(CertificateError::MultiPrime { line: key.line() });
     }
     let bits = bits(parts.modulus.as_bytes());
     match bits {
-        ..MIN_BITS => Err(Fault::Weak { bits }),
-        MIN_BITS..=MAX_BITS => Ok((PrivateKey::from_pkcs1_der(pkcs1).map_err(|_| broken())?, bits)),
-        _ => Err(Fault::TooLarge { bits }),
+        ..MIN_KEY_BITS => Err(CertificateError::Weak { bits }),
+        MIN_KEY_BITS..=MAX_KEY_BITS => Ok((PrivateKey::from_pkcs1_der(pkcs1).map_err(|_| bad_key())?, bits)),
+        _ => Err(CertificateError::TooLarge { bits }),
     }
 }
 

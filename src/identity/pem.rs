@@ -9,15 +9,15 @@ use base64::engine::general_purpose::STANDARD;
 use rustls_pemfile::Item;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::faults::{Fault, Found, Looks};
+use super::certificate_error::{CertificateError, DetectedFormat, PresentInstead};
 
 /// `-----BEGI` in base64.
 const BASE64_OF_BEGIN: &[u8] = b"LS0tLS1CRUdJ";
 /// The object identifier of PKCS#7's signed data (RFC 2315 section 14) in DER.
 const SIGNED_DATA: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
-const BOM: &[u8] = b"\xef\xbb\xbf";
+const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
 /// An RSA key of 8192 bits is 6.4 KB of PEM.
-const ROOM_FOR_A_KEY: usize = 8 * 1024;
+const KEY_CAPACITY: usize = 8 * 1024;
 
 /// What a certificate file holds.
 pub(super) struct Contents {
@@ -50,18 +50,20 @@ pub(super) struct Der {
 }
 
 /// Finds exactly one private key and at least one certificate.
-pub(super) fn contents(file: &[u8]) -> Result<Contents, Fault> {
+pub(super) fn contents(file: &[u8]) -> Result<Contents, CertificateError> {
     let file = unquoted(file);
     let blocks = blocks(file)?;
     if blocks.is_empty() {
-        return Err(Fault::NoBlock(looks(file)));
+        return Err(CertificateError::NoBlock(detect(file)));
     }
     let (keys, others): (Vec<_>, Vec<_>) =
         blocks.into_iter().partition(|block| block.label.ends_with("PRIVATE KEY"));
     let key = match keys.as_slice() {
-        [] => return Err(Fault::NoKey(found(&others))),
+        [] => return Err(CertificateError::NoKey(present_instead(&others))),
         [key] => key.private_key()?,
-        [first, second, ..] => return Err(Fault::TwoKeys { first: first.line, second: second.line }),
+        [first, second, ..] => {
+            return Err(CertificateError::TwoKeys { first: first.line, second: second.line });
+        }
     };
     let mut certificates = Vec::new();
     for block in &others {
@@ -70,7 +72,7 @@ pub(super) fn contents(file: &[u8]) -> Result<Contents, Fault> {
         }
     }
     if certificates.is_empty() {
-        return Err(Fault::NoCertificate(found(&others)));
+        return Err(CertificateError::NoCertificate(present_instead(&others)));
     }
     Ok(Contents { key, certificates })
 }
@@ -88,9 +90,9 @@ struct Block {
 impl Block {
     fn begin(label: String, line: usize) -> Self {
         // Room for the largest key: growing would leave copies of it behind.
-        let room = if label.ends_with("PRIVATE KEY") { ROOM_FOR_A_KEY } else { 0 };
+        let capacity = if label.ends_with("PRIVATE KEY") { KEY_CAPACITY } else { 0 };
         let mut block =
-            Self { label, line, encrypted: false, text: Zeroizing::new(Vec::with_capacity(room)) };
+            Self { label, line, encrypted: false, text: Zeroizing::new(Vec::with_capacity(capacity)) };
         block.push(format!("-----BEGIN {}-----", block.plain_label()).as_bytes());
         block
     }
@@ -113,23 +115,27 @@ impl Block {
     }
 
     /// The block decoded; none for a kind that rustls-pemfile does not know.
-    fn decode(&self) -> Result<Option<Item>, Fault> {
+    fn decode(&self) -> Result<Option<Item>, CertificateError> {
         // The error is not passed on: it may quote the line.
         match rustls_pemfile::read_one_from_slice(&self.text) {
             Ok(decoded) => Ok(decoded.map(|(item, _rest)| item)),
-            Err(_) => Err(Fault::BadBase64 { label: self.label.clone(), line: self.line }),
+            Err(_) => Err(CertificateError::BadBase64 { label: self.label.clone(), line: self.line }),
         }
     }
 
-    fn private_key(&self) -> Result<Key, Fault> {
+    fn private_key(&self) -> Result<Key, CertificateError> {
         match self.label.as_str() {
-            "ENCRYPTED PRIVATE KEY" => return Err(Fault::Encrypted { line: self.line, traditional: false }),
-            _ if self.encrypted => return Err(Fault::Encrypted { line: self.line, traditional: true }),
+            "ENCRYPTED PRIVATE KEY" => {
+                return Err(CertificateError::Encrypted { line: self.line, traditional: false });
+            }
+            _ if self.encrypted => {
+                return Err(CertificateError::Encrypted { line: self.line, traditional: true });
+            }
             "PRIVATE KEY" | "RSA PRIVATE KEY" => {}
             "OPENSSH PRIVATE KEY" => return Err(self.openssh()),
             other => {
                 let kind = other.trim_end_matches("PRIVATE KEY").trim_end();
-                return Err(Fault::NotRsa { kind: kind.to_owned() });
+                return Err(CertificateError::NotRsa { kind: kind.to_owned() });
             }
         }
         match self.decode()? {
@@ -143,14 +149,14 @@ impl Block {
                 key.zeroize();
                 Ok(Key::Pkcs8 { line: self.line, der })
             }
-            _ => Err(Fault::BadKey { line: self.line }),
+            _ => Err(CertificateError::BadKey { line: self.line }),
         }
     }
 }
 
 impl Block {
     /// What kind of key OpenSSH's own form holds: its public half is in the clear, the passphrase or not.
-    fn openssh(&self) -> Fault {
+    fn openssh(&self) -> CertificateError {
         // Room for all of it: growing would leave copies behind.
         let mut body = Zeroizing::new(Vec::with_capacity(self.text.len()));
         for line in self.text.split(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"-----")) {
@@ -166,10 +172,12 @@ impl Block {
             Some(string(public)?.0)
         });
         match kind {
-            Some(b"ssh-rsa") => Fault::OpenSsh { line: self.line },
-            Some(b"ssh-ed25519") => Fault::NotRsa { kind: "Ed25519".to_owned() },
-            Some(kind) if kind.starts_with(b"ecdsa-sha2-") => Fault::NotRsa { kind: "EC".to_owned() },
-            _ => Fault::NotRsa { kind: "OPENSSH".to_owned() },
+            Some(b"ssh-rsa") => CertificateError::OpenSsh { line: self.line },
+            Some(b"ssh-ed25519") => CertificateError::NotRsa { kind: "Ed25519".to_owned() },
+            Some(kind) if kind.starts_with(b"ecdsa-sha2-") => {
+                CertificateError::NotRsa { kind: "EC".to_owned() }
+            }
+            _ => CertificateError::NotRsa { kind: "OPENSSH".to_owned() },
         }
     }
 }
@@ -192,7 +200,7 @@ fn unquoted(file: &[u8]) -> &[u8] {
 
 /// Cuts a file into blocks. Text between blocks (Bag Attributes, comments) is passed over, as are indentation, a BOM
 /// at the start of any line, and a missing line break between two joined files.
-fn blocks(file: &[u8]) -> Result<Vec<Block>, Fault> {
+fn blocks(file: &[u8]) -> Result<Vec<Block>, CertificateError> {
     let newline = if file.contains(&b'\n') { b'\n' } else { b'\r' };
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
@@ -202,24 +210,26 @@ fn blocks(file: &[u8]) -> Result<Vec<Block>, Fault> {
             let (this, rest) = split_boundary(line);
             line = rest;
             match (boundary(this), open.take()) {
-                (Line::Begin(label), None) => open = Some(Block::begin(label, number)),
-                (Line::Begin(_), Some(block)) => return Err(block.unfinished()),
-                (Line::End(label), Some(mut block)) if label == block.label => {
+                (PemLine::Begin(label), None) => open = Some(Block::begin(label, number)),
+                (PemLine::Begin(_), Some(block)) => return Err(block.unfinished()),
+                (PemLine::End(label), Some(mut block)) if label == block.label => {
                     block.end();
                     blocks.push(block);
                 }
-                (Line::End(_), Some(block)) => return Err(block.unfinished()),
-                (Line::End(label), None) => return Err(Fault::NoBegin { label, line: number }),
+                (PemLine::End(_), Some(block)) => return Err(block.unfinished()),
+                (PemLine::End(label), None) => return Err(CertificateError::NoBegin { label, line: number }),
                 // The last line of a file that is half written.
-                (Line::Cut, Some(block)) => return Err(block.unfinished()),
-                (Line::Cut, None) => return Err(Fault::NoEnd { label: "last".to_owned(), line: number }),
-                (Line::Broken, _) => {
-                    return Err(Fault::LineBreaks {
+                (PemLine::Truncated, Some(block)) => return Err(block.unfinished()),
+                (PemLine::Truncated, None) => {
+                    return Err(CertificateError::NoEnd { label: "last".to_owned(), line: number });
+                }
+                (PemLine::Broken, _) => {
+                    return Err(CertificateError::LineBreaks {
                         line: number,
                         escaped: this.windows(2).any(|two| two == b"\\n"),
                     });
                 }
-                (Line::Text, Some(mut block)) => {
+                (PemLine::Text, Some(mut block)) => {
                     if !this.contains(&b':') {
                         block.push(this);
                     } else if this.starts_with(b"DEK-Info") || this.ends_with(b"ENCRYPTED") {
@@ -227,7 +237,7 @@ fn blocks(file: &[u8]) -> Result<Vec<Block>, Fault> {
                     }
                     open = Some(block);
                 }
-                (Line::Text, None) => {}
+                (PemLine::Text, None) => {}
             }
         }
     }
@@ -238,26 +248,26 @@ fn blocks(file: &[u8]) -> Result<Vec<Block>, Fault> {
 }
 
 impl Block {
-    fn unfinished(&self) -> Fault {
-        Fault::NoEnd { label: self.label.clone(), line: self.line }
+    fn unfinished(&self) -> CertificateError {
+        CertificateError::NoEnd { label: self.label.clone(), line: self.line }
     }
 }
 
-enum Line {
+enum PemLine {
     Begin(String),
     End(String),
     /// A boundary with more on its line: the line breaks were lost on the way.
     Broken,
     /// A boundary that stops before its closing dashes.
-    Cut,
+    Truncated,
     Text,
 }
 
-fn boundary(line: &[u8]) -> Line {
+fn boundary(line: &[u8]) -> PemLine {
     let (rest, begins) = match (line.strip_prefix(b"-----BEGIN "), line.strip_prefix(b"-----END ")) {
         (Some(rest), _) => (rest, true),
         (_, Some(rest)) => (rest, false),
-        _ => return Line::Text,
+        _ => return PemLine::Text,
     };
     // Labels in use are upper-case words, `X9.42 DH PARAMETERS` the oddest (RFC 7468 section 3 allows more); anything
     // else could be part of a key and must not be shown.
@@ -266,10 +276,10 @@ fn boundary(line: &[u8]) -> Line {
         label.len() <= 64 && label.iter().all(is_label) && !label.windows(2).any(|two| two == b"--")
     });
     match label.map(|label| String::from_utf8_lossy(label).into_owned()) {
-        Some(label) if begins => Line::Begin(label),
-        Some(label) => Line::End(label),
-        None if rest.windows(5).any(|five| five == b"-----") => Line::Broken,
-        None => Line::Cut,
+        Some(label) if begins => PemLine::Begin(label),
+        Some(label) => PemLine::End(label),
+        None if rest.windows(5).any(|five| five == b"-----") => PemLine::Broken,
+        None => PemLine::Truncated,
     }
 }
 
@@ -285,54 +295,54 @@ fn split_boundary(line: &[u8]) -> (&[u8], &[u8]) {
 
 fn trim(line: &[u8]) -> &[u8] {
     let line = line.trim_ascii_start();
-    line.strip_prefix(BOM).unwrap_or(line).trim_ascii()
+    line.strip_prefix(UTF8_BOM).unwrap_or(line).trim_ascii()
 }
 
 /// What else stands in the file, for the fault that says what is missing.
-fn found(blocks: &[Block]) -> Found {
+fn present_instead(blocks: &[Block]) -> PresentInstead {
     let has = |label: &str| blocks.iter().any(|block| block.label == label);
     if has("PKCS7") || has("PKCS #7 SIGNED DATA") || has("CMS") {
-        Found::Pkcs7
+        PresentInstead::Pkcs7
     } else if has("TRUSTED CERTIFICATE") {
-        Found::TrustedCertificate
+        PresentInstead::TrustedCertificate
     } else if has("CERTIFICATE REQUEST") || has("NEW CERTIFICATE REQUEST") {
-        Found::Request
+        PresentInstead::Request
     } else if has("PUBLIC KEY") {
-        Found::PublicKey
+        PresentInstead::PublicKey
     } else {
-        Found::Nothing
+        PresentInstead::Nothing
     }
 }
 
 /// What a file without any PEM block seems to be.
-fn looks(file: &[u8]) -> Looks {
+fn detect(file: &[u8]) -> DetectedFormat {
     let text = trim(file);
     match file {
-        _ if text.is_empty() => return Looks::Empty,
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Looks::Utf16("UTF-16"),
-        [b'-', 0, b'-', 0, ..] => return Looks::Utf16("UTF-16LE"),
-        [0, b'-', 0, b'-', ..] => return Looks::Utf16("UTF-16BE"),
-        [0xfe, 0xed, 0xfe, 0xed, ..] => return Looks::JavaKeyStore,
+        _ if text.is_empty() => return DetectedFormat::Empty,
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return DetectedFormat::Utf16("UTF-16"),
+        [b'-', 0, b'-', 0, ..] => return DetectedFormat::Utf16("UTF-16LE"),
+        [0, b'-', 0, b'-', ..] => return DetectedFormat::Utf16("UTF-16BE"),
+        [0xfe, 0xed, 0xfe, 0xed, ..] => return DetectedFormat::JavaKeyStore,
         // A DER sequence: X.690 section 8.1.3 says how long its length is; the kind shows in the first element.
         [0x30, length, rest @ ..] => {
             let skip = if length & 0x80 == 0 { 0 } else { usize::from(length & 0x7f) };
             return match rest.get(skip..) {
-                Some([0x02, 0x01, 0x03, ..]) => Looks::Pfx,
-                Some(rest) if rest.starts_with(SIGNED_DATA) => Looks::Pkcs7,
-                Some([0x02, 0x01, 0x00, ..]) => Looks::DerKey,
-                _ => Looks::DerCertificate,
+                Some([0x02, 0x01, 0x03, ..]) => DetectedFormat::Pfx,
+                Some(rest) if rest.starts_with(SIGNED_DATA) => DetectedFormat::Pkcs7,
+                Some([0x02, 0x01, 0x00, ..]) => DetectedFormat::DerKey,
+                _ => DetectedFormat::DerCertificate,
             };
         }
         _ => {}
     }
     // The base64 of `-----BEGIN`, and of a DER sequence with a two-byte length.
     if text.starts_with(BASE64_OF_BEGIN) {
-        Looks::Base64OfPem
+        DetectedFormat::Base64OfPem
     } else if text.windows(BASE64_OF_BEGIN.len()).any(|window| window == BASE64_OF_BEGIN) {
-        Looks::KubernetesSecret
+        DetectedFormat::KubernetesSecret
     } else if text.starts_with(b"MII") {
-        Looks::Base64OfDer
+        DetectedFormat::Base64OfDer
     } else {
-        Looks::Unknown
+        DetectedFormat::Unknown
     }
 }

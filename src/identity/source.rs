@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::assertion::{self, Terms};
-use super::file::Watched;
-use super::keypair::{self, LIMIT, WHAT};
+use super::assertion::{self, AssertionParams};
+use super::file::WatchedFile;
+use super::keypair::{self, FILE_KIND, MAX_FILE_BYTES};
 use super::{AssertionSource, Certificate, KeyPair};
 use crate::clock::Clock;
 use crate::config::Algorithm;
@@ -13,11 +13,11 @@ use crate::log::{self, rfc3339};
 use crate::report::Problem;
 use crate::secret::Secret;
 
-const DAY: u64 = 24 * 60 * 60;
+const DAY_SECONDS: u64 = 24 * 60 * 60;
 /// How many days before its expiry a certificate is warned about, each once.
-const REMINDERS: [u64; 3] = [30, 7, 1];
+const REMINDER_DAYS: [u64; 3] = [30, 7, 1];
 /// More than this many different faults in a row, and they are told again: the memory of them must end somewhere.
-const REMEMBERED: usize = 32;
+const MAX_WARNED: usize = 32;
 
 /// Signs assertions with the certificate in a PEM file, which may be replaced at any time.
 ///
@@ -25,14 +25,14 @@ const REMEMBERED: usize = 32;
 /// even when it has expired, because the clock that says so is only ours: Entra ID's answer decides, and it is told
 /// to the operator with its remedy.
 pub struct CertificateSource {
-    file: Watched,
-    terms: Terms,
+    file: WatchedFile,
+    params: AssertionParams,
     clock: Clock,
     pair: KeyPair,
     current: CurrentCertificate,
     /// What was warned about since the file was last good.
-    told: Vec<String>,
-    /// The last of [`REMINDERS`] given for the certificate in use.
+    already_warned: Vec<String>,
+    /// The last of [`REMINDER_DAYS`] given for the certificate in use.
     reminded: Option<u64>,
 }
 
@@ -50,12 +50,17 @@ impl CertificateSource {
         token_url: &str,
         clock: Clock,
     ) -> Result<Self, Problem> {
-        let mut file = Watched::new(WHAT, path, LIMIT);
+        let mut file = WatchedFile::new(FILE_KIND, path, MAX_FILE_BYTES);
         let (pair, notes) = keypair::from_pem(&file.read()?, path, clock.unix().as_secs())?;
         let current = CurrentCertificate(Arc::new(Mutex::new(Arc::clone(&pair.certificate))));
-        let terms =
-            Terms { algorithm, send_chain, client_id: client_id.to_owned(), audience: token_url.to_owned() };
-        let mut source = Self { file, terms, clock, pair, current, told: Vec::new(), reminded: None };
+        let params = AssertionParams {
+            algorithm,
+            send_chain,
+            client_id: client_id.to_owned(),
+            audience: token_url.to_owned(),
+        };
+        let mut source =
+            Self { file, params, clock, pair, current, already_warned: Vec::new(), reminded: None };
         let mut notices = source.new_notes(notes);
         notices.extend(source.reminder());
         notices.iter().for_each(Notice::log);
@@ -86,12 +91,12 @@ impl CertificateSource {
                     self.reminded = None;
                 }
                 // A note that still stands was told; everything else may be told again when it comes back.
-                self.told.retain(|told| notes.iter().any(|note| note.message == *told));
+                self.already_warned.retain(|message| notes.iter().any(|note| note.message == *message));
                 let renewed = renewed.then(|| Notice::Renewed(Arc::clone(&self.pair.certificate)));
                 renewed.into_iter().chain(self.new_notes(notes)).collect()
             }
             Err(problem) if self.is_new(&problem) => {
-                vec![Notice::Kept(problem, Arc::clone(&self.pair.certificate))]
+                vec![Notice::StillInUse(problem, Arc::clone(&self.pair.certificate))]
             }
             Err(_) => Vec::new(),
         };
@@ -105,20 +110,20 @@ impl CertificateSource {
 
     /// Whether this was not said since the file was last good. Hints are left out: they may name the time.
     fn is_new(&mut self, problem: &Problem) -> bool {
-        if self.told.contains(&problem.message) {
+        if self.already_warned.contains(&problem.message) {
             return false;
         }
-        if self.told.len() == REMEMBERED {
-            self.told.clear();
+        if self.already_warned.len() == MAX_WARNED {
+            self.already_warned.clear();
         }
-        self.told.push(problem.message.clone());
+        self.already_warned.push(problem.message.clone());
         true
     }
 
     /// The reminder that is due, if it was not given yet.
     fn reminder(&mut self) -> Option<Notice> {
         let left = self.pair.certificate.seconds_left(self.clock.unix().as_secs());
-        let due = REMINDERS.into_iter().filter(|days| left <= days * DAY).min()?;
+        let due = REMINDER_DAYS.into_iter().filter(|days| left <= days * DAY_SECONDS).min()?;
         // Expired: the file itself is at fault now, and that was told.
         if left == 0 || self.reminded.is_some_and(|given| given <= due) {
             return None;
@@ -131,7 +136,7 @@ impl CertificateSource {
 impl AssertionSource for CertificateSource {
     fn assertion(&mut self) -> Result<Secret<String>, Problem> {
         self.refresh().iter().for_each(Notice::log);
-        assertion::sign(&self.pair, &self.terms, self.clock.unix().as_secs())
+        assertion::sign(&self.pair, &self.params, self.clock.unix().as_secs())
     }
 
     fn changed(&mut self) -> bool {
@@ -161,7 +166,7 @@ enum Notice {
     /// The certificate in use ends within so many days.
     Expires { days: u64, certificate: Arc<Certificate> },
     /// The file is no good; this certificate stays in use.
-    Kept(Problem, Arc<Certificate>),
+    StillInUse(Problem, Arc<Certificate>),
     /// The file is good, but.
     Note(Problem),
     /// This certificate is in use from now on.
@@ -180,7 +185,7 @@ impl Notice {
                     ("certificate_expires", &rfc3339(certificate.not_after_unix)),
                 ],
             ),
-            Self::Kept(problem, certificate) => log::warn(
+            Self::StillInUse(problem, certificate) => log::warn(
                 &problem.message,
                 &[
                     ("hint", &problem.hints.join("; ")),

@@ -10,20 +10,26 @@ use crate::config::LogLevel;
 const DIM: &str = "\x1b[2m";
 const RESET: &str = "\x1b[0m";
 /// Bytes of a value. Methods and paths are as long as a client likes.
-const LONGEST: usize = 2048;
+const MAX_VALUE_BYTES: usize = 2048;
 /// The date's part of a time, which a person at a terminal knows.
-const DATE: usize = "2026-11-23T".len();
+const DATE_LEN: usize = "2026-11-23T".len();
 
 /// `time level message name=value …`; for a person's eyes with a short time and colors.
-pub(super) fn text(line: &mut String, for_eyes: bool, level: LogLevel, message: &str, fields: Fields<'_>) {
-    let (dim, color, reset) = if for_eyes { (DIM, color(level), RESET) } else { ("", "", "") };
+pub(super) fn text(
+    line: &mut String,
+    for_terminal: bool,
+    level: LogLevel,
+    message: &str,
+    fields: Fields<'_>,
+) {
+    let (dim, color, reset) = if for_terminal { (DIM, color(level), RESET) } else { ("", "", "") };
     line.push_str(dim);
-    now(line, if for_eyes { DATE } else { 0 });
+    now(line, if for_terminal { DATE_LEN } else { 0 });
     let _ = write!(line, "{reset} {color}{:<5}{reset} ", level.name());
     let _ = Plain(line).write_str(message);
     for (name, value) in fields {
         let _ = write!(line, " {dim}{name}={reset}");
-        quoted(line, *value);
+        write_quoted(line, *value);
     }
 }
 
@@ -40,7 +46,7 @@ pub(super) fn json(line: &mut String, level: LogLevel, message: &str, fields: Fi
             let _ = value.write(line);
         } else {
             line.push('"');
-            let _ = value.write(&mut Cut::new(Json(line)));
+            let _ = value.write(&mut Truncated::new(Json(line)));
             line.push('"');
         }
     }
@@ -81,9 +87,9 @@ pub(crate) fn rfc3339(unix: u64) -> String {
     text
 }
 
-fn quoted(line: &mut String, value: &dyn super::Value) {
+fn write_quoted(line: &mut String, value: &dyn super::Value) {
     let start = line.len();
-    let _ = value.write(&mut Cut::new(Plain(line)));
+    let _ = value.write(&mut Truncated::new(Plain(line)));
     line.push_str(value.unit());
     let value = &line.as_bytes()[start..];
     if value.is_empty() || value.iter().any(|byte| matches!(byte, b' ' | b'"' | b'=')) {
@@ -111,19 +117,19 @@ fn is_harmless(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
 }
 
-/// The beginning of a value that is longer than [`LONGEST`], and dots.
-struct Cut<W> {
+/// The beginning of a value that is longer than [`MAX_VALUE_BYTES`], and dots.
+struct Truncated<W> {
     out: W,
     left: usize,
 }
 
-impl<W> Cut<W> {
+impl<W> Truncated<W> {
     fn new(out: W) -> Self {
-        Self { out, left: LONGEST }
+        Self { out, left: MAX_VALUE_BYTES }
     }
 }
 
-impl<W: Write> Write for Cut<W> {
+impl<W: Write> Write for Truncated<W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if text.len() <= self.left {
             self.left -= text.len();
@@ -213,7 +219,7 @@ mod tests {
         for show in [plain, json] {
             let mut line = String::new();
             show(&mut line, LogLevel::Info, "request", &[("path", &"ä".repeat(60_000))]);
-            assert!(line.contains("ää...") && line.len() < LONGEST + 200, "{}", line.len());
+            assert!(line.contains("ää...") && line.len() < MAX_VALUE_BYTES + 200, "{}", line.len());
         }
     }
 
@@ -240,10 +246,10 @@ mod tests {
 
     #[test]
     fn on_a_terminal_names_are_dim_and_there_is_no_date() {
-        let shown = |for_eyes| {
+        let shown = |for_terminal| {
             let mut line = String::new();
             let fields: Fields<'_> = &[("a", &7), ("b", &Seconds(Duration::ZERO))];
-            text(&mut line, for_eyes, LogLevel::Warn, "request", fields);
+            text(&mut line, for_terminal, LogLevel::Warn, "request", fields);
             line
         };
         let (plain, eyes) = (shown(false), shown(true));

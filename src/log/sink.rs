@@ -9,56 +9,58 @@ use std::time::{Duration, Instant};
 use crate::net::poll::{self, Ready};
 
 /// A reader that is slow, not gone, is waited for; with the log every thread waits that has something to tell. So long at
-/// most, and over time no more than one part in [`SHARE`]: requests must not go at the log's pace.
-const PATIENCE: Duration = Duration::from_millis(100);
-const SHARE: u32 = 10;
+/// most, and over time no more than one part in [`WAIT_SHARE`]: requests must not go at the log's pace.
+const MAX_WAIT: Duration = Duration::from_millis(100);
+const WAIT_SHARE: u32 = 10;
 /// What a pipe that is ready takes without blocking: `PIPE_BUF`.
-const STEP: usize = 4096;
+const PIPE_BUF_BYTES: usize = 4096;
 
 /// What is known of the other end.
 #[derive(Debug)]
 pub(super) struct Sink {
     /// How long may be waited, as of the last time that it was.
-    patience: Duration,
-    waited: Option<Instant>,
+    wait_budget: Duration,
+    waited_at: Option<Instant>,
     /// The last line was dropped in its middle.
-    torn: bool,
+    partial: bool,
     /// Lines dropped since one was written.
-    missing: u64,
+    dropped: u64,
 }
 
 impl Sink {
     pub(super) const fn new() -> Self {
-        Self { patience: PATIENCE, waited: None, torn: false, missing: 0 }
+        Self { wait_budget: MAX_WAIT, waited_at: None, partial: false, dropped: 0 }
     }
 
-    /// Writes a line with its line end, if need be behind another one, made by `gap`, that says how many are missing.
+    /// Writes a line with its line end, if need be behind another one, made by `dropped_notice`, that says how many are missing.
     /// False when it is missing, too.
     pub(super) fn write(
         &mut self,
         out: &mut (impl Write + AsFd),
         line: &str,
-        gap: impl FnOnce(u64) -> String,
+        dropped_notice: impl FnOnce(u64) -> String,
     ) -> bool {
-        let mut whole = Ok(());
-        if self.missing > 0 {
-            let gap = gap(self.missing);
-            whole = self.push(out, if self.torn { "\n" } else { "" }).and_then(|()| self.push(out, &gap));
+        let mut written = Ok(());
+        if self.dropped > 0 {
+            let dropped_notice = dropped_notice(self.dropped);
+            written = self
+                .write_chunks(out, if self.partial { "\n" } else { "" })
+                .and_then(|()| self.write_chunks(out, &dropped_notice));
         }
-        if whole.is_ok() {
-            (self.missing, self.torn) = (0, false);
-            whole = self.push(out, line);
+        if written.is_ok() {
+            (self.dropped, self.partial) = (0, false);
+            written = self.write_chunks(out, line);
         }
-        if whole.is_err() {
-            self.missing += 1;
+        if written.is_err() {
+            self.dropped += 1;
         }
-        whole.is_ok()
+        written.is_ok()
     }
 
-    fn push(&mut self, out: &mut (impl Write + AsFd), text: &str) -> io::Result<()> {
-        for (i, piece) in text.as_bytes().chunks(STEP).enumerate() {
+    fn write_chunks(&mut self, out: &mut (impl Write + AsFd), text: &str) -> io::Result<()> {
+        for (i, piece) in text.as_bytes().chunks(PIPE_BUF_BYTES).enumerate() {
             if let Err(error) = self.wait(out) {
-                self.torn |= i > 0;
+                self.partial |= i > 0;
                 return Err(error);
             }
             // A closed standard error must not end a request.
@@ -70,20 +72,20 @@ impl Sink {
     /// Waits for room, but not for a reader that is gone.
     fn wait(&mut self, out: &impl AsFd) -> io::Result<()> {
         let now = Instant::now();
-        if self.missing > 0 {
+        if self.dropped > 0 {
             return poll::wait_one(out, Ready::WRITE, Some(now)).map(drop);
         }
-        let patience = self.waited.map_or(self.patience, |then| grown(self.patience, now - then));
-        let ready = poll::wait_one(out, Ready::WRITE, Some(now + patience));
+        let wait_budget = self.waited_at.map_or(self.wait_budget, |then| grown(self.wait_budget, now - then));
+        let ready = poll::wait_one(out, Ready::WRITE, Some(now + wait_budget));
         let end = Instant::now();
-        (self.patience, self.waited) = (patience.saturating_sub(end - now), Some(end));
+        (self.wait_budget, self.waited_at) = (wait_budget.saturating_sub(end - now), Some(end));
         ready.map(drop)
     }
 }
 
 /// The patience there is when so much was left and it has not been used since.
 fn grown(left: Duration, since: Duration) -> Duration {
-    left.saturating_add(since / SHARE).min(PATIENCE)
+    left.saturating_add(since / WAIT_SHARE).min(MAX_WAIT)
 }
 
 #[cfg(test)]
@@ -98,21 +100,21 @@ mod tests {
     #[test]
     fn a_pipe_that_nobody_empties_costs_lines_and_no_time() {
         let (mut reader, mut writer) = io::pipe().unwrap();
-        let mut sink = Sink { patience: Duration::from_millis(10), ..Sink::new() };
-        let gap = |missing| format!("{missing} missing\n");
+        let mut sink = Sink { wait_budget: Duration::from_millis(10), ..Sink::new() };
+        let dropped_notice = |dropped| format!("{dropped} missing\n");
         let line = format!("{}\n", "x".repeat(2000));
         let mut written = 0;
-        while sink.write(&mut writer, &line, gap) {
+        while sink.write(&mut writer, &line, dropped_notice) {
             written += 1;
             assert!(written < 1_000_000, "the pipe is never full");
         }
         // Without the patience of the first one.
         for _ in 0..1000 {
-            assert!(!sink.write(&mut writer, &line, gap));
+            assert!(!sink.write(&mut writer, &line, dropped_notice));
         }
         let mut room = vec![0; written * line.len()];
         reader.read_exact(&mut room).unwrap();
-        assert!(sink.write(&mut writer, "last\n", gap));
+        assert!(sink.write(&mut writer, "last\n", dropped_notice));
         drop(writer);
         let mut rest = String::new();
         reader.read_to_string(&mut rest).unwrap();
@@ -122,21 +124,21 @@ mod tests {
     #[test]
     fn patience_is_spent_and_grows_again() {
         let (_reader, mut writer) = io::pipe().unwrap();
-        let patience = Duration::from_millis(5);
-        let mut sink = Sink { patience, ..Sink::new() };
-        while sink.write(&mut writer, &"x".repeat(STEP), |_| String::new()) {}
-        assert!(sink.patience < patience, "{:?} are left", sink.patience);
+        let wait_budget = Duration::from_millis(5);
+        let mut sink = Sink { wait_budget, ..Sink::new() };
+        while sink.write(&mut writer, &"x".repeat(PIPE_BUF_BYTES), |_| String::new()) {}
+        assert!(sink.wait_budget < wait_budget, "{:?} are left", sink.wait_budget);
 
         assert_eq!(grown(Duration::ZERO, Duration::from_millis(40)), Duration::from_millis(4));
         assert_eq!(grown(Duration::from_millis(90), Duration::from_millis(40)), Duration::from_millis(94));
-        assert_eq!(grown(Duration::from_millis(90), Duration::from_secs(3600)), PATIENCE);
+        assert_eq!(grown(Duration::from_millis(90), Duration::from_secs(3600)), MAX_WAIT);
     }
 
     #[test]
     fn a_line_that_fits_is_written_whole_or_not_at_all() {
         let line = format!("{}\n", "x".repeat(1999));
         let fill = |out: File| {
-            let (mut out, mut sink) = (out, Sink { patience: Duration::ZERO, ..Sink::new() });
+            let (mut out, mut sink) = (out, Sink { wait_budget: Duration::ZERO, ..Sink::new() });
             let mut written = 0;
             while sink.write(&mut out, &line, |_| String::new()) {
                 written += 1;
@@ -159,7 +161,7 @@ mod tests {
     #[test]
     fn a_line_cut_in_its_middle_is_ended_before_the_next() {
         let (mut reader, mut writer) = io::pipe().unwrap();
-        let mut sink = Sink { patience: Duration::from_millis(10), ..Sink::new() };
+        let mut sink = Sink { wait_budget: Duration::from_millis(10), ..Sink::new() };
         let long = format!("{}\n", "x".repeat(4 << 20));
         assert!(!sink.write(&mut writer, &long, |_| String::new()));
         let reading = std::thread::spawn(move || {
@@ -167,7 +169,7 @@ mod tests {
             reader.read_to_string(&mut all).unwrap();
             all
         });
-        while !sink.write(&mut writer, "last\n", |missing| format!("{missing} missing\n")) {}
+        while !sink.write(&mut writer, "last\n", |dropped| format!("{dropped} missing\n")) {}
         drop(writer);
         let all = reading.join().unwrap();
         let mut lines = all.lines();

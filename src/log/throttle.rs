@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct Throttle {
     period: Duration,
-    state: Mutex<State>,
+    state: Mutex<ThrottleState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct ThrottleState {
     logged_at: Option<Instant>,
     suppressed: u64,
 }
@@ -19,11 +19,11 @@ struct State {
 impl Throttle {
     /// A throttle that has seen nothing yet.
     pub(crate) const fn every(period: Duration) -> Self {
-        Self { period, state: Mutex::new(State { logged_at: None, suppressed: 0 }) }
+        Self { period, state: Mutex::new(ThrottleState { logged_at: None, suppressed: 0 }) }
     }
 
     /// When this event is to be logged: how many were suppressed since the last that was.
-    pub(crate) fn pass(&self) -> Option<u64> {
+    pub(crate) fn allow(&self) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.logged_at.is_some_and(|logged_at| logged_at.elapsed() < self.period) {
             state.suppressed += 1;
@@ -41,9 +41,9 @@ mod tests {
     #[test]
     fn one_is_logged_and_the_next_one_knows_of_the_others() {
         let throttle = Throttle::every(Duration::from_secs(3600));
-        assert_eq!(throttle.pass(), Some(0));
-        assert_eq!((throttle.pass(), throttle.pass()), (None, None));
+        assert_eq!(throttle.allow(), Some(0));
+        assert_eq!((throttle.allow(), throttle.allow()), (None, None));
         throttle.state.lock().unwrap().logged_at = None;
-        assert_eq!(throttle.pass(), Some(2));
+        assert_eq!(throttle.allow(), Some(2));
     }
 }

@@ -16,7 +16,7 @@ use http::{Method, StatusCode};
 use super::health;
 use super::metrics::{self, Sources};
 use crate::fields::Fields;
-use crate::server::{Exchange, Head, Limits, Overload, Refusal, Service, send_whole};
+use crate::server::{ErrorResponse, Exchange, Head, Limits, Overload, Service, send_full};
 
 /// The descriptors that this takes at most: connections, those above the cap, listener and pipes.
 pub(crate) const DESCRIPTORS: usize = 2 * CONNECTIONS + 8;
@@ -30,9 +30,9 @@ pub(crate) fn limits() -> Limits {
         connections: CONNECTIONS,
         overflow: CONNECTIONS,
         head_bytes: 16 * 1024,
-        head_time: Duration::from_secs(5),
-        body_idle: Duration::from_secs(5),
-        write_stall: Duration::from_secs(5),
+        header_timeout: Duration::from_secs(5),
+        body_idle_timeout: Duration::from_secs(5),
+        write_timeout: Duration::from_secs(5),
         ..Limits::default()
     }
 }
@@ -49,19 +49,19 @@ impl Admin {
 
 impl Service for Admin {
     fn serve(&self, head: Head, exchange: &mut dyn Exchange) {
-        let answer = match head.path() {
+        let respond = match head.path() {
             "/livez" => live,
             "/metrics" => metrics,
             "/readyz" => {
-                |admin: &Self, exchange: &mut dyn Exchange| health::answer(&admin.0.tokens, exchange)
+                |admin: &Self, exchange: &mut dyn Exchange| health::respond(&admin.0.tokens, exchange)
             }
             "/startupz" => {
-                |admin: &Self, exchange: &mut dyn Exchange| health::answer_started(&admin.0.tokens, exchange)
+                |admin: &Self, exchange: &mut dyn Exchange| health::respond_started(&admin.0.tokens, exchange)
             }
             _ => not_found,
         };
         if matches!(head.method, Method::GET | Method::HEAD) {
-            answer(self, exchange);
+            respond(self, exchange);
         } else {
             refuse_method(exchange);
         }
@@ -74,23 +74,23 @@ impl Service for Admin {
 }
 
 fn live(_: &Admin, exchange: &mut dyn Exchange) {
-    health::say_ok(exchange);
+    health::send_ok(exchange);
 }
 
 fn metrics(admin: &Admin, exchange: &mut dyn Exchange) {
     let headers = Fields::from([("content-type", metrics::CONTENT_TYPE)]);
-    send_whole(exchange, StatusCode::OK, &headers, admin.0.page().as_bytes());
+    send_full(exchange, StatusCode::OK, &headers, admin.0.page().as_bytes());
 }
 
 fn not_found(_: &Admin, exchange: &mut dyn Exchange) {
     let message = "on ADMIN_PORT there are /livez, /readyz, /startupz and /metrics";
-    Refusal::request(StatusCode::NOT_FOUND, "not_found", message).send(exchange);
+    ErrorResponse::request(StatusCode::NOT_FOUND, "not_found", message).send(exchange);
 }
 
 fn refuse_method(exchange: &mut dyn Exchange) {
     let message = "ADMIN_PORT is asked with GET or HEAD";
-    let refusal = Refusal::request(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
-    let mut headers = refusal.headers();
+    let response = ErrorResponse::request(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+    let mut headers = response.headers();
     headers.push("allow", b"GET, HEAD");
-    send_whole(exchange, refusal.status, &headers, &refusal.body());
+    send_full(exchange, response.status, &headers, &response.body());
 }

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::fields::Fields;
-use crate::server::{Exchange, Refusal, send_whole};
+use crate::server::{ErrorResponse, Exchange, send_full};
 use crate::token::{RefresherState, Status, TokenStore};
 
 /// Where it is asked.
@@ -12,30 +12,30 @@ pub(crate) const PATH: &str = "/health";
 
 /// 200 `{"status":"ok"}` exactly when there is a usable token and we are not stopping; else 503 and why. Load does
 /// not change it, and the destination is not asked: a busy sidecar must not be restarted.
-pub(crate) fn answer(tokens: &TokenStore, exchange: &mut dyn Exchange) {
+pub(crate) fn respond(tokens: &TokenStore, exchange: &mut dyn Exchange) {
     let status = tokens.status();
-    if status.ready() { say_ok(exchange) } else { say_why_not(status, exchange) }
+    if status.ready() { send_ok(exchange) } else { send_unavailable(status, exchange) }
 }
 
 /// 200 once there was a token, for good; until then 503 and why.
-pub(crate) fn answer_started(tokens: &TokenStore, exchange: &mut dyn Exchange) {
+pub(crate) fn respond_started(tokens: &TokenStore, exchange: &mut dyn Exchange) {
     let status = tokens.status();
     // A count that only grows is a latch that cannot be taken back.
-    if status.successes > 0 { say_ok(exchange) } else { say_why_not(status, exchange) }
+    if status.successes > 0 { send_ok(exchange) } else { send_unavailable(status, exchange) }
 }
 
 /// 200 `{"status":"ok"}`.
-pub(crate) fn say_ok(exchange: &mut dyn Exchange) {
-    send_whole(exchange, StatusCode::OK, &headers(), br#"{"status":"ok"}"#);
+pub(crate) fn send_ok(exchange: &mut dyn Exchange) {
+    send_full(exchange, StatusCode::OK, &headers(), br#"{"status":"ok"}"#);
 }
 
 fn headers() -> Fields {
-    let mut headers = Refusal::json_headers();
+    let mut headers = ErrorResponse::json_headers();
     headers.push("cache-control", b"no-store");
     headers
 }
 
-fn say_why_not(status: Status, exchange: &mut dyn Exchange) {
+fn send_unavailable(status: Status, exchange: &mut dyn Exchange) {
     let Status { unavailable, refresher, .. } = status;
     let mut headers = headers();
     let mut body = Map::new();
@@ -61,5 +61,5 @@ fn say_why_not(status: Status, exchange: &mut dyn Exchange) {
         headers.push("retry-after", unavailable.retry_after.as_secs().to_string().as_bytes());
     }
     let body = Value::Object(body).to_string();
-    send_whole(exchange, StatusCode::SERVICE_UNAVAILABLE, &headers, body.as_bytes());
+    send_full(exchange, StatusCode::SERVICE_UNAVAILABLE, &headers, body.as_bytes());
 }

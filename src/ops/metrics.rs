@@ -6,15 +6,15 @@
 //!                  TokenStore, certificate ----'
 //! ```
 
-mod cells;
 mod page;
 mod text;
+mod types;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub(crate) use cells::{Counter, Gauge, Held, Histogram, Kinds};
 use http::{Method, StatusCode};
 pub(crate) use page::Sources;
+pub(crate) use types::{Counter, Gauge, GaugeGuard, Histogram, LabeledCounter};
 
 /// The `Content-Type` of [`Sources::page`].
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -57,7 +57,7 @@ const REFUSAL_KINDS: [&str; 13] = [
 /// The statuses by which a destination says that something is set up wrongly or asked too often.
 const DENIALS: [&str; 4] = ["401", "403", "404", "429"];
 /// The values of `reason` of repetitions.
-const REPETITIONS: [&str; 2] = ["stale_connection", "token_rejected"];
+const RETRY_REASONS: [&str; 2] = ["stale_connection", "token_rejected"];
 /// The values of `reason` of overloads: those of `server::Overload`.
 const OVERLOADS: [&str; 5] = ["connections", "descriptors", "large_heads", "memory", "threads"];
 
@@ -73,15 +73,15 @@ pub struct Metrics {
     /// Open connections of applications.
     pub connections: Gauge,
     /// Requests sent to the destination once more.
-    pub repetitions: Kinds<2>,
+    pub retries: LabeledCounter<2>,
     /// Requests refused for lack of something.
-    pub overloads: Kinds<5>,
+    pub overloads: LabeledCounter<5>,
     /// Requests that got no whole answer from the destination.
-    pub upstream_errors: Kinds<12>,
+    pub upstream_errors: LabeledCounter<12>,
     /// Requests refused without asking the destination.
-    pub refusals: Kinds<13>,
+    pub refusals: LabeledCounter<13>,
     /// Answers that the destination broke off.
-    pub answers_cut: Counter,
+    pub responses_aborted: Counter,
     /// Requests whose client left before the end of the answer.
     pub clients_gone: Counter,
     /// Threads that panicked.
@@ -120,11 +120,11 @@ impl Metrics {
             streams: Gauge::default(),
             websockets: Gauge::default(),
             connections: Gauge::default(),
-            repetitions: Kinds::new(REPETITIONS),
-            overloads: Kinds::new(OVERLOADS),
-            upstream_errors: Kinds::new(UPSTREAM_KINDS),
-            refusals: Kinds::new(REFUSAL_KINDS),
-            answers_cut: Counter::default(),
+            retries: LabeledCounter::new(RETRY_REASONS),
+            overloads: LabeledCounter::new(OVERLOADS),
+            upstream_errors: LabeledCounter::new(UPSTREAM_KINDS),
+            refusals: LabeledCounter::new(REFUSAL_KINDS),
+            responses_aborted: Counter::default(),
             clients_gone: Counter::default(),
             panics: Counter::default(),
             requests: Default::default(),

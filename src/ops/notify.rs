@@ -16,16 +16,16 @@ const SOCKET: &str = "NOTIFY_SOCKET";
 
 /// We listen and serve.
 pub(crate) fn ready() {
-    tell("READY=1");
+    notify("READY=1");
 }
 
 /// SIGTERM was understood.
 pub(crate) fn stopping() {
-    tell("STOPPING=1");
+    notify("STOPPING=1");
 }
 
 /// Without a service manager there is nobody to tell; one that does not listen is a line in the log, no more.
-fn tell(state: &str) {
+fn notify(state: &str) {
     let Some(socket) = std::env::var_os(SOCKET).filter(|socket| !socket.is_empty()) else { return };
     if let Err(error) = send(&socket, state) {
         let socket = socket.to_string_lossy().into_owned();

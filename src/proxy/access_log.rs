@@ -1,65 +1,64 @@
-//! What is learned of a request on its way, and what became of it: counted for the metrics, and one line in the access
-//! log, its path without the query.
+//! What is measured of a request and how it ended: counted for the metrics, and one line in the access log, its path
+//! without the query.
 
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 
-use super::relay::{Cut, Relayed};
+use super::relay::{Aborted, Relayed};
 use super::tunnel::Tunnelled;
 use crate::config::LogLevel;
 use crate::fields::Fields;
 use crate::log::{self, Millis, Value};
-use crate::ops::metrics::{Finished, Held, Metrics};
+use crate::ops::metrics::{Finished, GaugeGuard, Metrics};
 use crate::server::Head;
 
-/// By these Azure's support finds a request.
-const IDS: [(&str, &str); 3] = [
+/// Azure's support finds a request by these.
+const ID_FIELDS: [(&str, &str); 3] = [
     ("apim-request-id", "apim_request_id"),
     ("x-request-id", "x_request_id"),
     ("x-ms-request-id", "x_ms_request_id"),
 ];
-/// Theirs have 36 characters.
-const LONGEST_ID: usize = 128;
+/// Azure's have 36 characters.
+const MAX_ID_BYTES: usize = 128;
 
-/// One request, from its head to the end of its answer.
-pub(super) struct Record<'a> {
+/// One request, from its head to the end of its response.
+pub(super) struct RequestStats<'a> {
     metrics: &'a Metrics,
     pub(super) method: Method,
     /// Without the query.
     pub(super) path: String,
     started: Instant,
-    /// When it was handed over to be sent, the last time.
+    /// When it was last handed to ureq.
     sent: Instant,
-    answered: Option<Answered>,
-    /// Bytes of its body that were read.
+    response_times: Option<ResponseTimes>,
+    /// Bytes read of its body.
     pub(super) bytes_up: u64,
-    ids: Ids,
-    _in_flight: Held<'a>,
+    ids: RequestIds,
+    _in_flight: GaugeGuard<'a>,
 }
 
-/// Times until the head of the destination's answer.
-struct Answered {
-    /// Since the request's head was there.
+/// Times until the head of the upstream's response.
+struct ResponseTimes {
+    /// Since the request's head was received.
     first_byte: Duration,
-    /// Since the request was handed over to be sent, connection and body included.
+    /// Since the request was handed to ureq, connecting and sending the body included.
     upstream: Duration,
 }
 
-/// What became of a request.
-pub(super) enum Outcome {
-    /// The destination's answer was passed on.
+/// How a request ended.
+pub(super) enum RequestOutcome {
+    /// The upstream's response was relayed.
     Relayed(StatusCode, Relayed),
-    /// A WebSocket was opened and has ended.
+    /// A WebSocket was opened and has closed.
     Tunnelled(Tunnelled),
-    /// One of ours: the status.
-    Own(StatusCode),
-    /// The client left before there was an answer.
+    /// An error response of our own.
+    ErrorResponse(StatusCode),
+    /// The client disconnected before there was a response.
     ClientGone,
 }
 
-impl<'a> Record<'a> {
-    /// A request begins.
+impl<'a> RequestStats<'a> {
     pub(super) fn begin(head: &Head, metrics: &'a Metrics) -> Self {
         let now = Instant::now();
         Self {
@@ -68,65 +67,66 @@ impl<'a> Record<'a> {
             path: head.path().to_owned(),
             started: now,
             sent: now,
-            answered: None,
+            response_times: None,
             bytes_up: 0,
-            ids: Ids::default(),
-            _in_flight: metrics.in_flight.hold(),
+            ids: RequestIds::default(),
+            _in_flight: metrics.in_flight.inc_guard(),
         }
     }
 
-    /// It is handed over to be sent.
-    pub(super) fn sending(&mut self) {
+    /// Called when the request is handed to ureq.
+    pub(super) fn mark_sent(&mut self) {
         self.sent = Instant::now();
     }
 
-    /// The head of the destination's answer is there.
-    pub(super) fn answered(&mut self, head: &Fields) {
+    /// Called when the head of the upstream's response was received.
+    pub(super) fn mark_response(&mut self, head: &Fields) {
         let now = Instant::now();
-        self.ids = Ids::of(head);
-        self.answered = Some(Answered { first_byte: now - self.started, upstream: now - self.sent });
+        self.ids = RequestIds::of(head);
+        self.response_times =
+            Some(ResponseTimes { first_byte: now - self.started, upstream: now - self.sent });
     }
 
-    /// It has ended.
-    pub(super) fn end(self, outcome: &Outcome) {
+    /// Counts and logs the request.
+    pub(super) fn finish(self, outcome: &RequestOutcome) {
         let took = self.started.elapsed();
-        let (status, bytes_up, bytes_down, cut) = match outcome {
-            Outcome::Relayed(status, relayed) => {
-                (Some(*status), self.bytes_up, relayed.bytes, relayed.cut.as_ref())
+        let (status, bytes_up, bytes_down, aborted_by) = match outcome {
+            RequestOutcome::Relayed(status, relayed) => {
+                (Some(*status), self.bytes_up, relayed.bytes, relayed.aborted_by.as_ref())
             }
-            Outcome::Tunnelled(carried) => {
-                (Some(StatusCode::SWITCHING_PROTOCOLS), carried.to_destination, carried.to_client, None)
+            RequestOutcome::Tunnelled(transferred) => {
+                (Some(StatusCode::SWITCHING_PROTOCOLS), transferred.to_upstream, transferred.to_client, None)
             }
-            Outcome::Own(status) => (Some(*status), self.bytes_up, 0, None),
-            Outcome::ClientGone => (None, self.bytes_up, 0, None),
+            RequestOutcome::ErrorResponse(status) => (Some(*status), self.bytes_up, 0, None),
+            RequestOutcome::ClientGone => (None, self.bytes_up, 0, None),
         };
-        match (status, cut) {
-            (_, Some(Cut::Destination(_))) => self.metrics.answers_cut.add(1),
-            (_, Some(Cut::Client(_))) | (None, _) => self.metrics.clients_gone.add(1),
+        match (status, aborted_by) {
+            (_, Some(Aborted::Upstream(_))) => self.metrics.responses_aborted.add(1),
+            (_, Some(Aborted::Client(_))) | (None, _) => self.metrics.clients_gone.add(1),
             (Some(_), None) => {}
         }
-        let first_byte = self.answered.as_ref().map(|answered| answered.first_byte);
+        let first_byte = self.response_times.as_ref().map(|times| times.first_byte);
         let finished = Finished { method: &self.method, status, took, first_byte, bytes_up, bytes_down };
         self.metrics.finished(&finished);
         if log::enabled(LogLevel::Info) {
-            self.log(&finished, cut);
+            self.log(&finished, aborted_by);
         }
     }
 
-    /// Writes the line.
-    fn log(&self, finished: &Finished<'_>, cut: Option<&Cut>) {
+    fn log(&self, finished: &Finished<'_>, aborted_by: Option<&Aborted>) {
         let status = finished.status.map(|status| status.as_u16());
         let status: &dyn Value = match &status {
             Some(status) => status,
             None => &"client_gone",
         };
         let total = Millis(finished.took);
-        let times = self.answered.as_ref().map(|it| (Millis(it.first_byte), Millis(it.upstream)));
-        let cut = cut.map(|why| match why {
-            Cut::Destination(error) => format!("destination: {error}"),
-            Cut::Client(error) => format!("client: {error}"),
+        let times =
+            self.response_times.as_ref().map(|times| (Millis(times.first_byte), Millis(times.upstream)));
+        let aborted_by = aborted_by.map(|why| match why {
+            Aborted::Upstream(error) => format!("destination: {error}"),
+            Aborted::Client(error) => format!("client: {error}"),
         });
-        let ids: Vec<_> = self.ids.shown().collect();
+        let ids: Vec<_> = self.ids.entries().collect();
 
         let mut fields: Vec<(&str, &dyn Value)> = Vec::with_capacity(12);
         fields.extend::<[(&str, &dyn Value); 5]>([
@@ -143,29 +143,29 @@ impl<'a> Record<'a> {
             ]);
         }
         fields.push(("path", &self.path));
-        if let Some(cut) = &cut {
-            fields.push(("cut", cut));
+        if let Some(aborted_by) = &aborted_by {
+            fields.push(("cut", aborted_by));
         }
         fields.extend(ids.iter().map(|(name, id)| (*name, id as &dyn Value)));
         log::info("request", &fields);
     }
 }
 
-/// The destination's names for a request. Empty when nobody will read them.
+/// The upstream's ids of a request. Empty when they will not be logged.
 #[derive(Default)]
-struct Ids([Option<String>; IDS.len()]);
+struct RequestIds([Option<String>; ID_FIELDS.len()]);
 
-impl Ids {
-    fn of(answer: &Fields) -> Self {
+impl RequestIds {
+    fn of(head: &Fields) -> Self {
         if !log::enabled(LogLevel::Info) {
             return Self::default();
         }
         let text = |id| std::str::from_utf8(id).ok().map(str::to_owned);
-        Self(IDS.map(|(field, _)| answer.get(field).filter(|id| id.len() <= LONGEST_ID).and_then(text)))
+        Self(ID_FIELDS.map(|(field, _)| head.get(field).filter(|id| id.len() <= MAX_ID_BYTES).and_then(text)))
     }
 
-    fn shown(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let ids = IDS.iter().zip(&self.0);
+    fn entries(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let ids = ID_FIELDS.iter().zip(&self.0);
         ids.filter_map(|((_, name), id)| Some((*name, id.as_deref()?)))
     }
 }

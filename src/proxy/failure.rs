@@ -1,5 +1,5 @@
-//! Why a request got no answer from the destination, and what the caller is told. Causes go to the log; the caller
-//! learns the kind and what to do.
+//! Why a request got no response from the upstream, and what the client is told. Causes go to the log; the client gets the
+//! kind and what to do.
 
 use std::io;
 
@@ -7,40 +7,39 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::net::{ConnectError, whole_seconds};
-use crate::server::Refusal;
+use crate::server::ErrorResponse;
 use crate::token::Unavailable;
 use crate::upstream::Fault;
 
-/// The kind of a request that we refuse without asking the destination.
+/// The kind of a request that we reject without sending it to the upstream.
 pub(super) const REFUSED: &str = "refused";
-/// What to do when the destination hangs up.
-const CLOSED: &str =
+/// The hint when the upstream closes the connection.
+const CLOSED_HINT: &str =
     "the client may try again; if it repeats, check port and scheme of API_BASE_URL, and firewalls";
 
-/// A request that failed before an answer began.
+/// A request that failed before a response began.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The caller gets this; the cause is for the log.
+    /// The client gets this; the cause is for the log.
     Refused {
-        /// What the caller gets.
-        refusal: Box<Refusal>,
+        response: Box<ErrorResponse>,
         /// The cause: its kind for metrics, its text for the log, and what to do about it.
         kind: &'static str,
         cause: String,
         hint: Option<String>,
     },
-    /// Nobody is left to be told.
+    /// The client has disconnected.
     ClientGone,
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        let cause = refusal.message.clone();
-        Self::Refused { refusal: Box::new(refusal), kind: REFUSED, cause, hint: None }
+impl From<ErrorResponse> for Failure {
+    fn from(response: ErrorResponse) -> Self {
+        let cause = response.message.clone();
+        Self::Refused { response: Box::new(response), kind: REFUSED, cause, hint: None }
     }
 }
 
-/// The failure behind an error of ureq's.
+/// The failure that an error of ureq stands for.
 pub(super) fn from_ureq(error: &ureq::Error) -> Failure {
     if let Some(fault) = Fault::inside(error) {
         return from_fault(fault);
@@ -53,12 +52,12 @@ pub(super) fn from_ureq(error: &ureq::Error) -> Failure {
             refused(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message, "timeout", cause, hint)
         }
         // The streams and the response's head are read by us, and our faults have names. Whatever else ureq objects to is
-        // the request as we gave it.
+        // the request as we built it.
         error => from_fault(&Fault::Internal(error.to_string())),
     }
 }
 
-/// The failure behind an error of a response's body of which nothing was sent on yet.
+/// The failure that an error of a response's body stands for, of which nothing was relayed yet.
 pub(super) fn from_body(error: &io::Error) -> Failure {
     if let Some(fault) = Fault::inside_io(error) {
         return from_fault(fault);
@@ -74,8 +73,8 @@ pub(super) fn is_disconnect(error: &ureq::Error) -> bool {
     matches!(Fault::inside(error), Some(Fault::Truncated(_) | Fault::Closed))
 }
 
-/// An answer that cannot be passed on.
-pub(super) fn bad_answer(cause: String) -> Failure {
+/// A response that cannot be relayed.
+pub(super) fn bad_response(cause: String) -> Failure {
     let message = "the destination's answer is not valid HTTP/1.1";
     let hint =
         Some("check port and scheme of API_BASE_URL: something else than HTTP may answer there".into());
@@ -87,10 +86,10 @@ pub(super) fn from_fault(fault: &Fault) -> Failure {
         Fault::Connect(error) => from_connect_error(error),
         Fault::ClientGone => Failure::ClientGone,
         Fault::RequestBody(cause) => from_request_body(cause),
-        Fault::BadResponse(why) => bad_answer(why.clone()),
+        Fault::BadResponse(why) => bad_response(why.clone()),
         Fault::Closed => {
             let message = "the destination closed the connection without an answer";
-            let hint = Some(CLOSED.into());
+            let hint = Some(CLOSED_HINT.into());
             refused(
                 StatusCode::BAD_GATEWAY,
                 "upstream_closed",
@@ -103,14 +102,14 @@ pub(super) fn from_fault(fault: &Fault) -> Failure {
         Fault::EarlyResponse | Fault::Internal(_) => {
             let message = "auth-proxy: a bug of auth-proxy: its log says more";
             let status = StatusCode::INTERNAL_SERVER_ERROR;
-            let refusal = Refusal::new(status, "server_error", "internal_error", message);
+            let response = ErrorResponse::new(status, "server_error", "internal_error", message);
             let (kind, cause) = (fault.kind(), fault.to_string());
-            Failure::Refused { refusal: Box::new(refusal), kind, cause, hint: None }
+            Failure::Refused { response: Box::new(response), kind, cause, hint: None }
         }
         Fault::Truncated(_) => {
             let (message, cause) =
                 ("the destination broke the connection without an answer", fault.to_string());
-            let hint = Some(CLOSED.into());
+            let hint = Some(CLOSED_HINT.into());
             refused(StatusCode::BAD_GATEWAY, "upstream_closed", message, fault.kind(), cause, hint)
         }
     }
@@ -136,14 +135,15 @@ fn from_connect_error(error: &ConnectError) -> Failure {
         ConnectError::EgressProxy { .. } => {
             gateway("upstream_egress_proxy", "the egress proxy does not let the connection through")
         }
-        ConnectError::EgressProxyAuth { error: demand, retry_in, .. } => {
+        ConnectError::EgressProxyAuth { error: auth_error, retry_in, .. } => {
             let seconds = retry_in.map(whole_seconds);
             let next = seconds.map_or_else(String::new, |n| format!("; the next attempt is in {n} s"));
-            let mut failure = gateway("upstream_egress_proxy", &format!("the egress proxy {demand}{next}"));
-            if let (Failure::Refused { refusal, .. }, Some(_)) = (&mut failure, seconds) {
-                refusal.retry_after = seconds;
+            let mut failure =
+                gateway("upstream_egress_proxy", &format!("the egress proxy {auth_error}{next}"));
+            if let (Failure::Refused { response, .. }, Some(_)) = (&mut failure, seconds) {
+                response.retry_after = seconds;
                 // Until then the same credentials are not even presented.
-                refusal.should_retry = Some(false);
+                response.should_retry = Some(false);
             }
             failure
         }
@@ -153,7 +153,7 @@ fn from_connect_error(error: &ConnectError) -> Failure {
     }
 }
 
-/// The caller's own body is at fault.
+/// The client's own body is at fault.
 fn from_request_body(cause: &io::Error) -> Failure {
     let (status, code) = match cause.kind() {
         io::ErrorKind::InvalidData => (StatusCode::BAD_REQUEST, "bad_request"),
@@ -164,7 +164,7 @@ fn from_request_body(cause: &io::Error) -> Failure {
         StatusCode::BAD_REQUEST => format!("the request body is malformed: {cause}"),
         _ => "the request body paused for too long".to_owned(),
     };
-    Refusal::request(status, code, message).into()
+    ErrorResponse::request(status, code, message).into()
 }
 
 fn refused(
@@ -175,18 +175,18 @@ fn refused(
     cause: String,
     hint: Option<String>,
 ) -> Failure {
-    let mut refusal = Refusal::new(status, "upstream_error", code, format!("auth-proxy: {message}"));
+    let mut response = ErrorResponse::new(status, "upstream_error", code, format!("auth-proxy: {message}"));
     if code == "upstream_tls" {
-        // The same certificate will be shown again.
-        refusal.should_retry = Some(false);
+        // A retry would meet the same certificate.
+        response.should_retry = Some(false);
     }
-    refusal.details.extend(hint.clone().map(|hint| ("remedy", Value::from(hint))));
-    Failure::Refused { refusal: Box::new(refusal), kind, cause, hint }
+    response.details.extend(hint.clone().map(|hint| ("remedy", Value::from(hint))));
+    Failure::Refused { response: Box::new(response), kind, cause, hint }
 }
 
 /// 503: there is no token to send the request with.
-pub(super) fn no_token(unavailable: &Unavailable) -> Refusal {
-    let mut refusal = Refusal::new(
+pub(super) fn no_token(unavailable: &Unavailable) -> ErrorResponse {
+    let mut response = ErrorResponse::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "authentication_error",
         &unavailable.code.map_or_else(|| "token_unavailable".to_owned(), |code| format!("AADSTS{code}")),
@@ -194,15 +194,15 @@ pub(super) fn no_token(unavailable: &Unavailable) -> Refusal {
     );
     let mut detail = |name, value: Option<&str>| {
         if let Some(value) = value {
-            refusal.details.push((name, Value::from(value)));
+            response.details.push((name, Value::from(value)));
         }
     };
     detail("remedy", unavailable.remedy.as_deref());
     detail("trace_id", unavailable.trace_id.as_deref());
     detail("correlation_id", unavailable.correlation_id.as_deref());
-    refusal.retry_after = Some(unavailable.retry_after.as_secs());
+    response.retry_after = Some(unavailable.retry_after.as_secs());
     if unavailable.permanent {
-        refusal.should_retry = Some(false);
+        response.should_retry = Some(false);
     }
-    refusal
+    response
 }

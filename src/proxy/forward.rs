@@ -6,66 +6,69 @@ use std::time::Duration;
 use http::StatusCode;
 use ureq::{Body, SendBody};
 
-use super::access_log::{Outcome, Record};
-use super::decisions::{self, Arrived};
+use super::access_log::{RequestOutcome, RequestStats};
+use super::debug_log::{self, CapturedHeaders};
 use super::failure::{self, Failure};
 use super::request_body::{ReplayBuffer, RequestBody};
 use super::retry::{self, Attempt, Failed, Next};
 use super::upstream_request::UpstreamRequest;
-use super::{Proxy, caller, headers, relay, target, tunnel};
+use super::{Proxy, api_key, headers, relay, target, tunnel};
 use crate::http1::head::ResponseHead;
 use crate::net::poll::{self, Ready};
-use crate::server::{Exchange, Head, Length, Refusal};
+use crate::server::{ErrorResponse, Exchange, Head, Length};
 use crate::token::Token;
 use crate::upstream::{Fault, Lease};
 
-/// How long a request waits for a token that is on its way.
+/// How long a request waits while there is no usable token.
 const TOKEN_WAIT: Duration = Duration::from_secs(5);
 /// How long one whose response is 401 waits for a newer token.
 const NEWER_TOKEN_WAIT: Duration = Duration::from_secs(10);
 
 impl Proxy {
-    /// Forwards a request to the upstream and its response to the client.
+    /// Forwards a request to the upstream and the response to the client.
     ///
     /// # Errors
     ///
-    /// Why there is no response of the upstream's: the client gets one of ours, if it is there.
+    /// Why there is no response from the upstream: the client gets one of ours, if it is still connected.
     pub(super) fn forward(
         &self,
         head: Head,
         exchange: &mut dyn Exchange,
-        record: &mut Record<'_>,
-    ) -> Result<Outcome, Failure> {
+        stats: &mut RequestStats<'_>,
+    ) -> Result<RequestOutcome, Failure> {
         if let Some(key) = &self.config.proxy_api_key {
-            caller::check(key.expose(), &head)?;
+            api_key::check(key.expose(), &head)?;
         }
         let websocket = headers::asks_for_websocket(&head);
         if websocket && exchange.client().is_none() {
             let message = "this build's HTTP server (tiny_http) cannot carry WebSockets";
-            return Err(
-                Refusal::request(StatusCode::NOT_IMPLEMENTED, "websocket_not_supported", message).into()
-            );
+            return Err(ErrorResponse::request(
+                StatusCode::NOT_IMPLEMENTED,
+                "websocket_not_supported",
+                message,
+            )
+            .into());
         }
-        let arrived = Arrived::look(&head);
+        let captured = CapturedHeaders::capture(&head);
         let mut request = UpstreamRequest::new(&self.config, head, websocket)?;
-        if let Some(arrived) = arrived {
-            arrived.tell(&request, &record.path);
+        if let Some(captured) = captured {
+            captured.log_headers(&request, &stats.path);
         }
-        let (lease, body) = self.send(&request, exchange, record)?;
+        let (lease, body) = self.send(&request, exchange, stats)?;
         request.release_head();
         exchange.release_head();
-        self.relay_response(&request, lease, body, exchange, record)
+        self.relay_response(&request, lease, body, exchange, stats)
     }
 
-    /// Sends a request, more than once if need be; gives the response's body, whose head the lease holds.
+    /// Sends a request, more than once if need be; returns the response's body. The lease holds its head.
     fn send(
         &self,
         request: &UpstreamRequest,
         exchange: &mut dyn Exchange,
-        record: &mut Record<'_>,
+        stats: &mut RequestStats<'_>,
     ) -> Result<(Lease, Body), Failure> {
-        // Neither without a token nor for a malformed body is a connection made for nothing.
-        self.token(exchange, &record.path)?;
+        // First, so that no connection is made for a request that cannot be sent.
+        self.token(exchange, &stats.path)?;
         let mut replay = ReplayBuffer::new(request.length);
         let (mut is_retry, mut is_replay) = (false, false);
         loop {
@@ -75,16 +78,17 @@ impl Proxy {
             let client = exchange.client();
             let lease = self.upstream.acquire(client.as_deref(), is_retry);
             let lease = lease.map_err(|fault| failure::from_fault(&fault))?;
-            // Connecting may have taken its time: the token that is sent is the one that is usable now.
-            let token = self.token(exchange, &record.path)?;
+            // Connecting takes time: the token that is sent must be usable now, not before.
+            let token = self.token(exchange, &stats.path)?;
             lease.prepare(client, &request.method, request.bypass(&token), has_buffered_body);
-            record.sending();
-            decisions::sending(&record.path, has_buffered_body);
+            stats.mark_sent();
+            debug_log::sending(&stats.path, has_buffered_body);
             let response = self.attempt(request, &lease, exchange, &mut replay);
-            record.bytes_up = replay.read();
+            stats.bytes_up = replay.read();
 
             let failed = match &response {
-                // With no rights to the model a 401 comes, too: a new token is asked for within limits.
+                // A 401 may also mean missing rights, which no token cures: `reject` limits how often a new one is
+                // requested.
                 Ok(_) if lease.status() == Some(StatusCode::UNAUTHORIZED) && self.tokens.reject(&token) => {
                     Failed::TokenRejected
                 }
@@ -104,14 +108,15 @@ impl Proxy {
             match next {
                 Next::RetryOnFreshConnection => {
                     is_retry = true;
-                    self.metrics.repetitions.add("stale_connection");
-                    decisions::again(&record.path, "the upstream closed the idle connection");
+                    self.metrics.retries.add("stale_connection");
+                    debug_log::retrying(&stats.path, "the upstream closed the idle connection");
                 }
-                Next::ReplayWithNewerToken if self.waits_for_newer(&token, exchange)? => {
+                Next::ReplayWithNewerToken if self.wait_for_newer_token(&token, exchange)? => {
                     is_replay = true;
-                    self.metrics.repetitions.add("token_rejected");
-                    decisions::again(&record.path, "401, and there is a newer token");
-                    // The response that nobody wants is small, as a rule: the connection can be used again.
+                    self.metrics.retries.add("token_rejected");
+                    debug_log::retrying(&stats.path, "401, and there is a newer token");
+                    // What is left of the 401 response is usually small and already received: then the connection can be
+                    // reused.
                     lease.discard_buffered();
                 }
                 Next::ReplayWithNewerToken | Next::GiveUp => {
@@ -145,82 +150,90 @@ impl Proxy {
         }
     }
 
-    /// Sends the upstream's response on.
+    /// Relays the upstream's response, or opens a tunnel for a WebSocket.
     fn relay_response(
         &self,
         request: &UpstreamRequest,
         lease: Lease,
         body: Body,
         exchange: &mut dyn Exchange,
-        record: &mut Record<'_>,
-    ) -> Result<Outcome, Failure> {
+        stats: &mut RequestStats<'_>,
+    ) -> Result<RequestOutcome, Failure> {
         let Some((mut head, framing)) = lease.take_response() else {
             return Err(failure::from_fault(&Fault::Internal("a response without a head".into())));
         };
-        record.answered(&head.headers);
-        decisions::answered(&record.path, head.status, &head.headers);
+        stats.mark_response(&head.headers);
+        debug_log::response_headers(&stats.path, head.status, &head.headers);
         if self.config.rewrite_location {
             let origin = request.public_origin.as_deref();
-            target::rewrite_locations(&mut head.headers, &self.config.destination, origin);
+            target::rewrite_locations(&mut head.headers, &self.config.base_url, origin);
         }
         let status = head.status;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             drop(body);
             if !request.websocket {
-                return Err(failure::bad_answer("it switched protocols without being asked".into()));
+                return Err(failure::bad_response("it switched protocols without being asked".into()));
             }
-            let _open = self.metrics.websockets.hold();
+            let _guard = self.metrics.websockets.inc_guard();
             return open_tunnel(head, lease, exchange);
         }
-        let _open = (framing.length() == Length::Unknown).then(|| self.metrics.streams.hold());
+        let _guard = (framing.length() == Length::Unknown).then(|| self.metrics.streams.inc_guard());
         let relayed = relay::relay(head, framing, body.into_reader(), &lease, exchange)?;
-        Ok(Outcome::Relayed(status, relayed))
+        Ok(RequestOutcome::Relayed(status, relayed))
     }
 
-    /// The token, if need be after waiting for it while the client is there.
+    /// The usable token, waiting for one while the client is connected.
     fn token(&self, exchange: &dyn Exchange, path: &str) -> Result<Arc<Token>, Failure> {
         if let Some(token) = self.tokens.usable() {
             return Ok(token);
         }
-        decisions::waiting(path);
-        let obtained = self.tokens.obtain_while(TOKEN_WAIT, || is_there(exchange));
+        debug_log::waiting_for_token(path);
+        let obtained = self.tokens.obtain_while(TOKEN_WAIT, || is_client_connected(exchange));
         obtained.map_err(|unavailable| {
-            if is_there(exchange) { failure::no_token(&unavailable).into() } else { Failure::ClientGone }
+            if is_client_connected(exchange) {
+                failure::no_token(&unavailable).into()
+            } else {
+                Failure::ClientGone
+            }
         })
     }
 
-    /// Waits for a newer token than this one while the client is there; whether there is one.
-    fn waits_for_newer(&self, token: &Arc<Token>, exchange: &dyn Exchange) -> Result<bool, Failure> {
-        let newer = self.tokens.newer_than_while(token, NEWER_TOKEN_WAIT, || is_there(exchange));
-        if newer.is_none() && !is_there(exchange) {
+    /// Waits for a newer token than this one while the client is connected; whether there is one.
+    fn wait_for_newer_token(&self, token: &Arc<Token>, exchange: &dyn Exchange) -> Result<bool, Failure> {
+        let newer = self.tokens.newer_than_while(token, NEWER_TOKEN_WAIT, || is_client_connected(exchange));
+        if newer.is_none() && !is_client_connected(exchange) {
             return Err(Failure::ClientGone);
         }
         Ok(newer.is_some())
     }
 }
 
-/// The client has not hung up.
-fn is_there(exchange: &dyn Exchange) -> bool {
+/// Whether the client has not hung up.
+fn is_client_connected(exchange: &dyn Exchange) -> bool {
     let client = exchange.client();
     client.is_none_or(|client| poll::peek(&*client, Ready::HANGUP).is_ok_and(|found| !found.hung_up()))
 }
 
-fn open_tunnel(head: ResponseHead, lease: Lease, exchange: &mut dyn Exchange) -> Result<Outcome, Failure> {
+fn open_tunnel(
+    head: ResponseHead,
+    lease: Lease,
+    exchange: &mut dyn Exchange,
+) -> Result<RequestOutcome, Failure> {
     let mut fields = head.headers;
     if !headers::names_websocket(&fields) {
-        return Err(failure::bad_answer("it switched to a protocol that was not asked for".into()));
+        return Err(failure::bad_response("it switched to a protocol that was not asked for".into()));
     }
-    let Some(mut destination) = lease.into_tunnel() else {
-        return Err(failure::bad_answer("there is no connection to tunnel".into()));
+    let Some(mut upstream) = lease.into_tunnel() else {
+        return Err(failure::bad_response("there is no connection to tunnel".into()));
     };
     headers::strip_response(&mut fields, false);
     headers::insert_websocket_upgrade(&mut fields);
     exchange.start(StatusCode::SWITCHING_PROTOCOLS, &fields, Length::Empty);
-    let mut carried = tunnel::Tunnelled::default();
+    let mut transferred = tunnel::Tunnelled::default();
     if exchange.flush().is_ok()
         && let Some(client) = exchange.tunnel()
     {
-        tunnel::run(client, &mut destination, &mut carried);
+        tunnel::run(client, &mut upstream, &mut transferred);
     }
-    Ok(Outcome::Tunnelled(carried))
+    Ok(RequestOutcome::Tunnelled(transferred))
 }

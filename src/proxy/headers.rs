@@ -1,4 +1,4 @@
-//! Which header fields pass. Pure: it knows no tokens and no settings.
+//! Which header fields are forwarded. Pure: it knows no tokens and no settings.
 
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Version};
@@ -20,20 +20,20 @@ const HOP_BY_HOP: [&str; 6] = ["connection", "keep-alive", "proxy-connection", "
 /// the message means.
 const FRAMING: [&str; 3] = ["host", "content-length", "transfer-encoding"];
 
-/// Removes from a request what the destination must not see: credentials, fields about the client's connection, and those
-/// that `Connection` names; and what is said anew to the destination: `Host` and the framing.
+/// Removes from a request what the upstream must not see: credentials, fields about the client's connection, and those that
+/// `Connection` names; and what is generated anew for the upstream: `Host` and the framing.
 pub fn strip_request(headers: &mut Fields) {
     let named = named_by_connection(headers);
     headers.retain(|name, _| {
-        !ends_here(name)
+        !is_connection_field(name)
             && !is_credential(name)
             && !named.iter().any(|other| name.eq_ignore_ascii_case(other))
     });
     strip_key_subprotocols(headers);
 }
 
-/// States a request body's framing in our own words: a length without leading zeros, a coding in the spelling that ureq
-/// knows (to `Chunked` it would add a second one).
+/// Generates a request body's framing: a length without leading zeros, a coding in the spelling that ureq knows (to
+/// `Chunked` it would add a second one).
 pub fn framing(method: &Method, length: Length) -> Option<(HeaderName, HeaderValue)> {
     match length {
         // Of these ureq expects a body: without a length it would announce chunks.
@@ -51,16 +51,16 @@ fn number(n: u64) -> HeaderValue {
     HeaderValue::try_from(n.to_string()).unwrap_or_else(|_| n.into())
 }
 
-/// Removes from an answer the fields about the destination's connection, framing included; with `length` also what it says
-/// about its length.
+/// Removes from a response the fields about the upstream's connection, framing included; with `length` also
+/// `Content-Length`.
 pub fn strip_response(headers: &mut Fields, length: bool) {
     let named = named_by_connection(headers);
     headers.retain(|name, _| {
-        let ends_here = is_any(name, &HOP_BY_HOP)
+        let is_dropped = is_any(name, &HOP_BY_HOP)
             || is(name, "transfer-encoding")
             || length && is(name, "content-length")
             || named.iter().any(|other| name.eq_ignore_ascii_case(other));
-        !ends_here
+        !is_dropped
     });
 }
 
@@ -89,7 +89,7 @@ fn options(headers: &Fields) -> impl Iterator<Item = &[u8]> {
     headers.get_all("connection").flat_map(elements)
 }
 
-/// What `Connection` names, those apart that end here or stay anyway.
+/// The field names in `Connection`, except those that are dropped or kept anyway.
 fn named_by_connection(headers: &Fields) -> Vec<Vec<u8>> {
     let known = |option: &[u8]| is_any(option, &HOP_BY_HOP) || is_any(option, &FRAMING);
     options(headers).filter(|option| !known(option)).map(<[u8]>::to_vec).collect()
@@ -100,18 +100,18 @@ fn is_any(name: &[u8], wanted: &[&str]) -> bool {
 }
 
 fn is_credential(name: &[u8]) -> bool {
-    CREDENTIALS.iter().any(|credential| spells(name, credential))
+    CREDENTIALS.iter().any(|credential| is_spelled_like(name, credential))
 }
 
-/// Whether a field of a request is about the client's connection or the message's framing. `Expect` was dealt with by the
-/// server: 100 is about this hop.
-fn ends_here(name: &[u8]) -> bool {
-    HOP_BY_HOP.iter().chain(&FRAMING).chain(&["expect"]).any(|known| spells(name, known))
+/// Whether a request field is about the client's connection or the message's framing. `Expect` was handled by the server:
+/// 100 is about this hop.
+fn is_connection_field(name: &[u8]) -> bool {
+    HOP_BY_HOP.iter().chain(&FRAMING).chain(&["expect"]).any(|known| is_spelled_like(name, known))
 }
 
 /// Servers that hand fields over in variables take `api_key` for `api-key` and `Content_Length` for `Content-Length`, and so
 /// do people.
-fn spells(name: &[u8], known: &str) -> bool {
+fn is_spelled_like(name: &[u8], known: &str) -> bool {
     let alike = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a, *b) == (b'_', b'-');
     name.len() == known.len() && name.iter().zip(known.as_bytes()).all(alike)
 }
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_fields_end_here_and_framing_is_said_anew() {
+    fn connection_fields_are_dropped_and_framing_is_generated() {
         let mut headers = Fields::from([
             ("Connection", "close, X-Hop , content-length,host"),
             ("Connection", "transfer-encoding"),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_keeps_everything_but_its_connection() {
+    fn a_response_keeps_everything_but_its_connection() {
         let came = Fields::from([
             ("Set-Cookie", "a=1"),
             ("Connection", "keep-alive, x-private, content-length"),

@@ -1,5 +1,5 @@
-//! The upstream's response on its way to the client: each read is written at once, nothing is collected, and a response
-//! that was cut short never looks complete.
+//! Relays the upstream's response to the client: each read is written at once, nothing is collected, and a truncated
+//! response never looks complete.
 
 use std::io::{self, Read};
 
@@ -13,33 +13,32 @@ use crate::net::buffers::{self, Buffer, SMALL};
 use crate::server::Exchange;
 use crate::upstream::{Fault, Lease};
 
-/// How a response went.
+/// How relaying a response ended.
 #[derive(Debug)]
 pub(super) struct Relayed {
-    /// Bytes of the body that the client was sent.
+    /// Bytes of the body sent to the client.
     pub(super) bytes: u64,
-    /// What cut it short, and on which side.
-    pub(super) cut: Option<Cut>,
+    /// Which side ended it early, if one did.
+    pub(super) aborted_by: Option<Aborted>,
 }
 
-/// Where a response was cut short.
+/// The side that ended a response early.
 #[derive(Debug)]
-pub(super) enum Cut {
-    /// The upstream ended or broke the connection in the middle.
-    Destination(io::Error),
-    /// The client did.
+pub(super) enum Aborted {
+    /// The upstream closed or reset the connection in the middle of the body.
+    Upstream(io::Error),
     Client(io::Error),
 }
 
-/// Pieces of an event stream are seldom longer. While nobody knows when the next one comes, no larger buffer is held.
-const PIECE: usize = 2048;
+/// Chunks of an event stream are seldom longer. While it is unknown when the next one comes, no larger buffer is held.
+const PIECE_BYTES: usize = 2048;
 
-/// Sends the response on.
+/// Relays the response.
 ///
 /// # Errors
 ///
-/// Its body turned out to be none while nothing had been sent yet.
-// Not part of its caller's frame: that lies below the TLS handshake, and stack once used stays with the thread.
+/// Its body turned out to be malformed while nothing had been sent yet.
+// A frame of its own: see the invariants in lib.rs.
 #[inline(never)]
 pub(super) fn relay(
     head: ResponseHead,
@@ -48,13 +47,14 @@ pub(super) fn relay(
     lease: &Lease,
     exchange: &mut dyn Exchange,
 ) -> Result<Relayed, Failure> {
-    let mut piece = [0; PIECE];
+    let mut piece = [0; PIECE_BYTES];
     let mut large = Buffer::default();
-    // What has begun to come may turn out to be no body. Once it makes sense, head and body leave in one write.
+    // The first bytes of the body may turn out to be malformed. So they are read before the head is sent: then the client
+    // can still get a 502, and otherwise head and body leave in one write.
     let first = match framing {
         ResponseFraming::Empty => Some(0),
         _ if lease.has_body_begun() => {
-            if lease.buffered() > PIECE {
+            if lease.buffered() > PIECE_BYTES {
                 large = buffers::take();
             }
             let buffer = if large.is_empty() { &mut piece[..] } else { &mut large[..] };
@@ -64,37 +64,38 @@ pub(super) fn relay(
     };
     let ResponseHead { status, mut headers, .. } = head;
     let length = framing.length();
-    // The length is said again by the server; of a body that is not there the upstream's own word stays.
+    // The server generates the length anew. Where there is no body, as in a response to HEAD, the upstream's own
+    // `Content-Length` stays.
     let says_length = framing != ResponseFraming::Empty || status == StatusCode::NO_CONTENT;
     headers::strip_response(&mut headers, says_length);
     exchange.start(status, &headers, length);
     drop(headers);
 
-    let mut relayed = Relayed { bytes: 0, cut: None };
+    let mut relayed = Relayed { bytes: 0, aborted_by: None };
     let sent = match first {
         Some(count) if large.is_empty() => send(exchange, &piece[..count], &mut relayed),
         Some(count) => send(exchange, &large[..count], &mut relayed),
-        None => exchange.flush().map_err(Cut::Client),
+        None => exchange.flush().map_err(Aborted::Client),
     };
     drop(large);
     let copied = sent.and_then(|()| match first {
         Some(0) => Ok(()),
         _ => copy(&mut body, &mut piece, lease, exchange, &mut relayed),
     });
-    relayed.cut = copied.and_then(|()| exchange.finish().map_err(Cut::Client)).err();
+    relayed.aborted_by = copied.and_then(|()| exchange.finish().map_err(Aborted::Client)).err();
     Ok(relayed)
 }
 
 fn copy(
     body: &mut impl Read,
-    piece: &mut [u8; PIECE],
+    piece: &mut [u8; PIECE_BYTES],
     lease: &Lease,
     exchange: &mut dyn Exchange,
     relayed: &mut Relayed,
-) -> Result<(), Cut> {
-    let (mut much, mut bulk) = (lease.buffered() > 0, false);
+) -> Result<(), Aborted> {
+    let (mut has_more, mut bulk) = (lease.buffered() > 0, false);
     loop {
-        let count = if much {
+        let count = if has_more {
             copy_once(body, &mut buffers::take_for(bulk), exchange, relayed)?
         } else {
             copy_once(body, piece, exchange, relayed)?
@@ -102,29 +103,29 @@ fn copy(
         if count == 0 {
             return Ok(());
         }
-        much = count >= PIECE || lease.buffered() > 0;
+        has_more = count >= PIECE_BYTES || lease.buffered() > 0;
         bulk = count >= SMALL;
     }
 }
 
-/// Passes on what one read finds, and says how much; 0 at the end.
+/// Relays what one read returns; 0 at the end.
 fn copy_once(
     body: &mut impl Read,
     buffer: &mut [u8],
     exchange: &mut dyn Exchange,
     relayed: &mut Relayed,
-) -> Result<usize, Cut> {
+) -> Result<usize, Aborted> {
     let count = body.read(buffer).map_err(|error| match Fault::inside_io(&error) {
-        // While it waits for the upstream it watches the client, too.
-        Some(Fault::ClientGone) => Cut::Client(error),
-        _ => Cut::Destination(error),
+        // Waiting for the upstream also watches the client.
+        Some(Fault::ClientGone) => Aborted::Client(error),
+        _ => Aborted::Upstream(error),
     })?;
     send(exchange, &buffer[..count], relayed).map(|()| count)
 }
 
-fn send(exchange: &mut dyn Exchange, bytes: &[u8], relayed: &mut Relayed) -> Result<(), Cut> {
+fn send(exchange: &mut dyn Exchange, bytes: &[u8], relayed: &mut Relayed) -> Result<(), Aborted> {
     if !bytes.is_empty() {
-        exchange.write(bytes).map_err(Cut::Client)?;
+        exchange.write(bytes).map_err(Aborted::Client)?;
         relayed.bytes += bytes.len() as u64;
     }
     Ok(())

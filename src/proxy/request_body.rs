@@ -1,5 +1,5 @@
-//! The request body on its way: read from the client while both sides are watched, and kept while it is small, so that
-//! it can be sent again.
+//! The request body: read from the client while both sides are watched, and kept while it is small, so that it can be sent
+//! again.
 //!
 //! ```text
 //!            the client sends             ureq sends it
@@ -20,34 +20,33 @@ use crate::net::Socket;
 use crate::server::{Exchange, Length};
 use crate::upstream::{EarlyResponse, Fault, Lease};
 
-/// The largest body that is kept for another attempt.
-const MAX_REPLAY: usize = 64 * 1024;
-/// What all requests together keep: another attempt is rare, and memory is not for what is rare.
-const MAX_REPLAY_TOGETHER: usize = 16 << 20;
-static REPLAY_TOGETHER: AtomicUsize = AtomicUsize::new(0);
+/// The largest body that is kept for a retry.
+const MAX_REPLAY_BYTES: usize = 64 * 1024;
+/// What all requests together keep: retries are rare, and memory for them must be bounded.
+const MAX_REPLAY_TOTAL: usize = 16 << 20;
+static REPLAY_TOTAL: AtomicUsize = AtomicUsize::new(0);
 
-/// What was read of a request body, as long as it is small.
+/// What was read of a request body, while it is small.
 #[derive(Debug)]
 pub(super) struct ReplayBuffer {
     bytes: Vec<u8>,
     /// The whole body was read.
     is_complete: bool,
-    /// More was read than is kept.
+    /// More was read than was kept.
     is_lost: bool,
-    /// It is longer than will ever be kept, so nothing is.
+    /// Its announced length is above the limit, so nothing is kept.
     is_too_large: bool,
-    /// Bytes that were read, kept or not.
+    /// Bytes read from the client, kept or not.
     read: u64,
 }
 
 impl ReplayBuffer {
     pub(super) fn new(length: Length) -> Self {
         let is_complete = matches!(length, Length::Empty | Length::Known(0));
-        let is_too_large = matches!(length, Length::Known(n) if n > MAX_REPLAY as u64);
+        let is_too_large = matches!(length, Length::Known(n) if n > MAX_REPLAY_BYTES as u64);
         Self { bytes: Vec::new(), is_complete, is_lost: false, is_too_large, read: 0 }
     }
 
-    /// What of the body can be sent again.
     pub(super) fn state(&self) -> Replay {
         match (self.is_lost, self.is_complete) {
             (true, _) => Replay::Lost,
@@ -56,46 +55,45 @@ impl ReplayBuffer {
         }
     }
 
-    /// Bytes that were read from the client.
     pub(super) fn read(&self) -> u64 {
         self.read
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    fn record(&mut self, bytes: &[u8]) {
         self.read += bytes.len() as u64;
         if self.is_lost || bytes.is_empty() {
             return;
         }
-        let together = REPLAY_TOGETHER.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        let total = REPLAY_TOTAL.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
         self.bytes.extend_from_slice(bytes);
-        if self.is_too_large || self.bytes.len() > MAX_REPLAY || together > MAX_REPLAY_TOGETHER {
+        if self.is_too_large || self.bytes.len() > MAX_REPLAY_BYTES || total > MAX_REPLAY_TOTAL {
             self.is_lost = true;
-            self.forget();
+            self.clear();
         }
     }
 
-    fn forget(&mut self) {
-        REPLAY_TOGETHER.fetch_sub(std::mem::take(&mut self.bytes).len(), Ordering::Relaxed);
+    fn clear(&mut self) {
+        REPLAY_TOTAL.fetch_sub(std::mem::take(&mut self.bytes).len(), Ordering::Relaxed);
     }
 }
 
 impl Drop for ReplayBuffer {
     fn drop(&mut self) {
-        self.forget();
+        self.clear();
     }
 }
 
-/// The body as ureq reads it, for one attempt.
+/// The body as ureq reads it, in one attempt.
 pub(super) struct RequestBody<'a> {
     exchange: &'a mut dyn Exchange,
     client: Option<Arc<Socket>>,
     lease: &'a Lease,
     replay: &'a mut ReplayBuffer,
-    /// Bytes of `replay` already given.
+    /// Bytes of `replay` already returned.
     replayed: usize,
-    /// Bytes still to be given, where that is known.
+    /// Bytes still to be returned, where that is known.
     remaining: Option<u64>,
-    /// The upstream no longer says anything of interest before the body ends.
+    /// A 2xx response has begun: the rest of the body is sent without polling the upstream.
     stop_polling: bool,
 }
 
@@ -119,13 +117,16 @@ impl<'a> RequestBody<'a> {
             let (is_readable, early) = self.lease.wait_for_either(client, deadline)?;
             match early {
                 EarlyResponse::None => {}
+                // An upstream may begin a 2xx response and still read the body, as for a transcription: keep sending. The
+                // connection stays readable from now on, so polling it would be a busy loop.
                 EarlyResponse::Success => self.stop_polling = true,
+                // Anything else means that it does not want the rest (RFC 9112 section 9.5).
                 EarlyResponse::Refused => return Ok(early),
             }
             if is_readable && self.exchange.poll_body()? {
                 break;
             }
-            // Framing that completes nothing moves no deadline.
+            // Framing without data does not move the deadline.
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
@@ -136,22 +137,22 @@ impl<'a> RequestBody<'a> {
 
 impl Read for RequestBody<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // Noticed while what was read before was being written.
+        // A final response may have arrived while ureq wrote the last bytes.
         if self.lease.is_early() {
             return Err(Fault::EarlyResponse.into());
         }
-        let again = self.replay.bytes.get(self.replayed..).unwrap_or_default();
-        let count = if again.is_empty() {
+        let to_replay = self.replay.bytes.get(self.replayed..).unwrap_or_default();
+        let count = if to_replay.is_empty() {
             if self.wait().map_err(Fault::RequestBody)? == EarlyResponse::Refused {
                 return Err(Fault::EarlyResponse.into());
             }
             let count = self.exchange.read_body(buffer).map_err(Fault::RequestBody)?;
-            self.replay.keep(&buffer[..count]);
+            self.replay.record(&buffer[..count]);
             self.replayed = self.replay.bytes.len();
             count
         } else {
-            let count = again.len().min(buffer.len());
-            buffer[..count].copy_from_slice(&again[..count]);
+            let count = to_replay.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&to_replay[..count]);
             self.replayed += count;
             count
         };
@@ -182,7 +183,7 @@ mod tests {
             (Length::Known(1 << 30), 1, Replay::Lost),
         ] {
             let mut replay = ReplayBuffer::new(length);
-            (0..reads).for_each(|_| replay.keep(&small));
+            (0..reads).for_each(|_| replay.record(&small));
             assert_eq!(replay.state(), expected, "{length:?} after {reads} reads");
             assert_eq!(replay.read(), 1000 * reads);
         }

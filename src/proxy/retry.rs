@@ -1,31 +1,30 @@
-//! What to do when an attempt to send a request has failed: one table.
+//! What to do after an attempt to send a request that failed: one table.
 
-/// Why an attempt gave no response that is passed on.
+/// Why an attempt gave no response to relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failed {
     /// A reused connection ended before a byte of a response: most likely the upstream closed it while it was idle.
     StaleConnection,
-    /// 401, and a newer token is here or on its way.
+    /// 401, and a newer token is available or on its way.
     TokenRejected,
-    /// Anything else.
     Otherwise,
 }
 
-/// What of the request body can be sent again.
+/// How much of the request body can be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Replay {
     /// All of it.
     Complete,
-    /// What was read so far; the client has the rest.
+    /// What was read so far; the client still has the rest.
     SoFar,
-    /// Not even that.
+    /// More was read than was kept.
     Lost,
 }
 
-/// How the attempt that failed went, and what was done before it.
+/// The attempt that failed, and what was done before it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attempt {
-    /// Not a byte of the request was given to the connection.
+    /// Not a byte of the request was written to the connection.
     pub(super) is_unsent: bool,
     /// "A client SHOULD NOT automatically retry a request with a non-idempotent method" (RFC 9110 section 9.2.2).
     pub(super) is_idempotent: bool,
@@ -36,18 +35,18 @@ pub(super) struct Attempt {
     pub(super) is_replay: bool,
 }
 
-/// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// The client gets the error, or the response.
+    /// Give the client the error, or the response.
     GiveUp,
-    /// Once a newer token is there, send it again with that.
+    /// Wait for a newer token, then send it again with that.
     ReplayWithNewerToken,
     /// Send it on a new connection.
     RetryOnFreshConnection,
 }
 
-/// The table.
+/// As RFC 9110 section 9.2.2 has it: what was not sent at all may be retried whatever its method is; what was sent, only if
+/// the method is idempotent.
 ///
 /// | failed | body | what was sent | | before | next |
 /// | --- | --- | --- | --- | --- | --- |
@@ -63,7 +62,8 @@ pub(super) fn decide(failed: Failed, attempt: Attempt) -> Next {
         (Failed::StaleConnection, _) if !is_retry && (is_unsent || is_idempotent) => {
             Next::RetryOnFreshConnection
         }
-        // The response ends what the upstream reads: a body of which it has a part cannot go on elsewhere.
+        // A response was received, so the upstream has stopped reading: a body of which the client still has a part cannot
+        // continue on another attempt.
         (Failed::TokenRejected, Replay::Complete) if !is_replay => Next::ReplayWithNewerToken,
         _ => Next::GiveUp,
     }

@@ -1,5 +1,5 @@
-//! The request target on its way to the destination: base path in front, credentials out of the query, and no way
-//! to another origin.
+//! The request target for the upstream: the base path before it, credentials removed from the query, and no way to another
+//! origin.
 
 use std::borrow::Cow;
 
@@ -7,15 +7,15 @@ use http::Uri;
 use http::uri::{Parts, PathAndQuery};
 use percent_encoding::{percent_decode, percent_decode_str};
 
-use crate::config::Destination;
+use crate::config::BaseUrl;
 use crate::fields::Fields;
 
 /// Query parameters that carry a credential: `access_token` (RFC 6750 section 2.3), `api-key` of realtime clients, APIM's
 /// `subscription-key`.
 pub const CREDENTIAL_PARAMETERS: [&str; 4] = ["access_token", "api-key", "authorization", "subscription-key"];
 
-/// What no target may have: where it ends on the wire, and what would be cut off or read otherwise.
-const NEVER: &str = "the request target has characters that no request target may have";
+/// Bytes that no target may have: they would end it on the wire, or a reader would cut it off there.
+const ILLEGAL_CHARACTERS: &str = "the request target has characters that no request target may have";
 
 /// The target that the upstream gets for a request target in origin form: the base path first, then everything as it came
 /// but credentials in the query. It cannot lead to another origin: it is never parsed with an authority before it.
@@ -23,8 +23,8 @@ const NEVER: &str = "the request target has characters that no request target ma
 /// # Errors
 ///
 /// What is wrong with it.
-pub fn forwarded(destination: &Destination, target: &str) -> Result<String, &'static str> {
-    let base = &destination.base_path;
+pub fn forwarded(base_url: &BaseUrl, target: &str) -> Result<String, &'static str> {
+    let base = &base_url.base_path;
     if target == "*" {
         // RFC 9112 section 3.2.4: it is about the server as a whole, of which a base path is a part.
         return if base.is_empty() {
@@ -35,10 +35,10 @@ pub fn forwarded(destination: &Destination, target: &str) -> Result<String, &'st
     }
     // A fragment is no part of a target; a reader might cut it off.
     if !target.starts_with('/') || target.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'#') {
-        return Err(NEVER);
+        return Err(ILLEGAL_CHARACTERS);
     }
     let path = target.split('?').next().unwrap_or_default();
-    if !base.is_empty() && leaves(path) {
+    if !base.is_empty() && leaves_base_path(path) {
         return Err("the request target leads out of the path of API_BASE_URL by dot segments");
     }
     let mut forwarded = String::with_capacity(base.len() + target.len());
@@ -47,22 +47,21 @@ pub fn forwarded(destination: &Destination, target: &str) -> Result<String, &'st
     Ok(forwarded)
 }
 
-/// The URI of a target at the destination: see [`forwarded`]. None when it cannot be one.
-pub fn join(destination: &Destination, target: &str) -> Option<Uri> {
+/// The URI of a target at the upstream: see [`forwarded`]. None when it is not a valid one.
+pub fn join(base_url: &BaseUrl, target: &str) -> Option<Uri> {
     if !target.starts_with('/') {
         return None;
     }
     let mut parts = Parts::default();
-    parts.scheme = Some(destination.scheme.clone());
-    parts.authority = Some(destination.authority.clone());
-    parts.path_and_query = Some(PathAndQuery::try_from(forwarded(destination, target).ok()?).ok()?);
+    parts.scheme = Some(base_url.scheme.clone());
+    parts.authority = Some(base_url.authority.clone());
+    parts.path_and_query = Some(PathAndQuery::try_from(forwarded(base_url, target).ok()?).ok()?);
     Uri::from_parts(parts).ok()
 }
 
 /// Whether some reader of this path would end above where it begins. Servers differ in what they take for a separator (`/`,
-/// `\`, and either escaped), whether they escape twice, merge slashes, or cut off what follows a `;`: every way to read it
-/// counts.
-fn leaves(path: &str) -> bool {
+/// `\`, and either escaped), whether they decode twice, merge slashes, or drop what follows a `;`: every reading counts.
+fn leaves_base_path(path: &str) -> bool {
     let mut readings = vec![path.as_bytes().to_vec()];
     // Each pass undoes one layer of escapes.
     while readings.len() < 4
@@ -74,11 +73,11 @@ fn leaves(path: &str) -> bool {
         }
         readings.push(decoded);
     }
-    readings.iter().any(|path| climbs(path, b"/") || climbs(path, b"/\\"))
+    readings.iter().any(|path| rises_above_root(path, b"/") || rises_above_root(path, b"/\\"))
 }
 
 /// Whether the dot segments of a path lead above its beginning. Empty segments count for nothing: they may be merged.
-fn climbs(path: &[u8], separators: &[u8]) -> bool {
+fn rises_above_root(path: &[u8], separators: &[u8]) -> bool {
     let mut depth = 0;
     for segment in path.split(|byte| separators.contains(byte)) {
         let dots: Cow<'_, [u8]> = percent_decode(segment).into();
@@ -103,38 +102,36 @@ pub fn credentials(target: &str) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// Where the caller reached us, from its `Host`.
-pub fn own_origin(headers: &Fields) -> Option<String> {
+/// The origin that the client used, from its `Host`.
+pub fn public_origin(headers: &Fields) -> Option<String> {
     let host = std::str::from_utf8(headers.get("host")?).ok().filter(|host| !host.is_empty())?;
     Some(format!("http://{host}"))
 }
 
-/// Turns `Location` and `Operation-Location` that point at the destination's own origin and base path into the
-/// caller's view of them; everything else stays as it is.
-pub fn rewrite_locations(headers: &mut Fields, destination: &Destination, own_origin: Option<&str>) {
-    // The second is where Azure says that a long-running operation can be asked about.
+/// Rewrites `Location` and `Operation-Location` that point at the upstream's own origin and base path so that they lead
+/// through the proxy; others stay as they are.
+pub fn rewrite_locations(headers: &mut Fields, base_url: &BaseUrl, public_origin: Option<&str>) {
+    // In the second Azure says where the state of a long-running operation can be polled.
     for name in ["location", "operation-location"] {
         let location = headers.get(name).and_then(|value| std::str::from_utf8(value).ok());
-        if let Some(ours) = location.and_then(|location| rewritten(location, destination, own_origin?)) {
+        if let Some(ours) = location.and_then(|location| rewrite(location, base_url, public_origin?)) {
             headers.set(name, ours.as_bytes());
         }
     }
 }
 
-fn rewritten(location: &str, destination: &Destination, own_origin: &str) -> Option<String> {
+fn rewrite(location: &str, base_url: &BaseUrl, public_origin: &str) -> Option<String> {
     let uri: Uri = location.parse().ok()?;
-    // As the destination writes itself, with its port or without; a parsed port would be none for `:x` and `:99999`.
-    let with_port = format!("{}:{}", destination.authority.host(), destination.port());
+    // As the upstream writes its own origin, with its port or without; a parsed port would be none for `:x` and `:99999`.
+    let with_port = format!("{}:{}", base_url.authority.host(), base_url.port());
     let authority = uri.authority()?.as_str();
-    let same_origin = uri.scheme() == Some(&destination.scheme)
-        && [destination.authority.as_str(), &with_port]
-            .iter()
-            .any(|ours| ours.eq_ignore_ascii_case(authority));
-    let rest = uri.path_and_query()?.as_str().strip_prefix(&destination.base_path)?;
+    let same_origin = uri.scheme() == Some(&base_url.scheme)
+        && [base_url.authority.as_str(), &with_port].iter().any(|ours| ours.eq_ignore_ascii_case(authority));
+    let rest = uri.path_and_query()?.as_str().strip_prefix(&base_url.base_path)?;
     let below_base = rest.is_empty() || rest.starts_with(['/', '?']);
     // A fragment is not part of the parsed URI.
     let fragment = location.find('#').map_or("", |i| &location[i..]);
-    (same_origin && below_base).then(|| format!("{own_origin}{rest}{fragment}"))
+    (same_origin && below_base).then(|| format!("{public_origin}{rest}{fragment}"))
 }
 
 /// Everything but the credential parameters stays byte for byte.
@@ -172,8 +169,8 @@ mod tests {
 
     use super::*;
 
-    fn destination(base_path: &str) -> Destination {
-        Destination {
+    fn base_url(base_path: &str) -> BaseUrl {
+        BaseUrl {
             scheme: Scheme::HTTPS,
             authority: Authority::from_static("name.openai.azure.com"),
             base_path: base_path.into(),
@@ -181,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_base_path_goes_in_front() {
+    fn the_base_path_comes_first() {
         for (base, target, expected) in [
             ("", "/", "/"),
             ("", "/openai/v1/models", "/openai/v1/models"),
@@ -190,7 +187,7 @@ mod tests {
             ("", "/a//b/../c/%2F%zz?q=a%20b&&=&x", "/a//b/../c/%2F%zz?q=a%20b&&=&x"),
             ("", "/caf\u{e9}?\u{e9}", "/caf\u{e9}?\u{e9}"),
         ] {
-            let uri = join(&destination(base), target).unwrap();
+            let uri = join(&base_url(base), target).unwrap();
             assert_eq!(uri.path_and_query().unwrap().as_str(), expected);
             assert_eq!(uri.authority().unwrap(), "name.openai.azure.com");
         }
@@ -201,25 +198,25 @@ mod tests {
         for target in
             ["//evil.test/x", "/@evil.test/x", "/:81/x", "/.evil", "/\\evil.test", "/http://evil.test/"]
         {
-            let uri = join(&destination(""), target).unwrap();
+            let uri = join(&base_url(""), target).unwrap();
             assert_eq!(uri.authority().unwrap(), "name.openai.azure.com", "{target}");
             assert_eq!(uri.path_and_query().unwrap().as_str(), target);
         }
         for target in ["@evil.test/x", ".evil", ":81", "*", "", "http://evil.test/", "/a#b", "/a b", "?x"] {
-            assert_eq!(join(&destination(""), target), None, "{target}");
+            assert_eq!(join(&base_url(""), target), None, "{target}");
         }
     }
 
     #[test]
     fn what_is_visible_passes_and_what_ends_a_target_does_not() {
         for target in ["/<a>?\"b\"", "/\\|^`{}[]", "/caf\u{e9}?\u{20ac}", "/%zz%"] {
-            assert_eq!(forwarded(&destination(""), target).as_deref(), Ok(target));
+            assert_eq!(forwarded(&base_url(""), target).as_deref(), Ok(target));
         }
         for target in ["/a b", "/a\tb", "/a\r\nb", "/a\u{7f}", "/a\0", "/a#b", "", "a", "?a"] {
-            assert!(forwarded(&destination(""), target).is_err(), "{target:?}");
+            assert!(forwarded(&base_url(""), target).is_err(), "{target:?}");
         }
-        assert_eq!(forwarded(&destination(""), "*").as_deref(), Ok("*"));
-        assert!(forwarded(&destination("/openai"), "*").is_err());
+        assert_eq!(forwarded(&base_url(""), "*").as_deref(), Ok("*"));
+        assert!(forwarded(&base_url("/openai"), "*").is_err());
     }
 
     #[test]
@@ -243,19 +240,19 @@ mod tests {
             "/..;a=b/x",
             "/./../x",
         ] {
-            assert_eq!(forwarded(&destination(""), target).as_deref(), Ok(target), "without one it passes");
-            assert!(forwarded(&destination("/openai"), target).is_err(), "{target}");
+            assert_eq!(forwarded(&base_url(""), target).as_deref(), Ok(target), "without one it passes");
+            assert!(forwarded(&base_url("/openai"), target).is_err(), "{target}");
         }
         for target in
             ["/a/../b", "/a/./b", "/a..b/..c", "/...", "/a?/../..", "/a/b/../../c", "//a//", "/a/%2e%2e/b"]
         {
             let expected = format!("/openai{target}");
-            assert_eq!(forwarded(&destination("/openai"), target).as_deref(), Ok(expected.as_str()));
+            assert_eq!(forwarded(&base_url("/openai"), target).as_deref(), Ok(expected.as_str()));
         }
     }
 
     #[test]
-    fn locations_at_the_destination_become_ours() {
+    fn locations_at_the_upstream_become_ours() {
         for (location, expected) in [
             ("https://name.openai.azure.com/openai/x?y#z", "http://me:1/x?y#z"),
             ("https://NAME.openai.azure.com:443/openai/x", "http://me:1/x"),
@@ -269,7 +266,7 @@ mod tests {
             ("/openai/x", "/openai/x"),
         ] {
             let mut headers = Fields::from([("Operation-Location", location)]);
-            rewrite_locations(&mut headers, &destination("/openai"), Some("http://me:1"));
+            rewrite_locations(&mut headers, &base_url("/openai"), Some("http://me:1"));
             assert_eq!(headers.get("operation-location"), Some(expected.as_bytes()), "{location}");
         }
     }
@@ -286,7 +283,7 @@ mod tests {
             ("/r?access_token=K&x=1", "/r?x=1"),
             ("/r?x-api-key=1&api-key2=2", "/r?x-api-key=1&api-key2=2"),
         ] {
-            let uri = join(&destination(""), target).unwrap();
+            let uri = join(&base_url(""), target).unwrap();
             assert_eq!(uri.path_and_query().unwrap().as_str(), expected, "{target}");
         }
         assert_eq!(credentials("/r?a=1&api-key=%4B%").collect::<Vec<_>>(), [b"K%".to_vec()]);

@@ -1,4 +1,4 @@
-//! A WebSocket once it is open: bytes in both directions, not looked at.
+//! An open WebSocket: copies bytes in both directions, uninspected.
 
 use std::io::{self, ErrorKind};
 use std::ops::Range;
@@ -9,169 +9,170 @@ use crate::net::buffers::{self, Buffer};
 use crate::net::poll::{self, Ready};
 use crate::net::{Received, Stream};
 
-/// How long a client is listened to after the destination is gone, so that it gets the last words: megabytes may be on
-/// their way to it. Most end their side at once.
+/// How long we read on from the client after the upstream has closed, so that it receives the last bytes: megabytes may be
+/// in transit. Most clients close their side at once.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// Bytes that went through a tunnel.
 #[derive(Debug, Default)]
 pub(super) struct Tunnelled {
-    pub(super) to_destination: u64,
+    pub(super) to_upstream: u64,
     pub(super) to_client: u64,
 }
 
-/// Carries bytes until both sides have ended or one is broken, which is an end like any other: both sides see it.
-/// An end of one direction ends only that direction. Nothing is read while what was read before waits to be
-/// written: memory is constant, and while nobody speaks there is none.
-pub(super) fn run(client: &mut Stream, destination: &mut Stream, carried: &mut Tunnelled) {
-    let (up, down) = (Way::default(), Way::default());
-    let mut tunnel = Tunnel { client, destination, carried, up, down, is_client_broken: false };
-    let _ = tunnel.carry();
+/// Copies until both sides have closed or one is broken, which ends the tunnel like a close: both sides see it. The end of
+/// one direction ends only that direction. Nothing is read while earlier bytes wait to be written: memory is constant, and
+/// an idle tunnel holds no buffer.
+pub(super) fn run(client: &mut Stream, upstream: &mut Stream, transferred: &mut Tunnelled) {
+    let (up, down) = (Direction::default(), Direction::default());
+    let mut tunnel = Tunnel { client, upstream, transferred, up, down, is_client_broken: false };
+    let _ = tunnel.run();
     let has_client_ended = tunnel.up.has_ended || tunnel.is_client_broken || tunnel.down.is_broken;
     if !has_client_ended {
-        part(client);
+        lingering_close(client);
     }
 }
 
 struct Tunnel<'a> {
     client: &'a mut Stream,
-    destination: &'a mut Stream,
-    carried: &'a mut Tunnelled,
-    /// From the client to the destination.
-    up: Way,
-    /// From the destination to the client.
-    down: Way,
-    /// Reading from the client has failed.
+    upstream: &'a mut Stream,
+    transferred: &'a mut Tunnelled,
+    /// From client to upstream.
+    up: Direction,
+    /// From upstream to client.
+    down: Direction,
     is_client_broken: bool,
 }
 
-/// One direction.
+/// One direction. Its states: Open --the reader sees the end--> Ending --the writer has sent everything and its own end-->
+/// Closed; a failed write closes it at once.
 #[derive(Default)]
-struct Way {
-    /// Read and not yet written; empty as long as the writing side keeps up.
-    held: Buffer,
-    /// Where in `held`.
+struct Direction {
+    /// Bytes read and not yet written; empty as long as the writing side keeps up.
+    buffer: Buffer,
+    /// The unwritten part of `buffer`.
     range: Range<usize>,
-    state: State,
-    /// The reading side has ended.
+    state: DirectionState,
+    /// The reading side has reached its end.
     has_ended: bool,
-    /// The writing side takes nothing more; what it said before can still be read.
+    /// Writing has failed; what the other side sent before can still be read.
     is_broken: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum DirectionState {
     #[default]
     Open,
-    /// The reading side has ended, and the writing side has not been told.
+    /// The reading side has ended; what was read and the end are still to be written.
     Ending,
-    /// The writing side was told, or takes nothing more.
-    Over,
+    /// The end was written, or writing has failed.
+    Closed,
 }
 
 impl Tunnel<'_> {
-    fn carry(&mut self) -> io::Result<()> {
+    fn run(&mut self) -> io::Result<()> {
         loop {
-            let up_waits = self.up.push(self.destination);
-            let down_waits = self.down.push(self.client);
-            if self.up.state == State::Over && self.down.state == State::Over {
+            let up_waits = self.up.write_to(self.upstream);
+            let down_waits = self.down.write_to(self.client);
+            if self.up.state == DirectionState::Closed && self.down.state == DirectionState::Closed {
                 return Ok(());
             }
+            // The client takes nothing more, and the upstream does not take what the client had sent: neither direction can
+            // make progress.
             if self.down.is_broken && up_waits {
                 return Err(ErrorKind::ConnectionReset.into());
             }
-            let from_client = self.up.state == State::Open && !up_waits;
-            let from_destination = self.down.state == State::Open && !down_waits;
-            let buffered = [
-                from_client && self.client.has_buffered(),
-                from_destination && self.destination.has_buffered(),
-            ];
-            let wanted = [(from_client, down_waits), (from_destination, up_waits)];
-            let [client, destination] = self.wait(wanted, buffered.contains(&true))?;
+            let from_client = self.up.state == DirectionState::Open && !up_waits;
+            let from_upstream = self.down.state == DirectionState::Open && !down_waits;
+            let buffered =
+                [from_client && self.client.has_buffered(), from_upstream && self.upstream.has_buffered()];
+            let wanted = [(from_client, down_waits), (from_upstream, up_waits)];
+            let [client, upstream] = self.wait(wanted, buffered.contains(&true))?;
             if from_client && (buffered[0] || client.readable()) {
-                let pulled = self.up.pull(self.client).inspect_err(|_| self.is_client_broken = true);
-                self.carried.to_destination += pulled?;
+                let received = self.up.read_from(self.client).inspect_err(|_| self.is_client_broken = true);
+                self.transferred.to_upstream += received?;
             }
-            if from_destination && (buffered[1] || destination.readable()) {
-                self.carried.to_client += self.down.pull(self.destination)?;
+            if from_upstream && (buffered[1] || upstream.readable()) {
+                self.transferred.to_client += self.down.read_from(self.upstream)?;
             }
         }
     }
 
-    /// Waits for what each side is wanted for: to be read, to be written. Only looks if there `is_buffered` something.
+    /// Waits until each side is ready for what `wanted` says: to be read, to be written. Returns at once if `is_buffered`.
     fn wait(&self, wanted: [(bool, bool); 2], is_buffered: bool) -> io::Result<[Ready; 2]> {
         let flags = wanted.map(|(read, write)| {
             let read = if read { Ready::READ } else { Ready::NOTHING };
             read.and(if write { Ready::WRITE } else { Ready::NOTHING })
         });
         let client = (self.client.socket().as_fd(), flags[0]);
-        let destination = (self.destination.socket().as_fd(), flags[1]);
-        // A side that nothing is wanted of is watched for a reset, but not once it was told of the end: when it
-        // ends, too, the system reports that again and again.
-        let [idle_client, idle_destination] = wanted.map(|(read, write)| !read && !write);
-        let (leave_client, leave_destination) =
-            (idle_client && self.down.state == State::Over, idle_destination && self.up.state == State::Over);
+        let upstream = (self.upstream.socket().as_fd(), flags[1]);
+        // A side that is neither to be read nor written is still watched for a reset; but not once its end was written:
+        // when it ends, too, poll reports that again and again, which would be a busy loop.
+        let [idle_client, idle_upstream] = wanted.map(|(read, write)| !read && !write);
+        let (ignore_client, ignore_upstream) = (
+            idle_client && self.down.state == DirectionState::Closed,
+            idle_upstream && self.up.state == DirectionState::Closed,
+        );
         let deadline = is_buffered.then(Instant::now);
-        let found = match (leave_client, leave_destination) {
-            (true, _) => [Ready::NOTHING, poll::wait([destination], deadline)?[0]],
+        let found = match (ignore_client, ignore_upstream) {
+            (true, _) => [Ready::NOTHING, poll::wait([upstream], deadline)?[0]],
             (_, true) => [poll::wait([client], deadline)?[0], Ready::NOTHING],
-            _ => poll::wait([client, destination], deadline)?,
+            _ => poll::wait([client, upstream], deadline)?,
         };
-        if idle_client && found[0].is_over() || idle_destination && found[1].is_over() {
+        if idle_client && found[0].is_over() || idle_upstream && found[1].is_over() {
             return Err(ErrorKind::ConnectionReset.into());
         }
         Ok(found)
     }
 }
 
-impl Way {
-    /// Reads what there is, and says how much.
-    fn pull(&mut self, from: &mut Stream) -> io::Result<u64> {
+impl Direction {
+    /// Reads what is available; the number of bytes.
+    fn read_from(&mut self, from: &mut Stream) -> io::Result<u64> {
         let mut buffer = buffers::take();
         match from.receive(&mut buffer)? {
             Received::Bytes(count) => {
-                (self.held, self.range) = (buffer, 0..count);
+                (self.buffer, self.range) = (buffer, 0..count);
                 return Ok(count as u64);
             }
-            Received::Eof => (self.state, self.has_ended) = (State::Ending, true),
+            Received::Eof => (self.state, self.has_ended) = (DirectionState::Ending, true),
             Received::WouldBlock => {}
         }
         Ok(0)
     }
 
-    /// Writes what is held, and the end after the last of it; true while more is waiting.
-    fn push(&mut self, to: &mut Stream) -> bool {
-        if self.state == State::Over {
+    /// Writes the buffer, and the end after the last of it; true while more is waiting.
+    fn write_to(&mut self, to: &mut Stream) -> bool {
+        if self.state == DirectionState::Closed {
             return false;
         }
         let written = self.write(to);
         match written {
-            Ok(true) if self.state == State::Ending => self.state = State::Over,
+            Ok(true) if self.state == DirectionState::Ending => self.state = DirectionState::Closed,
             Ok(_) => {}
             Err(_) => {
-                (self.held, self.range) = (Buffer::default(), 0..0);
-                (self.state, self.is_broken) = (State::Over, true);
+                (self.buffer, self.range) = (Buffer::default(), 0..0);
+                (self.state, self.is_broken) = (DirectionState::Closed, true);
             }
         }
         matches!(written, Ok(false))
     }
 
-    /// True when all has left.
+    /// True when everything was written.
     fn write(&mut self, to: &mut Stream) -> io::Result<bool> {
         while !self.range.is_empty() {
-            match to.send(&self.held[self.range.clone()])? {
+            match to.send(&self.buffer[self.range.clone()])? {
                 0 => return Ok(false),
                 count => self.range.start += count,
             }
         }
-        self.held = Buffer::default();
-        if self.state == State::Ending { to.shutdown_write() } else { to.flush() }
+        self.buffer = Buffer::default();
+        if self.state == DirectionState::Ending { to.shutdown_write() } else { to.flush() }
     }
 }
 
-/// The destination is gone, and the client still speaks. Closing a socket with unread input resets it, and a reset
-/// destroys what is on its way to the client: end our side, then read on for a while.
-fn part(client: &mut Stream) {
+/// The upstream has closed, and the client still sends. Closing a socket with unread input resets it, and a reset destroys
+/// what is in transit to the client: closes our sending side, then reads on for a while.
+fn lingering_close(client: &mut Stream) {
     let _ = client.shutdown_write();
     let deadline = Instant::now() + LINGER;
     let mut buffer = buffers::take();

@@ -1,4 +1,4 @@
-//! A request as the upstream shall get it, the token apart.
+//! The request for the upstream, except the token.
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
@@ -6,29 +6,28 @@ use super::failure::Failure;
 use super::{headers, target};
 use crate::config::Config;
 use crate::fields::{Fields, is};
-use crate::server::{Head, Length, Refusal};
+use crate::server::{ErrorResponse, Head, Length};
 use crate::token::Token;
 use crate::upstream::Bypass;
 
-/// A request to the upstream.
 pub(super) struct UpstreamRequest {
     pub(super) method: Method,
     target: String,
-    /// What passes of the fields that came.
+    /// The forwarded header fields.
     headers: Fields,
     pub(super) length: Length,
     /// It asks for a WebSocket.
     pub(super) websocket: bool,
-    /// Where the caller reached us, when locations shall be rewritten.
+    /// The origin that the client used, when locations are to be rewritten.
     pub(super) public_origin: Option<String>,
 }
 
 impl UpstreamRequest {
     pub(super) fn new(config: &Config, head: Head, websocket: bool) -> Result<Self, Failure> {
-        let target = target::forwarded(&config.destination, &head.target).map_err(|message| {
-            Failure::from(Refusal::request(StatusCode::BAD_REQUEST, "bad_request", message))
+        let target = target::forwarded(&config.base_url, &head.target).map_err(|message| {
+            Failure::from(ErrorResponse::request(StatusCode::BAD_REQUEST, "bad_request", message))
         })?;
-        let public_origin = config.rewrite_location.then(|| target::own_origin(&head.headers)).flatten();
+        let public_origin = config.rewrite_location.then(|| target::public_origin(&head.headers)).flatten();
         let mut headers = head.headers;
         headers::strip_request(&mut headers);
         if websocket {
@@ -37,7 +36,7 @@ impl UpstreamRequest {
         Ok(Self { method: head.method, target, headers, length: head.length, websocket, public_origin })
     }
 
-    /// Whether a field of this name is among those that pass.
+    /// Whether a field of this name is forwarded.
     pub(super) fn passes(&self, name: &str) -> bool {
         self.headers.contains(name)
             || self.framing().is_some_and(|(framing, _)| is(name.as_bytes(), framing.as_str()))
@@ -60,7 +59,7 @@ impl UpstreamRequest {
         Bypass { target: self.target.clone(), header_lines }
     }
 
-    /// Frees the memory of what only sending needs.
+    /// Frees what only sending needs.
     pub(super) fn release_head(&mut self) {
         (self.target, self.headers) = Default::default();
     }

@@ -7,16 +7,16 @@ use super::Length;
 use super::input::{Input, Source};
 use crate::http1::chunked::{Decoder, Next};
 
-/// Where in its body a request is.
+/// The position of a request within its body.
 #[derive(Debug)]
-pub struct Body(State);
+pub struct Body(BodyState);
 
 #[derive(Debug)]
-enum State {
-    /// This many bytes are left.
+enum BodyState {
+    /// This many bytes remain.
     Counted(u64),
     Chunked(Decoder),
-    /// The client left, was too slow or broke the rules, and how.
+    /// The client left, was too slow or sent malformed framing, and what was wrong with it.
     Broken(Option<&'static str>),
 }
 
@@ -24,39 +24,39 @@ impl Body {
     /// The body of a request with this length; `allowance` is that of [`Decoder::new`].
     pub fn new(length: Length, allowance: usize) -> Self {
         Self(match length {
-            Length::Empty => State::Counted(0),
-            Length::Known(n) => State::Counted(n),
-            Length::Unknown => State::Chunked(Decoder::new(allowance)),
+            Length::Empty => BodyState::Counted(0),
+            Length::Known(n) => BodyState::Counted(n),
+            Length::Unknown => BodyState::Chunked(Decoder::new(allowance)),
         })
     }
 
     /// The whole body was read.
     pub fn is_complete(&self) -> bool {
         match &self.0 {
-            State::Counted(left) => *left == 0,
-            State::Chunked(decoder) => decoder.is_complete(),
-            State::Broken(_) => false,
+            BodyState::Counted(left) => *left == 0,
+            BodyState::Chunked(decoder) => decoder.is_complete(),
+            BodyState::Broken(_) => false,
         }
     }
 
-    /// The most bytes still to come, where that is known.
+    /// The remaining bytes, where that is known.
     pub(super) fn remaining(&self) -> Option<u64> {
         match &self.0 {
-            State::Counted(left) => Some(*left),
-            State::Chunked(decoder) if decoder.is_complete() => Some(0),
+            BodyState::Counted(left) => Some(*left),
+            BodyState::Chunked(decoder) if decoder.is_complete() => Some(0),
             _ => None,
         }
     }
 
-    /// Takes in what framing was received, and says whether the next read does not wait: data or the end of the body were
-    /// received.
+    /// Consumes the framing that was received, and returns whether the next read will not wait: data or the end of the body
+    /// were received.
     ///
     /// # Errors
     ///
     /// `InvalidData` when what was received is no framing; `UnexpectedEof` when the body is broken already.
     pub fn poll<S: Source>(&mut self, input: &mut Input<S>) -> io::Result<bool> {
         Ok(match &self.0 {
-            State::Counted(left) => *left == 0 || !input.bytes().is_empty(),
+            BodyState::Counted(left) => *left == 0 || !input.bytes().is_empty(),
             _ => match self.take_framing(input)? {
                 Next::Data(_) => !input.bytes().is_empty(),
                 Next::End => true,
@@ -77,8 +77,8 @@ impl Body {
         deadline: Instant,
     ) -> io::Result<usize> {
         let read = self.read_data(input, into, deadline);
-        if read.is_err() && !matches!(self.0, State::Broken(_)) {
-            self.0 = State::Broken(None);
+        if read.is_err() && !matches!(self.0, BodyState::Broken(_)) {
+            self.0 = BodyState::Broken(None);
         }
         read
     }
@@ -91,28 +91,28 @@ impl Body {
     ) -> io::Result<usize> {
         loop {
             let left = match &self.0 {
-                State::Counted(left) => *left,
-                State::Broken(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                BodyState::Counted(left) => *left,
+                BodyState::Broken(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 _ => match self.take_framing(input)? {
                     Next::Data(left) => left,
                     Next::End => 0,
-                    // One deadline for all of it: framing is not what is waited for.
+                    // One deadline for all of it: framing does not count as progress.
                     Next::Framing if input.fill(deadline)? > 0 => continue,
                     Next::Framing => return Err(io::ErrorKind::UnexpectedEof.into()),
                 },
             };
-            let most = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            if most == 0 {
+            let max = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            if max == 0 {
                 return Ok(0);
             }
-            let count = input.read(&mut into[..most], deadline)?;
+            let count = input.read(&mut into[..max], deadline)?;
             if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             match &mut self.0 {
-                State::Counted(left) => *left -= count as u64,
-                State::Chunked(decoder) => decoder.take_data(count),
-                State::Broken(_) => {}
+                BodyState::Counted(left) => *left -= count as u64,
+                BodyState::Chunked(decoder) => decoder.take_data(count),
+                BodyState::Broken(_) => {}
             }
             return Ok(count);
         }
@@ -121,17 +121,19 @@ impl Body {
     /// Consumes the framing that was received.
     fn take_framing<S: Source>(&mut self, input: &mut Input<S>) -> io::Result<Next> {
         let malformed = match &mut self.0 {
-            State::Chunked(decoder) => match decoder.decode(input.bytes()) {
+            BodyState::Chunked(decoder) => match decoder.decode(input.bytes()) {
                 Ok((count, next)) => {
                     input.consume(count);
                     return Ok(next);
                 }
                 Err(malformed) => malformed.0,
             },
-            State::Broken(Some(why)) => why,
-            State::Counted(_) | State::Broken(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            BodyState::Broken(Some(why)) => why,
+            BodyState::Counted(_) | BodyState::Broken(None) => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         };
-        self.0 = State::Broken(Some(malformed));
+        self.0 = BodyState::Broken(Some(malformed));
         Err(io::Error::new(io::ErrorKind::InvalidData, malformed))
     }
 }

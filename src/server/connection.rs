@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use http::{StatusCode, Version};
 
+use super::error_response::{ErrorResponse, Overload};
+use super::exchange::Http1Exchange;
 use super::input::Input;
 use super::limits::{Permit, Semaphore};
-use super::refusal::{Overload, Refusal};
-use super::serving::Serving;
 use super::shutdown::Shutdown;
 use super::{Head, Limits, Service};
 use crate::fields;
@@ -20,23 +20,22 @@ use crate::net::poll::{self, Ready};
 use crate::net::{Socket, Stream};
 
 /// A head that is longer than one buffer needs a permit.
-const LARGE_HEAD: usize = buffers::SMALL;
-/// At the stop, a connection whose first request has not come yet gets this long for it: its client stood in the backlog, or
-/// has connected a moment ago.
+const LARGE_HEAD_BYTES: usize = buffers::SMALL;
+/// At the shutdown, a connection whose first request has not arrived yet gets this long for it: its client was in the
+/// backlog, or has connected a moment ago.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
-/// What a connection needs to be served.
 pub(super) struct Context<'a> {
     pub(super) service: &'a dyn Service,
     pub(super) limits: &'a Limits,
     pub(super) shutdown: &'a Shutdown,
     /// For large heads.
     pub(super) large_heads: &'a Semaphore,
-    /// Whether this connection, which is idle, has to make room for others. The answer yes is for this one alone.
+    /// Whether this idle connection has to close so that others find room. True is meant for this one alone.
     pub(super) evict: &'a dyn Fn() -> bool,
 }
 
-/// Serves requests until the client leaves, breaks the rules or pauses too long, or we stop.
+/// Serves requests until the client leaves, violates the protocol or pauses too long, or the shutdown begins.
 pub(super) fn serve(socket: Arc<Socket>, context: &Context<'_>) {
     let mut input = Input::new(Stream::from(socket));
     let mut is_first = true;
@@ -46,17 +45,18 @@ pub(super) fn serve(socket: Arc<Socket>, context: &Context<'_>) {
         is_first = false;
         let head = match head {
             Ok(head) => head,
-            Err(refusal) => {
-                context.service.refused(&refusal);
-                refuse(&mut input, context, &refusal);
+            Err(response) => {
+                context.service.refused(&response);
+                refuse(&mut input, context, &response);
                 return;
             }
         };
         input.release();
         let close = !wants_keep_alive(&head) || context.shutdown.is_triggered();
-        let mut serving = Serving::new(&head, close, permit, &mut input, context.limits, context.shutdown);
-        context.service.serve(head, &mut serving);
-        if !serving.settle() {
+        let mut exchange =
+            Http1Exchange::new(&head, close, permit, &mut input, context.limits, context.shutdown);
+        context.service.serve(head, &mut exchange);
+        if !exchange.finish_request() {
             return;
         }
     }
@@ -68,12 +68,12 @@ fn next_head<'a>(
     context: &Context<'a>,
     is_first: bool,
     permit: &mut Option<Permit<'a>>,
-) -> Option<Result<Head, Refusal>> {
+) -> Option<Result<Head, ErrorResponse>> {
     if input.bytes().is_empty() {
         input.release();
         wait_for_request(input.stream_mut(), context, is_first)?;
     }
-    let deadline = Instant::now() + context.limits.head_time;
+    let deadline = Instant::now() + context.limits.header_timeout;
     let mut scan = Scan::default();
     let mut skipped = 0;
     loop {
@@ -85,7 +85,7 @@ fn next_head<'a>(
         }
         if skipped > context.limits.head_bytes {
             let message = "nothing but empty lines came in place of a request";
-            return Some(Err(Refusal::request(StatusCode::BAD_REQUEST, "bad_request", message)));
+            return Some(Err(ErrorResponse::request(StatusCode::BAD_REQUEST, "bad_request", message)));
         }
         match head::read_request(input.bytes(), &mut scan, context.limits.head_bytes) {
             Ok(Some((head, length))) => {
@@ -95,10 +95,10 @@ fn next_head<'a>(
             Ok(None) => {}
             Err(fault) => return Some(Err(fault.into())),
         }
-        if input.bytes().len() >= LARGE_HEAD && permit.is_none() {
+        if input.bytes().len() >= LARGE_HEAD_BYTES && permit.is_none() {
             *permit = context.large_heads.acquire();
             if permit.is_none() {
-                return Some(Err(Refusal::overloaded(Overload::LargeHeads)));
+                return Some(Err(ErrorResponse::overloaded(Overload::LargeHeads)));
             }
         }
         match input.fill(deadline) {
@@ -106,14 +106,18 @@ fn next_head<'a>(
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::TimedOut && !input.bytes().is_empty() => {
                 let message = "the request head took too long";
-                return Some(Err(Refusal::request(StatusCode::REQUEST_TIMEOUT, "request_timeout", message)));
+                return Some(Err(ErrorResponse::request(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "request_timeout",
+                    message,
+                )));
             }
             Err(_) => return None,
         }
     }
 }
 
-/// Waits between requests. None when the connection shall end.
+/// Waits between requests. None when the connection is to be closed.
 fn wait_for_request(stream: &mut Stream, context: &Context<'_>, is_first: bool) -> Option<()> {
     let start = Instant::now();
     let end = start + context.limits.keep_alive;
@@ -121,13 +125,13 @@ fn wait_for_request(stream: &mut Stream, context: &Context<'_>, is_first: bool) 
         return Some(());
     }
     let socket = stream.socket();
-    // Others may need this connection's place while we wait.
-    let step = context.limits.keep_alive / 15;
-    let mut look = start;
+    // Others may need this connection's slot while we wait.
+    let check_interval = context.limits.keep_alive / 15;
+    let mut next_check = start;
     loop {
-        look += step;
+        next_check += check_interval;
         let wanted = [(socket.as_fd(), Ready::READ), (context.shutdown.as_fd(), Ready::READ)];
-        let [request, shutdown] = poll::wait(wanted, Some(look.min(end))).ok()?;
+        let [request, shutdown] = poll::wait(wanted, Some(next_check.min(end))).ok()?;
         if request.readable() {
             return Some(());
         }
@@ -136,16 +140,16 @@ fn wait_for_request(stream: &mut Stream, context: &Context<'_>, is_first: bool) 
             return poll::wait_one(socket, Ready::READ, grace).ok().map(drop);
         }
         let now = Instant::now();
-        if shutdown.any() || now >= end || now >= start + step && (context.evict)() {
+        if shutdown.any() || now >= end || now >= start + check_interval && (context.evict)() {
             return None;
         }
     }
 }
 
-fn refuse(input: &mut Input, context: &Context<'_>, refusal: &Refusal) {
-    let mut serving = Serving::last(input, context.limits, context.shutdown);
-    refusal.send(&mut serving);
-    serving.linger();
+fn refuse(input: &mut Input, context: &Context<'_>, response: &ErrorResponse) {
+    let mut exchange = Http1Exchange::for_error(input, context.limits, context.shutdown);
+    response.send(&mut exchange);
+    exchange.linger();
 }
 
 /// RFC 9112 section 9.3.

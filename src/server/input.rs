@@ -1,4 +1,4 @@
-//! What a client sends: a buffer in front of its connection, read with deadlines.
+//! What a client sends: a buffer over its connection, read with deadlines.
 
 use std::io;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use crate::net::buffers::{self, Buffer, SMALL};
 use crate::net::poll::{self, Ready};
 use crate::net::{Received, Stream};
 
-/// Where the bytes come from: a client's connection, or a script in its place.
+/// Where the bytes come from: a client's connection, or a script in a test.
 pub trait Source {
     /// Reads at least one byte, waiting for it; 0 when the client has ended its side.
     ///
@@ -17,7 +17,7 @@ pub trait Source {
     fn read(&mut self, into: &mut [u8], deadline: Instant) -> io::Result<usize>;
 }
 
-/// Bytes received and not yet used, in front of where they come from.
+/// Bytes received and not yet used, and the source of those that follow.
 #[derive(Debug)]
 pub struct Input<S = Stream> {
     source: S,
@@ -35,8 +35,8 @@ impl Input {
         &mut self.source
     }
 
-    /// The connection, with what was received and not used in front of what comes.
-    pub(super) fn rewound(&mut self) -> &mut Stream {
+    /// The connection, with the bytes received and not used put back, so that they are read first.
+    pub(super) fn rewind(&mut self) -> &mut Stream {
         self.source.unread(&self.buffer[self.start..self.end]);
         self.start = self.end;
         self.release();
@@ -45,7 +45,7 @@ impl Input {
 }
 
 impl<S: Source> Input<S> {
-    /// Nothing was received yet.
+    /// An empty buffer over this source.
     pub fn new(source: S) -> Self {
         Self { source, buffer: Buffer::default(), start: 0, end: 0 }
     }

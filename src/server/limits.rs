@@ -10,22 +10,22 @@ use super::Overload;
 pub struct Limits {
     /// Connections served at once.
     pub connections: usize,
-    /// What makes them no more: `MAX_CONNECTIONS`, or what the system has too little of.
+    /// What limits them: `MAX_CONNECTIONS`, or a resource of the system.
     pub connections_bound: Overload,
-    /// Connections above that which are answered with a refusal.
+    /// Connections above that which get a 503 response.
     pub overflow: usize,
     /// Bytes of a request head.
     pub head_bytes: usize,
     /// Requests at a time whose head is longer than 16 KiB: memory for all connections at once would be too much.
     pub large_heads: usize,
     /// From the first byte of a head to its last.
-    pub head_time: Duration,
+    pub header_timeout: Duration,
     /// Between two requests of one connection.
     pub keep_alive: Duration,
     /// For the next kilobyte of a request body, or its end.
-    pub body_idle: Duration,
-    /// For the next kilobyte of an answer to be taken, while bytes wait for that.
-    pub write_stall: Duration,
+    pub body_idle_timeout: Duration,
+    /// For the client to read the next kilobyte of a response.
+    pub write_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -36,15 +36,15 @@ impl Default for Limits {
             overflow: 256,
             head_bytes: 64 * 1024,
             large_heads: 64,
-            head_time: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
-            body_idle: Duration::from_secs(60),
-            write_stall: Duration::from_secs(60),
+            body_idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
         }
     }
 }
 
-/// For what few clients need at once, and what would be too much if all did.
+/// Limits a resource that few clients need at once, and that would be too much if all did.
 #[derive(Debug)]
 pub(super) struct Semaphore {
     taken: AtomicUsize,
@@ -63,7 +63,6 @@ impl Semaphore {
     }
 }
 
-/// See [`Semaphore::acquire`].
 #[derive(Debug)]
 pub(super) struct Permit<'a>(&'a Semaphore);
 
@@ -76,18 +75,17 @@ impl Drop for Permit<'_> {
 /// This many bytes, or the rest, have to move in each window.
 const MIN_BYTES: usize = 1024;
 
-/// How fast a client has to send what is waited for, and to take what waits for it. A pause alone is no measure: a client
-/// that moves a byte in each would hold a thread and a connection to the upstream for ever.
+/// How fast a client has to send a body and to read a response. A timeout between reads alone is no measure: a client that
+/// moves a byte in each would hold a thread and a connection to the upstream for ever.
 ///
-/// This is the rate of one direction of one request. Only the time in which somebody waits for the client counts.
+/// One direction of one request. Only the time in which we wait for the client counts.
 #[derive(Debug)]
 pub(super) struct MinRate {
     window: Duration,
     /// When the current window began.
     started_at: Option<Instant>,
-    /// Bytes that have moved since.
     bytes: usize,
-    /// Since when nobody waits for the client.
+    /// Since when we do not wait for the client.
     paused_at: Option<Instant>,
 }
 
@@ -96,7 +94,7 @@ impl MinRate {
         Self { window, started_at: None, bytes: 0, paused_at: None }
     }
 
-    /// Until when more has to move, now that somebody waits.
+    /// The deadline for the next bytes, now that we wait for them.
     pub(super) fn deadline(&mut self) -> Instant {
         let now = Instant::now();
         let pause = self.paused_at.take().map_or(Duration::ZERO, |paused_at| now - paused_at);
@@ -105,7 +103,7 @@ impl MinRate {
         started_at + self.window
     }
 
-    /// Notes that bytes have moved. Costs nothing while nobody has waited yet.
+    /// Records that bytes have moved. Costs nothing while we have not waited yet.
     pub(super) fn record(&mut self, bytes: usize) {
         if self.started_at.is_none() {
             return;

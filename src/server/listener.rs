@@ -15,11 +15,11 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
 use super::connection::{self, Context};
+use super::error_response::Overload;
 use super::limits::Semaphore;
 use super::overflow::Overflow;
-use super::pool::Pool;
-use super::refusal::Overload;
 use super::shutdown::Shutdown;
+use super::thread_pool::ThreadPool;
 use super::{Limits, Service};
 use crate::log::{self, Throttle};
 use crate::net::Socket;
@@ -27,23 +27,23 @@ use crate::net::poll::{self, Ready};
 
 /// std's 128 is short for a burst; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
-/// How often another free port is looked for, when the first one found is free in one family alone.
-const RETRIES: u32 = 16;
-/// After an accept that failed for lack of something, so that it is not tried in a spin.
-const BACK_OFF: Duration = Duration::from_millis(50);
-/// A client that vanished without a word is found out after two minutes of silence, not after the system's two hours:
-/// it may hold a thread and an open request to the destination.
+/// How often another free port is tried when the first one found is free in one family alone.
+const MAX_PORT_RETRIES: u32 = 16;
+/// Pause after an accept that failed for lack of resources, so that it is not tried in a busy loop.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// A client that vanished is detected after two minutes of silence, not after the system's two hours: it may hold a thread
+/// and an open request to the upstream.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(15))
     .with_retries(4);
-/// What the system holds of an answer that the network does not take yet. Without a bound that is megabytes for each client
-/// that reads slowly, and a few hundred of those use up what all connections of a host may have together.
-const UNSENT: u32 = 128 * 1024;
-/// A system that lacks something lets every connection fail: one failure in each period is logged, the others are counted.
+/// How many bytes of a response the system buffers that the network does not take yet. Without a bound that is megabytes
+/// for each client that reads slowly, and a few hundred of those exhaust the TCP memory of the whole host.
+const NOTSENT_LOWAT: u32 = 128 * 1024;
+/// When the system lacks a resource, every accept fails: one failure in each period is logged, the others are counted.
 static ACCEPT_ERROR_LOG: Throttle = Throttle::every(Duration::from_secs(10));
 
-/// Bound sockets, one or one of each family, which refuse nobody yet: clients wait in their backlog.
+/// Bound sockets, one or one of each family, which refuse no connection yet: clients wait in their backlog.
 #[derive(Debug)]
 pub struct Listener(Vec<Socket>);
 
@@ -93,8 +93,8 @@ impl Listener {
         service: Arc<dyn Service>,
         limits: Limits,
         shutdown: Arc<Shutdown>,
-    ) -> io::Result<Running> {
-        let pool = Pool::new("connection");
+    ) -> io::Result<ServerHandle> {
+        let pool = ThreadPool::new("connection");
         let limits = Arc::new(limits);
         let (ended, overflow_ended) = sync_channel(0);
         let overflow =
@@ -112,19 +112,19 @@ impl Listener {
         };
         let thread = std::thread::Builder::new().name("accept".into()).stack_size(256 * 1024);
         let thread = thread.spawn(move || acceptor.run())?;
-        Ok(Running { thread: Some(thread), pool, overflow_ended: Mutex::new(overflow_ended) })
+        Ok(ServerHandle { thread: Some(thread), pool, overflow_ended: Mutex::new(overflow_ended) })
     }
 }
 
-/// A server at work.
-pub struct Running {
+/// Controls a running server.
+pub struct ServerHandle {
     thread: Option<JoinHandle<()>>,
-    pool: Pool,
-    /// Disconnected once nobody waits for a response of the overflow's any more.
+    pool: ThreadPool,
+    /// Disconnected once every connection of the overflow is closed.
     overflow_ended: Mutex<Receiver<()>>,
 }
 
-impl Running {
+impl ServerHandle {
     /// Connections open.
     pub fn connections(&self) -> usize {
         self.pool.busy()
@@ -155,10 +155,10 @@ struct Acceptor {
     service: Arc<dyn Service>,
     limits: Arc<Limits>,
     shutdown: Arc<Shutdown>,
-    pool: Pool,
+    pool: ThreadPool,
     overflow: Overflow,
     large_heads: Arc<Semaphore>,
-    /// Idle connections that are about to end so that others find room.
+    /// Idle connections that are about to close so that others find room.
     evicting: Arc<AtomicUsize>,
 }
 
@@ -167,10 +167,10 @@ impl Acceptor {
         while !self.shutdown.is_triggered() {
             // A panic costs the connection that it happened at.
             if catch_unwind(AssertUnwindSafe(|| self.wait())).is_err() {
-                std::thread::sleep(BACK_OFF);
+                std::thread::sleep(ACCEPT_BACKOFF);
             }
         }
-        // Whoever stood in the queue before the word was said came in time.
+        // Connections that were in the backlog before the shutdown came in time.
         for listener in &self.listeners {
             for _ in 0..BACKLOG {
                 match listener.accept() {
@@ -182,26 +182,26 @@ impl Acceptor {
         }
     }
 
-    /// Waits for a connection or the stop. Of several listeners each has its turn.
+    /// Waits for a connection or the shutdown. Of several listeners each gets its turn.
     fn wait(&self) {
         let listeners = self.listeners.iter().map(|listener| (listener.as_fd(), Ready::READ));
         let wanted: Vec<_> = listeners.chain([(self.shutdown.as_fd(), Ready::READ)]).collect();
         match poll::wait_many(&wanted, None) {
             Ok(found) => {
                 let ready = self.listeners.iter().zip(found).filter(|(_, found)| found.readable());
-                ready.for_each(|(listener, _)| self.take(listener.accept()));
+                ready.for_each(|(listener, _)| self.handle_accept(listener.accept()));
             }
-            Err(error) => self.take(Err(error)),
+            Err(error) => self.handle_accept(Err(error)),
         }
     }
 
-    fn take(&self, accepted: io::Result<(Socket, SockAddr)>) {
+    fn handle_accept(&self, accepted: io::Result<(Socket, SockAddr)>) {
         match accepted {
             Ok((socket, _)) => self.admit(socket),
-            Err(error) if is_passing(&error) => {}
+            Err(error) if is_transient(&error) => {}
             Err(error) => {
-                log_failure("cannot accept connections; retrying", &error, lacking(&error));
-                std::thread::sleep(BACK_OFF);
+                log_failure("cannot accept connections; retrying", &error, overload_cause(&error));
+                std::thread::sleep(ACCEPT_BACKOFF);
             }
         }
     }
@@ -221,7 +221,7 @@ impl Acceptor {
         let evicting = Arc::clone(&self.evicting);
         let job = move || {
             let threshold = limits.connections - limits.connections / 4;
-            let eviction = Eviction { evicting: &evicting, is_mine: Cell::new(false) };
+            let eviction = Eviction { evicting: &evicting, is_claimed: Cell::new(false) };
             let evict = || eviction.claim(|others| pool.busy().saturating_sub(others) > threshold);
             let context = Context {
                 service: &*service,
@@ -241,19 +241,19 @@ impl Acceptor {
     }
 }
 
-/// One connection's claim to make room for others. Without it all idle ones would go at once, when one is too many, and
-/// their clients with their next requests would meet the end of the connection.
+/// One idle connection's claim to close so that others find room. Without it all idle ones would close at once when one is
+/// too many, and their clients' next requests would fail.
 struct Eviction<'a> {
     evicting: &'a AtomicUsize,
-    is_mine: Cell<bool>,
+    is_claimed: Cell<bool>,
 }
 
 impl Eviction<'_> {
-    /// Whether this connection has to go: `is_needed` says so, given how many others are going.
+    /// Whether this connection has to close: `is_needed` says so, given how many others are closing.
     fn claim(&self, is_needed: impl FnOnce(usize) -> bool) -> bool {
         let others = self.evicting.fetch_add(1, Ordering::Relaxed);
         if is_needed(others) {
-            self.is_mine.set(true);
+            self.is_claimed.set(true);
             return true;
         }
         self.evicting.fetch_sub(1, Ordering::Relaxed);
@@ -263,20 +263,20 @@ impl Eviction<'_> {
 
 impl Drop for Eviction<'_> {
     fn drop(&mut self) {
-        if self.is_mine.get() {
+        if self.is_claimed.get() {
             self.evicting.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
-/// What the system had too little of.
-fn lacking(error: &io::Error) -> Overload {
+/// Which resource the system lacked.
+fn overload_cause(error: &io::Error) -> Overload {
     let is = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
     if is(Errno::MFILE) || is(Errno::NFILE) { Overload::Descriptors } else { Overload::Memory }
 }
 
 fn log_failure(what: &str, cause: &io::Error, by: Overload) {
-    if let Some(suppressed) = ACCEPT_ERROR_LOG.pass() {
+    if let Some(suppressed) = ACCEPT_ERROR_LOG.allow() {
         let hint = match by {
             Overload::Descriptors => "raise ulimit -n (LimitNOFILE)",
             Overload::Threads => "raise the limit of processes (pids.max, ulimit -u, TasksMax)",
@@ -300,7 +300,7 @@ pub(super) fn bind_first(addresses: &[SocketAddr]) -> io::Result<Socket> {
 }
 
 fn bind_both(first: SocketAddr, second: SocketAddr) -> io::Result<Vec<Socket>> {
-    let mut retries = if first.port() == 0 { RETRIES } else { 0 };
+    let mut retries = if first.port() == 0 { MAX_PORT_RETRIES } else { 0 };
     loop {
         let listener = match bind(first) {
             Err(error) if lacks_family(&error) => return bind(second).map(|listener| vec![listener]),
@@ -328,7 +328,7 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
     socket.bind(&address.into())?;
     // Connections inherit both.
     socket.set_tcp_keepalive(&KEEPALIVE)?;
-    socket.set_tcp_notsent_lowat(UNSENT)?;
+    socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
@@ -343,8 +343,8 @@ fn prepare(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)
 }
 
-/// The peer left before it was accepted, or nobody is there: the next accept may well succeed.
-fn is_passing(error: &io::Error) -> bool {
+/// The peer left before it was accepted, or no connection is pending: the next accept may well succeed.
+fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock
@@ -365,7 +365,7 @@ mod tests {
     fn no_more_idle_connections_go_than_have_to() {
         let evicting = AtomicUsize::new(0);
         let all: Vec<_> =
-            (0..10).map(|_| Eviction { evicting: &evicting, is_mine: Cell::new(false) }).collect();
+            (0..10).map(|_| Eviction { evicting: &evicting, is_claimed: Cell::new(false) }).collect();
         // Ten are there where seven may stay.
         let gone = all.iter().filter(|one| one.claim(|others| 10 - others > 7)).count();
         assert_eq!((gone, evicting.load(Ordering::Relaxed)), (3, 3));
@@ -383,7 +383,7 @@ mod tests {
         assert!(accepted.keepalive().unwrap());
         assert_eq!(accepted.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
         assert_eq!(accepted.tcp_keepalive_retries().unwrap(), 4);
-        assert_eq!(accepted.tcp_notsent_lowat().unwrap(), UNSENT);
+        assert_eq!(accepted.tcp_notsent_lowat().unwrap(), NOTSENT_LOWAT);
     }
 
     const V4: Ipv4Addr = Ipv4Addr::LOCALHOST;

@@ -1,5 +1,11 @@
-//! Connections for which there is too little of something. One thread looks after all of them, so that an overload cannot
-//! take more than that, and a health probe gets its response however many others come.
+//! Connections beyond a limit. One thread serves all of them, so that an overload costs no more than that, and a health
+//! probe gets its response however many others arrive.
+//!
+//! ```text
+//! reading the head --known, or malformed--> response sent, reading on so that it survives --> closed
+//!        |                                        ^                     (2 s, or the client closes)
+//!        '-- 2 s passed, or room is needed: 503 --'
+//! ```
 
 use std::collections::VecDeque;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -9,34 +15,34 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use super::error_response::{ErrorResponse, Overload};
+use super::exchange::Http1Exchange;
 use super::input::Input;
-use super::refusal::{Overload, Refusal};
-use super::serving::Serving;
 use super::shutdown::Shutdown;
 use super::{Limits, Service};
 use crate::http1::head::{self, FaultKind, Scan};
 use crate::net::poll::{self, Ready};
 use crate::net::{Received, Socket};
 
-/// How long one of these connections may take to say what it wants, and then to read the answer.
+/// How long one of these connections may take to send its request, and then to read the response.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// A head longer than this is not worth reading here.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// Connections on their way to the thread. Few, for each has a descriptor, and those are counted.
-const ARRIVALS: usize = 8;
+/// Connections in the channel. Few, because each holds a descriptor that counts against the limit.
+const MAX_ARRIVALS: usize = 8;
 /// Connections accepted from the queue at a time, at least as many as the bytes that woke the thread.
 const MAX_BATCH: usize = 64;
 
-/// The way to the thread.
+/// The accept thread's end of the channel.
 pub(super) struct Overflow {
     arrivals: SyncSender<(Arc<Socket>, Overload)>,
     wake: PipeWriter,
 }
 
 impl Overflow {
-    /// Starts the thread. It ends when this is dropped and everybody has a response and had time to read it; then `ended`
-    /// is dropped, too.
+    /// Starts the thread. It ends when this is dropped and every connection has its response and had time to read it; then
+    /// `ended` is dropped, too.
     ///
     /// # Errors
     ///
@@ -48,9 +54,9 @@ impl Overflow {
         ended: SyncSender<()>,
     ) -> io::Result<Self> {
         let (woken, wake) = io::pipe()?;
-        // One thread for all: it waits for nobody. An answer of this size finds room in an empty send buffer.
-        let limits = Limits { write_stall: Duration::ZERO, ..(*limits).clone() };
-        let (hand_over, arrivals) = sync_channel(ARRIVALS);
+        // One thread serves all, so that it must not wait. A response of this size fits into an empty send buffer.
+        let limits = Limits { write_timeout: Duration::ZERO, ..(*limits).clone() };
+        let (sender, arrivals) = sync_channel(MAX_ARRIVALS);
         let queue =
             OverloadQueue { arrivals, woken, service, limits, shutdown, connections: VecDeque::new() };
         let thread = std::thread::Builder::new().name("overflow".into()).stack_size(256 * 1024);
@@ -58,10 +64,10 @@ impl Overflow {
             queue.run();
             drop(ended);
         })?;
-        Ok(Self { arrivals: hand_over, wake })
+        Ok(Self { arrivals: sender, wake })
     }
 
-    /// Hands a connection over, and what there is too little of for it.
+    /// Hands a connection over, with the limit that it exceeds.
     pub(super) fn admit(&self, socket: Arc<Socket>, by: Overload) {
         let _ = self.arrivals.send((socket, by));
         let _ = (&self.wake).write(&[0]);
@@ -83,22 +89,22 @@ struct Rejected {
     scan: Scan,
     by: Overload,
     deadline: Instant,
-    /// It has its answer, and is given time to read it.
-    answered: bool,
+    /// Its response was sent, and it is given time to read it.
+    has_response: bool,
 }
 
 impl OverloadQueue {
     fn run(mut self) {
-        // A panic costs those who are here; others will come.
+        // A panic costs the connections held now; others will come.
         while catch_unwind(AssertUnwindSafe(|| self.poll_once(true))).unwrap_or(true) {}
         self.accept_pending();
-        // Nobody else comes. Whoever is here gets a response, and the time to read it.
+        // No further connections arrive. Those held now get a response and the time to read it.
         while !self.connections.is_empty() {
             let _ = catch_unwind(AssertUnwindSafe(|| self.poll_once(false)));
         }
     }
 
-    /// Waits for something to happen and sees to it. False when the server is no more.
+    /// Waits for an event and handles it. False when the server has ended.
     fn poll_once(&mut self, is_open: bool) -> bool {
         let deadline = self.connections.iter().map(|connection| connection.deadline).min();
         let mut wanted = vec![(self.woken.as_fd(), if is_open { Ready::READ } else { Ready::NOTHING })];
@@ -108,7 +114,7 @@ impl OverloadQueue {
                 .map(|connection| (connection.input.stream().socket().as_fd(), Ready::READ)),
         );
         let Ok(found) = poll::wait_many(&wanted, deadline) else {
-            // Out of memory: whoever is here has waited long enough.
+            // Out of memory: close them all.
             self.connections.clear();
             return true;
         };
@@ -131,32 +137,34 @@ impl OverloadQueue {
         let arrivals: Vec<_> = self.arrivals.try_iter().take(MAX_BATCH).collect();
         for (socket, by) in arrivals {
             if self.connections.len() >= self.limits.overflow.max(1) {
-                // Whoever has an answer had a chance to read it.
-                let oldest = self.connections.iter().position(|connection| connection.answered).unwrap_or(0);
+                // Prefer one that has its response: it had a chance to read it.
+                let oldest =
+                    self.connections.iter().position(|connection| connection.has_response).unwrap_or(0);
                 self.connections.remove(oldest).into_iter().for_each(|connection| self.evict(connection));
             }
             let deadline = Instant::now() + TIMEOUT;
             let (input, scan) = (Input::new(socket.into()), Scan::default());
-            let mut connection = Rejected { input, scan, by, deadline, answered: false };
-            // Most come with their request, and many others may follow at once.
+            let mut connection = Rejected { input, scan, by, deadline, has_response: false };
+            // Most arrive with their request, and many others may follow at once.
             if self.process(&mut connection) || self.refuse(&mut connection) {
                 self.connections.push_back(connection);
             }
         }
     }
 
-    /// Makes room for another connection: by now the request of this one may be there.
+    /// Closes this connection to make room for another: by now its request may have been received.
     fn evict(&self, mut connection: Rejected) {
-        if !connection.answered {
+        if !connection.has_response {
             self.process(&mut connection);
         }
         self.refuse(&mut connection);
     }
 
-    /// Reads what there is, and answers once the request is known. False when the connection is over.
+    /// Reads what was received, and responds once the request is known. False when the connection is over.
     fn process(&self, connection: &mut Rejected) -> bool {
-        if connection.answered {
-            // What else it sends is only read so that closing does not destroy the answer.
+        if connection.has_response {
+            // The rest is read and discarded, because closing with unread input would reset the connection and destroy the
+            // response.
             let received = connection.input.stream_mut().receive(&mut [0; 4096]);
             return matches!(received, Ok(Received::Bytes(_) | Received::WouldBlock));
         }
@@ -164,7 +172,7 @@ impl OverloadQueue {
             Ok(1..) => {}
             Err(error) if error.kind() == io::ErrorKind::TimedOut => return true,
             Ok(0) | Err(_) => {
-                connection.answered = true;
+                connection.has_response = true;
                 return false;
             }
         }
@@ -176,38 +184,38 @@ impl OverloadQueue {
             Ok(None) => return true,
             Ok(Some((head, length))) => {
                 connection.input.consume(length);
-                let mut serving =
-                    Serving::new(&head, true, None, &mut connection.input, limits, &self.shutdown);
-                self.service.reject_overloaded(head, connection.by, &mut serving);
+                let mut exchange =
+                    Http1Exchange::new(&head, true, None, &mut connection.input, limits, &self.shutdown);
+                self.service.reject_overloaded(head, connection.by, &mut exchange);
             }
-            // A head that is too long for this thread may be right elsewhere.
+            // A head that is too long for this thread may be legal on a thread of its own, so that 431 would be wrong.
             Err(fault) if fault.kind == FaultKind::FieldsTooLarge || fault.kind == FaultKind::UriTooLong => {
                 return false;
             }
             Err(fault) => {
-                let refusal = Refusal::from(fault);
-                self.service.refused(&refusal);
-                refusal.send(&mut Serving::last(&mut connection.input, limits, &self.shutdown));
+                let response = ErrorResponse::from(fault);
+                self.service.refused(&response);
+                response.send(&mut Http1Exchange::for_error(&mut connection.input, limits, &self.shutdown));
             }
         }
-        self.answered(connection)
+        self.mark_responded(connection)
     }
 
     /// Gives the client time to read what it was sent. False when it is gone already.
-    fn answered(&self, connection: &mut Rejected) -> bool {
-        connection.answered = true;
+    fn mark_responded(&self, connection: &mut Rejected) -> bool {
+        connection.has_response = true;
         connection.deadline = Instant::now() + TIMEOUT;
         connection.input.stream_mut().shutdown_write().is_ok()
     }
 
-    /// To one whose turn never came. Whoever has an answer gets no other. False when the connection is over.
+    /// Responds 503 to one whose request is not known; not to one that has its response. False when the connection is over.
     fn refuse(&self, connection: &mut Rejected) -> bool {
-        if connection.answered {
+        if connection.has_response {
             return false;
         }
-        let refusal = Refusal::overloaded(connection.by);
-        self.service.refused(&refusal);
-        refusal.send(&mut Serving::last(&mut connection.input, &self.limits, &self.shutdown));
-        self.answered(connection)
+        let response = ErrorResponse::overloaded(connection.by);
+        self.service.refused(&response);
+        response.send(&mut Http1Exchange::for_error(&mut connection.input, &self.limits, &self.shutdown));
+        self.mark_responded(connection)
     }
 }

@@ -1,4 +1,4 @@
-//! The order to shut down, which reaches threads that wait in `poll`, too.
+//! A flag that also wakes threads that wait in `poll`.
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -49,7 +49,7 @@ mod tests {
     use crate::net::poll::{Ready, peek};
 
     #[test]
-    fn a_waiting_thread_hears_it() {
+    fn a_trigger_wakes_a_waiting_thread() {
         let shutdown = Shutdown::new().unwrap();
         assert!(!peek(&shutdown, Ready::READ).unwrap().any());
         shutdown.trigger();

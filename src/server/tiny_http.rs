@@ -1,5 +1,5 @@
-//! The server of the `tiny_http` crate as a thin adapter: its requests are read by the rules of `http1`, like those of our own
-//! server. `docs/decisions/0001-http-server.md` says what it does not do.
+//! The server of the `tiny_http` crate as a thin adapter: its requests are parsed by the rules of `http1`, like those of
+//! our own server. `docs/decisions/0001-http-server.md` says what it does not support.
 //!
 //! ```text
 //! tiny_http's threads: accept -> one per connection, parses heads -> its queue
@@ -23,20 +23,20 @@ use ::tiny_http::{Request, Server};
 use socket2::SockRef;
 
 use super::listener::bind_first;
-use super::pool::Pool;
+use super::thread_pool::ThreadPool;
 use super::{Limits, Service, Shutdown};
 use crate::log;
 
-/// How often a thread looks whether it is still needed. Requests do not wait for it.
-const LOOK_UP: Duration = Duration::from_secs(1);
+/// How often a thread checks whether it is still needed. Requests do not wait for it.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// A replaced server is kept for the connections that it still has, until they have been quiet for this long.
-const RETIREMENT: Duration = Duration::from_secs(600);
+const RETIREMENT_PERIOD: Duration = Duration::from_secs(600);
 /// How long a connection stays banned: its client's address and port may be another connection some day.
-const BAN: Duration = Duration::from_secs(60);
+const BAN_PERIOD: Duration = Duration::from_secs(60);
 /// Expired bans are thrown out when there are this many.
 const MAX_BANS: usize = 1024;
 
-/// A bound listener, which refuses nobody yet: clients wait in its backlog.
+/// A bound listener, which refuses no connection yet: clients wait in its backlog.
 #[derive(Debug)]
 pub struct Listener(TcpListener);
 
@@ -78,23 +78,23 @@ impl Listener {
         service: Arc<dyn Service>,
         limits: Limits,
         shutdown: Arc<Shutdown>,
-    ) -> io::Result<Running> {
+    ) -> io::Result<ServerHandle> {
         // Accepted connections inherit these on Linux; tiny_http sets none.
         self.0.set_nonblocking(false)?;
         let socket = SockRef::from(&self.0);
         socket.set_tcp_nodelay(true)?;
         socket.set_keepalive(true)?;
         socket.set_read_timeout(Some(limits.keep_alive))?;
-        socket.set_write_timeout(Some(limits.write_stall))?;
+        socket.set_write_timeout(Some(limits.write_timeout))?;
         let shared = Arc::new(Shared {
             listener: self.0,
             service,
             limits,
             shutdown,
-            pool: Pool::new("request"),
+            pool: ThreadPool::new("request"),
             bans: Mutex::default(),
             generation: AtomicU64::new(0),
-            deaf: AtomicBool::new(false),
+            accept_failed: AtomicBool::new(false),
             active: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         });
@@ -102,18 +102,18 @@ impl Listener {
         let connecting = Arc::clone(&shared);
         let thread = thread::Builder::new().name("self-connect".into()).stack_size(256 * 1024);
         let thread = thread.spawn(move || self_connect::run(&connecting))?;
-        Ok(Running { thread: Some(thread), shared })
+        Ok(ServerHandle { thread: Some(thread), shared })
     }
 }
 
-/// A server at work.
-pub struct Running {
+/// Controls a running server.
+pub struct ServerHandle {
     thread: Option<thread::JoinHandle<()>>,
     shared: Arc<Shared>,
 }
 
-impl Running {
-    /// Requests being answered: tiny_http does not show its connections.
+impl ServerHandle {
+    /// Requests in flight: tiny_http does not expose its connections.
     pub fn connections(&self) -> usize {
         self.shared.pool.busy()
     }
@@ -123,7 +123,7 @@ impl Running {
         self.shared.pool.panics()
     }
 
-    /// After [`Shutdown::trigger`]: waits until the listener is closed and every request is answered; false when the
+    /// After [`Shutdown::trigger`]: waits until the listener is closed and every request has its response; false when the
     /// deadline passed first.
     pub fn drain(&mut self, deadline: Instant) -> bool {
         if let Some(thread) = self.thread.take() {
@@ -141,15 +141,16 @@ struct Shared {
     service: Arc<dyn Service>,
     limits: Limits,
     shutdown: Arc<Shutdown>,
-    pool: Pool,
-    /// Connections that broke the rules, by their clients' address and port. tiny_http cannot close them: it goes on to read
-    /// what follows, which may be the rest of a body taken for a request. Whatever it finds is refused.
+    pool: ThreadPool,
+    /// Connections that sent malformed requests, by their clients' address and port. tiny_http cannot close them: it goes
+    /// on to read what follows, which may be the rest of a body taken for a request. Every further request on them is
+    /// rejected.
     bans: Mutex<HashMap<SocketAddr, Instant>>,
     /// Counts the servers built.
     generation: AtomicU64,
     /// The newest server no longer accepts.
-    deaf: AtomicBool,
-    /// Requests came since `self_connect` looked.
+    accept_failed: AtomicBool,
+    /// Requests arrived since `self_connect` last checked.
     active: AtomicBool,
     ended: AtomicBool,
 }
@@ -160,7 +161,7 @@ impl Shared {
         let server = Server::from_listener(self.listener.try_clone()?, None);
         let server = server.map_err(|error| io::Error::other(error.to_string()))?;
         let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
-        self.deaf.store(false, Ordering::SeqCst);
+        self.accept_failed.store(false, Ordering::SeqCst);
         let shared = Arc::clone(self);
         let thread = thread::Builder::new().name("dispatch".into()).stack_size(256 * 1024);
         thread.spawn(move || shared.dispatch(&server, generation)).map(drop)
@@ -168,11 +169,11 @@ impl Shared {
 
     fn dispatch(self: &Arc<Self>, server: &Server, generation: u64) {
         let mut last = Instant::now();
-        let retires = |last: Instant| {
-            generation < self.generation.load(Ordering::SeqCst) && last.elapsed() > RETIREMENT
+        let is_retired = |last: Instant| {
+            generation < self.generation.load(Ordering::SeqCst) && last.elapsed() > RETIREMENT_PERIOD
         };
-        while !self.ended.load(Ordering::SeqCst) && !retires(last) {
-            match server.recv_timeout(LOOK_UP) {
+        while !self.ended.load(Ordering::SeqCst) && !is_retired(last) {
+            match server.recv_timeout(POLL_INTERVAL) {
                 Ok(Some(request)) => {
                     last = Instant::now();
                     self.active.store(true, Ordering::SeqCst);
@@ -182,28 +183,28 @@ impl Shared {
                 // Its accept thread has ended: there will be no new connections, but the old ones go on.
                 Err(error) if !self.shutdown.is_triggered() => {
                     log::warn("cannot accept connections; retrying", &[("cause", &error)]);
-                    self.deaf.store(true, Ordering::SeqCst);
+                    self.accept_failed.store(true, Ordering::SeqCst);
                 }
                 Err(_) => {}
             }
         }
     }
 
-    /// Judges the requests of each connection in their order, so that what follows one that broke the rules is refused, too,
-    /// even where tiny_http hands out both at once; then has them answered.
+    /// Checks the requests of each connection in their order, so that what follows a malformed one is rejected, too, even
+    /// where tiny_http hands out both at once; then starts a thread for each.
     fn admit(self: &Arc<Self>, request: Request) {
         let head = exchange::head(&request, self);
         if head.is_err() {
             self.ban(request.remote_addr().copied());
         }
-        let (most, overflow) = (self.limits.connections, self.limits.overflow.max(1));
-        let crowded = self.pool.busy() >= most;
-        // A refusal may have to wait for its turn on the connection: it takes a thread as well, up to a point.
-        self.pool.wait_below(most.saturating_add(overflow));
+        let (max, overflow) = (self.limits.connections, self.limits.overflow.max(1));
+        let under_pressure = self.pool.busy() >= max;
+        // An error response may have to wait for its turn on the connection: it takes a thread as well, up to a limit.
+        self.pool.wait_below(max.saturating_add(overflow));
         // To drop a request may take as long as its client likes: one for which no thread can be had is given up together
         // with its connection.
         let (shared, request) = (Arc::clone(self), ManuallyDrop::new(request));
-        let job = move || exchange::answer(ManuallyDrop::into_inner(request), head, &shared, crowded);
+        let job = move || exchange::respond(ManuallyDrop::into_inner(request), head, &shared, under_pressure);
         if let Err(error) = self.pool.run(Box::new(job)) {
             log::warn("cannot start a thread for a request", &[("cause", &error)]);
         }
@@ -213,7 +214,7 @@ impl Shared {
         let Some(peer) = peer else { return };
         let mut bans = self.bans.lock().unwrap_or_else(PoisonError::into_inner);
         if bans.len() >= MAX_BANS {
-            bans.retain(|_, since| since.elapsed() < BAN);
+            bans.retain(|_, since| since.elapsed() < BAN_PERIOD);
         }
         bans.insert(peer, Instant::now());
     }
@@ -221,6 +222,6 @@ impl Shared {
     fn is_banned(&self, request: &Request) -> bool {
         let bans = self.bans.lock().unwrap_or_else(PoisonError::into_inner);
         let since = request.remote_addr().and_then(|peer| bans.get(peer));
-        since.is_some_and(|since| since.elapsed() < BAN)
+        since.is_some_and(|since| since.elapsed() < BAN_PERIOD)
     }
 }

@@ -48,9 +48,9 @@ impl fmt::Debug for Grant {
 ///
 /// Its end is told on the boot clock, which goes on while the process is stopped and the machine is suspended, and
 /// which nobody can set. While a virtual machine is paused that clock stands still, and only the wall clock, set
-/// afterwards, knows; the store puts time forward by that ([`Clock::now_by_either`]). Time never goes back.
+/// afterwards, knows; the store puts time forward by that ([`Clock::now_including_suspend`]). Time never goes back.
 ///
-/// [`Clock::now_by_either`]: crate::clock::Clock::now_by_either
+/// [`Clock::now_including_suspend`]: crate::clock::Clock::now_including_suspend
 pub struct Token {
     bearer: HeaderValue,
     requested: Reading,

@@ -9,7 +9,7 @@ use ureq::http::Response;
 use zeroize::Zeroizing;
 
 use super::error::{Class, TokenError};
-use super::{Endpoint, Grant, answer, random};
+use super::{Endpoint, Grant, random, response};
 use crate::clock::Clock;
 use crate::log;
 use crate::net::ConnectError;
@@ -20,11 +20,11 @@ const USER_AGENT: &str = concat!("auth-proxy/", env!("CARGO_PKG_VERSION"));
 /// From the first byte out to the last byte in; MSAL Go waits as long.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// A real answer has 2 to 10 KiB.
-const LARGEST_ANSWER: usize = 64 * 1024;
-const LONGEST_DETAIL: usize = 300;
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
+const MAX_DETAIL_CHARS: usize = 300;
 /// What `application/x-www-form-urlencoded` percent-encodes (WHATWG URL section 1.3); the space becomes `+`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
-const BROKEN: &str = "if it repeats, look for a firewall or proxy that breaks the connection";
+const BROKEN_HINT: &str = "if it repeats, look for a firewall or proxy that breaks the connection";
 
 /// Entra ID's token endpoint (RFC 6749 section 4.4, with the assertion of RFC 7523 section 2.2).
 #[derive(Debug)]
@@ -58,14 +58,14 @@ impl Entra {
             // Tells Entra ID that we honour 429 and Retry-After.
             .header("x-ms-lib-capability", "retry-after, h429");
         let request = request.config().timeout_global(Some(self.timeout)).build();
-        let mut response = request.send(body).map_err(|error| unreached(&error))?;
+        let mut response = request.send(body).map_err(|error| transport_error(&error))?;
         let status = response.status().as_u16();
         let body = match read(&mut response) {
             // A refusal says enough by its status and headers.
             Err(_) if status != 200 => Zeroizing::default(),
             body => body?,
         };
-        answer::read(status, response.headers(), &body, self.clock.unix())
+        response::read(status, response.headers(), &body, self.clock.unix())
     }
 }
 
@@ -91,8 +91,8 @@ impl Endpoint for Entra {
 /// The fields as `application/x-www-form-urlencoded`, wiped after use: the assertion is in it.
 fn form(fields: &[(&str, &str)]) -> Zeroizing<String> {
     // Room for the worst case at once: growing would leave copies that nobody wipes.
-    let room = fields.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
-    let mut body = Zeroizing::new(String::with_capacity(room));
+    let capacity = fields.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+    let mut body = Zeroizing::new(String::with_capacity(capacity));
     for (name, value) in fields {
         if !body.is_empty() {
             body.push('&');
@@ -112,14 +112,14 @@ fn push_encoded(body: &mut String, text: &str) {
 }
 
 fn read(response: &mut Response<ureq::Body>) -> Result<Zeroizing<Vec<u8>>, TokenError> {
-    let mut body = Zeroizing::new(Vec::with_capacity(LARGEST_ANSWER + 1));
-    let mut reader = response.body_mut().as_reader().take(LARGEST_ANSWER as u64 + 1);
-    reader.read_to_end(&mut body).map_err(|error| unreached(&ureq::Error::from(error)))?;
-    if body.len() > LARGEST_ANSWER {
-        let summary = format!("the token endpoint's answer is larger than {} KiB", LARGEST_ANSWER / 1024);
+    let mut body = Zeroizing::new(Vec::with_capacity(MAX_RESPONSE_BYTES + 1));
+    let mut reader = response.body_mut().as_reader().take(MAX_RESPONSE_BYTES as u64 + 1);
+    reader.read_to_end(&mut body).map_err(|error| transport_error(&ureq::Error::from(error)))?;
+    if body.len() > MAX_RESPONSE_BYTES {
+        let summary = format!("the token endpoint's answer is larger than {} KiB", MAX_RESPONSE_BYTES / 1024);
         return Err(TokenError {
             status: Some(response.status().as_u16()),
-            hints: vec![answer::sender(response.status().as_u16(), response.headers())],
+            hints: vec![response::describe_sender(response.status().as_u16(), response.headers())],
             ..TokenError::transient(summary)
         });
     }
@@ -127,7 +127,7 @@ fn read(response: &mut Response<ureq::Body>) -> Result<Zeroizing<Vec<u8>>, Token
 }
 
 /// No answer, or half of one.
-fn unreached(error: &ureq::Error) -> TokenError {
+fn transport_error(error: &ureq::Error) -> TokenError {
     let fault = Fault::inside(error);
     let connect = if let Some(Fault::Connect(error)) = fault { Some(error) } else { None };
     let summary = match (connect, error) {
@@ -150,14 +150,14 @@ fn unreached(error: &ureq::Error) -> TokenError {
     let class = if retry_after.is_some() { Class::Permanent } else { Class::Transient };
     let hint = match (fault, error) {
         (None, ureq::Error::Timeout(_)) => "see whether a firewall or proxy holds the answer back".into(),
-        _ => fault.and_then(Fault::hint).unwrap_or_else(|| BROKEN.to_owned()),
+        _ => fault.and_then(Fault::hint).unwrap_or_else(|| BROKEN_HINT.to_owned()),
     };
     let detail = fault.map_or_else(|| error.to_string(), Fault::to_string);
-    let unreached = connect.is_some_and(|error| !matches!(error, ConnectError::EgressProxyAuth { .. }));
+    let is_unreachable = connect.is_some_and(|error| !matches!(error, ConnectError::EgressProxyAuth { .. }));
     TokenError {
-        unreached,
+        is_unreachable,
         hints: vec![hint],
-        detail: Some(detail.chars().take(LONGEST_DETAIL).collect()),
+        detail: Some(detail.chars().take(MAX_DETAIL_CHARS).collect()),
         retry_after,
         ..TokenError::new(class, summary)
     }

@@ -42,7 +42,7 @@ pub struct TokenError {
     /// How many seconds our clock is ahead of Entra ID's, when the time may be the cause.
     pub date_skew: Option<i64>,
     /// There was no connection to send the request on: unknown name, refused, timed out, no TLS.
-    pub unreached: bool,
+    pub is_unreachable: bool,
 }
 
 impl TokenError {
@@ -61,7 +61,7 @@ impl TokenError {
             request_id: None,
             retry_after: None,
             date_skew: None,
-            unreached: false,
+            is_unreachable: false,
         }
     }
 
@@ -96,19 +96,19 @@ const PERMANENT: [&str; 9] = [
     "access_denied",
 ];
 /// Those that pass.
-const PASSING: [&str; 3] = ["temporarily_unavailable", "server_error", "request_timeout"];
+const TRANSIENT: [&str; 3] = ["temporarily_unavailable", "server_error", "request_timeout"];
 
 /// Whether `error` is a token endpoint's, and not a gateway's on the way.
-pub(super) fn is_a_token_endpoints(error: &str) -> bool {
-    PERMANENT.contains(&error) || PASSING.contains(&error)
+pub(super) fn is_token_endpoint_error(error: &str) -> bool {
+    PERMANENT.contains(&error) || TRANSIENT.contains(&error)
 }
 
 /// Transient or permanent, from the status and `error` (RFC 6749 section 5.2); the AADSTS number only says that
 /// an error which looks permanent is known to pass.
 pub(super) fn classify(status: u16, error: Option<&str>, code: Option<u32>) -> Class {
-    let passing = matches!(status, 408 | 429 | 500..) || code.is_some_and(remedies::passes);
+    let is_transient = matches!(status, 408 | 429 | 500..) || code.is_some_and(remedies::is_transient);
     match error {
-        Some(error) if PERMANENT.contains(&error) && !passing => Class::Permanent,
+        Some(error) if PERMANENT.contains(&error) && !is_transient => Class::Permanent,
         // Not Entra ID's vocabulary: a gateway on the way, whose mood may change.
         _ => Class::Transient,
     }

@@ -16,15 +16,15 @@ use crate::identity::AssertionSource;
 use crate::log::{self, Seconds, Value};
 
 /// How often the certificate file is looked at: a `stat`.
-const LOOK: Duration = Duration::from_secs(10);
+const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// The same while nothing but a new file may help.
-const LOOK_WHEN_STUCK: Duration = Duration::from_secs(2);
+const FILE_CHECK_INTERVAL_STUCK: Duration = Duration::from_secs(2);
 /// A new certificate is proven soon, while the old token still serves; not at once, for files are often written
 /// one after another.
-const PROVE_AFTER: Duration = Duration::from_secs(3);
+const NEW_FILE_SIGN_IN_DELAY: Duration = Duration::from_secs(3);
 
 /// An outage is told of this often; attempts may fail several times a second.
-const REPEAT: Duration = Duration::from_secs(10);
+const OUTAGE_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The one writer of the [`TokenStore`].
 pub struct Refresher {
@@ -65,7 +65,7 @@ impl Refresher {
     }
 
     /// Starts the thread `token-refresher`. It ends after [`TokenStore::stop`], once an attempt in flight is over;
-    /// should it end otherwise, [`TokenStore::died`] says so.
+    /// should it end otherwise, [`TokenStore::has_died`] says so.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl Refresher {
 
     fn run(mut self) {
         let guard = ExitGuard(Arc::clone(&self.store));
-        guard.0.refresher_runs();
+        guard.0.mark_running();
         loop {
             let wake = self.step();
             if !self.store.sleep(wake) {
@@ -89,12 +89,13 @@ impl Refresher {
     pub(super) fn step(&mut self) -> Moment {
         self.check_credential_file();
         self.reschedule_after_early_expiry();
-        if self.store.due() {
+        if self.store.is_due() {
             self.refresh();
         }
         let stuck = self.streak.as_ref().is_some_and(|streak| streak.last.class == Class::Permanent);
-        let look = self.clock.now().after(if stuck { LOOK_WHEN_STUCK } else { LOOK });
-        self.store.next_attempt().min(look)
+        let next_check =
+            self.clock.now().after(if stuck { FILE_CHECK_INTERVAL_STUCK } else { FILE_CHECK_INTERVAL });
+        self.store.next_attempt().min(next_check)
     }
 
     fn check_credential_file(&mut self) {
@@ -107,7 +108,7 @@ impl Refresher {
                 streak.logged_at = None;
                 self.clock.now().max(self.not_before)
             }
-            None => self.clock.now().after(PROVE_AFTER),
+            None => self.clock.now().after(NEW_FILE_SIGN_IN_DELAY),
         };
         if attempt < self.store.next_attempt() {
             log::info("the certificate or token file has changed, asking for a token with it", &[]);
@@ -136,7 +137,7 @@ impl Refresher {
         // A fresh assertion for each attempt: Entra ID may refuse a repeated one, and the file may be new.
         let outcome = catch_panic(|| super::sign_in(&mut *self.source, &mut *self.endpoint))
             .unwrap_or_else(|| Err(TokenError::transient("the token refresh ran into a bug of auth-proxy")))
-            .and_then(|grant| self.still_good(grant, requested));
+            .and_then(|grant| self.check_still_valid(grant, requested));
         match outcome {
             Ok(grant) => self.accept(grant, requested),
             Err(failure) => self.schedule_retry(failure, requested),
@@ -144,8 +145,8 @@ impl Refresher {
     }
 
     /// The machine may have slept between request and answer.
-    fn still_good(&self, grant: Grant, requested: Reading) -> Result<Grant, TokenError> {
-        let passed = self.clock.now_by_either(requested).since(requested.boot);
+    fn check_still_valid(&self, grant: Grant, requested: Reading) -> Result<Grant, TokenError> {
+        let passed = self.clock.now_including_suspend(requested).since(requested.boot);
         if passed < grant.expires_in - schedule::margin(grant.expires_in) {
             return Ok(grant);
         }
@@ -172,9 +173,10 @@ impl Refresher {
             }
             _ => 1,
         };
-        let (class, unreached, retry_after) = (failure.class, failure.unreached, failure.retry_after);
+        let (class, is_unreachable, retry_after) =
+            (failure.class, failure.is_unreachable, failure.retry_after);
         let took = now.since(requested.boot);
-        let context = FailureContext { class, unreached, failures, time_left, took, retry_after };
+        let context = FailureContext { class, is_unreachable, failures, time_left, took, retry_after };
         let next_in = schedule::retry_in(context, (self.jitter)());
         self.not_before = now.after(schedule::forbidden_for(retry_after, time_left));
         self.store.fail(now.after(next_in));
@@ -199,11 +201,11 @@ fn log_success(expires_in: Duration, next_in: Duration, failures: Option<u32>) {
 
 /// How loudly to tell of a failure that was told so long ago, if it was. A permanent one is told once, until it
 /// becomes another.
-fn failure_level(class: Class, told: Option<Duration>) -> LogLevel {
-    match (class, told) {
+fn failure_level(class: Class, logged_ago: Option<Duration>) -> LogLevel {
+    match (class, logged_ago) {
         (Class::Permanent, None) => LogLevel::Error,
         (Class::Permanent, Some(_)) => LogLevel::Debug,
-        (Class::Transient, Some(ago)) if ago < REPEAT => LogLevel::Debug,
+        (Class::Transient, Some(ago)) if ago < OUTAGE_LOG_INTERVAL => LogLevel::Debug,
         (Class::Transient, _) => LogLevel::Warn,
     }
 }
@@ -242,7 +244,7 @@ struct ExitGuard(Arc<TokenStore>);
 
 impl Drop for ExitGuard {
     fn drop(&mut self) {
-        self.0.refresher_ended();
+        self.0.mark_died();
     }
 }
 

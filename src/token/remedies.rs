@@ -18,12 +18,12 @@ pub(super) fn lookup(code: u32) -> Option<&'static Remedy> {
 }
 
 /// Whether an error with this number passes by itself.
-pub(super) fn passes(code: u32) -> bool {
-    [90_033, 90_024, 90_006, 90_090, 50_033, 90_012].contains(&code) || throttles(code)
+pub(super) fn is_transient(code: u32) -> bool {
+    [90_033, 90_024, 90_006, 90_090, 50_033, 90_012].contains(&code) || is_throttling(code)
 }
 
 /// Whether an error with this number asks for fewer requests.
-pub(super) fn throttles(code: u32) -> bool {
+pub(super) fn is_throttling(code: u32) -> bool {
     [90_055, 50_196].contains(&code)
 }
 
@@ -211,7 +211,7 @@ mod tests {
         for code in [70_021, 70_025, 7_002_137, 700_212, 700_211, 700_213, 7_002_138, 700_016, 700_011] {
             let remedy = lookup(code).unwrap();
             assert!(remedy.action.contains("takes some minutes to"), "{code}: {}", remedy.action);
-            assert!(!passes(code), "{code}: until then it is an error");
+            assert!(!is_transient(code), "{code}: until then it is an error");
         }
     }
 
@@ -228,8 +228,8 @@ mod tests {
 
     #[test]
     fn the_numbers_that_pass_are_known() {
-        assert_eq!(REMEDIES.iter().filter(|remedy| passes(remedy.code)).count(), 8);
-        assert_eq!(REMEDIES.iter().filter(|remedy| throttles(remedy.code)).count(), 2);
-        assert!(lookup(1).is_none() && !passes(1) && !throttles(1));
+        assert_eq!(REMEDIES.iter().filter(|remedy| is_transient(remedy.code)).count(), 8);
+        assert_eq!(REMEDIES.iter().filter(|remedy| is_throttling(remedy.code)).count(), 2);
+        assert!(lookup(1).is_none() && !is_transient(1) && !is_throttling(1));
     }
 }

@@ -8,7 +8,7 @@ mod state;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use state::{InFlight, State};
+use state::{InFlight, StoreState};
 
 use super::bearer::Token;
 use super::error::TokenError;
@@ -16,28 +16,28 @@ use super::status::{RefresherState, Status, Unavailable, Waiting};
 use crate::clock::{Clock, Moment};
 
 /// A 401 of the destination asks for a new token only when the present one is older.
-const TOO_YOUNG_TO_DOUBT: Duration = Duration::from_secs(60);
+const MIN_AGE_TO_REJECT: Duration = Duration::from_secs(60);
 /// How often it is asked whether somebody still wants the token that is waited for.
-const STILL_WANTED: Duration = Duration::from_millis(100);
+const WANTED_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// The refresher looks up at least this often: its timer stands still while the machine is suspended.
-const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+const MAX_SLEEP: Duration = Duration::from_secs(10);
 
 /// Where the proxy finds the token, and the refresher is woken.
 #[derive(Debug)]
 pub struct TokenStore {
     clock: Clock,
-    state: Mutex<State>,
+    state: Mutex<StoreState>,
     /// For those who wait for a token: something has changed.
-    news: Condvar,
+    changed: Condvar,
     /// For the refresher: there is something to do.
-    work: Condvar,
+    wake_refresher: Condvar,
 }
 
 impl TokenStore {
     /// An empty store whose first attempt is due now.
     pub fn new(clock: Clock) -> Arc<Self> {
-        let state = Mutex::new(State::new(clock.now()));
-        Arc::new(Self { clock, state, news: Condvar::new(), work: Condvar::new() })
+        let state = Mutex::new(StoreState::new(clock.now()));
+        Arc::new(Self { clock, state, changed: Condvar::new(), wake_refresher: Condvar::new() })
     }
 
     /// The clock that tokens live by.
@@ -82,11 +82,11 @@ impl TokenStore {
             if left.is_zero() || !state.attempt_within(&self.clock, left) {
                 return Err(state.unavailable(&self.clock));
             }
-            if state.due(&self.clock) {
+            if state.is_due(&self.clock) {
                 // After a suspension it may be asleep although its time has come.
-                self.work.notify_one();
+                self.wake_refresher.notify_one();
             }
-            state = self.wait_for_news(state, left);
+            state = self.wait_for_change(state, left);
             if !is_wanted() {
                 return Err(state.unavailable(&self.clock));
             }
@@ -102,19 +102,19 @@ impl TokenStore {
         if state.newer_than(token, &self.clock).is_some() {
             return true;
         }
-        if !state.attends() {
+        if !state.is_alive() {
             return false;
         }
-        if state.in_flight.is_some() || state.forced {
+        if state.in_flight.is_some() || state.is_forced {
             return true;
         }
         // While attempts fail their own schedule holds. The two together also keep forced refreshes a minute apart:
         // the last one has left a young token or a failure.
-        if token.age(self.clock.now()) <= TOO_YOUNG_TO_DOUBT || state.failure.is_some() {
+        if token.age(self.clock.now()) <= MIN_AGE_TO_REJECT || state.failure.is_some() {
             return false;
         }
-        state.forced = true;
-        self.work.notify_one();
+        state.is_forced = true;
+        self.wake_refresher.notify_one();
         true
     }
 
@@ -138,18 +138,22 @@ impl TokenStore {
                 return Some(newer);
             }
             let left = max_wait.saturating_sub(started.elapsed());
-            let coming = state.in_flight.is_some() || state.forced;
-            if left.is_zero() || !coming || !state.attends() || !is_wanted() {
+            let is_expected = state.in_flight.is_some() || state.is_forced;
+            if left.is_zero() || !is_expected || !state.is_alive() || !is_wanted() {
                 return None;
             }
-            state = self.wait_for_news(state, left);
+            state = self.wait_for_change(state, left);
         }
     }
 
     /// Waits until something has changed, for this long at most, and no longer than until it is worth asking whether anybody
     /// still waits.
-    fn wait_for_news<'a>(&'a self, state: MutexGuard<'a, State>, left: Duration) -> MutexGuard<'a, State> {
-        let wait = self.news.wait_timeout(state, left.min(STILL_WANTED));
+    fn wait_for_change<'a>(
+        &'a self,
+        state: MutexGuard<'a, StoreState>,
+        left: Duration,
+    ) -> MutexGuard<'a, StoreState> {
+        let wait = self.changed.wait_timeout(state, left.min(WANTED_CHECK_INTERVAL));
         wait.unwrap_or_else(PoisonError::into_inner).0
     }
 
@@ -169,40 +173,40 @@ impl TokenStore {
     }
 
     /// Whether the refresher has ended without being told to. Nothing will renew the token: the process should end.
-    pub fn died(&self) -> bool {
+    pub fn has_died(&self) -> bool {
         self.lock().refresher == RefresherState::Died
     }
 
     /// Ends the refresher, and every wait for a token. The token stays usable for requests in flight.
     pub fn stop(&self) {
-        self.lock().leave(RefresherState::Stopped);
-        self.work.notify_all();
-        self.news.notify_all();
+        self.lock().mark_stopped(RefresherState::Stopped);
+        self.wake_refresher.notify_all();
+        self.changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, StoreState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// For the refresher alone.
 impl TokenStore {
-    pub(super) fn refresher_runs(&self) {
+    pub(super) fn mark_running(&self) {
         let mut state = self.lock();
         if state.refresher == RefresherState::Starting {
             state.refresher = RefresherState::Running;
         }
     }
 
-    pub(super) fn refresher_ended(&self) {
+    pub(super) fn mark_died(&self) {
         let mut state = self.lock();
         state.in_flight = None;
-        state.leave(RefresherState::Died);
-        self.news.notify_all();
+        state.mark_stopped(RefresherState::Died);
+        self.changed.notify_all();
     }
 
-    pub(super) fn due(&self) -> bool {
-        self.lock().due(&self.clock)
+    pub(super) fn is_due(&self) -> bool {
+        self.lock().is_due(&self.clock)
     }
 
     /// How long the token may still be sent; zero when there is none.
@@ -216,14 +220,14 @@ impl TokenStore {
 
     pub(super) fn plan(&self, next_attempt: Moment) {
         self.lock().next_attempt = next_attempt;
-        self.news.notify_all();
+        self.changed.notify_all();
     }
 
     /// An attempt begins, which asks `origin`.
     pub(super) fn begin(&self, origin: &str) {
         let mut state = self.lock();
         state.in_flight = Some(InFlight { origin: origin.to_owned(), since: self.clock.now() });
-        state.forced = false;
+        state.is_forced = false;
     }
 
     pub(super) fn publish(&self, token: Token, next_attempt: Moment) {
@@ -231,8 +235,8 @@ impl TokenStore {
         state.token = Some(Arc::new(token));
         state.failure = None;
         state.successes += 1;
-        state.settle(next_attempt);
-        self.news.notify_all();
+        state.finish_attempt(next_attempt);
+        self.changed.notify_all();
     }
 
     /// The attempt has failed. Returns how long the token may still be sent, now that this is known of our clock.
@@ -245,18 +249,18 @@ impl TokenStore {
 
     /// The attempt is over, and gave no token.
     pub(super) fn fail(&self, next_attempt: Moment) {
-        self.lock().settle(next_attempt);
-        self.news.notify_all();
+        self.lock().finish_attempt(next_attempt);
+        self.changed.notify_all();
     }
 
     /// Sleeps until `wake`, a forced refresh or the end. Returns whether to go on.
     pub(super) fn sleep(&self, wake: Moment) -> bool {
         let state = self.lock();
-        let pause = wake.since(self.clock.now()).min(LONGEST_SLEEP);
-        if !state.attends() || state.due(&self.clock) || pause.is_zero() {
-            return state.attends();
+        let pause = wake.since(self.clock.now()).min(MAX_SLEEP);
+        if !state.is_alive() || state.is_due(&self.clock) || pause.is_zero() {
+            return state.is_alive();
         }
-        self.work.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0.attends()
+        self.wake_refresher.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0.is_alive()
     }
 }
 

@@ -6,26 +6,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Class, Endpoint, Grant, RefresherState, TokenError, TokenStore};
-use crate::clock::{Clock, SetClock};
+use crate::clock::{Clock, MockClock};
 use crate::identity::AssertionSource;
 use crate::report::Problem;
 use crate::secret::Secret;
 
-pub(super) type Outcome = Result<Grant, TokenError>;
-type Answer = Box<dyn FnOnce() -> Outcome + Send>;
+pub(super) type TokenResult = Result<Grant, TokenError>;
+type ScriptedResponse = Box<dyn FnOnce() -> TokenResult + Send>;
 
 /// The script, held by the test; its end tells what did not go as written.
 #[derive(Default)]
 pub(super) struct Script {
-    answers: Mutex<VecDeque<Answer>>,
+    responses: Mutex<VecDeque<ScriptedResponse>>,
     requests: AtomicU64,
     unexpected: AtomicU64,
 }
 
 impl Script {
     /// The next request gets this answer.
-    pub(super) fn then(&self, answer: impl FnOnce() -> Outcome + Send + 'static) {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push_back(Box::new(answer));
+    pub(super) fn then(&self, response: impl FnOnce() -> TokenResult + Send + 'static) {
+        self.responses.lock().unwrap_or_else(PoisonError::into_inner).push_back(Box::new(response));
     }
 
     pub(super) fn requests(&self) -> u64 {
@@ -34,14 +34,14 @@ impl Script {
 
     /// The rest of the script need not be played.
     pub(super) fn forget(&self) {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.responses.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn play(&self) -> Outcome {
+    fn play(&self) -> TokenResult {
         self.requests.fetch_add(1, Ordering::SeqCst);
-        let answer = self.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        match answer {
-            Some(answer) => answer(),
+        let response = self.responses.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        match response {
+            Some(response) => response(),
             None => {
                 // A panic here would be caught by the refresher, as it should; the bench reports it in the end.
                 self.unexpected.fetch_add(1, Ordering::SeqCst);
@@ -56,7 +56,7 @@ impl Script {
             unexpected, 0,
             "the token endpoint's script was empty: {unexpected} unexpected token requests"
         );
-        let left = self.answers.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let left = self.responses.lock().unwrap_or_else(PoisonError::into_inner).len();
         assert_eq!(left, 0, "{left} scripted token answers were never asked for");
     }
 }
@@ -64,7 +64,7 @@ impl Script {
 struct Scripted(Arc<Script>);
 
 impl Endpoint for Scripted {
-    fn request(&mut self, _: &Secret<String>) -> Outcome {
+    fn request(&mut self, _: &Secret<String>) -> TokenResult {
         self.0.play()
     }
 
@@ -81,9 +81,9 @@ pub(super) struct File {
     pub(super) assertions: AtomicU64,
 }
 
-struct Source(Arc<File>);
+struct ScriptedSource(Arc<File>);
 
-impl AssertionSource for Source {
+impl AssertionSource for ScriptedSource {
     fn assertion(&mut self) -> Result<Secret<String>, Problem> {
         self.0.changed.store(false, Ordering::SeqCst);
         if self.0.broken.load(Ordering::SeqCst) {
@@ -99,26 +99,26 @@ impl AssertionSource for Source {
 }
 
 /// Everything but the refresher, on a clock that stands still.
-pub(super) struct Bench {
-    pub(super) hands: Arc<SetClock>,
+pub(super) struct Fixture {
+    pub(super) mock_clock: Arc<MockClock>,
     pub(super) store: Arc<TokenStore>,
     pub(super) script: Arc<Script>,
     pub(super) file: Arc<File>,
 }
 
-impl Bench {
+impl Fixture {
     pub(super) fn new() -> Self {
-        let hands = SetClock::at_unix(1_700_000_000);
-        let store = TokenStore::new(Clock::set(Arc::clone(&hands)));
-        Self { hands, store, script: Arc::default(), file: Arc::default() }
+        let mock_clock = MockClock::at_unix(1_700_000_000);
+        let store = TokenStore::new(Clock::mock(Arc::clone(&mock_clock)));
+        Self { mock_clock, store, script: Arc::default(), file: Arc::default() }
     }
 
     pub(super) fn parts(&self) -> (Box<dyn AssertionSource>, Box<dyn Endpoint>) {
-        (Box::new(Source(Arc::clone(&self.file))), Box::new(Scripted(Arc::clone(&self.script))))
+        (Box::new(ScriptedSource(Arc::clone(&self.file))), Box::new(Scripted(Arc::clone(&self.script))))
     }
 
     pub(super) fn advance(&self, seconds: u64) {
-        self.hands.advance(Duration::from_secs(seconds));
+        self.mock_clock.advance(Duration::from_secs(seconds));
     }
 
     /// What a request would carry now.
@@ -131,7 +131,7 @@ impl Bench {
     }
 }
 
-impl Drop for Bench {
+impl Drop for Fixture {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.script.check();
@@ -140,10 +140,10 @@ impl Drop for Bench {
 }
 
 /// A store whose refresher has died.
-pub(crate) fn abandoned() -> Arc<TokenStore> {
-    let bench = Bench::new();
-    bench.store.refresher_ended();
-    Arc::clone(&bench.store)
+pub(crate) fn store_with_dead_refresher() -> Arc<TokenStore> {
+    let fixture = Fixture::new();
+    fixture.store.mark_died();
+    Arc::clone(&fixture.store)
 }
 
 pub(super) fn secs(seconds: u64) -> Duration {
@@ -151,19 +151,22 @@ pub(super) fn secs(seconds: u64) -> Duration {
 }
 
 /// An answer with this token that lives for so many seconds.
-pub(super) fn granted(token: &'static str, lifetime: u64) -> impl FnOnce() -> Outcome + Send + 'static {
+pub(super) fn granted(token: &'static str, lifetime: u64) -> impl FnOnce() -> TokenResult + Send + 'static {
     move || Ok(Grant::new(token, secs(lifetime), None).unwrap())
 }
 
-pub(super) fn down() -> Outcome {
-    Err(TokenError { unreached: true, ..TokenError::transient("the token endpoint could not be reached") })
+pub(super) fn down() -> TokenResult {
+    Err(TokenError {
+        is_unreachable: true,
+        ..TokenError::transient("the token endpoint could not be reached")
+    })
 }
 
-pub(super) fn busy() -> Outcome {
+pub(super) fn busy() -> TokenResult {
     Err(TokenError { status: Some(503), ..TokenError::transient("the token endpoint answered 503") })
 }
 
-pub(super) fn refused() -> Outcome {
+pub(super) fn refused() -> TokenResult {
     Err(TokenError {
         status: Some(401),
         code: Some(700_016),
@@ -175,7 +178,7 @@ pub(super) fn refused() -> Outcome {
     })
 }
 
-pub(super) fn throttled(seconds: u64) -> impl FnOnce() -> Outcome + Send + 'static {
+pub(super) fn throttled(seconds: u64) -> impl FnOnce() -> TokenResult + Send + 'static {
     move || {
         let failure = TokenError::transient("the token endpoint answered 429");
         Err(TokenError { status: Some(429), retry_after: Some(secs(seconds)), ..failure })

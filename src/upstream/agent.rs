@@ -54,7 +54,7 @@ impl Upstream {
             entra: Agent::with_parts(settings(Duration::from_secs(30)), fresh, NoResolver),
             dialer,
             base: base(config)?,
-            host: HeaderValue::from_str(config.destination.authority.as_str()).ok(),
+            host: HeaderValue::from_str(config.base_url.authority.as_str()).ok(),
         })
     }
 
@@ -112,7 +112,7 @@ impl Upstream {
 }
 
 fn base(config: &Config) -> Result<Uri, Problem> {
-    let destination = &config.destination;
+    let destination = &config.base_url;
     Uri::builder()
         .scheme(destination.scheme.clone())
         .authority(destination.authority.clone())

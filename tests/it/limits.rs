@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auth_proxy::testing::{
-    Exchange, Fields, Length, Limits, Listener, Metrics, Overload, Refusal, RequestHead as Head, Running,
-    Service, Shutdown, send_whole,
+    ErrorResponse, Exchange, Fields, Length, Limits, Listener, Metrics, Overload, RequestHead as Head,
+    ServerHandle, Service, Shutdown, send_full,
 };
 use http::StatusCode;
 
@@ -23,7 +23,7 @@ impl Service for Echo {
         match head.path() {
             "/panic" => panic!("expected in this test: {}", head.target),
             "/late" => {
-                Refusal::request(StatusCode::REQUEST_TIMEOUT, "request_timeout", "late").send(exchange);
+                ErrorResponse::request(StatusCode::REQUEST_TIMEOUT, "request_timeout", "late").send(exchange);
             }
             "/big" => {
                 exchange.start(StatusCode::OK, &Fields::default(), Length::Unknown);
@@ -44,16 +44,16 @@ impl Service for Echo {
                         Err(_) => return,
                     }
                 }
-                send_whole(exchange, StatusCode::OK, &Fields::default(), &body);
+                send_full(exchange, StatusCode::OK, &Fields::default(), &body);
             }
         }
     }
 
     fn reject_overloaded(&self, head: Head, by: Overload, exchange: &mut dyn Exchange) {
         if head.path() == "/health" {
-            send_whole(exchange, StatusCode::OK, &Fields::default(), b"ok");
+            send_full(exchange, StatusCode::OK, &Fields::default(), b"ok");
         } else {
-            Refusal::overloaded(by).send(exchange);
+            ErrorResponse::overloaded(by).send(exchange);
         }
     }
 }
@@ -61,7 +61,7 @@ impl Service for Echo {
 struct Server {
     address: SocketAddr,
     stop: Arc<Shutdown>,
-    running: Running,
+    running: ServerHandle,
 }
 
 impl Server {
@@ -95,7 +95,13 @@ impl Drop for Server {
 
 fn short() -> Limits {
     let short = Duration::from_millis(200);
-    Limits { head_time: short, keep_alive: short, body_idle: short, write_stall: short, ..Limits::default() }
+    Limits {
+        header_timeout: short,
+        keep_alive: short,
+        body_idle_timeout: short,
+        write_timeout: short,
+        ..Limits::default()
+    }
 }
 
 /// A machine without IPv6 has one, which is served all the same.

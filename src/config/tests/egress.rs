@@ -106,14 +106,18 @@ fn what_goes_through_the_proxy() {
 #[test]
 fn entries_of_another_dialect_are_noted_and_ignored() {
     for entry in ["10.0.0.0/33", "192.168.0.*", "http://a.example", "10.0.0.0/", "/8", "."] {
-        let told = notes(&[("HTTPS_PROXY", "proxy"), ("NO_PROXY", &format!("ok.example,{entry}"))]);
+        let printed = notes(&[("HTTPS_PROXY", "proxy"), ("NO_PROXY", &format!("ok.example,{entry}"))]);
         assert!(
-            told.starts_with(&format!("NO_PROXY has an entry that is not understood and ignored: `{entry}`")),
-            "{told}"
+            printed
+                .starts_with(&format!("NO_PROXY has an entry that is not understood and ignored: `{entry}`")),
+            "{printed}"
         );
         assert_eq!(notes(&[("NO_PROXY", entry)]), "", "without a proxy it does not matter");
     }
     // No port: as likely a user name and a password.
-    let told = notes(&[("HTTPS_PROXY", "proxy"), ("NO_PROXY", "ok.example,a.example:x")]);
-    assert!(told.contains("and ignored: (not shown: it may hold a credential, 11 characters)"), "{told}");
+    let printed = notes(&[("HTTPS_PROXY", "proxy"), ("NO_PROXY", "ok.example,a.example:x")]);
+    assert!(
+        printed.contains("and ignored: (not shown: it may hold a credential, 11 characters)"),
+        "{printed}"
+    );
 }

@@ -121,12 +121,12 @@ fn a_certificate_has_two_names() {
     let alias = "AZURE_CLIENT_CERTIFICATE_PATH";
     assert_eq!(good(&[("AZURE_CERTIFICATE_PATH", ""), (alias, "b.pem")]).credential, certificate("b.pem"));
     assert_eq!(good(&[(alias, " cert.pem ")]).credential, certificate("cert.pem"));
-    let told = bad(&[(alias, "b.pem")]);
+    let printed = bad(&[(alias, "b.pem")]);
     assert!(
-        told.contains("AZURE_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PATH name different files"),
-        "{told}"
+        printed.contains("AZURE_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PATH name different files"),
+        "{printed}"
     );
-    assert!(told.contains("`cert.pem` and `b.pem`"), "{told}");
+    assert!(printed.contains("`cert.pem` and `b.pem`"), "{printed}");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn how_the_assertion_is_signed() {
 }
 
 #[test]
-fn a_sovereign_destination_wants_its_own_authority() {
+fn a_sovereign_base_url_wants_its_own_authority() {
     let url = ("API_BASE_URL", "https://name.openai.azure.us");
     assert!(notes(&[url]).contains("AZURE_AUTHORITY_HOST=login.microsoftonline.us"));
     assert_eq!(notes(&[url, ("AZURE_AUTHORITY_HOST", "login.microsoftonline.us")]), "");

@@ -60,7 +60,7 @@ fn no_text_panics() {
         let (name, value) = changes[next(changes.len())];
         if let Ok(config) = read(&[("HTTPS_PROXY", "proxy"), (name, value)]) {
             let _ = config.egress.proxy_for(value, 443);
-            let _ = (config.destination.origin(), config.destination.port());
+            let _ = (config.base_url.origin(), config.base_url.port());
         }
     }
 }
@@ -142,20 +142,20 @@ fn no_variable_shows_a_secret_that_was_put_into_it() {
                 "c.pem"
             };
             let changes = [("HTTPS_PROXY", proxy), ("AZURE_CERTIFICATE_PATH", certificate), (name, value)];
-            let told = match read(&changes) {
+            let printed = match read(&changes) {
                 Ok(config) => shown(&config),
                 Err(problems) => {
                     assert!(problems.iter().all(|problem| problem.message.contains(name)), "{problems:#?}");
                     problems.iter().map(|problem| format!("{problem}\n")).collect()
                 }
             };
-            let leaked: Vec<_> = windows(secret).intersection(&windows(&told)).cloned().collect();
+            let leaked: Vec<_> = windows(secret).intersection(&windows(&printed)).cloned().collect();
             let leaked: Vec<_> = leaked.iter().map(|window| String::from_utf8_lossy(window)).collect();
-            assert!(leaked.is_empty(), "{name}={value}\n{leaked:?} in\n{told}");
+            assert!(leaked.is_empty(), "{name}={value}\n{leaked:?} in\n{printed}");
             // What every variable but those that are made for it refuses.
             let keeps = ["PROXY_API_KEY", "NO_PROXY", "no_proxy"].contains(&name);
             let fits = secret == "S3cretPassw0rd" && name.eq_ignore_ascii_case("HTTPS_PROXY");
-            assert!(keeps || fits || told.contains(name), "{name}={value} is accepted:\n{told}");
+            assert!(keeps || fits || printed.contains(name), "{name}={value} is accepted:\n{printed}");
         }
     }
 }
@@ -167,16 +167,16 @@ fn shown(config: &Config) -> String {
     };
     let proxy = config.egress.proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host, proxy.port));
     let notes: String = config.notes.iter().map(|note| format!("{note}\n")).collect();
-    let values = (&config.client_id, &config.token_url, &config.scope, &config.destination, &config.listen);
+    let values = (&config.client_id, &config.token_url, &config.scope, &config.base_url, &config.listen);
     format!("{notes}{values:?}{:?}{path:?}{:?}{proxy:?}", config.admin_host, config.ca_file)
 }
 
 fn told_nowhere(result: &Result<Config, Vec<crate::report::Problem>>) {
     // `{:?}` shows messages, hints, notes and every field.
-    let told = format!("{result:?}");
-    assert!(!told.contains("hunter2"), "{told}");
+    let printed = format!("{result:?}");
+    assert!(!printed.contains("hunter2"), "{printed}");
     // "hunter2" in base64 at each of the three offsets, as far as it does not depend on its neighbours.
     for encoded in ["aHVudGVy", "h1bnRlcj", "odW50ZXIy"] {
-        assert!(!told.contains(encoded), "{told}");
+        assert!(!printed.contains(encoded), "{printed}");
     }
 }

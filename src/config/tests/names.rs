@@ -67,8 +67,8 @@ fn a_name_that_is_nearly_a_setting_is_noted() {
 #[test]
 fn what_is_missing_may_be_there_under_another_name() {
     let problems = read(&[("AZURE_CLIENTID", "x"), ("AZURE_CERT_PATH", "x"), ("API_BASE_URI", "x"), BASE[1]]);
-    let told = problems.unwrap_err()[0].to_string();
-    assert!(told.starts_with("Missing required Azure AD configuration: AZURE_CLIENT_ID, "), "{told}");
+    let printed = problems.unwrap_err()[0].to_string();
+    assert!(printed.starts_with("Missing required Azure AD configuration: AZURE_CLIENT_ID, "), "{printed}");
     for (name, setting) in [
         ("AZURE_CLIENTID", "AZURE_CLIENT_ID"),
         ("AZURE_CERT_PATH", "AZURE_CERTIFICATE_PATH"),
@@ -76,7 +76,7 @@ fn what_is_missing_may_be_there_under_another_name() {
     ] {
         let note =
             format!("\n  note: {name} is set, but is no setting and has no effect; did you mean {setting}?");
-        assert!(told.contains(&note), "{told}");
+        assert!(printed.contains(&note), "{printed}");
     }
 }
 
@@ -139,6 +139,6 @@ fn an_ordinary_environment_says_nothing() {
     }
     let settings: Vec<(&str, &str)> =
         super::super::SETTINGS.iter().map(|setting| (setting.name, " ")).collect();
-    let told = read(&settings).unwrap_err();
-    assert!(told.iter().all(|problem| problem.notes.is_empty()), "{told:#?}");
+    let printed = read(&settings).unwrap_err();
+    assert!(printed.iter().all(|problem| problem.notes.is_empty()), "{printed:#?}");
 }

@@ -3,7 +3,7 @@
 use super::{bad, good, refused};
 
 #[test]
-fn scopes_follow_the_destination() {
+fn scopes_follow_the_base_url() {
     let rows = [
         ("https://name.openai.azure.com", "https://cognitiveservices.azure.com/.default"),
         ("https://name.openai.azure.us", "https://cognitiveservices.azure.us/.default"),
@@ -83,8 +83,8 @@ fn what_is_suggested_would_work() {
         ("https://contoso.example/gateway/", "https://contoso.example/gateway/.default"),
     ];
     for (value, scope) in rows {
-        let told = bad(&[("AZURE_SCOPE", value)]);
-        assert!(told.ends_with(&format!("\n  hint: did you mean `{scope}`")), "{value}: {told}");
+        let printed = bad(&[("AZURE_SCOPE", value)]);
+        assert!(printed.ends_with(&format!("\n  hint: did you mean `{scope}`")), "{value}: {printed}");
         assert_eq!(good(&[("AZURE_SCOPE", scope)]).scope, scope, "{value}");
     }
 }

@@ -22,12 +22,12 @@ fn without_settings_one_problem_names_all_that_is_missing() {
         assert_eq!(problems[0].hints.len(), 4);
         assert_eq!(problems[0].hints[0].contains("(set, but empty)"), value.is_some());
     }
-    let told = bad(&[("AZURE_CLIENT_ID", ""), ("API_BASE_URL", " ")]);
+    let printed = bad(&[("AZURE_CLIENT_ID", ""), ("API_BASE_URL", " ")]);
     assert!(
-        told.starts_with("Missing required Azure AD configuration: AZURE_CLIENT_ID, API_BASE_URL\n"),
-        "{told}"
+        printed.starts_with("Missing required Azure AD configuration: AZURE_CLIENT_ID, API_BASE_URL\n"),
+        "{printed}"
     );
-    assert!(told.contains("hint: API_BASE_URL (set, but empty): the resource's endpoint"), "{told}");
+    assert!(printed.contains("hint: API_BASE_URL (set, but empty): the resource's endpoint"), "{printed}");
 }
 
 #[test]
@@ -60,11 +60,11 @@ fn one_run_tells_every_problem() {
 fn dots_are_a_placeholder_wherever_they_stand() {
     // A list of names, in which they name nobody.
     for setting in SETTINGS.iter().filter(|setting| setting.name != "NO_PROXY") {
-        let told = read(&[("AZURE_CERTIFICATE_PATH", "cert.pem"), (setting.name, "...")]);
-        let told: String = told.unwrap_err().iter().map(|problem| format!("{problem}\n")).collect();
+        let printed = read(&[("AZURE_CERTIFICATE_PATH", "cert.pem"), (setting.name, "...")]);
+        let printed: String = printed.unwrap_err().iter().map(|problem| format!("{problem}\n")).collect();
         let expected =
             format!("{} is the placeholder `...` of an example\n  hint: put the real value", setting.name);
-        assert!(told.contains(&expected), "{told}");
+        assert!(printed.contains(&expected), "{printed}");
     }
 }
 
@@ -167,8 +167,11 @@ fn the_api_key_is_never_told() {
     let key = |value| good(&[("PROXY_API_KEY", value)]).proxy_api_key.map(|secret| secret.expose().clone());
     assert_eq!(key("0123456789abcdef").as_deref(), Some("0123456789abcdef"));
     assert_eq!(key(""), None);
-    let told = notes(&[("PROXY_API_KEY", "hunter2")]);
-    assert!(told.starts_with("PROXY_API_KEY is short: 7 characters") && !told.contains("hunter2"), "{told}");
+    let printed = notes(&[("PROXY_API_KEY", "hunter2")]);
+    assert!(
+        printed.starts_with("PROXY_API_KEY is short: 7 characters") && !printed.contains("hunter2"),
+        "{printed}"
+    );
     refused(
         "PROXY_API_KEY",
         &[

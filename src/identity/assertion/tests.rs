@@ -21,8 +21,8 @@ struct Parts {
     signature: Vec<u8>,
 }
 
-fn terms(algorithm: Algorithm, send_chain: bool) -> Terms {
-    Terms {
+fn params(algorithm: Algorithm, send_chain: bool) -> AssertionParams {
+    AssertionParams {
         algorithm,
         send_chain,
         client_id: "11111111-2222-3333-4444-555555555555".to_owned(),
@@ -32,7 +32,7 @@ fn terms(algorithm: Algorithm, send_chain: bool) -> Terms {
 
 fn assertion(algorithm: Algorithm, send_chain: bool) -> Parts {
     let (pair, _) = load(&pem("chain-ca-first.pem"), NOW).unwrap();
-    let assertion = sign(&pair, &terms(algorithm, send_chain), NOW).unwrap();
+    let assertion = sign(&pair, &params(algorithm, send_chain), NOW).unwrap();
     let (signed, signature) = assertion.expose().rsplit_once('.').unwrap();
     let (header, claims) = signed.split_once('.').unwrap();
     // The engine refuses padding and the standard alphabet.
@@ -101,7 +101,7 @@ fn the_claims_are_strings_and_whole_numbers() {
         (&claims["iat"], &claims["nbf"], &claims["exp"]),
         (&json!(NOW - 120), &json!(NOW - 120), &json!(NOW + 480))
     );
-    let in_1970 = super::claims(&terms(Algorithm::Ps256, false), 60).unwrap();
+    let in_1970 = super::claims(&params(Algorithm::Ps256, false), 60).unwrap();
     assert_eq!((&in_1970["nbf"], &in_1970["exp"]), (&json!(0), &json!(600)), "a clock that was never set");
 }
 

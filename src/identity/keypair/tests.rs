@@ -236,10 +236,10 @@ fn no_message_shows_any_of_the_key() {
     let keys =
         ["leaf.key", "other.key", "weak.key", "ec.key", "ed25519.key"].map(|key| fs::read(pem(key)).unwrap());
     for (name, ..) in FAULTS {
-        let told = format!("{:?}", refused(name));
+        let shown = format!("{:?}", refused(name));
         for line in keys.iter().flat_map(|key| key.split(|&byte| byte == b'\n')) {
             let piece = String::from_utf8_lossy(&line[..line.len().min(12)]);
-            assert!(piece.len() < 12 || piece.starts_with("-----") || !told.contains(&*piece), "{told}");
+            assert!(piece.len() < 12 || piece.starts_with("-----") || !shown.contains(&*piece), "{shown}");
         }
     }
     let pair = format!("{:?}", loaded("key-first.pem"));

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::*;
-use crate::clock::SetClock;
+use crate::clock::MockClock;
 use crate::identity::pems::{self, pem};
 
 /// 2027-01-15.
@@ -21,7 +21,7 @@ const NOW: u64 = 1_800_000_000;
 struct Fixture {
     directory: PathBuf,
     file: PathBuf,
-    hands: Arc<SetClock>,
+    mock_clock: Arc<MockClock>,
     source: CertificateSource,
 }
 
@@ -29,9 +29,9 @@ impl Fixture {
     fn with(name: &str, prepare: impl FnOnce(&Path) -> PathBuf) -> Self {
         let directory = pems::scratch(name);
         let file = prepare(&directory);
-        let hands = SetClock::at_unix(NOW);
-        let source = open(&file, &hands).unwrap();
-        Self { directory, file, hands, source }
+        let mock_clock = MockClock::at_unix(NOW);
+        let source = open(&file, &mock_clock).unwrap();
+        Self { directory, file, mock_clock, source }
     }
 
     /// On a plain file with the content of `key-first.pem`.
@@ -51,7 +51,7 @@ impl Fixture {
 
     /// Takes the change in and says which certificate is in use then.
     fn after_refresh(&mut self) -> (String, Vec<String>) {
-        let notices = self.source.refresh().iter().map(told).collect();
+        let notices = self.source.refresh().iter().map(describe).collect();
         let current = self.source.current().certificate();
         assert_eq!(*current, *self.source.certificate(), "the handle shows what is in use");
         (current.subject.clone(), notices)
@@ -64,8 +64,8 @@ impl Drop for Fixture {
     }
 }
 
-fn open(file: &Path, hands: &Arc<SetClock>) -> Result<CertificateSource, Problem> {
-    let clock = Clock::set(Arc::clone(hands));
+fn open(file: &Path, mock_clock: &Arc<MockClock>) -> Result<CertificateSource, Problem> {
+    let clock = Clock::mock(Arc::clone(mock_clock));
     CertificateSource::open(file, Algorithm::Ps256, false, "client", "https://login.example/token", clock)
 }
 
@@ -74,11 +74,11 @@ fn content(name: &str) -> Vec<u8> {
 }
 
 /// A notice in a word, and what it is about.
-fn told(notice: &Notice) -> String {
+fn describe(notice: &Notice) -> String {
     notice.log();
     match notice {
         Notice::Expires { days, .. } => format!("expires {days}"),
-        Notice::Kept(problem, _) => {
+        Notice::StillInUse(problem, _) => {
             assert!(!problem.hints.is_empty(), "{problem}");
             let fact = problem.message.split_once(".pem ").expect("the file is named").1;
             format!("kept: {fact}")
@@ -110,11 +110,11 @@ fn thumbprint(source: &mut CertificateSource) -> String {
 
 #[test]
 fn at_start_every_fault_is_an_error() {
-    let hands = SetClock::at_unix(NOW);
+    let mock_clock = MockClock::at_unix(NOW);
     for name in ["expired.pem", "future.pem", "mismatch.pem", "truncated.pem", "encrypted.pem"] {
-        assert!(open(&pem(name), &hands).is_err(), "{name}");
+        assert!(open(&pem(name), &mock_clock).is_err(), "{name}");
     }
-    assert!(open(Path::new("/nowhere/id.pem"), &hands).is_err());
+    assert!(open(Path::new("/nowhere/id.pem"), &mock_clock).is_err());
 }
 
 #[test]

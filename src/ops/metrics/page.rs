@@ -29,7 +29,7 @@ impl Sources {
         let mut text = Text::default();
         build(&mut text);
         self.requests(&mut text);
-        self.destination(&mut text);
+        self.upstream(&mut text);
         self.identity(&mut text);
         process(&mut text, self.metrics.started);
         text.finish()
@@ -82,7 +82,7 @@ impl Sources {
         text.single("auth_proxy_clients_gone_total", "counter", help, m.clients_gone.value());
     }
 
-    fn destination(&self, text: &mut Text) {
+    fn upstream(&self, text: &mut Text) {
         let m = &*self.metrics;
         let help = "Requests that got no answer from the destination.";
         text.family("auth_proxy_upstream_errors_total", "counter", help);
@@ -90,7 +90,7 @@ impl Sources {
             text.sample(&[("kind", kind)], count);
         }
         let help = "Answers that the destination broke off in the middle.";
-        text.single("auth_proxy_upstream_answers_cut_total", "counter", help, m.answers_cut.value());
+        text.single("auth_proxy_upstream_answers_cut_total", "counter", help, m.responses_aborted.value());
         let help = "Answers of the destination with a status that asks for somebody's attention.";
         text.family("auth_proxy_upstream_denials_total", "counter", help);
         for (status, counter) in DENIALS.iter().zip(&m.denials) {
@@ -98,7 +98,7 @@ impl Sources {
         }
         let help = "Requests sent to the destination once more.";
         text.family("auth_proxy_upstream_repetitions_total", "counter", help);
-        for (reason, count) in m.repetitions.values() {
+        for (reason, count) in m.retries.values() {
             text.sample(&[("reason", reason)], count);
         }
     }

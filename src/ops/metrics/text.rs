@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::cells::{BOUNDS, Histogram};
+use super::types::{BOUNDS, Histogram};
 
 /// The text so far.
 #[derive(Debug, Default)]

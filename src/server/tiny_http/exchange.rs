@@ -1,5 +1,4 @@
-//! One request on tiny_http: its head judged by our rules before anything is believed, its body counted, its answer framed by
-//! us.
+//! One request on tiny_http: its head checked by our rules, its body counted, its response framed by us.
 
 use std::io::{self, Write};
 use std::mem;
@@ -16,28 +15,28 @@ use crate::http1::head::{self, Scan};
 use crate::net::{Socket, Stream};
 use crate::server::connection::wants_keep_alive;
 use crate::server::limits::MinRate;
-use crate::server::respond::{Answer, Sink};
-use crate::server::{Exchange, Head, Length, Overload, Refusal};
+use crate::server::response_writer::{ResponseSink, ResponseWriter};
+use crate::server::{ErrorResponse, Exchange, Head, Length, Overload};
 
 /// The largest Content-Length. What is left of a body when a request ends, tiny_http reads into a buffer of that
 /// size: 50,000,000,000,000 bytes cannot be had, and a failed allocation ends the process. This many can be had
 /// anywhere, for they are not touched.
 const MAX_LENGTH: usize = 1 << 30;
-/// In place of a chunk size: no client takes it for the end of the answer.
-const CUT: &[u8] = b"cut short\r\n\r\n";
+/// Sent in place of a chunk size: every client sees that the response was truncated.
+const INVALID_CHUNK_SIZE: &[u8] = b"cut short\r\n\r\n";
 
 /// The head, put together again from what tiny_http gives of it, and read as our own server reads it.
 ///
 /// # Errors
 ///
-/// The refusal that the request deserves; nothing that follows on its connection can be trusted then.
-pub(super) fn head(request: &Request, shared: &Shared) -> Result<Head, Refusal> {
+/// The error response that the request deserves; nothing that follows on its connection can be trusted then.
+pub(super) fn head(request: &Request, shared: &Shared) -> Result<Head, ErrorResponse> {
     if shared.is_banned(request) {
         return Err(bad("this connection was refused before"));
     }
     if is_endless(request) {
         let message = "this build's HTTP server (tiny_http) takes request bodies of at most 1 GiB";
-        return Err(Refusal::request(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
+        return Err(ErrorResponse::request(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
     }
     let mut text = format!("{} {} HTTP/{}\r\n", request.method(), request.url(), request.http_version());
     for field in request.headers() {
@@ -50,7 +49,7 @@ pub(super) fn head(request: &Request, shared: &Shared) -> Result<Head, Refusal> 
         .ok_or_else(|| bad("the request head is malformed"))?;
     if head.version == Version::HTTP_10 && wants_keep_alive(&head) {
         let message = "keep-alive needs HTTP/1.1 in this build's HTTP server (tiny_http)";
-        return Err(Refusal::request(
+        return Err(ErrorResponse::request(
             StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             "http_version_not_supported",
             message,
@@ -61,34 +60,40 @@ pub(super) fn head(request: &Request, shared: &Shared) -> Result<Head, Refusal> 
     if head.length == Length::Unknown {
         let message =
             "this build's HTTP server (tiny_http) takes no chunked request bodies: send a Content-Length";
-        return Err(Refusal::request(StatusCode::LENGTH_REQUIRED, "length_required", message));
+        return Err(ErrorResponse::request(StatusCode::LENGTH_REQUIRED, "length_required", message));
     }
     Ok(head)
 }
 
-/// Answers a request.
-pub(super) fn answer(request: Request, head: Result<Head, Refusal>, shared: &Shared, crowded: bool) {
+pub(super) fn respond(
+    request: Request,
+    head: Result<Head, ErrorResponse>,
+    shared: &Shared,
+    under_pressure: bool,
+) {
     let mut exchange = TinyExchange {
         left: Some(request.body_length().unwrap_or_default()),
         is_endless: is_endless(&request),
         peer: request.remote_addr().copied(),
         request: Some(request),
-        answer: match &head {
+        response: match &head {
             Ok(head) => {
                 let close = !wants_keep_alive(head) || closes(head);
-                Answer::new(head, close, shared.limits.write_stall)
+                ResponseWriter::new(head, close, shared.limits.write_timeout)
             }
-            Err(_) => Answer::last(shared.limits.write_stall),
+            Err(_) => ResponseWriter::for_error(shared.limits.write_timeout),
         },
         writer: Box::new(io::sink()),
         shared,
     };
     match head {
-        Ok(head) if crowded => shared.service.reject_overloaded(head, Overload::Connections, &mut exchange),
+        Ok(head) if under_pressure => {
+            shared.service.reject_overloaded(head, Overload::Connections, &mut exchange)
+        }
         Ok(head) => shared.service.serve(head, &mut exchange),
-        Err(refusal) => {
-            shared.service.refused(&refusal);
-            refusal.send(&mut exchange);
+        Err(response) => {
+            shared.service.refused(&response);
+            response.send(&mut exchange);
         }
     }
 }
@@ -97,27 +102,27 @@ fn is_endless(request: &Request) -> bool {
     request.body_length().is_some_and(|length| length > MAX_LENGTH)
 }
 
-/// tiny_http closes the connection after this request. It looks at the first field, and for any part of it.
+/// Whether tiny_http closes the connection after this request. It searches the first field for these words.
 fn closes(head: &Head) -> bool {
     let options = head.headers.get("connection").unwrap_or_default().to_ascii_lowercase();
     let names = |option: &[u8]| options.windows(option.len()).any(|part| part == option);
     head.version == Version::HTTP_10 || names(b"close") || names(b"upgrade")
 }
 
-fn bad(message: &str) -> Refusal {
-    Refusal::request(StatusCode::BAD_REQUEST, "bad_request", message)
+fn bad(message: &str) -> ErrorResponse {
+    ErrorResponse::request(StatusCode::BAD_REQUEST, "bad_request", message)
 }
 
 struct TinyExchange<'a> {
-    /// Until the answer begins.
+    /// Until the response begins.
     request: Option<Request>,
     /// Bytes of the body to come; none when where the next request begins is not known.
     left: Option<usize>,
     /// The body must be neither read nor dropped.
     is_endless: bool,
     peer: Option<SocketAddr>,
-    answer: Answer,
-    /// Once the answer has begun.
+    response: ResponseWriter,
+    /// Once the response has begun.
     writer: Box<dyn Write + Send>,
     shared: &'a Shared,
 }
@@ -127,15 +132,15 @@ impl Exchange for TinyExchange<'_> {
         let (Some(request), Some(left)) = (&mut self.request, self.left) else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
-        let most = buffer.len().min(left);
-        if most == 0 {
+        let max = buffer.len().min(left);
+        if max == 0 {
             return Ok(0);
         }
         // Unless the read succeeds, it is not known where the next request begins.
         self.left = None;
         // The first call sends 100 Continue to those who wait for it.
-        match request.as_reader().read(&mut buffer[..most]).map_err(timed_out)? {
-            // tiny_http reports an upload cut short as complete.
+        match request.as_reader().read(&mut buffer[..max]).map_err(timed_out)? {
+            // tiny_http reports a truncated upload as complete.
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             n => {
                 self.left = Some(left - n);
@@ -163,23 +168,23 @@ impl Exchange for TinyExchange<'_> {
         None
     }
 
-    /// What nobody wants of the body is read before the answer: tiny_http gives no writer before that.
+    /// The rest of the body is read before the response: tiny_http gives no writer before that.
     fn start(&mut self, status: StatusCode, headers: &Fields, length: Length) {
-        let mut scratch = [0; 16 * 1024];
-        while !self.is_endless && matches!(self.read_body(&mut scratch), Ok(1..)) {}
+        let mut buffer = [0; 16 * 1024];
+        while !self.is_endless && matches!(self.read_body(&mut buffer), Ok(1..)) {}
         let Some(request) = self.request.take() else { return };
         if self.left != Some(0) {
-            // Before the reader is given back: what follows may be read at once.
+            // Before the reader is given back: what follows may be parsed at once.
             self.shared.ban(self.peer);
-            self.answer.close_after();
+            self.response.close_after();
         }
         if self.shared.shutdown.is_triggered() {
-            self.answer.close_after();
+            self.response.close_after();
         }
-        self.answer.start(status, headers, length);
+        self.response.start(status, headers, length);
         self.writer = if self.is_endless {
-            // An upgrade is the only way to a writer that leaves the body alone. Its answer is the interim one that every
-            // client knows, behind which ours fits.
+            // An upgrade is the only way to a writer that leaves the body alone. It sends a response of its own first: 100,
+            // which every client ignores, so that ours may follow.
             let interim = Response::new(TinyStatus(100), Vec::new(), io::empty(), None, None);
             request.upgrade("HTTP/1.1", interim)
         } else {
@@ -187,31 +192,31 @@ impl Exchange for TinyExchange<'_> {
         };
     }
 
-    fn started(&self) -> bool {
-        self.answer.started()
+    fn has_started(&self) -> bool {
+        self.response.has_started()
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.answer.write(&mut self.writer, bytes)
+        self.response.write(&mut self.writer, bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.answer.flush(&mut self.writer)
+        self.response.flush(&mut self.writer)
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.answer.finish(&mut self.writer)
+        self.response.finish(&mut self.writer)
     }
 }
 
-/// What was not finished must not look complete, and nothing may follow it.
+/// An unfinished response must not look complete, and nothing may follow it.
 impl Drop for TinyExchange<'_> {
     fn drop(&mut self) {
-        if !self.answer.is_finished() {
+        if !self.response.is_finished() {
             self.shared.ban(self.peer);
         }
-        if self.answer.is_chunked() {
-            let _ = self.writer.write_all(CUT).and_then(|()| self.writer.flush());
+        if self.response.is_chunked() {
+            let _ = self.writer.write_all(INVALID_CHUNK_SIZE).and_then(|()| self.writer.flush());
         }
         if self.is_endless {
             mem::forget(self.request.take());
@@ -220,14 +225,14 @@ impl Drop for TinyExchange<'_> {
     }
 }
 
-impl Sink for Box<dyn Write + Send> {
+impl ResponseSink for Box<dyn Write + Send> {
     fn send(&mut self, parts: [&[u8]; 3], _rate: &mut MinRate) -> io::Result<()> {
         // In one piece it bypasses tiny_http's buffer, and leaves in one packet.
         self.write_all(&parts.concat()).and_then(|()| self.flush()).map_err(timed_out)
     }
 }
 
-/// What a socket with a timeout says when that has passed.
+/// The error of a socket whose timeout has passed.
 fn timed_out(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
 }

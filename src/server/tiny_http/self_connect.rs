@@ -1,9 +1,9 @@
-//! Connections to ourselves, against two faults of tiny_http.
+//! Connections to ourselves, to work around two faults of tiny_http.
 //!
-//! It gives a connection to an idle thread of its pool through a queue. A thread that was woken for one connection counts as
-//! idle until it runs, so that in a burst more connections are queued than threads are idle, and the rest of the queue waits
-//! behind connections that are kept alive. A new thread is only made for a new connection: one of ours, closed at once, makes
-//! a thread that finds the queue.
+//! It gives a connection to an idle thread of its pool through a queue. A thread that was woken for one connection counts
+//! as idle until it runs, so that in a burst more connections are queued than threads are idle, and the rest of the queue
+//! waits for connections that are kept alive. A new thread is only made for a new connection: one of ours, closed at once,
+//! makes a thread that empties the queue.
 //!
 //! Its accept thread ends where accept fails, with an error, and where the new socket cannot be duplicated, without one. A
 //! connection of ours that stays unanswered shows it; a new server takes over the listener.
@@ -22,35 +22,35 @@ use crate::net::poll::{self, Ready};
 use crate::net::{Socket, connect_blocking};
 
 /// Connections to ourselves at a time.
-const ROUND: usize = 4;
+const CONNECTIONS_PER_ROUND: usize = 4;
 /// Between rounds while requests come, and while none do.
-const ACTIVE: Duration = Duration::from_millis(10);
-const CALM: Duration = Duration::from_millis(100);
-/// Between two probes whether anybody accepts, and after a server was replaced.
-const PROBE: Duration = Duration::from_secs(1);
-/// Unanswered probes that make a server deaf.
+const ACTIVE_INTERVAL: Duration = Duration::from_millis(10);
+const IDLE_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two probes whether the server accepts, and after a server was replaced.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// After this many probes without a response the server counts as dead.
 const MAX_UNANSWERED: u32 = 3;
-/// A full backlog must not hold us up.
-const CONNECT: Duration = Duration::from_millis(200);
+/// A full backlog must not block this thread.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Until the shutdown begins; then closes the listener.
 pub(super) fn run(shared: &Arc<Shared>) {
     let (mut probed_at, mut probe, mut unanswered) = (Instant::now(), None, 0);
     while !shared.shutdown.is_triggered() {
-        let pause = if shared.active.swap(false, Ordering::SeqCst) { ACTIVE } else { CALM };
+        let pause = if shared.active.swap(false, Ordering::SeqCst) { ACTIVE_INTERVAL } else { IDLE_INTERVAL };
         let _ = poll::wait_one(&*shared.shutdown, Ready::READ, Some(Instant::now() + pause));
-        for _ in 0..ROUND {
+        for _ in 0..CONNECTIONS_PER_ROUND {
             let _ = connect(shared);
         }
-        if probed_at.elapsed() < PROBE {
+        if probed_at.elapsed() < PROBE_INTERVAL {
             continue;
         }
-        let answered = probe.is_none_or(|mut stream: Socket| matches!(stream.read(&mut [0]), Ok(1)));
-        unanswered = if answered { 0 } else { unanswered + 1 };
-        // What is no request; tiny_http answers it by itself.
+        let is_alive = probe.is_none_or(|mut stream: Socket| matches!(stream.read(&mut [0]), Ok(1)));
+        unanswered = if is_alive { 0 } else { unanswered + 1 };
+        // Not a request; tiny_http responds to it by itself.
         let send = |mut stream: Socket| stream.write_all(b"\r\n").map(|()| stream);
         (probed_at, probe) = (Instant::now(), connect(shared).and_then(send).ok());
-        if shared.deaf.load(Ordering::SeqCst) || unanswered >= MAX_UNANSWERED {
+        if shared.accept_failed.load(Ordering::SeqCst) || unanswered >= MAX_UNANSWERED {
             match shared.start_server() {
                 Ok(()) => {
                     unanswered = 0;
@@ -73,7 +73,7 @@ fn connect(shared: &Shared) -> io::Result<Socket> {
             SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         });
     }
-    let socket = connect_blocking(address, CONNECT)?;
+    let socket = connect_blocking(address, CONNECT_TIMEOUT)?;
     socket.set_linger(Some(Duration::ZERO))?;
     socket.set_nonblocking(true)?;
     Ok(socket)

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::net::{ConnectError, ProxyAuthError, ResolveError};
-use crate::token::test_kit::Bench;
+use crate::token::test_kit::Fixture;
 use crate::token::{Class, Refresher};
 
 /// A server on loopback that gives each connection the next answer, then closes it.
@@ -120,7 +120,7 @@ fn a_refusal_is_read_whole() {
 
 /// Answers that hold no token, each with a part of what is said about it.
 fn useless() -> Vec<(Vec<u8>, &'static str)> {
-    let large = "x".repeat(LARGEST_ANSWER + 1);
+    let large = "x".repeat(MAX_RESPONSE_BYTES + 1);
     vec![
         (response("200 OK", ""), "it is empty"),
         (response("200 OK", "<html>"), "it is not JSON"),
@@ -152,17 +152,17 @@ fn answers_of_no_use_leave_the_old_token_in_use() {
     let useless = useless().into_iter().map(|(answer, _)| answer).chain([expired]);
     let good = response("200 OK", GRANTED);
     let server = Server::answering(std::iter::once(good).chain(useless).collect());
-    let bench = Bench::new();
-    let (source, _) = bench.parts();
-    let mut refresher = Refresher::new(Arc::clone(&bench.store), source, Box::new(entra(&server.url)));
+    let fixture = Fixture::new();
+    let (source, _) = fixture.parts();
+    let mut refresher = Refresher::new(Arc::clone(&fixture.store), source, Box::new(entra(&server.url)));
     refresher.step();
     for failures in 1..=9 {
         // Time for the next attempt, whatever the jitter.
-        let due = bench.store.next_attempt().since(bench.store.clock().now());
-        bench.hands.advance(due + Duration::from_millis(1));
+        let due = fixture.store.next_attempt().since(fixture.store.clock().now());
+        fixture.mock_clock.advance(due + Duration::from_millis(1));
         refresher.step();
-        assert_eq!(bench.bearer().as_deref(), Some("Bearer x.y.z"));
-        let status = bench.store.status();
+        assert_eq!(fixture.bearer().as_deref(), Some("Bearer x.y.z"));
+        let status = fixture.store.status();
         assert_eq!((status.successes, status.failures), (1, failures));
         assert!(status.last_error.is_some());
     }
@@ -170,7 +170,7 @@ fn answers_of_no_use_leave_the_old_token_in_use() {
 
 #[test]
 fn a_refusal_with_a_broken_body_still_has_its_status() {
-    let large = "x".repeat(LARGEST_ANSWER + 1);
+    let large = "x".repeat(MAX_RESPONSE_BYTES + 1);
     let server = Server::answering(vec![
         response("503 Busy\r\nretry-after: 7", &large),
         b"HTTP/1.1 429 No\r\nretry-after: 8\r\ncontent-length: 100\r\n\r\nToo".to_vec(),
@@ -251,7 +251,7 @@ fn faults_on_the_way_have_a_remedy() {
         (ConnectError::EgressProxy { proxy: host(), cause: "407".into() }, "egress proxy", "HTTPS_PROXY"),
     ];
     for (error, summary, hint) in rows {
-        let error = unreached(&Fault::from(error).into());
+        let error = transport_error(&Fault::from(error).into());
         assert_eq!(error.class, Class::Transient);
         assert!(error.summary.contains(summary), "{error:?}");
         assert!(error.hints[0].contains(hint), "{error:?}");
@@ -277,7 +277,7 @@ fn an_egress_proxy_that_demands_credentials_is_asked_again_when_the_dialer_permi
     for (presented, challenge, retry_in, class, words) in rows {
         let error = ProxyAuthError::new(presented, std::iter::once(challenge.as_bytes()));
         let error = ConnectError::EgressProxyAuth { proxy: "proxy.test:3128".into(), error, retry_in };
-        let error = unreached(&Fault::from(error).into());
+        let error = transport_error(&Fault::from(error).into());
         assert_eq!((error.class, error.retry_after), (class, retry_in));
         assert!(error.summary.starts_with("the egress proxy ") && error.summary.contains(words), "{error:?}");
         assert!(error.detail.unwrap().contains("proxy.test:3128"));

@@ -11,12 +11,12 @@ fn secs(seconds: u64) -> Duration {
 fn how_often_entra_is_asked_is_documented() {
     let statement = format!(
         "While there is no usable token, Entra ID is asked again at most {} s after a response without one (twice as \
-         long after every {OUTAGE_FAILURES} failures, up to {} s), at most {} s after a connection that could not be \
+         long after every {OUTAGE_FAILURES_PER_DOUBLING} failures, up to {} s), at most {} s after a connection that could not be \
          made (twice as long after every failure, up to {} s), and at most {} s after an error that a person must mend.",
-        OUTAGE_PAUSE.as_secs_f64(),
-        LONGEST_OUTAGE_PAUSE.as_secs(),
-        UNREACHED_PAUSE.as_secs_f64(),
-        LONGEST_UNREACHED_PAUSE.as_secs(),
+        FIRST_OUTAGE_PAUSE.as_secs_f64(),
+        MAX_OUTAGE_PAUSE.as_secs(),
+        FIRST_UNREACHABLE_PAUSE.as_secs_f64(),
+        MAX_UNREACHABLE_PAUSE.as_secs(),
         STUCK_PAUSE.as_secs(),
     );
     let page = include_str!("../../../docs/troubleshooting.md");
@@ -71,7 +71,14 @@ fn the_token_is_still_usable_when_its_refresh_is_planned() {
 
 /// A failure that met an answer, the first of its kind, over at once.
 fn context(class: Class, failures: u32, time_left: Duration) -> FailureContext {
-    FailureContext { class, unreached: false, failures, time_left, took: Duration::ZERO, retry_after: None }
+    FailureContext {
+        class,
+        is_unreachable: false,
+        failures,
+        time_left,
+        took: Duration::ZERO,
+        retry_after: None,
+    }
 }
 
 #[track_caller]
@@ -129,7 +136,7 @@ fn pauses_without_a_connection() {
     ];
     for (name, failures, time_left, took, jitter, millis) in rows {
         let context = context(Class::Transient, failures, secs(time_left));
-        pauses(name, FailureContext { unreached: true, took: secs(took), ..context }, jitter, millis);
+        pauses(name, FailureContext { is_unreachable: true, took: secs(took), ..context }, jitter, millis);
     }
 }
 
@@ -206,7 +213,7 @@ fn retry_after_is_obeyed_as_long_as_no_caller_has_to_pay_for_it() {
 #[test]
 fn whatever_the_error_was_there_is_an_attempt_in_time_before_the_tokens_end_and_one_at_it() {
     for class in [Class::Transient, Class::Permanent] {
-        for (unreached, jitter) in [(false, 0.0), (false, 0.5), (true, 0.999_999)] {
+        for (is_unreachable, jitter) in [(false, 0.0), (false, 0.5), (true, 0.999_999)] {
             for (lifetime, retry_after) in [
                 (11, None),
                 (60, None),
@@ -216,13 +223,13 @@ fn whatever_the_error_was_there_is_an_attempt_in_time_before_the_tokens_end_and_
                 (270, Some(3600)),
                 (3570, Some(7200)),
             ] {
-                let name = format!("{class:?} {unreached} {jitter} {lifetime} {retry_after:?}");
+                let name = format!("{class:?} {is_unreachable} {jitter} {lifetime} {retry_after:?}");
                 let mut time_left = secs(lifetime);
                 let (mut failures, mut in_time) = (0, 0);
                 while !time_left.is_zero() {
                     failures += 1;
                     let context = FailureContext {
-                        unreached,
+                        is_unreachable,
                         retry_after: retry_after.map(secs),
                         ..context(class, failures, time_left)
                     };
@@ -231,11 +238,11 @@ fn whatever_the_error_was_there_is_an_attempt_in_time_before_the_tokens_end_and_
                         assert!(pause <= time_left, "{name}: {pause:?} of {time_left:?}");
                     }
                     time_left = time_left.saturating_sub(pause);
-                    in_time += u32::from((IN_TIME..=2 * IN_TIME).contains(&time_left));
+                    in_time += u32::from((LAST_ATTEMPT_LEAD..=2 * LAST_ATTEMPT_LEAD).contains(&time_left));
                 }
                 assert!(in_time > 0, "{name}: none in time");
                 assert!(class == Class::Transient || failures < 700, "{name}: {failures} attempts");
-                let stuck = FailureContext { unreached, ..context(class, failures, time_left) };
+                let stuck = FailureContext { is_unreachable, ..context(class, failures, time_left) };
                 assert!(retry_in(stuck, jitter) <= secs(15), "{name}");
             }
         }

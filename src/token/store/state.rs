@@ -19,7 +19,7 @@ pub(super) struct InFlight {
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct StoreState {
     pub(super) token: Option<Arc<Token>>,
     /// How the last attempt failed, if it did.
     pub(super) failure: Option<TokenError>,
@@ -27,40 +27,40 @@ pub(super) struct State {
     pub(super) in_flight: Option<InFlight>,
     pub(super) next_attempt: Moment,
     /// A refresh that was asked for and has not begun.
-    pub(super) forced: bool,
+    pub(super) is_forced: bool,
     pub(super) successes: u64,
     pub(super) failures: u64,
     pub(super) refresher: RefresherState,
 }
 
-impl State {
+impl StoreState {
     pub(super) fn new(next_attempt: Moment) -> Self {
         Self {
             token: None,
             failure: None,
             in_flight: None,
             next_attempt,
-            forced: false,
+            is_forced: false,
             successes: 0,
             failures: 0,
             refresher: RefresherState::Starting,
         }
     }
 
-    pub(super) fn settle(&mut self, next_attempt: Moment) {
+    pub(super) fn finish_attempt(&mut self, next_attempt: Moment) {
         self.in_flight = None;
         self.next_attempt = next_attempt;
     }
 
-    pub(super) fn due(&self, clock: &Clock) -> bool {
-        self.due_within(clock, Duration::ZERO)
+    pub(super) fn is_due(&self, clock: &Clock) -> bool {
+        self.is_due_within(clock, Duration::ZERO)
     }
 
-    fn due_within(&self, clock: &Clock, time: Duration) -> bool {
+    fn is_due_within(&self, clock: &Clock, time: Duration) -> bool {
         // What the wall clock alone says hastens one attempt; after a failure pauses are counted on the boot clock, so
         // that a wall clock that is wrong cannot make attempts follow one another.
         let now = if self.failure.is_some() { clock.now() } else { self.token_time(clock) };
-        self.forced || self.next_attempt <= now.after(time)
+        self.is_forced || self.next_attempt <= now.after(time)
     }
 
     /// Now, as the token has to see it. A paused machine's wall clock puts it forward; one that Entra ID has just
@@ -69,26 +69,26 @@ impl State {
         let skew = self.failure.as_ref().and_then(|failure| failure.date_skew);
         match &self.token {
             Some(token) if skew.is_none_or(|ahead| ahead < CLOCK_IS_AHEAD) => {
-                clock.now_by_either(token.requested())
+                clock.now_including_suspend(token.requested())
             }
             _ => clock.now(),
         }
     }
 
     /// The first reason to leave stays.
-    pub(super) fn leave(&mut self, reason: RefresherState) {
-        if self.attends() {
+    pub(super) fn mark_stopped(&mut self, reason: RefresherState) {
+        if self.is_alive() {
             self.refresher = reason;
         }
     }
 
     /// Whether the refresher is there, or will be, to hear of anything.
-    pub(super) fn attends(&self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         matches!(self.refresher, RefresherState::Starting | RefresherState::Running)
     }
 
     pub(super) fn attempt_within(&self, clock: &Clock, time: Duration) -> bool {
-        self.attends() && (self.in_flight.is_some() || self.due_within(clock, time))
+        self.is_alive() && (self.in_flight.is_some() || self.is_due_within(clock, time))
     }
 
     /// How long the token may still be sent; zero when there is none.
@@ -112,7 +112,7 @@ impl State {
             _ if self.token.is_some() => "the access token has expired",
             _ => "there is no access token yet",
         };
-        let due = self.in_flight.is_some() || self.due(clock);
+        let due = self.in_flight.is_some() || self.is_due(clock);
         let wait = if due { Duration::ZERO } else { self.next_attempt.since(clock.now()) };
         let waiting = self.in_flight.as_ref().map(|attempt| Waiting {
             origin: attempt.origin.clone(),

@@ -1,16 +1,16 @@
 use super::*;
-use crate::clock::SetClock;
+use crate::clock::MockClock;
 use crate::token::{Class, Grant};
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn store() -> (Arc<SetClock>, Arc<TokenStore>) {
-    let hands = SetClock::at_unix(1_700_000_000);
-    let store = TokenStore::new(Clock::set(Arc::clone(&hands)));
-    store.refresher_runs();
-    (hands, store)
+fn store() -> (Arc<MockClock>, Arc<TokenStore>) {
+    let mock_clock = MockClock::at_unix(1_700_000_000);
+    let store = TokenStore::new(Clock::mock(Arc::clone(&mock_clock)));
+    store.mark_running();
+    (mock_clock, store)
 }
 
 fn publish(store: &TokenStore, text: &str, lifetime: u64) {
@@ -31,15 +31,15 @@ fn fail(store: &TokenStore, class: Class, next_in: Duration) {
 #[test]
 fn a_token_is_usable_until_its_margin() {
     for (lifetime, last) in [(3600, 3569), (60, 53)] {
-        let (hands, store) = store();
+        let (mock_clock, store) = store();
         publish(&store, "x", lifetime);
-        hands.advance(secs(last));
+        mock_clock.advance(secs(last));
         let token = store.usable().unwrap();
         assert_eq!(token.age(store.clock().now()), secs(last));
-        hands.advance(secs(1));
+        mock_clock.advance(secs(1));
         assert!(store.usable().is_none(), "{lifetime}");
         assert!(store.status().expires_in.unwrap() > Duration::ZERO);
-        hands.jump_unix(1);
+        mock_clock.jump_unix(1);
         assert!(store.usable().is_none(), "a wall clock set back revives nothing");
     }
 }
@@ -102,19 +102,19 @@ fn whatever_the_last_error_was_an_attempt_that_is_due_soon_is_waited_for() {
 
 #[test]
 fn what_is_being_waited_for_is_said_once_it_takes_long() {
-    let (hands, store) = store();
+    let (mock_clock, store) = store();
     let said = |store: &TokenStore| store.status().unavailable.unwrap().to_string();
     store.begin("https://login.test");
-    hands.advance(Duration::from_millis(999));
+    mock_clock.advance(Duration::from_millis(999));
     assert_eq!(said(&store), "there is no access token yet");
-    hands.advance(secs(11));
+    mock_clock.advance(secs(11));
     let waiting = "waiting for the token endpoint https://login.test, 11 s so far";
     assert_eq!(said(&store), format!("there is no access token yet: {waiting}"));
     assert_eq!(store.obtain(Duration::ZERO).unwrap_err().to_string(), said(&store));
     fail(&store, Class::Transient, secs(1));
     assert_eq!(said(&store), "there is no access token yet: it failed", "the attempt is over");
     store.begin("https://login.test");
-    hands.advance(secs(11));
+    mock_clock.advance(secs(11));
     assert_eq!(said(&store), format!("there is no access token yet: it failed; {waiting}"));
     publish(&store, "x", 3600);
     assert!(store.status().unavailable.is_none());
@@ -141,42 +141,42 @@ fn the_end_ends_every_wait() {
         assert_eq!(waiter.join().unwrap().unwrap_err().reason, "the proxy is stopping");
     });
     assert!(asked.elapsed() < secs(10));
-    store.refresher_ended();
-    assert!(!store.died(), "it was told to");
+    store.mark_died();
+    assert!(!store.has_died(), "it was told to");
 }
 
 #[test]
 fn rejects_that_ask_for_nothing() {
-    let (hands, store) = store();
+    let (mock_clock, store) = store();
     publish(&store, "x", 3600);
     let token = store.usable().unwrap();
-    hands.advance(secs(60));
+    mock_clock.advance(secs(60));
     assert!(!store.reject(&token), "too young");
     assert!(store.newer_than(&token, secs(5)).is_none(), "and nothing to wait for");
     fail(&store, Class::Transient, secs(30));
-    hands.advance(secs(1));
+    mock_clock.advance(secs(1));
     assert!(!store.reject(&token), "attempts have their schedule");
     publish(&store, "y", 3600);
     assert!(store.reject(&token), "there is a newer one");
-    assert!(!store.due());
+    assert!(!store.is_due());
 }
 
 #[test]
 fn a_reject_asks_once_a_minute() {
-    let (hands, store) = store();
+    let (mock_clock, store) = store();
     publish(&store, "x", 36_000);
     let token = store.usable().unwrap();
-    hands.advance(secs(61));
-    assert!(store.reject(&token) && store.due());
+    mock_clock.advance(secs(61));
+    assert!(store.reject(&token) && store.is_due());
     assert!(store.reject(&token), "the same one is still to come");
     store.begin("https://login.test");
-    assert!(store.reject(&token) && !store.due(), "it is in flight");
+    assert!(store.reject(&token) && !store.is_due(), "it is in flight");
     store.record_failure(&TokenError::transient("it failed"));
     store.fail(store.clock().now().after(secs(1)));
     assert!(store.newer_than(&token, secs(5)).is_none(), "it came to nothing");
     publish(&store, "y", 36_000);
     let token = store.usable().unwrap();
-    hands.advance(secs(61));
+    mock_clock.advance(secs(61));
     assert!(store.reject(&token), "another minute, another chance");
     store.stop();
     assert!(!store.reject(&token) && store.newer_than(&token, secs(5)).is_none());

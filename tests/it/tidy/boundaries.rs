@@ -147,8 +147,8 @@ const RULES: &[Rule] = &[
             ".record_failure",
             ".plan",
             ".begin",
-            ".refresher_runs",
-            ".refresher_ended",
+            ".mark_running",
+            ".mark_died",
         ],
     },
     Rule {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use auth_proxy::testing::{
     CertificateSource, Clock, Config, Credential, Entra, Limits, Listener, LogFormat, LogLevel, Metrics,
-    Proxy, Refresher, Running, SetClock, Shutdown, TokenStore, Upstream,
+    MockClock, Proxy, Refresher, ServerHandle, Shutdown, TokenStore, Upstream,
 };
 
 use crate::client::Client;
@@ -17,12 +17,12 @@ const SKEW: i64 = 7 * 24 * 3600;
 
 /// A proxy inside the test's own process.
 pub struct InProcess {
-    pub hands: Arc<SetClock>,
+    pub mock_clock: Arc<MockClock>,
     pub tokens: Arc<TokenStore>,
     pub metrics: Arc<Metrics>,
     address: SocketAddr,
     stop: Arc<Shutdown>,
-    running: Running,
+    running: ServerHandle,
 }
 
 impl InProcess {
@@ -33,8 +33,8 @@ impl InProcess {
         let environment: std::collections::HashMap<_, _> = sim.env().into_iter().collect();
         let config = Arc::new(Config::from_lookup(&|name| environment.get(name).cloned()).unwrap());
         let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-        let hands = SetClock::at_unix(unix);
-        let clock = Clock::set(Arc::clone(&hands));
+        let mock_clock = MockClock::at_unix(unix);
+        let clock = Clock::mock(Arc::clone(&mock_clock));
         let Credential::Certificate { path, algorithm, send_chain } = &config.credential else {
             panic!("the simulator signs in with a certificate");
         };
@@ -51,7 +51,7 @@ impl InProcess {
         let metrics = Arc::new(Metrics::new());
         let proxy = Proxy::new(config, upstream, Arc::clone(&tokens), Arc::clone(&metrics));
         let running = listener.serve(Arc::new(proxy), Limits::default(), Arc::clone(&stop)).unwrap();
-        Self { hands, tokens, metrics, address, stop, running }
+        Self { mock_clock, tokens, metrics, address, stop, running }
     }
 
     pub fn client(&self) -> Client {

@@ -117,7 +117,7 @@ fn an_upload_alone_ends_a_refusal_within_fifteen_seconds() {
     let pem = std::fs::read_to_string(sim.certificate_path()).unwrap();
     sim.entra.register(&pem);
     assert_eq!(proxy.client().get(MODELS).status, 503);
-    proxy.hands.advance(Duration::from_secs(15));
+    proxy.mock_clock.advance(Duration::from_secs(15));
     wait_for("a token", || proxy.tokens.usable().is_some());
     assert_eq!(chat(&mut proxy.client()).status, 200);
     assert_eq!(granted(&sim), 1);
@@ -131,10 +131,10 @@ fn a_request_that_comes_shortly_before_the_next_attempt_waits_for_it() {
     let proxy = InProcess::start(&sim);
     wait_for("the refusal", || proxy.tokens.status().failures == 1);
     let due = proxy.tokens.status().unavailable.unwrap().retry_after;
-    proxy.hands.advance(due - Duration::from_secs(3));
+    proxy.mock_clock.advance(due - Duration::from_secs(3));
     let mut client = proxy.client();
     client.send("GET", MODELS, &[], b"").unwrap();
-    proxy.hands.advance(Duration::from_secs(3));
+    proxy.mock_clock.advance(Duration::from_secs(3));
     assert_eq!(client.response("GET").unwrap().status, 200);
 }
 

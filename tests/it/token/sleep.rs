@@ -68,7 +68,7 @@ fn after_a_pause_of_the_machine_the_old_token_is_not_sent() {
     let proxy = InProcess::start(&sim);
     assert_eq!(chat(&mut proxy.client()).status, 200);
     sim.azure.revoke_tokens();
-    proxy.hands.pause(Duration::from_secs(7200));
+    proxy.mock_clock.pause(Duration::from_secs(7200));
     let waiting: Vec<_> = (0..4)
         .map(|_| {
             let mut client = proxy.client();
@@ -83,7 +83,7 @@ fn after_a_pause_of_the_machine_the_old_token_is_not_sent() {
     every_token_was_good(&sim);
 
     sim.entra.stop();
-    proxy.hands.pause(Duration::from_secs(7200));
+    proxy.mock_clock.pause(Duration::from_secs(7200));
     assert_eq!(proxy.client().get("/health").status, 503);
     assert_eq!(chat(&mut proxy.client()).status, 503);
     assert_eq!(sim.azure.requests().len(), 5);

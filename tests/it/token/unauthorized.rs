@@ -18,7 +18,7 @@ fn denied() -> Answer {
 fn aged(sim: &Sim) -> InProcess {
     let proxy = InProcess::start(sim);
     wait_for("a token", || proxy.tokens.usable().is_some());
-    proxy.hands.advance(MINUTE);
+    proxy.mock_clock.advance(MINUTE);
     proxy
 }
 
@@ -88,7 +88,7 @@ fn a_thousand_denials_of_an_older_token_cause_one_token_request_a_minute() {
             }
         });
         assert_eq!(granted(&sim), 1 + minute);
-        proxy.hands.advance(MINUTE);
+        proxy.mock_clock.advance(MINUTE);
     }
     let repeated = sim.azure.requests().len() - 3 * 4 * 85;
     assert!(repeated <= 3 * 4, "each may have been repeated once, by those under way: {repeated}");
@@ -110,10 +110,10 @@ fn a_small_request_is_repeated_with_the_newer_token() {
 
     // Without a body and with one of unknown length, too.
     for _ in 0..2 {
-        proxy.hands.advance(MINUTE);
+        proxy.mock_clock.advance(MINUTE);
         sim.azure.revoke_tokens();
         assert_eq!(client.get(MODELS).status, 200);
-        proxy.hands.advance(MINUTE);
+        proxy.mock_clock.advance(MINUTE);
         sim.azure.revoke_tokens();
         let body = "4\r\n{\"mo\r\n1c\r\ndel\":\"gpt-4o\",\"messages\":[]}\r\n0\r\n\r\n";
         let head = format!("POST {CHAT} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");

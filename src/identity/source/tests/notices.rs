@@ -17,7 +17,7 @@ fn a_fault_is_told_once_and_again_after_a_good_file() {
     fixture.move_over("no-key.pem");
     assert_eq!(fixture.after_refresh(), kept_silently());
     // The hint with the time in it makes it no other fault.
-    fixture.hands.advance(Duration::from_secs(60));
+    fixture.mock_clock.advance(Duration::from_secs(60));
     fixture.move_over("expired.pem");
     assert_eq!(fixture.after_refresh(), kept_silently());
     fixture.move_over("key-first.pem");
@@ -31,15 +31,15 @@ fn expiry_is_announced_three_times_and_once_each() {
     let mut fixture = Fixture::new("expiry");
     let mut announced = Vec::new();
     for (left, reminder) in [
-        (31 * DAY, None),
-        (30 * DAY, Some("expires 30")),
-        (29 * DAY, None),
-        (7 * DAY, Some("expires 7")),
-        (2 * DAY, None),
-        (DAY, Some("expires 1")),
+        (31 * DAY_SECONDS, None),
+        (30 * DAY_SECONDS, Some("expires 30")),
+        (29 * DAY_SECONDS, None),
+        (7 * DAY_SECONDS, Some("expires 7")),
+        (2 * DAY_SECONDS, None),
+        (DAY_SECONDS, Some("expires 1")),
         (60, None),
     ] {
-        fixture.hands.jump_unix(END - left);
+        fixture.mock_clock.jump_unix(END - left);
         let (_, notices) = fixture.after_refresh();
         assert_eq!(notices, Vec::from_iter(reminder), "{left} seconds before the end");
         announced.extend(notices);
@@ -54,8 +54,8 @@ fn expiry_is_announced_three_times_and_once_each() {
 #[test]
 fn starting_late_announces_only_the_nearest_threshold() {
     let mut fixture = Fixture::new("late");
-    fixture.hands.jump_unix(END - 5 * DAY);
-    fixture.source = open(&fixture.file, &fixture.hands).unwrap();
+    fixture.mock_clock.jump_unix(END - 5 * DAY_SECONDS);
+    fixture.source = open(&fixture.file, &fixture.mock_clock).unwrap();
     assert_eq!(fixture.source.reminded, Some(7));
     assert_eq!(fixture.after_refresh(), kept_silently());
 }
@@ -64,7 +64,7 @@ fn starting_late_announces_only_the_nearest_threshold() {
 fn an_expired_certificate_goes_on_signing_until_a_new_one_comes() {
     let mut fixture = Fixture::new("expired");
     let before = thumbprint(&mut fixture.source);
-    fixture.hands.jump_unix(END + 1);
+    fixture.mock_clock.jump_unix(END + 1);
     assert_eq!(
         fixture.after_refresh(),
         kept("has an expired certificate: CN=auth-proxy test was valid until 2049-12-31T23:59:59Z")
@@ -84,12 +84,12 @@ fn a_certificate_from_the_near_future_is_noted_once() {
     let file = directory.join("id.pem");
     fs::copy(pem("future.pem"), &file).unwrap();
     // Four minutes before 2048-01-01.
-    let hands = SetClock::at_unix(2_461_449_600 - 240);
-    let mut source = open(&file, &hands).unwrap();
-    assert_eq!(source.told.len(), 1, "told at start");
+    let mock_clock = MockClock::at_unix(2_461_449_600 - 240);
+    let mut source = open(&file, &mock_clock).unwrap();
+    assert_eq!(source.already_warned.len(), 1, "told at start");
     assert!(source.refresh().is_empty());
-    hands.advance(Duration::from_secs(300));
+    mock_clock.advance(Duration::from_secs(300));
     assert!(source.refresh().is_empty());
-    assert!(source.told.is_empty(), "forgotten when it is over");
+    assert!(source.already_warned.is_empty(), "forgotten when it is over");
     fs::remove_dir_all(directory).unwrap();
 }

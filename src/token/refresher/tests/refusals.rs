@@ -3,18 +3,18 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::token::test_kit::Outcome;
+use crate::token::test_kit::TokenResult;
 
 #[test]
 fn while_no_token_is_left_a_refusal_is_tried_again_every_fifteen_seconds() {
     let mut t = Stepped::new();
     for _ in 0..6 {
-        t.bench.script.then(refused);
+        t.fixture.script.then(refused);
     }
     // The jitter is set to draw the middle: three quarters.
     let found: Vec<u64> = [0, 11, 1, 10, 1, 35].map(|time| t.requests_during(secs(time))).to_vec();
     assert_eq!(found, [1, 0, 1, 0, 1, 3]);
-    let unavailable = t.bench.store.obtain(secs(1)).unwrap_err();
+    let unavailable = t.fixture.store.obtain(secs(1)).unwrap_err();
     assert_eq!((unavailable.code, unavailable.permanent), (Some(700_016), true));
     assert_eq!(unavailable.trace_id.as_deref(), Some("trace"));
     assert_eq!(unavailable.correlation_id.as_deref(), Some("correlation"));
@@ -25,20 +25,20 @@ fn while_no_token_is_left_a_refusal_is_tried_again_every_fifteen_seconds() {
 fn a_refusal_is_told_once_and_a_new_file_ends_it_at_once() {
     let mut t = Stepped::new();
     for _ in 0..100 {
-        t.bench.script.then(refused);
+        t.fixture.script.then(refused);
     }
     t.run(secs(719));
-    let clock = t.bench.store.clock().clone();
+    let clock = t.fixture.store.clock().clone();
     let told = |t: &Stepped| clock.now().since(t.refresher.streak.as_ref().unwrap().logged_at.unwrap());
     assert_eq!(told(&t), secs(719), "the first one");
-    t.bench.file.changed.store(true, Ordering::SeqCst);
+    t.fixture.file.changed.store(true, Ordering::SeqCst);
     t.refresher.step();
     assert_eq!(told(&t), secs(0), "and what became of the new file");
-    t.bench.script.forget();
-    t.bench.file.changed.store(true, Ordering::SeqCst);
-    t.bench.script.then(granted("new", 3600));
+    t.fixture.script.forget();
+    t.fixture.file.changed.store(true, Ordering::SeqCst);
+    t.fixture.script.then(granted("new", 3600));
     t.refresher.step();
-    assert_eq!(t.bench.bearer().as_deref(), Some("Bearer new"));
+    assert_eq!(t.fixture.bearer().as_deref(), Some("Bearer new"));
 }
 
 /// Entra ID as a function of the age of the token that it granted last.
@@ -51,15 +51,15 @@ impl Moody {
     fn new(
         lifetime: u64,
         refresh_in: Option<u64>,
-        refusal: fn() -> Outcome,
+        refusal: fn() -> TokenResult,
         refuses: impl Fn(Duration) -> bool + Clone + Send + 'static,
     ) -> Self {
         let t = Stepped::new();
-        let clock = t.bench.store.clock().clone();
+        let clock = t.fixture.store.clock().clone();
         let granted = Arc::new(Mutex::new(None));
         for _ in 0..20_000 {
             let (clock, granted, refuses) = (clock.clone(), Arc::clone(&granted), refuses.clone());
-            t.bench.script.then(move || {
+            t.fixture.script.then(move || {
                 let now = clock.now();
                 let mut last = granted.lock().unwrap();
                 if last.is_some_and(|last| refuses(now.since(last))) {
@@ -74,14 +74,14 @@ impl Moody {
 
     /// How long there is no token in the time that passes.
     fn without_a_token(&mut self, time: u64) -> Duration {
-        let store = Arc::clone(&self.t.bench.store);
+        let store = Arc::clone(&self.t.fixture.store);
         let end = store.clock().now().after(secs(time));
         let mut without = Duration::ZERO;
         while store.clock().now() < end {
             let wake = self.t.refresher.step().min(end);
             let sleep = wake.since(store.clock().now()).max(Duration::from_millis(1));
             without += sleep.saturating_sub(store.usable_for());
-            self.t.bench.hands.advance(sleep);
+            self.t.fixture.mock_clock.advance(sleep);
         }
         without
     }
@@ -102,7 +102,7 @@ fn a_refusal_for_half_of_each_tokens_life_costs_no_moment() {
     ];
     for (name, lifetime, refresh_in, from, until) in rows {
         for jitter in [|| 0.0, || 0.5, || 0.999] as [fn() -> f64; 3] {
-            let refusals: [fn() -> Outcome; 4] = [refused, busy, down, long_retry_after];
+            let refusals: [fn() -> TokenResult; 4] = [refused, busy, down, long_retry_after];
             // What was asked for is obeyed for a minute in any case, which may be longer than such a token lives.
             let short = if lifetime < 120 { 3 } else { 4 };
             for refusal in &refusals[..short] {
@@ -120,16 +120,16 @@ fn a_refusal_for_half_of_each_tokens_life_costs_no_moment() {
                     "{name}, {without:?}, jitter {jitter}: {:?}",
                     refusal()
                 );
-                assert!(moody.t.bench.store.status().failures >= lives, "{name}: nothing was refused");
-                assert!(moody.t.bench.store.status().successes > lives, "{name}");
-                moody.t.bench.script.forget();
+                assert!(moody.t.fixture.store.status().failures >= lives, "{name}: nothing was refused");
+                assert!(moody.t.fixture.store.status().successes > lives, "{name}");
+                moody.t.fixture.script.forget();
             }
         }
     }
 }
 
 /// A refusal that says to stay away for longer than the token lives.
-fn long_retry_after() -> Outcome {
+fn long_retry_after() -> TokenResult {
     refused().map_err(|error| TokenError { retry_after: Some(secs(3600)), ..error })
 }
 
@@ -142,35 +142,35 @@ fn a_refusal_beyond_the_tokens_end_costs_what_it_lasts_and_little_more() {
         moody.t.refresher.step();
         let without = moody.without_a_token(280 + after_the_end + 20);
         assert!((secs(after_the_end)..=secs(limit)).contains(&without), "{after_the_end}: {without:?}");
-        assert!(moody.t.bench.bearer().is_some());
-        moody.t.bench.script.forget();
+        assert!(moody.t.fixture.bearer().is_some());
+        moody.t.fixture.script.forget();
     }
 }
 
 #[test]
 fn a_token_that_ends_sooner_than_planned_for_is_made_up_for_at_once() {
-    let rows: [(fn() -> Outcome, u64); 3] = [(refused, 0), (down, 0), (long_retry_after, 60)];
+    let rows: [(fn() -> TokenResult, u64); 3] = [(refused, 0), (down, 0), (long_retry_after, 60)];
     for (failure, forbidden) in rows {
         let mut t = Stepped::holding("old", 86_400);
         t.run(secs(43_199));
-        t.bench.script.then(failure);
+        t.fixture.script.then(failure);
         t.run(secs(1));
-        assert_eq!((t.bench.script.requests(), t.bench.bearer().is_some()), (2, true));
+        assert_eq!((t.fixture.script.requests(), t.fixture.bearer().is_some()), (2, true));
         // A virtual machine: its boot clock stands still meanwhile.
-        t.bench.hands.pause(secs(86_400));
-        t.bench.script.then(granted("new", 3600));
+        t.fixture.mock_clock.pause(secs(86_400));
+        t.fixture.script.then(granted("new", 3600));
         assert_eq!(t.requests_during(secs(1)), u64::from(forbidden == 0));
         t.run(secs(forbidden));
-        assert_eq!(t.bench.bearer().as_deref(), Some("Bearer new"));
+        assert_eq!(t.fixture.bearer().as_deref(), Some("Bearer new"));
     }
 }
 
 #[test]
 fn a_file_that_became_good_again_unnoticed_is_tried_within_fifteen_seconds() {
     let mut t = Stepped::new();
-    t.bench.file.broken.store(true, Ordering::SeqCst);
+    t.fixture.file.broken.store(true, Ordering::SeqCst);
     t.run(secs(200));
-    t.bench.file.broken.store(false, Ordering::SeqCst);
-    t.bench.script.then(granted("new", 3600));
+    t.fixture.file.broken.store(false, Ordering::SeqCst);
+    t.fixture.script.then(granted("new", 3600));
     assert_eq!(t.requests_during(secs(15)), 1);
 }

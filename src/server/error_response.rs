@@ -1,4 +1,4 @@
-//! An answer of our own: an error in the shape that OpenAI's SDKs read.
+//! A response of our own: an error in the shape that OpenAI's SDKs read.
 
 use std::time::SystemTime;
 
@@ -9,21 +9,20 @@ use super::{Exchange, Length};
 use crate::fields::Fields;
 use crate::http1::head::{FaultKind, HeadFault};
 
-/// What there is too little of for another request: in messages, logs and metrics.
+/// Which limit or resource is exhausted: in messages, logs and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overload {
     /// `MAX_CONNECTIONS`.
     Connections,
     /// File descriptors.
     Descriptors,
-    /// Places for large request heads.
+    /// Permits for large request heads.
     LargeHeads,
     Memory,
     Threads,
 }
 
 impl Overload {
-    /// Every one by its name.
     pub const ALL: [Self; 5] =
         [Self::Connections, Self::Descriptors, Self::LargeHeads, Self::Memory, Self::Threads];
 
@@ -38,7 +37,7 @@ impl Overload {
         }
     }
 
-    /// What is short, and what to do about it.
+    /// What is exhausted, and what to do about it.
     fn message(self) -> &'static str {
         match self {
             Self::Connections => "too many connections at once; try again, or raise MAX_CONNECTIONS",
@@ -54,9 +53,9 @@ impl Overload {
     }
 }
 
-/// A refusal: the status, and what the JSON body says.
+/// The status, and what the JSON body says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ErrorResponse {
     /// The status.
     pub status: StatusCode,
     /// `error.type`.
@@ -71,11 +70,11 @@ pub struct Refusal {
     pub retry_after: Option<u64>,
     /// `x-should-retry`: OpenAI's SDKs retry or give up as it says, whatever the status.
     pub should_retry: Option<bool>,
-    /// What there was too little of, if that is why.
+    /// Which limit or resource is exhausted, if that is why.
     pub overload: Option<Overload>,
 }
 
-impl From<HeadFault> for Refusal {
+impl From<HeadFault> for ErrorResponse {
     fn from(fault: HeadFault) -> Self {
         let (status, code) = match fault.kind {
             FaultKind::BadRequest => (StatusCode::BAD_REQUEST, "bad_request"),
@@ -93,13 +92,13 @@ impl From<HeadFault> for Refusal {
     }
 }
 
-impl Refusal {
-    /// A refusal whose request is at fault.
+impl ErrorResponse {
+    /// For a request that is at fault.
     pub fn request(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         Self::new(status, "invalid_request_error", code, message)
     }
 
-    /// A refusal of a kind.
+    /// An error response of a kind (`error.type`).
     pub fn new(status: StatusCode, kind: &'static str, code: &str, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -113,13 +112,13 @@ impl Refusal {
         }
     }
 
-    /// There is too little of something: come back soon.
+    /// 503: a limit or resource is exhausted, a retry soon may succeed.
     pub fn overloaded(by: Overload) -> Self {
         let message = format!("auth-proxy is overloaded: {}", by.message());
-        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", message);
-        refusal.retry_after = Some(1);
-        refusal.overload = Some(by);
-        refusal
+        let mut response = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", message);
+        response.retry_after = Some(1);
+        response.overload = Some(by);
+        response
     }
 
     /// The JSON body: `{"error":{"message","type","code",…}}`.
@@ -157,15 +156,15 @@ impl Refusal {
         headers
     }
 
-    /// Gives this as the whole answer. A client that is gone does not matter.
+    /// Sends it as the whole response. Errors of a client that has disconnected are ignored.
     pub fn send(&self, exchange: &mut dyn Exchange) {
-        send_whole(exchange, self.status, &self.headers(), &self.body());
+        send_full(exchange, self.status, &self.headers(), &self.body());
     }
 }
 
-/// Gives a whole small answer of our own at once. "An origin server with a clock … MUST generate a Date header field in all
-/// 2xx (Successful), 3xx (Redirection), and 4xx (Client Error) responses" (RFC 9110 section 6.6.1).
-pub fn send_whole(exchange: &mut dyn Exchange, status: StatusCode, headers: &Fields, body: &[u8]) {
+/// Sends a whole small response of our own at once. "An origin server with a clock … MUST generate a Date header field in
+/// all 2xx (Successful), 3xx (Redirection), and 4xx (Client Error) responses" (RFC 9110 section 6.6.1).
+pub fn send_full(exchange: &mut dyn Exchange, status: StatusCode, headers: &Fields, body: &[u8]) {
     let mut headers = headers.clone();
     headers.push("date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
     exchange.start(status, &headers, Length::Known(body.len() as u64));
@@ -180,9 +179,9 @@ mod tests {
 
     #[test]
     fn the_body_has_openais_shape() {
-        let mut refusal = Refusal::request(StatusCode::BAD_REQUEST, "bad_head", "a \"quoted\" fault");
-        refusal.details.push(("trace_id", "t".into()));
-        let value: Value = serde_json::from_slice(&refusal.body()).unwrap();
+        let mut response = ErrorResponse::request(StatusCode::BAD_REQUEST, "bad_head", "a \"quoted\" fault");
+        response.details.push(("trace_id", "t".into()));
+        let value: Value = serde_json::from_slice(&response.body()).unwrap();
         assert_eq!(value["error"]["message"], "a \"quoted\" fault");
         assert_eq!(value["error"]["type"], "invalid_request_error");
         assert_eq!(value["error"]["code"], "bad_head");

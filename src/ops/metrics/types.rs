@@ -26,9 +26,9 @@ pub struct Gauge(AtomicI64);
 impl Gauge {
     /// One more, until the returned value is dropped, however that comes about.
     #[must_use]
-    pub fn hold(&self) -> Held<'_> {
+    pub fn inc_guard(&self) -> GaugeGuard<'_> {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Held(self)
+        GaugeGuard(self)
     }
 
     /// Sets it.
@@ -44,9 +44,9 @@ impl Gauge {
 
 /// One, as long as it lives.
 #[derive(Debug)]
-pub struct Held<'a>(&'a Gauge);
+pub struct GaugeGuard<'a>(&'a Gauge);
 
-impl Drop for Held<'_> {
+impl Drop for GaugeGuard<'_> {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -54,12 +54,12 @@ impl Drop for Held<'_> {
 
 /// A counter for each of a few names; what has no name counts as the last.
 #[derive(Debug)]
-pub struct Kinds<const N: usize> {
+pub struct LabeledCounter<const N: usize> {
     names: [&'static str; N],
     counters: [Counter; N],
 }
 
-impl<const N: usize> Kinds<N> {
+impl<const N: usize> LabeledCounter<N> {
     /// Counters of these names.
     pub fn new(names: [&'static str; N]) -> Self {
         Self { names, counters: std::array::from_fn(|_| Counter::default()) }
@@ -145,11 +145,11 @@ mod tests {
     #[test]
     fn what_is_held_is_given_back_and_what_is_unknown_is_the_last() {
         let gauge = Gauge::default();
-        let one = gauge.hold();
+        let one = gauge.inc_guard();
         assert_eq!(gauge.value(), 1);
         drop(one);
         assert_eq!(gauge.value(), 0);
-        let kinds = Kinds::new(["a", "other"]);
+        let kinds = LabeledCounter::new(["a", "other"]);
         kinds.add("a");
         kinds.add("never heard of");
         assert_eq!(kinds.values().collect::<Vec<_>>(), [("a", 1), ("other", 1)]);

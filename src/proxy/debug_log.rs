@@ -1,5 +1,5 @@
-//! `LOG_LEVEL=debug`: what was decided about a request, and which fields it came and left with, by name alone. Below
-//! that level nothing is looked at.
+//! `LOG_LEVEL=debug`: what was decided about a request, and which header fields it arrived and left with, by name alone.
+//! Below that level nothing is collected.
 
 use http::StatusCode;
 
@@ -11,25 +11,25 @@ use crate::log;
 use crate::server::Head;
 
 /// More names than this are only counted.
-const NAMES: usize = 40;
+const MAX_NAMES: usize = 40;
 
-/// A request as it came.
-pub(super) struct Arrived {
+/// What a request arrived with.
+pub(super) struct CapturedHeaders {
     names: Vec<String>,
     credentials_in_query: usize,
 }
 
-impl Arrived {
-    /// Looks at it when it will be told about.
-    pub(super) fn look(head: &Head) -> Option<Self> {
+impl CapturedHeaders {
+    /// Captures the names when they will be logged.
+    pub(super) fn capture(head: &Head) -> Option<Self> {
         log::enabled(LogLevel::Debug).then(|| Self {
             names: names(&head.headers).map(str::to_owned).collect(),
             credentials_in_query: target::credentials(&head.target).count(),
         })
     }
 
-    /// Tells what it came with, and what of that does not go on.
-    pub(super) fn tell(self, request: &UpstreamRequest, path: &str) {
+    /// Logs what the request arrived with, and what of that is not forwarded.
+    pub(super) fn log_headers(self, request: &UpstreamRequest, path: &str) {
         let (stripped, passed): (Vec<_>, Vec<_>) =
             self.names.iter().map(String::as_str).partition(|name| !request.passes(name));
         log::debug(
@@ -45,23 +45,21 @@ impl Arrived {
     }
 }
 
-/// The request is about to be sent; with the first bytes of its body, when they are there to go with its head.
-pub(super) fn sending(path: &str, at_hand: bool) {
-    log::debug("request sent", &[("path", &path), ("body_at_hand", &at_hand)]);
+/// The request is about to be sent; with the first bytes of its body, when those are buffered.
+pub(super) fn sending(path: &str, has_buffered_body: bool) {
+    log::debug("request sent", &[("path", &path), ("body_at_hand", &has_buffered_body)]);
 }
 
-/// The request is sent once more, and why.
-pub(super) fn again(path: &str, why: &str) {
+pub(super) fn retrying(path: &str, why: &str) {
     log::debug("request will be sent again", &[("path", &path), ("why", &why)]);
 }
 
-/// There is no token at hand.
-pub(super) fn waiting(path: &str) {
+/// There is no usable token yet.
+pub(super) fn waiting_for_token(path: &str) {
     log::debug("request held until there is a token", &[("path", &path)]);
 }
 
-/// The destination has answered.
-pub(super) fn answered(path: &str, status: StatusCode, headers: &Fields) {
+pub(super) fn response_headers(path: &str, status: StatusCode, headers: &Fields) {
     if log::enabled(LogLevel::Debug) {
         let names = list(names(headers));
         log::debug("answer headers", &[("path", &path), ("status", &status.as_u16()), ("names", &names)]);
@@ -74,9 +72,9 @@ fn names(headers: &Fields) -> impl Iterator<Item = &str> {
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
-    let mut list = names[..names.len().min(NAMES)].join(",").to_ascii_lowercase();
-    if names.len() > NAMES {
-        list.push_str(&format!(" and {} more", names.len() - NAMES));
+    let mut list = names[..names.len().min(MAX_NAMES)].join(",").to_ascii_lowercase();
+    if names.len() > MAX_NAMES {
+        list.push_str(&format!(" and {} more", names.len() - MAX_NAMES));
     }
     list
 }

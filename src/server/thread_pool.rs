@@ -8,43 +8,42 @@ use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 /// Deep enough for a TLS handshake with a long certificate chain, in a debug build, too.
-const STACK: usize = 512 * 1024;
+const STACK_BYTES: usize = 512 * 1024;
 /// An idle thread ends after this.
-const IDLE: Duration = Duration::from_secs(8);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// What a job may come to need besides its stack, and what everything else may. Memory that is not to be had ends the
-/// process, so no thread is started that could need the last of it.
-const NEED: usize = 256 * 1024;
-const NEED_ELSEWHERE: usize = 8 << 20;
+/// What a job may need besides its stack, and what the rest of the program may. A failed allocation aborts the process, so
+/// no thread is started that could need the last of the memory.
+const MEMORY_PER_JOB: usize = 256 * 1024;
+const MEMORY_RESERVE: usize = 8 << 20;
 
-/// A piece of work: one connection.
+/// One connection.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
-/// An elastic pool. Clones share it.
+/// Clones share the pool.
 #[derive(Clone)]
-pub(super) struct Pool(Arc<Shared>);
+pub(super) struct ThreadPool(Arc<PoolShared>);
 
-struct Shared {
+struct PoolShared {
     name: &'static str,
-    state: Mutex<State>,
-    rest: Condvar,
+    state: Mutex<PoolState>,
+    idle_cv: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    /// Idle threads, each with the way to it. The last one that became idle is the first to work again: in turns, few
-    /// connections would keep awake all the threads that many have left behind.
+struct PoolState {
+    /// Idle threads, each with its channel. The last one that became idle is the first to work again: used in turns, few
+    /// connections would keep alive all the threads that a peak has left.
     idle: Vec<(ThreadId, SyncSender<Job>)>,
-    /// Jobs taken.
     busy: usize,
-    /// Somebody waits for `busy` to fall.
-    watched: bool,
+    /// A thread waits for `busy` to fall.
+    is_watched: bool,
     panics: u64,
 }
 
-impl Pool {
+impl ThreadPool {
     pub(super) fn new(name: &'static str) -> Self {
-        Self(Arc::new(Shared { name, state: Mutex::default(), rest: Condvar::new() }))
+        Self(Arc::new(PoolShared { name, state: Mutex::default(), idle_cv: Condvar::new() }))
     }
 
     /// Jobs running.
@@ -67,13 +66,13 @@ impl Pool {
         state.busy += 1;
         let (idle, busy) = (state.idle.pop(), state.busy);
         drop(state);
-        if let Some((_, hand_over)) = idle {
-            // It waits for this, whatever else happens.
-            let _ = hand_over.send(job);
+        if let Some((_, sender)) = idle {
+            // It waits for this job; the channel has room for one.
+            let _ = sender.send(job);
             return Ok(());
         }
         let pool = self.clone();
-        let thread = std::thread::Builder::new().name(self.0.name.into()).stack_size(STACK);
+        let thread = std::thread::Builder::new().name(self.0.name.into()).stack_size(STACK_BYTES);
         let started = has_memory(busy).and_then(|()| thread.spawn(move || pool.work(job)));
         started.map(drop).inspect_err(|_| self.done())
     }
@@ -86,39 +85,39 @@ impl Pool {
             if left.is_zero() {
                 return false;
             }
-            state = self.0.rest.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.0.idle_cv.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
 
     /// Waits until fewer jobs than this are left.
     #[cfg(feature = "tiny_http")]
-    pub(super) fn wait_below(&self, most: usize) {
+    pub(super) fn wait_below(&self, limit: usize) {
         let mut state = self.lock();
-        state.watched = true;
-        while state.busy >= most {
-            state = self.0.rest.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.is_watched = true;
+        while state.busy >= limit {
+            state = self.0.idle_cv.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.watched = false;
+        state.is_watched = false;
     }
 
     fn work(&self, first: Job) {
-        let (hand_over, jobs) = sync_channel(1);
+        let (sender, jobs) = sync_channel(1);
         let mut next = Some(first);
         while let Some(job) = next {
-            // One connection's panic is that connection's end, and nobody else's.
+            // A panic ends one connection and no other.
             if catch_unwind(AssertUnwindSafe(job)).is_err() {
                 self.lock().panics += 1;
             }
             self.done();
-            next = self.next(&hand_over, &jobs);
+            next = self.next(&sender, &jobs);
         }
     }
 
-    fn next(&self, hand_over: &SyncSender<Job>, jobs: &Receiver<Job>) -> Option<Job> {
+    fn next(&self, sender: &SyncSender<Job>, jobs: &Receiver<Job>) -> Option<Job> {
         let me = std::thread::current().id();
-        self.lock().idle.push((me, hand_over.clone()));
-        if let Ok(job) = jobs.recv_timeout(IDLE) {
+        self.lock().idle.push((me, sender.clone()));
+        if let Ok(job) = jobs.recv_timeout(IDLE_TIMEOUT) {
             return Some(job);
         }
         let mut state = self.lock();
@@ -127,28 +126,28 @@ impl Pool {
             return None;
         }
         drop(state);
-        // Chosen at the last moment: the job is on its way.
+        // `run` has taken this thread off the list meanwhile: the job is on its way.
         jobs.recv().ok()
     }
 
     fn done(&self) {
         let mut state = self.lock();
         state.busy -= 1;
-        if state.busy == 0 || state.watched {
-            self.0.rest.notify_all();
+        if state.busy == 0 || state.is_watched {
+            self.0.idle_cv.notify_all();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether the system would give what so many jobs may come to need. It is asked for and given back: that touches none.
+/// Whether the system would give what so many jobs may need. It is reserved and given back, without touching a page.
 fn has_memory(jobs: usize) -> io::Result<()> {
     let mut need = Vec::<u8>::new();
-    need.try_reserve_exact(NEED_ELSEWHERE.saturating_add(jobs.saturating_mul(NEED)))?;
-    // Or the compiler sees that nobody uses it.
+    need.try_reserve_exact(MEMORY_RESERVE.saturating_add(jobs.saturating_mul(MEMORY_PER_JOB)))?;
+    // Or the compiler sees that it is unused and removes it.
     std::hint::black_box(&need);
     Ok(())
 }
@@ -161,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_panic_ends_one_job_only() {
-        let pool = Pool::new("test");
+        let pool = ThreadPool::new("test");
         pool.run(Box::new(|| panic!("expected in this test"))).unwrap();
         let (sender, receiver) = mpsc::channel();
         pool.run(Box::new(move || sender.send(7).unwrap())).unwrap();
@@ -178,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_last_idle_thread_works_first_so_that_the_others_can_end() {
-        let pool = Pool::new("test");
+        let pool = ThreadPool::new("test");
         let idle = |count| {
             let deadline = Instant::now() + Duration::from_secs(20);
             while pool.lock().idle.len() != count {
@@ -215,7 +214,7 @@ mod tests {
 
     #[test]
     fn jobs_that_block_do_not_hold_up_others() {
-        let pool = Pool::new("test");
+        let pool = ThreadPool::new("test");
         let (release, blocked) = mpsc::channel::<()>();
         let blocked = Arc::new(Mutex::new(blocked));
         let (sender, receiver) = mpsc::channel();

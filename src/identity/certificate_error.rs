@@ -8,13 +8,13 @@ use crate::log::rfc3339;
 use crate::report::{Problem, shell_quoted};
 
 /// The smallest key Entra ID takes (AADSTS50032 is its answer to a smaller one).
-pub(super) const MIN_BITS: usize = 2048;
+pub(super) const MIN_KEY_BITS: usize = 2048;
 /// The largest key the rsa crate takes; a signature with it already needs a good fraction of a second.
-pub(super) const MAX_BITS: usize = 8192;
+pub(super) const MAX_KEY_BITS: usize = 8192;
 
 /// A fault, before the file's name is put to it.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum CertificateError {
     BadBase64 { label: String, line: usize },
     BadCertificate { line: usize },
     BadKey { line: usize },
@@ -24,10 +24,10 @@ pub(super) enum Fault {
     Mismatch { subjects: Vec<String> },
     MultiPrime { line: usize },
     NoBegin { label: String, line: usize },
-    NoBlock(Looks),
-    NoCertificate(Found),
+    NoBlock(DetectedFormat),
+    NoCertificate(PresentInstead),
     NoEnd { label: String, line: usize },
-    NoKey(Found),
+    NoKey(PresentInstead),
     NotRsa { kind: String },
     NotYetValid { subject: String, not_before: u64, now: u64 },
     OpenSsh { line: usize },
@@ -38,7 +38,7 @@ pub(super) enum Fault {
 
 /// What a file without PEM blocks seems to be.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Looks {
+pub(super) enum DetectedFormat {
     Base64OfDer,
     Base64OfPem,
     DerCertificate,
@@ -55,7 +55,7 @@ pub(super) enum Looks {
 
 /// What stands in the file instead of what is missing.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Found {
+pub(super) enum PresentInstead {
     Nothing,
     Pkcs7,
     PublicKey,
@@ -63,114 +63,114 @@ pub(super) enum Found {
     TrustedCertificate,
 }
 
-impl Fault {
+impl CertificateError {
     /// The fault as told to a person who has the file `path`.
-    pub(super) fn at(self, path: &Path) -> Problem {
+    pub(super) fn into_problem(self, path: &Path) -> Problem {
         let name = path.display();
         let (file, out) = (shell_quoted(path), shell_quoted(&path.with_extension("new.pem")));
-        let say = |text: String| Problem::new(format!("certificate file {name} {text}"));
+        let error = |text: String| Problem::new(format!("certificate file {name} {text}"));
         match self {
             Self::BadBase64 { label, line } => {
-                say(format!("has a damaged {label} block: the base64 that begins on line {line} cannot be decoded"))
+                error(format!("has a damaged {label} block: the base64 that begins on line {line} cannot be decoded"))
                     .hint("copy the file again from where it was made; an editor or a template may have changed it")
             }
             Self::BadCertificate { line } => {
-                say(format!("has a CERTIFICATE block on line {line} that is not an X.509 certificate"))
+                error(format!("has a CERTIFICATE block on line {line} that is not an X.509 certificate"))
                     .hint(format!("see what is in it: openssl x509 -in {file} -noout -text"))
             }
             Self::BadKey { line } => {
-                say(format!("has a private key on line {line} that is not a sound RSA key"))
+                error(format!("has a private key on line {line} that is not a sound RSA key"))
                     .hint(format!("check it: openssl pkey -in {file} -check -noout"))
             }
             Self::Encrypted { line, traditional } => {
                 let (kind, tool) =
                     if traditional { ("DEK-Info", "openssl rsa") } else { ("PKCS#8", "openssl pkey") };
-                say(format!("has an encrypted private key ({kind}) on line {line}; there is no setting for a passphrase"))
+                error(format!("has an encrypted private key ({kind}) on line {line}; there is no setting for a passphrase"))
                     .hint(format!("decrypt it: {tool} -in {file} -out {out} && openssl x509 -in {file} >> {out}"))
                     .hint("keep the result readable for this program alone, for example in a Kubernetes secret")
             }
             Self::Expired { subject, not_after, now } => {
-                say(format!("has an expired certificate: {subject} was valid until {}", rfc3339(not_after)))
+                error(format!("has an expired certificate: {subject} was valid until {}", rfc3339(not_after)))
                     .hint("renew the certificate and upload it to the app registration under Certificates & secrets")
                     .hint(clock(now))
             }
             Self::LineBreaks { line, escaped: true } => {
-                say(format!("has the characters \\n where line breaks should be, on line {line}"))
+                error(format!("has the characters \\n where line breaks should be, on line {line}"))
                     .hint(format!("put the line breaks back: printf '%b' \"$(cat {file})\" > {out}"))
             }
             Self::LineBreaks { line, escaped: false } => {
-                say(format!("has lost its line breaks: a BEGIN or END line has more on it, on line {line}")).hint(
+                error(format!("has lost its line breaks: a BEGIN or END line has more on it, on line {line}")).hint(
                     "write it with its line breaks: quote the shell variable (\"$PEM\"), use a block scalar (|) in YAML",
                 )
             }
             Self::Mismatch { subjects } => {
-                say(format!("has a private key that belongs to none of its certificates: {}", subjects.join("; ")))
+                error(format!("has a private key that belongs to none of its certificates: {}", subjects.join("; ")))
                     .hint("put the key there that the certificate was requested with")
                     .hint(format!(
                         "compare the public keys: openssl pkey -in {file} -pubout; openssl x509 -in {file} -noout -pubkey"
                     ))
             }
             Self::MultiPrime { line } => {
-                say(format!("has an RSA key of more than two primes on line {line}, which is not supported"))
+                error(format!("has an RSA key of more than two primes on line {line}, which is not supported"))
                     .hint("request a certificate with a key of two primes: openssl genpkey -algorithm RSA -pkeyopt \
                            rsa_keygen_bits:2048")
             }
-            Self::NoBegin { label, line } => say(format!("has END {label} on line {line} without its BEGIN line"))
+            Self::NoBegin { label, line } => error(format!("has END {label} on line {line} without its BEGIN line"))
                 .hint("copy the file again from where it was made, its first line included"),
-            Self::NoBlock(looks) => not_pem(looks, path, &file, &out),
-            Self::NoCertificate(found) => {
-                let problem = say("has a private key but no certificate".to_owned());
-                match found {
-                    Found::Request => problem.hint("it has a certificate request: put the issued certificate there"),
-                    Found::Pkcs7 => problem.hint(format!(
+            Self::NoBlock(format) => not_pem(format, path, &file, &out),
+            Self::NoCertificate(present) => {
+                let problem = error("has a private key but no certificate".to_owned());
+                match present {
+                    PresentInstead::Request => problem.hint("it has a certificate request: put the issued certificate there"),
+                    PresentInstead::Pkcs7 => problem.hint(format!(
                         "its certificates are in a PKCS#7 block; take them out: openssl pkcs7 -in {file} -print_certs \
                          -out {out} && openssl pkey -in {file} >> {out}"
                     )),
-                    Found::TrustedCertificate => {
+                    PresentInstead::TrustedCertificate => {
                         problem.hint(format!("TRUSTED CERTIFICATE is OpenSSL's own form: openssl x509 -in {file}"))
                     }
-                    Found::Nothing | Found::PublicKey => both(problem),
+                    PresentInstead::Nothing | PresentInstead::PublicKey => both(problem),
                 }
             }
             Self::NoEnd { label, line } => {
-                say(format!("is cut off: the {label} block that begins on line {line} has no END line"))
+                error(format!("is cut off: the {label} block that begins on line {line} has no END line"))
                     .hint("copy the file again, its last line included; replace it in one step (mv, not >)")
             }
-            Self::NoKey(found) => {
-                let problem = say("has no private key".to_owned());
-                match found {
-                    Found::Pkcs7 => problem.hint(format!(
+            Self::NoKey(present) => {
+                let problem = error("has no private key".to_owned());
+                match present {
+                    PresentInstead::Pkcs7 => problem.hint(format!(
                         "it has a PKCS#7 block, which holds certificates only: openssl pkcs7 -in {file} -print_certs \
                          -out {out}, and append the private key to {out}"
                     )),
-                    Found::PublicKey => both(problem.hint("it has a public key, which cannot sign")),
+                    PresentInstead::PublicKey => both(problem.hint("it has a public key, which cannot sign")),
                     _ => both(problem),
                 }
             }
-            Self::NotRsa { kind } => say(format!("has a private key of kind {kind}; Entra ID takes RSA keys only"))
+            Self::NotRsa { kind } => error(format!("has a private key of kind {kind}; Entra ID takes RSA keys only"))
                 .hint("request a certificate with an RSA key of 2048 bits or more")
                 .hint("for a test: openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=auth-proxy \
                        -keyout key.pem -out cert.pem && cat cert.pem key.pem > identity.pem"),
             Self::NotYetValid { subject, not_before, now } => {
-                say(format!("has a certificate from the future: {subject} is valid from {}", rfc3339(not_before)))
+                error(format!("has a certificate from the future: {subject} is valid from {}", rfc3339(not_before)))
                     .hint(clock(now))
             }
             Self::OpenSsh { line } => {
-                say(format!("has a private key in OpenSSH's own form on line {line}"))
+                error(format!("has a private key in OpenSSH's own form on line {line}"))
                     .hint("it is an RSA key: ssh-keygen -p -m PEM -f FILE rewrites a file that holds nothing else")
                     .hint(format!(
                         "convert it: (umask 077; sed -n '/BEGIN OPENSSH/,/END OPENSSH/p' {file} > {out}) && \
                          ssh-keygen -p -m PEM -N '' -f {out} && openssl x509 -in {file} >> {out}"
                     ))
             }
-            Self::TooLarge { bits } => say(format!("has an RSA key of {bits} bits; at most {MAX_BITS} are supported"))
+            Self::TooLarge { bits } => error(format!("has an RSA key of {bits} bits; at most {MAX_KEY_BITS} are supported"))
                 .hint("2048 to 4096 bits are usual"),
             Self::TwoKeys { first, second } => {
-                say(format!("has more than one private key: on line {first} and on line {second}"))
+                error(format!("has more than one private key: on line {first} and on line {second}"))
                     .hint("leave only the key that belongs to the certificate registered with the application")
             }
             Self::Weak { bits } => {
-                say(format!("has an RSA key of {bits} bits; Entra ID wants {MIN_BITS} or more (AADSTS50032)"))
+                error(format!("has an RSA key of {bits} bits; Entra ID wants {MIN_KEY_BITS} or more (AADSTS50032)"))
                     .hint("request a certificate with an RSA key of 2048 bits or more")
             }
         }
@@ -188,47 +188,47 @@ fn clock(now: u64) -> String {
     format!("this machine's clock says {}; if that is wrong, set it (NTP)", rfc3339(now))
 }
 
-fn not_pem(looks: Looks, path: &Path, file: &str, out: &str) -> Problem {
+fn not_pem(format: DetectedFormat, path: &Path, file: &str, out: &str) -> Problem {
     let name = path.display();
     let pem = |kind: &str| Problem::new(format!("certificate file {name} is {kind}, not PEM"));
-    match looks {
-        Looks::Base64OfDer => pem("base64 without BEGIN and END lines")
+    match format {
+        DetectedFormat::Base64OfDer => pem("base64 without BEGIN and END lines")
             .hint(format!(
                 "if it is a secret of Azure Key Vault: base64 -d {file} > {out}.pfx && \
                  openssl pkcs12 -in {out}.pfx -out {out} -nodes"
             )),
-        Looks::Base64OfPem => pem("PEM in base64 once more")
+        DetectedFormat::Base64OfPem => pem("PEM in base64 once more")
             .hint(format!("decode it: base64 -d {file} > {out}"))
             .hint("Kubernetes: put the file into stringData, or encode it once only under data"),
-        Looks::DerCertificate => pem("a certificate in DER form, without a private key").hint(format!(
+        DetectedFormat::DerCertificate => pem("a certificate in DER form, without a private key").hint(format!(
             "convert it: openssl x509 -inform DER -in {file} -out {out}, and append the private key to {out}"
         )),
-        Looks::DerKey => pem("a private key in DER form, without a certificate").hint(format!(
+        DetectedFormat::DerKey => pem("a private key in DER form, without a certificate").hint(format!(
             "convert it: openssl pkey -inform DER -in {file} -out {out}, and append the certificate to {out}"
         )),
-        Looks::Empty => Problem::new(format!("certificate file {name} is empty"))
+        DetectedFormat::Empty => Problem::new(format!("certificate file {name} is empty"))
             .hint("it should hold a certificate and its private key, both in PEM form"),
-        Looks::JavaKeyStore => pem("a Java key store").hint(format!(
+        DetectedFormat::JavaKeyStore => pem("a Java key store").hint(format!(
             "convert it: keytool -importkeystore -srckeystore {file} -destkeystore {out}.pfx -deststoretype PKCS12 \
              && openssl pkcs12 -in {out}.pfx -out {out} -nodes"
         )),
-        Looks::KubernetesSecret => pem("the manifest of a Kubernetes Secret")
+        DetectedFormat::KubernetesSecret => pem("the manifest of a Kubernetes Secret")
             .hint("mount the Secret as a volume and name the file in it, not the manifest")
             .hint(format!(
                 "or decode it: grep -o 'LS0tLS1[A-Za-z0-9+/=]*' {file} | while read -r block; do echo \"$block\" | \
                  base64 -d; done > {out}"
             )),
-        Looks::Pkcs7 => pem("PKCS#7 in DER form, which holds certificates and no private key").hint(format!(
+        DetectedFormat::Pkcs7 => pem("PKCS#7 in DER form, which holds certificates and no private key").hint(format!(
             "convert it: openssl pkcs7 -inform DER -in {file} -print_certs -out {out}, and append the private key to \
              {out}"
         )),
-        Looks::Pfx => {
+        DetectedFormat::Pfx => {
             pem("PKCS#12 (PFX)").hint(format!("convert it: openssl pkcs12 -in {file} -out {out} -nodes"))
                 .hint("if openssl answers `unsupported`, the file is of an older form: add -legacy")
         }
-        Looks::Unknown => Problem::new(format!("certificate file {name} has no PEM block in it"))
+        DetectedFormat::Unknown => Problem::new(format!("certificate file {name} has no PEM block in it"))
             .hint("it should hold a -----BEGIN CERTIFICATE----- and a -----BEGIN PRIVATE KEY----- block"),
-        Looks::Utf16(encoding) => pem("UTF-16 text, as PowerShell's > writes it")
+        DetectedFormat::Utf16(encoding) => pem("UTF-16 text, as PowerShell's > writes it")
             .hint(format!("convert it: iconv -f {encoding} -t UTF-8 {file} > {out}"))
             .hint("in PowerShell: Set-Content -Encoding ascii"),
     }

@@ -7,16 +7,16 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER, SERVER};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::error::{TokenError, classify, is_a_token_endpoints};
+use super::error::{TokenError, classify, is_token_endpoint_error};
 use super::{Grant, remedies};
 use crate::report::excerpt;
 
 /// However long a token is said to live: half a day later it is replaced all the same.
-const LONGEST_LIFE: f64 = 86_400.0;
+const MAX_LIFETIME_SECONDS: f64 = 86_400.0;
 /// No answer can stop us for longer.
-const LONGEST_WAIT: u64 = 3600;
+const MAX_RETRY_AFTER_SECONDS: u64 = 3600;
 /// Too many requests, and not a word for how long to wait. Short enough for those who wait for a token.
-const WAIT_WHEN_THROTTLED: Duration = Duration::from_secs(2);
+const DEFAULT_THROTTLE_WAIT: Duration = Duration::from_secs(2);
 /// AADSTS700024: the one error whose usual cause is our clock.
 pub(super) const OUTSIDE_TIME_RANGE: u32 = 700_024;
 const NOT_JSON: &str = "it is not JSON";
@@ -28,19 +28,19 @@ const NOT_JSON: &str = "it is not JSON";
 /// It grants no token: what it says instead.
 pub fn read(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> Result<Grant, TokenError> {
     if status != 200 {
-        return Err(refusal(status, headers, body, now));
+        return Err(token_error(status, headers, body, now));
     }
     grant(body).map_err(|fault| {
         // Some gateways answer 200 whatever they pass on.
-        let refusal = refusal(status, headers, body, now);
-        if refusal.error.is_some() || refusal.code.is_some() {
-            return refusal;
+        let token_error = token_error(status, headers, body, now);
+        if token_error.error.is_some() || token_error.code.is_some() {
+            return token_error;
         }
         let compressed = fault == NOT_JSON && headers.contains_key(CONTENT_ENCODING);
         let fault = if compressed { "it is compressed, which was not asked for" } else { fault };
         TokenError {
             status: Some(status),
-            hints: vec![sender(status, headers)],
+            hints: vec![describe_sender(status, headers)],
             ..TokenError::transient(format!("the token endpoint's answer is of no use: {fault}"))
         }
     })
@@ -61,12 +61,12 @@ fn grant(body: &[u8]) -> Result<Grant, &'static str> {
         return Err("the token has expired on arrival");
     }
     // A refresh time of no use is no reason to throw the token away.
-    let refresh_in = seconds(json.get("refresh_in")).filter(|told| *told >= 1.0).map(whole);
+    let refresh_in = seconds(json.get("refresh_in")).filter(|seconds| *seconds >= 1.0).map(whole_seconds);
     let Some(Value::String(token)) = json.get_mut("access_token").map(Value::take) else {
         return Err("access_token is missing");
     };
     let token = Zeroizing::new(token);
-    Grant::new(&token, whole(expires_in), refresh_in)
+    Grant::new(&token, whole_seconds(expires_in), refresh_in)
         .ok_or("access_token has characters that no header may have")
 }
 
@@ -79,28 +79,28 @@ fn seconds(value: Option<&Value>) -> Option<f64> {
     Some(number).filter(|number: &f64| number.is_finite())
 }
 
-fn whole(seconds: f64) -> Duration {
-    Duration::from_secs(seconds.min(LONGEST_LIFE) as u64)
+fn whole_seconds(seconds: f64) -> Duration {
+    Duration::from_secs(seconds.min(MAX_LIFETIME_SECONDS) as u64)
 }
 
 /// The error answer of RFC 6749 section 5.2 with Entra ID's additions, or whatever a gateway made of it.
-fn refusal(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> TokenError {
+fn token_error(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> TokenError {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |name| json.get(name).and_then(Value::as_str);
     let description = text("error_description").unwrap_or_default();
     let error = text("error").filter(|error| is_short_and_plain(error));
     let listed = json.pointer("/error_codes/0").and_then(Value::as_u64);
-    let code = listed.and_then(|code| u32::try_from(code).ok()).or_else(|| number_in(description));
-    let id = |field, label| text(field).or_else(|| after(description, label)).and_then(leading_id);
+    let code = listed.and_then(|code| u32::try_from(code).ok()).or_else(|| aadsts_number(description));
+    let id = |field, label| text(field).or_else(|| after(description, label)).and_then(id_prefix);
 
     let date = date(headers);
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    let throttled = status == 429 || code.is_some_and(remedies::throttles);
+    let throttled = status == 429 || code.is_some_and(remedies::is_throttling);
     // A filter's or a gateway's error page must not silence us: it is not Entra ID that is overloaded.
-    let believed = status == 429 || code.is_some() || error.is_some_and(is_a_token_endpoints);
-    let asked = header(headers, RETRY_AFTER.as_str()).filter(|_| believed);
-    let asked = asked.and_then(|text| pause(text, date.unwrap_or(now)));
-    let retry_after = asked.or_else(|| throttled.then_some(WAIT_WHEN_THROTTLED));
+    let believed = status == 429 || code.is_some() || error.is_some_and(is_token_endpoint_error);
+    let requested = header(headers, RETRY_AFTER.as_str()).filter(|_| believed);
+    let requested = requested.and_then(|text| parse_retry_after(text, date.unwrap_or(now)));
+    let retry_after = requested.or_else(|| throttled.then_some(DEFAULT_THROTTLE_WAIT));
     let date_skew = date.filter(|_| code == Some(OUTSIDE_TIME_RANGE)).map(|date| now - date);
 
     TokenError {
@@ -109,9 +109,9 @@ fn refusal(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> Toke
         error: error.map(Into::into),
         hints: match (code, error) {
             (Some(code), _) => hints(code, date_skew),
-            (None, Some(error)) if is_a_token_endpoints(error) => Vec::new(),
+            (None, Some(error)) if is_token_endpoint_error(error) => Vec::new(),
             _ if status == 429 => vec![remedies::SLOW.into()],
-            _ => vec![sender(status, headers)],
+            _ => vec![describe_sender(status, headers)],
         },
         detail: (!description.is_empty()).then(|| excerpt(description)),
         trace_id: id("trace_id", "Trace ID:"),
@@ -148,7 +148,7 @@ fn hints(code: u32, date_skew: Option<i64>) -> Vec<String> {
 }
 
 /// What came instead of Entra ID's JSON, from whom as far as it says so, and what to do about it.
-pub(super) fn sender(status: u16, headers: &HeaderMap) -> String {
+pub(super) fn describe_sender(status: u16, headers: &HeaderMap) -> String {
     let content_type = header(headers, CONTENT_TYPE.as_str()).and_then(|value| value.split(';').next());
     let content_type = content_type.and_then(plain).map(|value| format!("is {value}"));
     let server =
@@ -173,23 +173,23 @@ fn plain(value: &str) -> Option<&str> {
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date told by the same clock as `Date`.
-fn pause(text: &str, date: i64) -> Option<Duration> {
+fn parse_retry_after(text: &str, date: i64) -> Option<Duration> {
     let text = text.trim();
     let seconds = if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
-        text.parse().unwrap_or(LONGEST_WAIT)
+        text.parse().unwrap_or(MAX_RETRY_AFTER_SECONDS)
     } else {
-        u64::try_from(unix(text)?.saturating_sub(date)).unwrap_or(0)
+        u64::try_from(unix_seconds(text)?.saturating_sub(date)).unwrap_or(0)
     };
-    Some(Duration::from_secs(seconds.min(LONGEST_WAIT)))
+    Some(Duration::from_secs(seconds.min(MAX_RETRY_AFTER_SECONDS)))
 }
 
 /// When the answer was sent, in seconds since the Unix epoch, by its sender's clock.
 pub(crate) fn date(headers: &HeaderMap) -> Option<i64> {
-    unix(header(headers, DATE.as_str())?)
+    unix_seconds(header(headers, DATE.as_str())?)
 }
 
 /// Seconds since the Unix epoch from an HTTP date (RFC 9110 section 5.6.7).
-fn unix(date: &str) -> Option<i64> {
+fn unix_seconds(date: &str) -> Option<i64> {
     let date = httpdate::parse_http_date(date.trim()).ok()?;
     i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
 }
@@ -199,7 +199,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// The digits after the first `AADSTS`.
-fn number_in(description: &str) -> Option<u32> {
+fn aadsts_number(description: &str) -> Option<u32> {
     let rest = after(description, "AADSTS")?;
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
@@ -209,7 +209,7 @@ fn after<'a>(text: &'a str, label: &str) -> Option<&'a str> {
 }
 
 /// Ids stand in front of a line break or a space, depending on the age of the server.
-fn leading_id(text: &str) -> Option<String> {
+fn id_prefix(text: &str) -> Option<String> {
     let id = text.split(|c: char| !c.is_ascii_hexdigit() && c != '-').next()?;
     (!id.is_empty() && id.len() <= 64).then(|| id.to_ascii_lowercase())
 }

@@ -1,4 +1,4 @@
-//! One request being answered: its body, its answer, and what is done with the connection behind it.
+//! One request on our own server: its body, its response, and what happens to the connection afterwards.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -9,7 +9,7 @@ use super::body::Body;
 use super::input::{Input, Source as _};
 use super::limits::MinRate;
 use super::limits::Permit;
-use super::respond::Answer;
+use super::response_writer::ResponseWriter;
 use super::shutdown::Shutdown;
 use super::{Exchange, Head, Length, Limits};
 use crate::fields::{self, Fields};
@@ -17,19 +17,18 @@ use crate::net::poll::{self, Ready};
 use crate::net::{Socket, Stream};
 use http::{StatusCode, Version};
 
-/// What trailers and chunk extensions of a body may take; nobody sends any.
+/// What trailers and chunk extensions of a body may take. Clients send hardly any.
 const FRAMING_ALLOWANCE: usize = 16 * 1024;
-/// What is read of a body that nobody wants, so that the answer in front of it survives.
+/// What is read of a body that is not used, so that closing does not destroy the response.
 const DRAIN_BYTES: u64 = 256 * 1024;
 /// How long that may take.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
-/// One request being answered on our own server.
-pub(super) struct Serving<'a> {
+pub(super) struct Http1Exchange<'a> {
     input: &'a mut Input,
     body: Body,
     rate: MinRate,
-    answer: Answer,
+    response: ResponseWriter,
     /// The client waits for 100 before it sends the body (RFC 9110 section 10.1.1).
     awaits_continue: bool,
     /// The permit for the memory of a large head.
@@ -37,7 +36,7 @@ pub(super) struct Serving<'a> {
     shutdown: &'a Shutdown,
 }
 
-impl<'a> Serving<'a> {
+impl<'a> Http1Exchange<'a> {
     pub(super) fn new(
         head: &Head,
         close: bool,
@@ -48,8 +47,8 @@ impl<'a> Serving<'a> {
     ) -> Self {
         Self {
             body: Body::new(head.length, FRAMING_ALLOWANCE),
-            rate: MinRate::new(limits.body_idle),
-            answer: Answer::new(head, close, limits.write_stall),
+            rate: MinRate::new(limits.body_idle_timeout),
+            response: ResponseWriter::new(head, close, limits.write_timeout),
             awaits_continue: head.version == Version::HTTP_11
                 && head.length != Length::Empty
                 && head.headers.get("expect").is_some_and(|expected| fields::is(expected, "100-continue")),
@@ -59,12 +58,12 @@ impl<'a> Serving<'a> {
         }
     }
 
-    /// For an answer to a request whose head could not be understood.
-    pub(super) fn last(input: &'a mut Input, limits: &'a Limits, shutdown: &'a Shutdown) -> Self {
+    /// For the response to a request whose head could not be parsed.
+    pub(super) fn for_error(input: &'a mut Input, limits: &'a Limits, shutdown: &'a Shutdown) -> Self {
         Self {
             body: Body::new(Length::Unknown, 0),
-            rate: MinRate::new(limits.body_idle),
-            answer: Answer::last(limits.write_stall),
+            rate: MinRate::new(limits.body_idle_timeout),
+            response: ResponseWriter::for_error(limits.write_timeout),
             awaits_continue: false,
             head_permit: None,
             input,
@@ -72,12 +71,13 @@ impl<'a> Serving<'a> {
         }
     }
 
-    /// After the service is done: true when the connection can serve another request.
-    pub(super) fn settle(mut self) -> bool {
-        if !self.answer.is_finished() {
+    /// Called after the service has returned; true when the connection can serve another request.
+    pub(super) fn finish_request(mut self) -> bool {
+        // The client must see a truncated response as such: close without ending it.
+        if !self.response.is_finished() {
             return false;
         }
-        if self.answer.closes() {
+        if self.response.closes() {
             if !self.body.is_complete() || self.more_was_sent() {
                 self.linger();
             }
@@ -86,21 +86,20 @@ impl<'a> Serving<'a> {
         self.body.is_complete() || self.drain()
     }
 
-    /// The client sent more behind its last request, or has ended its side.
+    /// The client sent more after its last request, or has closed its sending side.
     fn more_was_sent(&self) -> bool {
         let wanted = [(self.input.stream().socket().as_fd(), Ready::READ)];
         poll::wait(wanted, Some(Instant::now())).is_ok_and(|[socket]| socket.readable())
     }
 
-    /// Reads what little is left of a body, to keep the connection. Not part of its caller's frame, which lies below
-    /// everything that serves a request: stack once used stays with the thread.
+    /// Reads what little is left of a body, to keep the connection. Its own frame, see the invariants in lib.rs.
     #[inline(never)]
     fn drain(&mut self) -> bool {
         let deadline = Instant::now() + DRAIN_TIME;
-        let mut scratch = [0; 4096];
+        let mut buffer = [0; 4096];
         let mut drained = 0;
         while !self.body.is_complete() {
-            match self.body.read(self.input, &mut scratch, deadline) {
+            match self.body.read(self.input, &mut buffer, deadline) {
                 Ok(n) => drained += n as u64,
                 Err(_) => return false,
             }
@@ -111,18 +110,18 @@ impl<'a> Serving<'a> {
         true
     }
 
-    /// Closing a socket with unread input resets it, and a reset destroys the answer on its way: end our side,
-    /// then read on for a while.
+    /// Closing a socket with unread input resets it, and a reset destroys a response in transit: closes our sending side,
+    /// then reads on for a while (RFC 9112 section 9.6).
     pub(super) fn linger(&mut self) {
         let stream = self.input.stream_mut();
         if stream.shutdown_write().is_err() {
             return;
         }
         let deadline = Instant::now() + DRAIN_TIME;
-        let mut scratch = [0; 4096];
+        let mut buffer = [0; 4096];
         let mut drained = 0;
         while drained < DRAIN_BYTES && Instant::now() < deadline {
-            match stream.read(&mut scratch, deadline) {
+            match stream.read(&mut buffer, deadline) {
                 Ok(0) | Err(_) => return,
                 Ok(count) => drained += count as u64,
             }
@@ -130,7 +129,7 @@ impl<'a> Serving<'a> {
     }
 }
 
-impl Exchange for Serving<'_> {
+impl Exchange for Http1Exchange<'_> {
     fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.send_continue()?;
         let n = self.body.read(self.input, buffer, self.rate.deadline())?;
@@ -141,9 +140,9 @@ impl Exchange for Serving<'_> {
     fn send_continue(&mut self) -> io::Result<Option<Instant>> {
         if std::mem::take(&mut self.awaits_continue)
             && self.input.bytes().is_empty()
-            && !self.answer.started()
+            && !self.response.has_started()
         {
-            self.answer.send_continue(self.input.stream_mut())?;
+            self.response.send_continue(self.input.stream_mut())?;
         }
         Ok(Some(self.rate.deadline()))
     }
@@ -174,40 +173,42 @@ impl Exchange for Serving<'_> {
     }
 
     fn tunnel(&mut self) -> Option<&mut Stream> {
-        Some(self.input.rewound())
+        Some(self.input.rewind())
     }
 
     fn start(&mut self, status: StatusCode, headers: &Fields, length: Length) {
-        // Whether the rest of the body is worth reading to keep the connection is decided now: the head says so.
+        // Whether the rest of the body is worth reading to keep the connection is decided now, because the head announces
+        // it. A client that still waits for 100 will not send its body after a final response (RFC 9110 section 10.1.1).
         let unread =
             self.body.remaining().is_none_or(|left| left > DRAIN_BYTES || self.awaits_continue && left > 0);
         let late = status == StatusCode::REQUEST_TIMEOUT && !self.body.is_complete();
         if unread || late || self.shutdown.is_triggered() {
-            self.answer.close_after();
+            self.response.close_after();
         }
-        self.answer.start(status, headers, length);
-        if self.answer.ends_with_connection() {
-            // Until it is whole, every end is a reset, that of the process, too: another would look like the end of the
-            // answer. Elsewhere the framing shows a cut, and what was sent shall still be read.
+        self.response.start(status, headers, length);
+        if self.response.ends_with_connection() {
+            // The end of the connection is the end of this body. Until it is complete, every close is a reset, also when
+            // the process ends, because an orderly close would look like a complete body. Elsewhere the framing shows that
+            // a body was truncated, and what was sent should still be readable.
             let _ = self.input.stream().socket().set_linger(Some(Duration::ZERO));
         }
     }
 
-    fn started(&self) -> bool {
-        self.answer.started()
+    fn has_started(&self) -> bool {
+        self.response.has_started()
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.answer.write(self.input.stream_mut(), bytes)
+        self.response.write(self.input.stream_mut(), bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.answer.flush(self.input.stream_mut())
+        self.response.flush(self.input.stream_mut())
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        let ends_with_connection = self.answer.ends_with_connection();
-        self.answer.finish(self.input.stream_mut())?;
+        let ends_with_connection = self.response.ends_with_connection();
+        self.response.finish(self.input.stream_mut())?;
         if ends_with_connection {
             self.input.stream().socket().set_linger(None)?;
         }

@@ -1,4 +1,4 @@
-//! `PROXY_API_KEY`: who may call.
+//! `PROXY_API_KEY`: which clients may call.
 
 use http::StatusCode;
 use sha2::{Digest, Sha256};
@@ -7,15 +7,15 @@ use subtle::ConstantTimeEq as _;
 use super::headers::{CREDENTIALS, KEY_SUBPROTOCOL};
 use super::target;
 use crate::fields::{self, Fields};
-use crate::server::{Head, Refusal};
+use crate::server::{ErrorResponse, Head};
 
-/// Whether the caller presents the key in any place where a client of Azure or OpenAI puts one.
+/// Checks whether the request has the key in any place where a client of Azure or OpenAI puts one.
 ///
 /// # Errors
 ///
-/// 401 as OpenAI words it.
-pub(super) fn check(key: &str, head: &Head) -> Result<(), Refusal> {
-    // Digests of equal length are compared in constant time: it tells nothing about the key.
+/// A 401 response in OpenAI's form.
+pub(super) fn check(key: &str, head: &Head) -> Result<(), ErrorResponse> {
+    // Digests of equal length are compared in constant time, so that the duration reveals nothing about the key.
     let wanted = Sha256::digest(key.as_bytes());
     let mut found = false;
     let mut presented_any = false;
@@ -31,32 +31,32 @@ pub(super) fn check(key: &str, head: &Head) -> Result<(), Refusal> {
     } else {
         "auth-proxy asks for an API key (PROXY_API_KEY): send it as api-key or as a bearer token"
     };
-    let mut refusal = Refusal::request(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
-    refusal.should_retry = Some(false);
-    Err(refusal)
+    let mut response = ErrorResponse::request(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
+    response.should_retry = Some(false);
+    Err(response)
 }
 
 fn presented(headers: &Fields, target: &str) -> Vec<Vec<u8>> {
     let mut presented = Vec::new();
     for name in CREDENTIALS {
         for value in headers.get_all(name) {
-            let bearer = behind(value, "bearer ").filter(|_| name == "authorization");
+            let bearer = strip_prefix_ignore_case(value, "bearer ").filter(|_| name == "authorization");
             presented.push(bearer.unwrap_or(value).trim_ascii().to_vec());
         }
     }
     for protocol in headers.get_all("sec-websocket-protocol").flat_map(fields::elements) {
-        presented.extend(behind(protocol, KEY_SUBPROTOCOL).map(<[u8]>::to_vec));
+        presented.extend(strip_prefix_ignore_case(protocol, KEY_SUBPROTOCOL).map(<[u8]>::to_vec));
     }
     for value in target::credentials(target) {
         // Browsers write a space in a query as `+`.
-        let bearer = behind(&value, "bearer ").or_else(|| behind(&value, "bearer+"));
+        let bearer = strip_prefix_ignore_case(&value, "bearer ")
+            .or_else(|| strip_prefix_ignore_case(&value, "bearer+"));
         presented.push(bearer.unwrap_or(&value).to_vec());
     }
     presented
 }
 
-/// What follows this prefix, in any case.
-fn behind<'a>(value: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
+fn strip_prefix_ignore_case<'a>(value: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
     let (start, rest) = value.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix.as_bytes()).then_some(rest)
 }
@@ -73,7 +73,7 @@ mod tests {
         fields.iter().for_each(|(name, value)| headers.push(name, value.as_bytes()));
         let (method, version) = (Method::GET, Version::HTTP_11);
         let head = Head { method, target: target.into(), version, headers, length: Length::Empty };
-        check("the-key", &head).map_or_else(|refusal| refusal.status.as_u16(), |()| 200)
+        check("the-key", &head).map_or_else(|response| response.status.as_u16(), |()| 200)
     }
 
     #[test]

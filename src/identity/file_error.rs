@@ -42,7 +42,7 @@ pub(super) fn not_a_file(what: &str, path: &Path, is_directory: bool) -> Problem
     }
 }
 
-pub(super) fn too_big(what: &str, path: &Path, limit: u64) -> Problem {
+pub(super) fn too_large(what: &str, path: &Path, limit: u64) -> Problem {
     Problem::new(format!("{what} {} is larger than {} KiB", path.display(), limit / 1024))
         .hint("this is not the file that is meant; look at it, and at the path")
 }
@@ -78,20 +78,21 @@ fn is_missing(path: &Path) -> bool {
 }
 
 fn denied(what: &str, path: &Path) -> Problem {
-    let us = Us { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+    let ids =
+        ProcessIds { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
     // The file itself when it can be looked at, or else the directory that may not be passed through.
     let closed = match fs::metadata(path) {
         Ok(_) => path.to_owned(),
         Err(_) => closed_directory(path),
     };
-    let barrier = fs::metadata(&closed).ok().map(|metadata| Barrier {
+    let denied = fs::metadata(&closed).ok().map(|metadata| DeniedPath {
         path: closed,
         is_directory: metadata.is_dir(),
         mode: metadata.mode() & 0o7777,
         uid: metadata.uid(),
         gid: metadata.gid(),
     });
-    unreadable(what, path, &us, barrier.as_ref())
+    unreadable(what, path, &ids, denied.as_ref())
 }
 
 /// The lowest directory on the way that can still be looked at: it is the one that lets nobody through.
@@ -101,13 +102,13 @@ fn closed_directory(path: &Path) -> PathBuf {
 }
 
 /// Who we are to the file system.
-struct Us {
+struct ProcessIds {
     uid: u32,
     gid: u32,
 }
 
 /// What keeps us out.
-struct Barrier {
+struct DeniedPath {
     path: PathBuf,
     is_directory: bool,
     mode: u32,
@@ -115,43 +116,43 @@ struct Barrier {
     gid: u32,
 }
 
-impl Barrier {
+impl DeniedPath {
     /// Whether mode and owner would let us in: then something else does not.
-    fn lets_in(&self, us: &Us) -> bool {
+    fn grants_access(&self, ids: &ProcessIds) -> bool {
         let bit = if self.is_directory { 0o1 } else { 0o4 };
-        let shift = if us.uid == self.uid {
+        let shift = if ids.uid == self.uid {
             6
-        } else if us.gid == self.gid {
+        } else if ids.gid == self.gid {
             3
         } else {
             0
         };
-        us.uid == 0 || self.mode & (bit << shift) != 0
+        ids.uid == 0 || self.mode & (bit << shift) != 0
     }
 }
 
-fn unreadable(what: &str, path: &Path, us: &Us, barrier: Option<&Barrier>) -> Problem {
-    let (name, uid) = (path.display(), us.uid);
-    let Some(barrier) = barrier else {
+fn unreadable(what: &str, path: &Path, ids: &ProcessIds, denied: Option<&DeniedPath>) -> Problem {
+    let (name, uid) = (path.display(), ids.uid);
+    let Some(denied) = denied else {
         return Problem::new(format!("{what} {name} is unreadable for this user (uid {uid})"))
             .hint(format!("see every step of the way: namei -l {}", shell_quoted(path)));
     };
-    let Barrier { mode, uid: owner, gid: group, .. } = *barrier;
-    let culprit = if barrier.is_directory {
-        format!("directory {} has mode {mode:04o} and owner uid {owner}", barrier.path.display())
+    let DeniedPath { mode, uid: owner, gid: group, .. } = *denied;
+    let reason = if denied.is_directory {
+        format!("directory {} has mode {mode:04o} and owner uid {owner}", denied.path.display())
     } else {
         format!("it has mode {mode:04o} and owner uid {owner}")
     };
     let problem =
-        Problem::new(format!("{what} {name} is unreadable for this user: {culprit}, we are uid {uid}"));
-    if barrier.lets_in(us) {
+        Problem::new(format!("{what} {name} is unreadable for this user: {reason}, we are uid {uid}"));
+    if denied.grants_access(ids) {
         return problem.hint(
             "mode and owner would allow it: SELinux or AppArmor may not; docker: -v HOST:CONTAINER:ro,z",
         );
     }
     let (change, it, allowed) =
-        if barrier.is_directory { ("x", "the directory", "enter") } else { ("r", "the file", "read") };
-    let target = shell_quoted(&barrier.path);
+        if denied.is_directory { ("x", "the directory", "enter") } else { ("r", "the file", "read") };
+    let target = shell_quoted(&denied.path);
     if owner == uid {
         return problem.hint(format!("it is ours: chmod u+{change} {target}"));
     }
@@ -162,7 +163,7 @@ fn unreadable(what: &str, path: &Path, us: &Us, barrier: Option<&Barrier>) -> Pr
             _ => format!("docker: run with --user {owner}:{group}, which owns it"),
         })
         .hint("kubernetes: securityContext.fsGroup on the pod, and defaultMode 0440 on the secret's volume")
-        .hint(format!("elsewhere: chgrp {} {target} && chmod g+{change} {target}", us.gid))
+        .hint(format!("elsewhere: chgrp {} {target} && chmod g+{change} {target}", ids.gid))
 }
 
 #[cfg(test)]

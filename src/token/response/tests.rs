@@ -78,8 +78,8 @@ fn an_answer_of_no_use_is_a_passing_failure() {
 
 #[test]
 fn a_refusal_is_understood_behind_a_status_of_200() {
-    let refusal = r#"{"error":"invalid_client","error_codes":[700027],"trace_id":"0-a"}"#;
-    let error = answer(200, &[], refusal).unwrap_err();
+    let token_error = r#"{"error":"invalid_client","error_codes":[700027],"trace_id":"0-a"}"#;
+    let error = answer(200, &[], token_error).unwrap_err();
     assert_eq!((error.class, error.status, error.code), (Class::Permanent, Some(200), Some(700_027)));
     assert_eq!(error.trace_id.as_deref(), Some("0-a"));
     assert!(error.hints[0].contains("upload the certificate"), "{error:?}");
@@ -141,7 +141,7 @@ fn every_documented_number_reaches_its_remedy() {
     for remedy in remedies::REMEDIES {
         let body = format!(r#"{{"error":"invalid_client","error_codes":[{}]}}"#, remedy.code);
         let error = answer(401, &[], &body).unwrap_err();
-        assert_eq!(error.class == Class::Transient, remedies::passes(remedy.code), "{}", remedy.code);
+        assert_eq!(error.class == Class::Transient, remedies::is_transient(remedy.code), "{}", remedy.code);
         assert!(error.summary.ends_with(remedy.meaning), "{}", error.summary);
         assert!(error.hints.contains(&remedy.action.to_owned()), "{:?}", error.hints);
     }
@@ -201,7 +201,7 @@ fn how_long_entra_wants_to_be_left_alone() {
         assert_eq!(error.retry_after, expected.map(Duration::from_secs), "{headers:?}");
     }
     for (status, body) in [(429, "Too Many Requests"), (400, r#"{"error_codes":[90055]}"#)] {
-        assert_eq!(answer(status, &[], body).unwrap_err().retry_after, Some(WAIT_WHEN_THROTTLED));
+        assert_eq!(answer(status, &[], body).unwrap_err().retry_after, Some(DEFAULT_THROTTLE_WAIT));
     }
 }
 
@@ -337,7 +337,7 @@ fn dates_are_read_back_as_the_log_writes_them() {
         let month = MONTHS[text[5..7].parse::<usize>().unwrap() - 1];
         let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(seconds / 86_400 % 7) as usize];
         let date = format!("{weekday}, {} {month} {} {} GMT", &text[8..10], &text[..4], &text[11..19]);
-        assert_eq!(unix(&date), i64::try_from(seconds).ok(), "{date}");
+        assert_eq!(unix_seconds(&date), i64::try_from(seconds).ok(), "{date}");
     }
 }
 
@@ -346,7 +346,7 @@ fn dates_come_in_three_forms() {
     for date in
         ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
     {
-        assert_eq!(unix(date), Some(784_111_777), "{date}");
+        assert_eq!(unix_seconds(date), Some(784_111_777), "{date}");
     }
 }
 
@@ -364,6 +364,6 @@ fn nothing_else_is_a_date() {
         "Sun, 06 Nov 99999999999999999999 08:49:37 GMT",
     ];
     for text in rows {
-        assert_eq!(unix(text), None, "{text}");
+        assert_eq!(unix_seconds(text), None, "{text}");
     }
 }

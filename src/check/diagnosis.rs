@@ -15,18 +15,22 @@ const SCOPE: &str = "check AZURE_SCOPE: its host is the audience that the destin
 const TENANT: &str = "check that the resource belongs to the tenant AZURE_TENANT_ID";
 
 /// A remark when it is fine.
-pub(super) fn explain(answer: &Answer, uri: &Uri, config: &Config) -> Result<Option<&'static str>, Problem> {
-    let said = said(&answer.body).unwrap_or_default();
+pub(super) fn explain(
+    response: &Answer,
+    uri: &Uri,
+    config: &Config,
+) -> Result<Option<&'static str>, Problem> {
+    let error_message = error_message(&response.body).unwrap_or_default();
     let says = |words: &[&str]| {
-        let lower = said.to_ascii_lowercase();
+        let lower = error_message.to_ascii_lowercase();
         words.iter().any(|word| lower.contains(word))
     };
     let other = config.other_scope().map(|scope| format!("set AZURE_SCOPE={scope}"));
     let other = [other.as_deref().unwrap_or(SCOPE), TENANT];
-    let (meaning, hints): (&str, &[&str]) = match answer.status {
+    let (meaning, hints): (&str, &[&str]) = match response.status {
         200..=299 => return Ok(None),
         429 => return Ok(Some("it accepts the token and asks for fewer requests")),
-        300..=399 => return Err(redirected(answer, uri)),
+        300..=399 => return Err(redirected(response, uri)),
         400 if says(&["subdomain"]) => (
             "this endpoint takes keys but no tokens",
             &["set API_BASE_URL to the resource's own name, https://NAME.openai.azure.com"],
@@ -81,45 +85,45 @@ pub(super) fn explain(answer: &Answer, uri: &Uri, config: &Config) -> Result<Opt
         ),
         _ => ("an answer that nobody expected", &["check API_BASE_URL"]),
     };
-    Err(problem(answer, uri, meaning, &said, hints, config))
+    Err(problem(response, uri, meaning, &error_message, hints, config))
 }
 
 fn problem(
-    answer: &Answer,
+    response: &Answer,
     uri: &Uri,
     meaning: &str,
-    said: &str,
+    error_message: &str,
     hints: &[&str],
     config: &Config,
 ) -> Problem {
-    let mut problem = Problem::new(format!("GET {uri} was answered {}: {meaning}", answer.status));
+    let mut problem = Problem::new(format!("GET {uri} was answered {}: {meaning}", response.status));
     for hint in hints {
         problem = problem.hint(*hint);
     }
-    if answer.status == 401 {
+    if response.status == 401 {
         problem = problem.note(format!("AZURE_SCOPE is {}", config.scope));
     }
-    if !said.is_empty() {
-        problem = problem.note(format!("in its words: {said}"));
+    if !error_message.is_empty() {
+        problem = problem.note(format!("in its words: {error_message}"));
     }
     let id = ["apim-request-id", "x-ms-request-id", "x-request-id"];
-    if let Some(id) = id.iter().find_map(|name| answer.headers.get(*name)?.to_str().ok()) {
+    if let Some(id) = id.iter().find_map(|name| response.headers.get(*name)?.to_str().ok()) {
         problem = problem.note(format!("for Azure's support: request id {}", excerpt(id)));
     }
     problem
 }
 
 /// Not followed: the token would go where it does not belong.
-fn redirected(answer: &Answer, uri: &Uri) -> Problem {
-    let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+fn redirected(response: &Answer, uri: &Uri) -> Problem {
+    let location = response.headers.get(LOCATION).and_then(|value| value.to_str().ok());
     let host = location.and_then(|location| location.parse::<Uri>().ok()?.host().map(str::to_owned));
     let to = host.map(|host| format!(" to {host}")).unwrap_or_default();
-    Problem::new(format!("GET {uri} was answered {}: a redirect{to}, which is not followed", answer.status))
+    Problem::new(format!("GET {uri} was answered {}: a redirect{to}, which is not followed", response.status))
         .hint("API_BASE_URL must be the API itself, not a portal or a sign-in page in front of it")
 }
 
 /// The message in an error's body, as Azure OpenAI and its gateways put it.
-fn said(body: &[u8]) -> Option<String> {
+fn error_message(body: &[u8]) -> Option<String> {
     let json: Value = serde_json::from_slice(body).ok()?;
     let error = json.get("error").unwrap_or(&json);
     let message = error.get("message").or_else(|| json.get("message")).or(Some(error))?;
@@ -139,7 +143,7 @@ mod tests {
             ("<html>", None),
             ("[]", None),
         ] {
-            assert_eq!(said(body.as_bytes()).as_deref(), expected, "{body}");
+            assert_eq!(error_message(body.as_bytes()).as_deref(), expected, "{body}");
         }
     }
 }

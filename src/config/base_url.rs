@@ -8,10 +8,10 @@ use crate::http1::authority::without_brackets;
 use crate::report::{Problem, is_quotable, quote};
 
 /// Longer base paths are a mistake, and would leave no room for the request's own.
-const LONGEST_PATH: usize = 1024;
+const MAX_PATH_LENGTH: usize = 1024;
 
 /// Where a region answers for all its resources (public, US, China).
-const REGIONAL: [&str; 3] =
+const REGIONAL_DOMAINS: [&str; 3] =
     [".api.cognitive.microsoft.com", ".api.cognitive.microsoft.us", ".api.cognitive.azure.cn"];
 
 /// What examples write for the name of a resource: ours, and those of Azure's documentation.
@@ -19,12 +19,12 @@ const PLACEHOLDERS: [&str; 5] =
     ["NAME", "YOUR-RESOURCE-NAME", "YOUR_RESOURCE_NAME", "your-resource-name", "your_resource_name"];
 
 /// Ends of a base path that clients begin or end their own paths with; the first that fits.
-const DOUBLED: [&str; 6] =
+const DOUBLED_SUFFIXES: [&str; 6] =
     ["/chat/completions", "/completions", "/embeddings", "/responses", "/openai/v1", "/v1"];
 
 /// The destination's origin and base path, parsed from `API_BASE_URL`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Destination {
+pub struct BaseUrl {
     /// `https`, or `http` where that is allowed.
     pub scheme: Scheme,
     /// Host and, unless it is the scheme's default, port; never userinfo.
@@ -33,7 +33,7 @@ pub struct Destination {
     pub base_path: String,
 }
 
-impl Destination {
+impl BaseUrl {
     /// The host, lower case, an IPv6 address without brackets.
     pub fn host(&self) -> &str {
         without_brackets(self.authority.host())
@@ -61,7 +61,7 @@ impl Destination {
 
     pub(super) fn parse(value: &str, allow_insecure: bool) -> Parsed<Self> {
         let url = Url::split(value);
-        let refuse = |what: &str| Problem::new(format!("{what}: {}", quote(value)));
+        let problem = |what: &str| Problem::new(format!("{what}: {}", quote(value)));
         if url.userinfo.is_some() {
             return Err(Problem::new("has a user name or password in front of an `@`")
                 .hint("remove it: the access token is the only credential that is sent"));
@@ -77,25 +77,25 @@ impl Destination {
         let (scheme, default_port) = match url.scheme.as_deref() {
             Some("https") => (Scheme::HTTPS, 443),
             Some("http") => (Scheme::HTTP, 80),
-            Some(_) => return Err(refuse("has a scheme other than https").hint("begin it with https://")),
+            Some(_) => return Err(problem("has a scheme other than https").hint("begin it with https://")),
             None => return Err(without_scheme(value, &url)),
         };
         let (host, port) = url::host_and_port(url.host)
-            .map_err(|what| refuse(what).hint("write it like https://NAME.openai.azure.com"))?;
+            .map_err(|what| problem(what).hint("write it like https://NAME.openai.azure.com"))?;
         if PLACEHOLDERS.contains(&url.host.split('.').next().unwrap_or(url.host)) {
-            return Err(refuse("has the placeholder of an example where the resource's name belongs")
+            return Err(problem("has the placeholder of an example where the resource's name belongs")
                 .hint("the endpoint is shown in the Azure portal under Keys and Endpoint"));
         }
         if scheme == Scheme::HTTP && !allow_insecure && !url::is_loopback(&host) {
-            return Err(refuse("uses http beyond loopback, so the token would cross the network in clear")
+            return Err(problem("uses http beyond loopback, so the token would cross the network in clear")
                 .hint("use https, or set ALLOW_INSECURE_UPSTREAM=true if the network in between is yours"));
         }
         let base_path = base_path(url.path).map_err(|what| {
-            refuse(what).hint("the path is put in front of every request's path; often none is needed")
+            problem(what).hint("the path is put in front of every request's path; often none is needed")
         })?;
         let authority = url::authority(&host, port.filter(|port| *port != default_port))
             .parse()
-            .map_err(|_| refuse("has a host that no URL can hold"))?;
+            .map_err(|_| problem("has a host that no URL can hold"))?;
         Ok(Self { scheme, authority, base_path })
     }
 
@@ -111,7 +111,7 @@ impl Destination {
                 .hint("use https unless every machine in between is yours"),
             );
         }
-        if REGIONAL.iter().any(|domain| url::is_below(self.host(), domain)) {
+        if REGIONAL_DOMAINS.iter().any(|domain| url::is_below(self.host(), domain)) {
             notes.push(
                 Problem::new(format!(
                     "API_BASE_URL is a regional endpoint, which takes keys but no tokens: {}",
@@ -136,7 +136,7 @@ impl Destination {
     /// A base path that clients send as well, so that the destination would be asked for it twice.
     fn doubled_path(&self) -> Option<Problem> {
         let path = &self.base_path;
-        let suffix = *DOUBLED.iter().find(|suffix| path.ends_with(**suffix))?;
+        let suffix = *DOUBLED_SUFFIXES.iter().find(|suffix| path.ends_with(**suffix))?;
         let is_version = suffix.ends_with("/v1");
         let request = if is_version { format!("{suffix}/chat/completions") } else { suffix.to_owned() };
         let problem = Problem::new(format!(
@@ -171,7 +171,7 @@ fn base_path(path: &str) -> Result<String, &'static str> {
     if path.is_empty() {
         return Ok(String::new());
     }
-    if path.len() > LONGEST_PATH {
+    if path.len() > MAX_PATH_LENGTH {
         return Err("has a path of more than 1024 characters");
     }
     let mut rest = path.as_bytes();

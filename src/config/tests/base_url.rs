@@ -3,7 +3,7 @@
 use super::{bad, good, notes, read, refused};
 
 #[test]
-fn good_destinations() {
+fn good_base_urls() {
     // value, origin, host, port, TLS, base path
     let rows = [
         (
@@ -39,17 +39,17 @@ fn good_destinations() {
         ("https://my_service/a..b/.c", "https://my_service", "my_service", 443, true, "/a..b/.c"),
     ];
     for (value, origin, host, port, tls, path) in rows {
-        let destination = good(&[("API_BASE_URL", value)]).destination;
-        assert_eq!(destination.origin(), origin, "{value}");
-        assert_eq!(destination.host(), host, "{value}");
-        assert_eq!(destination.port(), port, "{value}");
-        assert_eq!(destination.is_tls(), tls, "{value}");
-        assert_eq!(destination.base_path, path, "{value}");
+        let base_url = good(&[("API_BASE_URL", value)]).base_url;
+        assert_eq!(base_url.origin(), origin, "{value}");
+        assert_eq!(base_url.host(), host, "{value}");
+        assert_eq!(base_url.port(), port, "{value}");
+        assert_eq!(base_url.is_tls(), tls, "{value}");
+        assert_eq!(base_url.base_path, path, "{value}");
     }
 }
 
 #[test]
-fn bad_destinations() {
+fn bad_base_urls() {
     refused(
         "API_BASE_URL",
         &[
@@ -142,46 +142,52 @@ fn a_base_path_that_clients_send_too_is_noted() {
         ("/openai/v1/responses", "remove /responses: "),
     ];
     for (path, said) in rows {
-        let told = notes(&[("API_BASE_URL", &format!("https://name.openai.azure.com{path}"))]);
-        assert!(if said.is_empty() { told.is_empty() } else { told.contains(said) }, "{path}: {told}");
-        assert!(told.matches("API_BASE_URL").count() <= 1, "{path}: {told}");
+        let printed = notes(&[("API_BASE_URL", &format!("https://name.openai.azure.com{path}"))]);
+        assert!(
+            if said.is_empty() { printed.is_empty() } else { printed.contains(said) },
+            "{path}: {printed}"
+        );
+        assert!(printed.matches("API_BASE_URL").count() <= 1, "{path}: {printed}");
     }
 }
 
 #[test]
 fn openais_own_api_is_noted() {
-    let told = notes(&[("API_BASE_URL", "https://api.openai.com")]);
-    assert!(told.contains("takes its keys and no tokens of Entra ID: api.openai.com"), "{told}");
-    let told = notes(&[("API_BASE_URL", "https://api.openai.com/v1")]);
-    assert!(told.contains("no tokens of Entra ID") && told.contains("/v1/v1/chat/completions"), "{told}");
+    let printed = notes(&[("API_BASE_URL", "https://api.openai.com")]);
+    assert!(printed.contains("takes its keys and no tokens of Entra ID: api.openai.com"), "{printed}");
+    let printed = notes(&[("API_BASE_URL", "https://api.openai.com/v1")]);
+    assert!(
+        printed.contains("no tokens of Entra ID") && printed.contains("/v1/v1/chat/completions"),
+        "{printed}"
+    );
     assert_eq!(notes(&[("API_BASE_URL", "https://api.openai.com.example")]), "");
 }
 
 #[test]
 fn long_values_are_cut() {
-    let told = bad(&[("API_BASE_URL", &format!("https://name.example/{}", "a".repeat(3000)))]);
-    assert!(told.contains("more than 1024 characters"), "{told}");
-    assert!(told.len() < 400, "{told}");
+    let printed = bad(&[("API_BASE_URL", &format!("https://name.example/{}", "a".repeat(3000)))]);
+    assert!(printed.contains("more than 1024 characters"), "{printed}");
+    assert!(printed.len() < 400, "{printed}");
     assert!(read(&[("API_BASE_URL", &format!("https://{}.example", "a".repeat(64)))]).is_err());
 }
 
 #[test]
 fn http_beyond_loopback_must_be_allowed() {
     let changes = [("API_BASE_URL", "http://gateway.internal"), ("ALLOW_INSECURE_UPSTREAM", "True")];
-    assert_eq!(good(&changes).destination.origin(), "http://gateway.internal");
+    assert_eq!(good(&changes).base_url.origin(), "http://gateway.internal");
     assert!(notes(&changes).contains("in clear to http://gateway.internal"));
     assert_eq!(notes(&[("API_BASE_URL", "http://localhost:9")]), "");
 }
 
 #[test]
 fn a_regional_endpoint_is_noted() {
-    let told = notes(&[("API_BASE_URL", "https://westeurope.api.cognitive.microsoft.com/")]);
-    assert!(told.contains("custom subdomain") && told.contains("API_BASE_URL"), "{told}");
+    let printed = notes(&[("API_BASE_URL", "https://westeurope.api.cognitive.microsoft.com/")]);
+    assert!(printed.contains("custom subdomain") && printed.contains("API_BASE_URL"), "{printed}");
     assert_eq!(notes(&[("API_BASE_URL", "https://name.cognitiveservices.azure.com")]), "");
 }
 
 #[test]
-fn a_destination_that_leads_back_is_refused() {
+fn a_base_url_that_leads_back_is_refused() {
     let loops = [
         ("http://localhost:8080", "0.0.0.0"),
         ("http://127.0.0.1:8080/x", "127.0.0.1"),
@@ -191,8 +197,8 @@ fn a_destination_that_leads_back_is_refused() {
         ("http://[::1]:8080", "localhost"),
     ];
     for (url, host) in loops {
-        let told = bad(&[("API_BASE_URL", url), ("HOST", host)]);
-        assert!(told.contains("API_BASE_URL leads back to HOST and PORT: "), "{told}");
+        let printed = bad(&[("API_BASE_URL", url), ("HOST", host)]);
+        assert!(printed.contains("API_BASE_URL leads back to HOST and PORT: "), "{printed}");
     }
     for (url, host) in [("http://[::1]:8080", "0.0.0.0"), ("http://127.0.0.1:8080", "10.0.0.1")] {
         good(&[("API_BASE_URL", url), ("HOST", host)]);
@@ -203,9 +209,9 @@ fn a_destination_that_leads_back_is_refused() {
 #[test]
 fn what_is_loopback() {
     for host in ["localhost", "LOCALHOST.", "127.255.0.1", "[::1]", "[::ffff:127.0.0.1]"] {
-        assert!(good(&[("API_BASE_URL", &format!("https://{host}"))]).destination.is_loopback(), "{host}");
+        assert!(good(&[("API_BASE_URL", &format!("https://{host}"))]).base_url.is_loopback(), "{host}");
     }
     for host in ["128.0.0.1", "localhost.example", "[::2]", "0.0.0.0"] {
-        assert!(!good(&[("API_BASE_URL", &format!("https://{host}"))]).destination.is_loopback(), "{host}");
+        assert!(!good(&[("API_BASE_URL", &format!("https://{host}"))]).base_url.is_loopback(), "{host}");
     }
 }

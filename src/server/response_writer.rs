@@ -1,4 +1,4 @@
-//! Answers: the head, the framing, and writes that leave at once.
+//! Writes responses: the head, the framing, and writes that leave at once.
 
 use std::io::{self, IoSlice, Write};
 use std::time::Duration;
@@ -12,13 +12,12 @@ use crate::http1::chunked;
 use crate::net::Stream;
 use crate::net::poll::{self, Ready};
 
-/// The answer to one request.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ResponseWriter {
     /// The head and chunk framing that wait for the next write.
     out: Vec<u8>,
     framing: Framing,
-    /// The connection ends after this answer.
+    /// The connection closes after this response.
     close: bool,
     version: Version,
     /// The client does not expect a body: its request was HEAD.
@@ -30,53 +29,52 @@ pub(super) struct Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Framing {
     NotStarted,
-    /// So many bytes may still be written.
+    /// This many bytes may still be written.
     Counted(u64),
     Chunked,
     UntilClose,
-    /// Nothing more may be written.
     Finished,
 }
 
-impl Answer {
-    pub(super) fn new(head: &Head, close: bool, stall: Duration) -> Self {
+impl ResponseWriter {
+    pub(super) fn new(head: &Head, close: bool, write_timeout: Duration) -> Self {
         Self {
             out: Vec::with_capacity(1024),
             framing: Framing::NotStarted,
             close,
             version: head.version,
             head_only: head.method == Method::HEAD,
-            rate: MinRate::new(stall),
+            rate: MinRate::new(write_timeout),
         }
     }
 
-    /// An answer to a request whose head could not be understood: the last one.
-    pub(super) fn last(stall: Duration) -> Self {
+    /// For a request whose head could not be parsed: the last response of its connection.
+    pub(super) fn for_error(write_timeout: Duration) -> Self {
         Self {
             out: Vec::with_capacity(512),
             framing: Framing::NotStarted,
             close: true,
             version: Version::HTTP_11,
             head_only: false,
-            rate: MinRate::new(stall),
+            rate: MinRate::new(write_timeout),
         }
     }
 
-    pub(super) fn started(&self) -> bool {
+    pub(super) fn has_started(&self) -> bool {
         self.framing != Framing::NotStarted
     }
 
-    /// The whole answer was sent.
+    /// The whole response was sent.
     pub(super) fn is_finished(&self) -> bool {
         self.framing == Framing::Finished
     }
 
-    /// The end of the answer is the end of the connection, so that a cut looks like the end.
+    /// The body ends where the connection ends, so that a truncated one looks complete.
     pub(super) fn ends_with_connection(&self) -> bool {
         self.framing == Framing::UntilClose
     }
 
-    /// A cut shows wherever it falls.
+    /// A truncated body shows as such.
     #[cfg(feature = "tiny_http")]
     pub(super) fn is_chunked(&self) -> bool {
         self.framing == Framing::Chunked
@@ -86,7 +84,7 @@ impl Answer {
         self.close
     }
 
-    /// The connection shall end after this answer. Only before it has started.
+    /// Closes the connection after this response. Only before it has started.
     pub(super) fn close_after(&mut self) {
         self.close = true;
     }
@@ -127,11 +125,11 @@ impl Answer {
     }
 
     /// Sends a 100 response, which says that the body may come (RFC 9110 section 15.2.1).
-    pub(super) fn send_continue(&mut self, sink: &mut impl Sink) -> io::Result<()> {
+    pub(super) fn send_continue(&mut self, sink: &mut impl ResponseSink) -> io::Result<()> {
         self.send(sink, b"HTTP/1.1 100 Continue\r\n\r\n", b"")
     }
 
-    pub(super) fn write(&mut self, sink: &mut impl Sink, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, sink: &mut impl ResponseSink, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -140,7 +138,7 @@ impl Answer {
                 chunked::write_size(bytes.len(), &mut self.out);
                 return self.send(sink, bytes, chunked::CHUNK_END);
             }
-            // A body for a request that takes none.
+            // The response to HEAD has no body, whatever the service writes.
             Framing::Counted(_) if self.head_only => return Ok(()),
             Framing::Counted(left) => {
                 let n = bytes.len() as u64;
@@ -152,11 +150,11 @@ impl Answer {
         self.send(sink, bytes, b"")
     }
 
-    pub(super) fn flush(&mut self, sink: &mut impl Sink) -> io::Result<()> {
+    pub(super) fn flush(&mut self, sink: &mut impl ResponseSink) -> io::Result<()> {
         self.send(sink, b"", b"")
     }
 
-    pub(super) fn finish(&mut self, sink: &mut impl Sink) -> io::Result<()> {
+    pub(super) fn finish(&mut self, sink: &mut impl ResponseSink) -> io::Result<()> {
         match self.framing {
             Framing::Counted(0) | Framing::UntilClose => {}
             Framing::Chunked => self.out.extend_from_slice(chunked::LAST_CHUNK),
@@ -168,16 +166,16 @@ impl Answer {
         Ok(())
     }
 
-    /// Writes what waits, then `bytes`, then `tail`.
-    fn send(&mut self, sink: &mut impl Sink, bytes: &[u8], tail: &[u8]) -> io::Result<()> {
+    /// Writes what is buffered, then `bytes`, then `tail`.
+    fn send(&mut self, sink: &mut impl ResponseSink, bytes: &[u8], tail: &[u8]) -> io::Result<()> {
         sink.send([&self.out, bytes, tail], &mut self.rate)?;
         self.out.clear();
         Ok(())
     }
 }
 
-/// Where an answer goes.
-pub(super) trait Sink {
+/// Where a response is written.
+pub(super) trait ResponseSink {
     /// Sends all of the parts, in one go where it can. The client has to take them as fast as `rate` asks.
     ///
     /// # Errors
@@ -187,7 +185,7 @@ pub(super) trait Sink {
 }
 
 /// A connection, which never waits by itself.
-impl Sink for Stream {
+impl ResponseSink for Stream {
     fn send(&mut self, parts: [&[u8]; 3], rate: &mut MinRate) -> io::Result<()> {
         let mut slices = parts.map(IoSlice::new);
         let mut left = &mut slices[..];
@@ -201,7 +199,7 @@ impl Sink for Stream {
             }
             if taken == 0 {
                 let waited = poll::wait_one(self.socket(), Ready::WRITE, Some(rate.deadline()));
-                // Or the system keeps what the client does not read for minutes more, and offers it.
+                // Reset it, or the system would keep what the client does not read for minutes more.
                 waited.inspect_err(|_| drop(self.socket().set_linger(Some(Duration::ZERO))))?;
             }
         }
@@ -215,7 +213,7 @@ mod tests {
     use super::*;
     use crate::net;
 
-    /// What a client has not read of the response before must not end its next request.
+    /// An unread earlier response must not fail the next request.
     #[test]
     fn a_100_response_waits_for_room() {
         let (mut server, mut client) = net::pair();
@@ -224,7 +222,7 @@ mod tests {
             filled += n;
         }
         let sending = std::thread::spawn(move || {
-            Answer::last(Duration::from_secs(20))
+            ResponseWriter::for_error(Duration::from_secs(20))
                 .send_continue(&mut server)
                 .map_err(|error| error.to_string())
         });

@@ -11,17 +11,22 @@ use crate::identity::pems;
 /// These files are refused before any date is looked at.
 const NOW: u64 = 0;
 
-fn told(barrier: &Barrier) -> Problem {
-    unreadable("certificate file", Path::new("/certs/id.pem"), &Us { uid: 65532, gid: 65532 }, Some(barrier))
+fn problem_of(denied: &DeniedPath) -> Problem {
+    unreadable(
+        "certificate file",
+        Path::new("/certs/id.pem"),
+        &ProcessIds { uid: 65532, gid: 65532 },
+        Some(denied),
+    )
 }
 
-fn barrier(mode: u32, uid: u32) -> Barrier {
-    Barrier { path: "/certs/id.pem".into(), is_directory: false, mode, uid, gid: 1000 }
+fn denied(mode: u32, uid: u32) -> DeniedPath {
+    DeniedPath { path: "/certs/id.pem".into(), is_directory: false, mode, uid, gid: 1000 }
 }
 
 #[test]
 fn a_file_of_another_user_names_mode_owner_and_us() {
-    let problem = told(&barrier(0o600, 1000));
+    let problem = problem_of(&denied(0o600, 1000));
     assert_eq!(
         problem.message,
         "certificate file /certs/id.pem is unreadable for this user: it has mode 0600 and owner uid 1000, we are uid 65532"
@@ -33,21 +38,21 @@ fn a_file_of_another_user_names_mode_owner_and_us() {
 
 #[test]
 fn a_file_of_root_does_not_make_us_root() {
-    let problem = told(&barrier(0o400, 0));
+    let problem = problem_of(&denied(0o400, 0));
     assert!(problem.hints[0].contains("chown 65532"), "{problem}");
     assert!(!problem.to_string().contains("--user 0"), "{problem}");
 }
 
 #[test]
 fn our_own_file_only_wants_its_mode_back() {
-    let problem = told(&barrier(0o000, 65532));
+    let problem = problem_of(&denied(0o000, 65532));
     assert_eq!(problem.hints, ["it is ours: chmod u+r /certs/id.pem"]);
 }
 
 #[test]
 fn a_closed_directory_is_named() {
-    let directory = Barrier { path: "/certs".into(), is_directory: true, mode: 0o700, uid: 0, gid: 0 };
-    let problem = told(&directory);
+    let directory = DeniedPath { path: "/certs".into(), is_directory: true, mode: 0o700, uid: 0, gid: 0 };
+    let problem = problem_of(&directory);
     assert!(problem.message.contains("directory /certs has mode 0700 and owner uid 0"), "{problem}");
     assert_eq!(
         problem.hints[0],
@@ -58,7 +63,7 @@ fn a_closed_directory_is_named() {
 
 #[test]
 fn a_mode_that_allows_it_points_to_selinux() {
-    let problem = told(&barrier(0o644, 0));
+    let problem = problem_of(&denied(0o644, 0));
     assert_eq!(problem.hints.len(), 1);
     assert!(problem.hints[0].contains("SELinux"), "{problem}");
 }
@@ -80,7 +85,7 @@ fn a_private_file_of_another_user_is_explained() {
     let path = inner.join("id.pem");
     fs::write(&path, "secret").unwrap();
     let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    let told = || {
+    let try_to_read = || {
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["--exact", "identity::file_faults::tests::unreadable_child", "--nocapture"]);
         child.env("AUTH_PROXY_TEST_UNREADABLE", &path);
@@ -93,14 +98,14 @@ fn a_private_file_of_another_user_is_explained() {
     mode(&directory, 0o755);
     mode(&inner, 0o755);
     mode(&path, 0o000);
-    let Some(file) = told() else {
+    let Some(file) = try_to_read() else {
         fs::remove_dir_all(directory).unwrap();
         return;
     };
     let owner = rustix::process::geteuid().as_raw();
     assert!(file.contains(&format!("it has mode 0000 and owner uid {owner}, we are uid ")), "{file}");
     mode(&inner, 0o600);
-    let directory_closed = told().unwrap();
+    let directory_closed = try_to_read().unwrap();
     assert!(directory_closed.contains("certs has mode 0600 and owner uid"), "{directory_closed}");
     mode(&inner, 0o700);
     fs::remove_dir_all(directory).unwrap();
