@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use self::access_log::{RequestOutcome, RequestStats};
+use self::access_log::{FailedRequest, RequestOutcome, RequestStats};
 use self::failure::Failure;
 use crate::config::Config;
 use crate::log::{self, Throttle};
@@ -73,20 +73,10 @@ impl Service for Proxy {
             Ok(outcome) => outcome,
             Err(Failure::ClientGone) => RequestOutcome::ClientGone,
             Err(Failure::Refused { response, kind, cause, hint }) => {
-                let status = response.status.as_u16();
-                let mut fields: Vec<(&str, &dyn log::Value)> = vec![
-                    ("method", &stats.method),
-                    ("path", &stats.path),
-                    ("status", &status),
-                    ("destination", &self.config.base_url.authority),
-                    ("kind", &kind),
-                    ("cause", &cause),
-                ];
-                fields.extend(hint.as_ref().map(|hint| ("hint", hint as &dyn log::Value)));
-                log::warn("request failed", &fields);
                 self.count_failure(&response, kind);
                 response.send(exchange);
-                RequestOutcome::ErrorResponse(response.status)
+                let (status, upstream) = (response.status, self.config.base_url.authority.to_string());
+                RequestOutcome::Failed(FailedRequest { status, upstream, kind, cause, hint })
             }
         };
         stats.finish(&outcome);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 
+use super::failure::abort_cause;
 use super::relay::{Aborted, Relayed};
 use super::tunnel::Tunnelled;
 use crate::config::LogLevel;
@@ -53,10 +54,23 @@ pub(super) enum RequestOutcome {
     /// A WebSocket was opened and has closed.
     Tunnelled(Tunnelled),
     /// An error response of our own.
-    ErrorResponse(StatusCode),
+    Failed(FailedRequest),
     /// The client disconnected before there was a response.
     ClientGone,
 }
+
+/// Why the client got an error response of our own.
+pub(super) struct FailedRequest {
+    pub(super) status: StatusCode,
+    /// Host and port of the upstream.
+    pub(super) upstream: String,
+    pub(super) kind: &'static str,
+    pub(super) cause: String,
+    pub(super) hint: Option<String>,
+}
+
+/// What is logged as the status of a request whose client disconnected before there was a response, as nginx does.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 impl<'a> RequestStats<'a> {
     pub(super) fn begin(head: &Head, metrics: &'a Metrics) -> Self {
@@ -97,7 +111,7 @@ impl<'a> RequestStats<'a> {
             RequestOutcome::Tunnelled(transferred) => {
                 (Some(StatusCode::SWITCHING_PROTOCOLS), transferred.to_upstream, transferred.to_client, None)
             }
-            RequestOutcome::ErrorResponse(status) => (Some(*status), self.bytes_up, 0, None),
+            RequestOutcome::Failed(failed) => (Some(failed.status), self.bytes_up, 0, None),
             RequestOutcome::ClientGone => (None, self.bytes_up, 0, None),
         };
         match (status, aborted_by) {
@@ -108,30 +122,41 @@ impl<'a> RequestStats<'a> {
         let first_byte = self.response_times.as_ref().map(|times| times.first_byte);
         let finished = Finished { method: &self.method, status, took, first_byte, bytes_up, bytes_down };
         self.metrics.finished(&finished);
-        if log::enabled(LogLevel::Info) {
-            self.log(&finished, aborted_by);
+        let level = match (outcome, aborted_by) {
+            (RequestOutcome::Failed(_), _) | (_, Some(Aborted::Upstream(_))) => LogLevel::Warn,
+            _ => LogLevel::Info,
+        };
+        if log::enabled(level) {
+            self.log(level, &finished, outcome, aborted_by);
         }
     }
 
-    fn log(&self, finished: &Finished<'_>, aborted_by: Option<&Aborted>) {
-        let status = finished.status.map(|status| status.as_u16());
-        let status: &dyn Value = match &status {
-            Some(status) => status,
-            None => &"client_gone",
+    /// Writes the one line of this request.
+    fn log(
+        &self,
+        level: LogLevel,
+        finished: &Finished<'_>,
+        outcome: &RequestOutcome,
+        aborted_by: Option<&Aborted>,
+    ) {
+        let status = finished.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
+        let (message, name, side) = match (outcome, aborted_by) {
+            (RequestOutcome::Failed(_), _) => ("request failed", "failed", None),
+            (RequestOutcome::ClientGone, _) | (_, Some(Aborted::Client(_))) => {
+                ("request", "aborted_by_client", Some("client"))
+            }
+            (_, Some(Aborted::Upstream(_))) => ("request", "aborted_by_upstream", Some("upstream")),
+            _ => ("request", "completed", None),
         };
         let total = Millis(finished.took);
         let times =
             self.response_times.as_ref().map(|times| (Millis(times.first_byte), Millis(times.upstream)));
-        let aborted_by = aborted_by.map(|why| match why {
-            Aborted::Upstream(error) => format!("destination: {error}"),
-            Aborted::Client(error) => format!("client: {error}"),
-        });
         let ids: Vec<_> = self.ids.entries().collect();
 
-        let mut fields: Vec<(&str, &dyn Value)> = Vec::with_capacity(12);
+        let mut fields: Vec<(&str, &dyn Value)> = Vec::with_capacity(16);
         fields.extend::<[(&str, &dyn Value); 5]>([
             ("method", &self.method),
-            ("status", status),
+            ("status", &status),
             ("bytes_up", &finished.bytes_up),
             ("bytes_down", &finished.bytes_down),
             ("ms", &total),
@@ -142,12 +167,21 @@ impl<'a> RequestStats<'a> {
                 ("upstream_ms", upstream),
             ]);
         }
+        fields.push(("outcome", &name));
         fields.push(("path", &self.path));
-        if let Some(aborted_by) = &aborted_by {
-            fields.push(("cut", aborted_by));
+        fields.extend(side.iter().map(|side| ("aborted_by", side as &dyn Value)));
+        let cause = aborted_by.map(|(Aborted::Upstream(error) | Aborted::Client(error))| abort_cause(error));
+        fields.extend(cause.iter().map(|cause| ("cause", cause as &dyn Value)));
+        if let RequestOutcome::Failed(failed) = outcome {
+            fields.extend::<[(&str, &dyn Value); 3]>([
+                ("upstream", &failed.upstream),
+                ("kind", &failed.kind),
+                ("cause", &failed.cause),
+            ]);
+            fields.extend(failed.hint.as_ref().map(|hint| ("hint", hint as &dyn Value)));
         }
         fields.extend(ids.iter().map(|(name, id)| (*name, id as &dyn Value)));
-        log::info("request", &fields);
+        log::event(level, message, &fields);
     }
 }
 

@@ -57,6 +57,14 @@ pub(super) fn from_ureq(error: &ureq::Error) -> Failure {
     }
 }
 
+/// What an error means that ended a response early.
+pub(super) fn abort_cause(error: &io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(ureq::Error::Timeout(_)) => "no data within READ_IDLE_TIMEOUT".to_owned(),
+        _ => Fault::inside_io(error).map_or_else(|| error.to_string(), Fault::to_string),
+    }
+}
+
 /// The failure that an error of a response's body stands for, of which nothing was relayed yet.
 pub(super) fn from_body(error: &io::Error) -> Failure {
     if let Some(fault) = Fault::inside_io(error) {

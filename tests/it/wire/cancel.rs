@@ -173,7 +173,7 @@ fn while_a_connection_to_a_black_hole_is_being_made() {
         wait_for("the attempt to connect", || hole.attempts() == 1);
         let left = Instant::now();
         let _kept = leaving.leave(client);
-        let gone = || proxy.log().iter().filter(|line| line.contains("client_gone")).count();
+        let gone = || proxy.log().iter().filter(|line| line.contains("status=499")).count();
         eventually(|| (gone() == i + 1).then_some(())).expect("the end of the call");
         assert!(left.elapsed() < SOON, "it took {:?}", left.elapsed());
     }

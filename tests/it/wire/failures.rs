@@ -150,8 +150,8 @@ fn the_answer_pauses_for_too_long() {
         let response = proxy.client().get("/openai/v1/x");
         assert_eq!((response.status, response.body.as_slice()), (200, &b"hello"[..]));
         assert!(response.fault.is_some(), "it ends as an aborted transfer");
-        let line = proxy.wait_log("cut=");
-        assert!(line.contains("destination: "), "{line}");
+        let line = proxy.wait_log("aborted_by=");
+        assert!(line.contains("aborted_by=upstream cause=\"no data within READ_IDLE_TIMEOUT\""), "{line}");
     }
 }
 
@@ -168,7 +168,7 @@ fn what_is_wrong_after_much_data_is_named() {
         sim.azure.script([Answer::steps([Step::Write(begin), Step::WaitForPeerClose])]);
         let response = proxy.client().get("/openai/v1/x");
         assert!(response.fault.is_some(), "{size}");
-        let line = proxy.wait_log("cut=");
+        let line = proxy.wait_log("aborted_by=");
         assert!(line.contains("a chunk is longer than its size"), "{size}: {line}");
     }
 }
