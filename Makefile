@@ -6,8 +6,8 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 CARGO ?= cargo
-# Where the release binary runs: static, so on any Linux of that processor.
-TARGET ?= x86_64-unknown-linux-musl
+# Where the release binary runs: static, so on any Linux of that processor; this machine's unless given.
+TARGET ?= $(if $(filter aarch64 arm64,$(shell uname -m)),aarch64,x86_64)-unknown-linux-musl
 # The servers that are linted and that serve the SDKs: ours (`default`, which is no feature), and the feature `tiny_http`.
 SERVERS ?= default tiny_http
 # cargo-deny is built on demand, so its version is a choice of ours.
@@ -33,14 +33,14 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
-build: rust-target ## Build the static release binary (TARGET=x86_64-unknown-linux-musl)
+build: rust-target ## Build the static release binary (TARGET=aarch64-unknown-linux-musl)
 	CARGO='$(CARGO)' deploy/dist/compile.sh $(TARGET)
 	@ls -l $(BINARY)
 
 .PHONY: run
-run: ## See it work on this machine; with AZURE_CLIENT_ID set: run it against Azure
-	+@$(MAKE) --no-print-directory -j2 build $(if $(AZURE_CLIENT_ID),,simulator)
-	@tests/demo.sh
+run: ## See it work on this machine, against a simulator; REAL=1: run it with this environment's settings
+	+@$(MAKE) --no-print-directory -j2 build $(if $(filter 1,$(REAL)),,simulator)
+	@TARGET=$(TARGET) tests/demo.sh $(if $(filter 1,$(REAL)),--real)
 
 .PHONY: simulator
 simulator: rust-target
@@ -96,7 +96,7 @@ shipped: build ## What the release binary promises: memory of a gibibyte each wa
 .PHONY: clients
 clients: build ## The real SDKs against the running binary
 	tests/clients/run.sh $(SERVERS)
-	tests/demo.sh --once
+	TARGET=$(TARGET) tests/demo.sh --once
 
 .PHONY: clients-all
 clients-all: build ## As clients, and litellm's proxy in front of ours

@@ -13,7 +13,7 @@ use crate::log;
 use crate::report::{Problem, quote};
 use crate::version;
 
-/// What the exit codes mean; the README repeats it.
+/// What the exit codes mean; docs/settings.md repeats it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Stopped as asked, every request finished; or the command succeeded.

@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# `make run`: with Azure variables set, the program against the real thing; else the whole of it on this machine, against
-# the simulator. `--once` ends after the demonstration instead of waiting for Ctrl-C.
+# `make run`: the whole of it on this machine, against the simulator. `--once` ends after the demonstration instead of
+# waiting for Ctrl-C. `--real` (`make run REAL=1`) runs the program with the settings of this environment instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-binary=target/${TARGET:-x86_64-unknown-linux-musl}/release/auth-proxy
+case $(uname -m) in aarch64 | arm64) processor=aarch64 ;; *) processor=x86_64 ;; esac
+binary=target/${TARGET:-$processor-unknown-linux-musl}/release/auth-proxy
 once=${1-}
 
-if [[ $once != --once && -n ${AZURE_CLIENT_ID-}${AZURE_TENANT_ID-}${API_BASE_URL-} ]]; then
+if [[ $once == --real ]]; then
+    echo 'make run REAL=1: auth-proxy with the settings of this environment'
     exec "$binary"
 fi
+echo 'make run: the simulator, nothing leaves this machine. With the settings of this environment: make run REAL=1'
 
 bold='' plain=''
 if [[ -t 1 ]]; then bold=$'\e[1m' plain=$'\e[0m'; fi
@@ -62,19 +65,19 @@ title "GET http://$address/health"
 indent <"$directory/health"
 echo
 
-chat=http://$address/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21
+chat=http://$address/openai/v1/chat/completions
 curl+=(--no-buffer --header 'content-type: application/json')
-question='"messages":[{"role":"user","content":"Say hello"}]'
+question='"model":"gpt-4o","messages":[{"role":"user","content":"Say hello"}]'
 
 "${curl[@]}" --verbose --fail --header 'api-key: dummy' --data "{$question}" "$chat" \
-    2>"$directory/sent" >"$directory/answer"
+    2>"$directory/sent" >"$directory/response"
 title 'The application sends'
 tr -d '\r' <"$directory/sent" | sed -n 's/^> \(..*\)/\1/p' | indent
 printf '\n  {%s}\n' "$question"
 title 'Azure OpenAI receives (its body is the same)'
 sed -n 's/^azure received  //p; s/^ \{16\}//p' "$directory/azure.log" | indent
-title 'and answers'
-grep -o '"message":{[^}]*}' "$directory/answer" | indent
+title 'and responds'
+grep -o '"message":{[^}]*}' "$directory/response" | indent
 
 title 'The same as a stream, each event when it arrives'
 "${curl[@]}" --fail --header 'api-key: dummy' --data "{\"stream\":true,$question}" "$chat" |
@@ -86,8 +89,8 @@ if [[ $once == --once ]]; then exit; fi
 
 title 'Your turn:'
 cat <<END
-  curl -N http://$address/openai/v1/chat/completions -H 'content-type: application/json' \\
-    -d '{"model":"gpt-4o","stream":true,$question}'
+  curl -N $chat -H 'content-type: application/json' \\
+    -d '{"stream":true,$question}'
 
 Any client will do, with any key: base URL http://$address/openai/v1, or as an Azure endpoint http://$address
 What Azure receives, and what the proxy logs, follows. Ctrl-C ends everything.

@@ -1,4 +1,4 @@
-//! The table of settings, from which `--help` is printed and against which the README is tested.
+//! The table of settings, from which `--help` is printed and against which docs/settings.md is tested.
 
 /// One environment variable.
 #[derive(Debug, Clone, Copy)]

@@ -20,7 +20,7 @@ def sdk(proxy, tmp_path_factory):
     config = yaml.safe_load(config.replace("127.0.0.1:8080", proxy.url.removeprefix("http://")))
     [gpt] = config["model_list"]
     for name in ("error-429", "text-embedding-3-small"):
-        config["model_list"].append({"model_name": name, "litellm_params": {**gpt["litellm_params"], "model": f"azure/{name}"}})
+        config["model_list"].append({"model_name": name, "litellm_params": {**gpt["litellm_params"], "model": f"openai/{name}"}})
     file = tmp_path_factory.mktemp("litellm") / "config.yaml"
     file.write_text(yaml.safe_dump({**config, "litellm_settings": {"num_retries": 0}}))
     command = [CLIENTS / "litellm-proxy/bin/litellm", "--config", file, "--host", "127.0.0.1", "--port", "0"]

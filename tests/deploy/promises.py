@@ -1,4 +1,4 @@
-"""promises.py: what deploy/, docker-compose.yml and Dockerfile.scratch promise and no schema checks, against the README (whose
+"""promises.py: what deploy/, docker-compose.yml and Dockerfile.scratch promise and no schema checks, against docs/ (whose
 settings are those of the program: tests/it/tidy) and against each other. Prints every complaint."""
 
 import pathlib
@@ -7,10 +7,11 @@ import sys
 
 import yaml
 
-README = pathlib.Path("README.md").read_text(encoding="utf-8")
+GUIDE = pathlib.Path("docs/kubernetes.md").read_text(encoding="utf-8")
+DOCUMENTED = pathlib.Path("docs/settings.md").read_text(encoding="utf-8")
 DOCKERFILE = pathlib.Path("Dockerfile.scratch").read_text(encoding="utf-8")
 VERSION = re.search('^version = "(.*)"$', pathlib.Path("Cargo.toml").read_text(encoding="utf-8"), re.MULTILINE)[1]
-SETTINGS = {name: default.strip("`") for name, default in re.findall(r"^\| `([A-Z_]+)` \| ([^|]+) \|", README, re.MULTILINE)}
+SETTINGS = {name: default.strip("`") for name, default in re.findall(r"^\| `([A-Z_]+)` \| ([^|]+) \|", DOCUMENTED, re.MULTILINE)}
 REQUIRED = {name for name, default in SETTINGS.items() if default == "required"}
 USER = int(re.search(r"^USER (\d+):\1$", DOCKERFILE, re.MULTILINE)[1])
 PROBES = {"startupProbe": "/startupz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
@@ -59,10 +60,10 @@ def form(folder):
     made = set(re.findall(r"kubectl create secret generic (\S+)", text))
     used = {volume["secret"]["secretName"] for volume in pod["volumes"]}
     used |= {source["secretRef"]["name"] for source in proxy["envFrom"] if "secretRef" in source}
-    if made != used or f"kubectl apply -k {folder}" not in text or f"]({folder})" not in README:
+    if made != used or f"kubectl apply -k {folder}" not in text or f"](../{folder})" not in GUIDE:
         yield f"how to apply it: Secrets {made} made, {used} used"
-    if not re.search("kubectl create secret generic auth-proxy-certificate ", README):
-        yield "the README makes another Secret"
+    if not re.search("kubectl create secret generic auth-proxy-certificate ", GUIDE):
+        yield "docs/kubernetes.md makes another Secret"
     # A container that never ends, or takes its time to, keeps a Job from ending; so does a sidecar that never starts.
     if workload["kind"] == "Job" and (proxy in pod["containers"] or "lifecycle" in proxy or "activeDeadlineSeconds" not in workload["spec"]):
         yield "the Job does not end with its container"
@@ -161,7 +162,7 @@ def compose():
 
 def unit():
     text = pathlib.Path("deploy/systemd/auth-proxy.service").read_text(encoding="utf-8")
-    guide = pathlib.Path("docs/deploy-vm.md").read_text(encoding="utf-8")
+    guide = pathlib.Path("docs/vm.md").read_text(encoding="utf-8")
     set_there = re.findall(r"^Environment=([A-Z_]+)=", text, re.MULTILINE) + re.findall(r"^([A-Z_]+)=", guide, re.MULTILINE)
     yield from unknown(set_there)
     yield from (f"{name} is missing" for name in sorted(REQUIRED - set(set_there)))
@@ -181,7 +182,7 @@ def image():
 def main():
     forms = sorted(pathlib.Path("deploy/kubernetes").iterdir())
     parts = {str(folder): form(folder) for folder in forms}
-    parts |= {"docker-compose.yml": compose(), "deploy/systemd, docs/deploy-vm.md": unit(), "Dockerfile.scratch": image()}
+    parts |= {"docker-compose.yml": compose(), "deploy/systemd, docs/vm.md": unit(), "Dockerfile.scratch": image()}
     complaints = [f"{name}: {complaint}" for name, part in parts.items() for complaint in part]
     print("\n".join(complaints or [f"{len(SETTINGS)} settings; {', '.join(parts)}: as promised"]))
     return bool(complaints)

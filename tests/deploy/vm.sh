@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Inside the machine that steps/vm.sh boots, as root: the commands of docs/deploy-vm.md, then what the unit promises.
+# Inside the machine that steps/vm.sh boots, as root: the commands of docs/vm.md, then what the unit promises.
 . tests/deploy/lib.sh
 exec 3>"$WORK/said"
 touch "$REPORT"
@@ -16,7 +16,7 @@ install -m 644 "$sim/ca.pem" /etc/ca.pem
 
 # Word for word, but for the values, and the authority that is not the public one.
 # shellcheck disable=SC2016  # the backticks are Markdown's
-sed -n '/^```sh$/,/^```$/p' "$WORK/unpacked/docs/deploy-vm.md" | sed '1d; /^```$/,$d' >"$WORK/commands"
+sed -n '/^```sh$/,/^```$/p' "$WORK/unpacked/docs/vm.md" | sed '1d; /^```$/,$d' >"$WORK/commands"
 lines=$(wc -l <"$WORK/commands")
 for name in AZURE_CLIENT_ID AZURE_TENANT_ID API_BASE_URL; do
     sed -i "s|^$name=.*|$name=${simulated[$name]}|" "$WORK/commands"
@@ -24,7 +24,7 @@ done
 sed -i "/^API_BASE_URL=/a AZURE_AUTHORITY_HOST=${simulated[AZURE_AUTHORITY_HOST]}\nSSL_CERT_FILE=/etc/ca.pem" "$WORK/commands"
 (cd "$WORK/unpacked" && bash -e "$WORK/commands") >"$WORK/installed"
 [[ $(tail -n 1 "$WORK/installed") == '{"status":"ok"}' ]] || fail "the last command says $(tail -n 1 "$WORK/installed")"
-ok 'docs/deploy-vm.md, its commands one by one' "$lines lines, $(systemctl --version | sed -n 's/^\(systemd [0-9]*\).*/\1/p')"
+ok 'docs/vm.md, its commands one by one' "$lines lines, $(systemctl --version | sed -n 's/^\(systemd [0-9]*\).*/\1/p')"
 
 shown() { systemctl show --property "$1" --value auth-proxy; }
 healthy() { ask --fail http://127.0.0.1:8080/health; }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The image of Dockerfile.scratch, built from the binary of `make build`, and run as tightly as the README says.
+# The image of Dockerfile.scratch, built from the binary of `make build`, and run as tightly as docs/install.md says.
 . tests/deploy/lib.sh
 . tests/deploy/podman.sh
 

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Container and Compose as the README has them, word for word but for the values, with a Docker daemon.
+# Container and Compose as docs/install.md has them, word for word but for the values, with a Docker daemon.
 . tests/deploy/lib.sh
 . tests/deploy/docker.sh
 
-if ! start_docker 'the README with Docker'; then exit; fi
+if ! start_docker 'docs/install.md with Docker'; then exit; fi
 timeout 120 docker build -f Dockerfile.scratch --target prebuilt --build-arg "BINARY=$BINARY" -t auth-proxy .
 ok 'Dockerfile.scratch, target prebuilt: docker build' "Docker $(docker version --format '{{.Server.Version}}')"
 
@@ -23,9 +23,9 @@ cp "$sim/certificate.pem" "$sim/ca.pem" "$project/certs"
 chmod 600 "$project/certs/certificate.pem"
 cp docker-compose.yml "$project"
 
-# block SECTION: the lines of the first code block of README.md that follow that text.
+# block SECTION: the lines of the first code block of docs/install.md that follow that text.
 # shellcheck disable=SC2016  # the backticks are Markdown's
-block() { awk -v text="$1" 'index($0, text) { found = 1 } found && /^```/ { if (open) exit; open = 1; next } open' README.md; }
+block() { awk -v text="$1" 'index($0, text) { found = 1 } found && /^```/ { if (open) exit; open = 1; next } open' docs/install.md; }
 state() { docker inspect --format "{{.State.$1}}" "$2"; }
 healthy() { [[ $(state Health.Status "$1") == healthy ]]; }
 
@@ -40,7 +40,7 @@ eventually 60 healthy "$container"
 chat http://127.0.0.1:8080 >"$WORK/answer"
 grep -q '"content"' "$WORK/answer"
 timeout 60 docker stop -t 30 "$container"
-ok 'the README'\''s docker run, certificate of mode 0600' 'HEALTHCHECK says healthy, a request through the published port'
+ok 'docs/install.md: docker run, certificate of mode 0600' 'HEALTHCHECK says healthy, a request through the published port'
 
 if ! have docker-compose docker-compose 'docker-compose up -d'; then exit; fi
 sed -i "s|^\( *API_BASE_URL:\) .*|\1 ${simulated[API_BASE_URL]}|" "$project/docker-compose.yml"
@@ -50,7 +50,7 @@ services:
     environment: {AZURE_AUTHORITY_HOST: "${simulated[AZURE_AUTHORITY_HOST]}", SSL_CERT_FILE: /certs/ca.pem}
     extra_hosts: ["login.sim.test:$address", "openai.sim.test:$address"]
 END
-block '**Compose.**' >"$WORK/up"
+block '## Compose' >"$WORK/up"
 for name in AZURE_CLIENT_ID AZURE_TENANT_ID; do sed -i "s|^$name=.*|$name=${simulated[$name]}|" "$WORK/up"; done
 (cd "$project" && timeout 120 bash -e "$WORK/up")
 container=$(docker ps --quiet --filter name=auth-proxy)
@@ -58,7 +58,7 @@ eventually 60 healthy "$container"
 chat http://127.0.0.1:8080 >"$WORK/answer"
 grep -q '"content"' "$WORK/answer"
 [[ $(docker inspect --format '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.Memory}}' "$container") == 'true [ALL] 201326592' ]]
-ok 'the README'\''s docker-compose up -d' 'healthy by its healthcheck, a request through the published port'
+ok 'docs/install.md: docker-compose up -d' 'healthy by its healthcheck, a request through the published port'
 
 ask --no-buffer 'http://127.0.0.1:8080/sim/sse?events=30&pause_ms=100' >"$WORK/stream" &
 stream=$!

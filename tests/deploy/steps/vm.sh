@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# docs/deploy-vm.md on a machine of its own: systemd as process 1 with this system's programs, and a file system, processes
+# docs/vm.md on a machine of its own: systemd as process 1 with this system's programs, and a file system, processes
 # and a loopback that nobody else sees (systemd-nspawn). tests/deploy/vm.sh is what happens inside.
 . tests/deploy/lib.sh
 

@@ -250,9 +250,9 @@ fn faults_at_the_start() {
 }
 
 #[test]
-fn the_readme_shows_what_is_said_of_missing_variables() {
-    let readme = std::fs::read_to_string("README.md").unwrap();
-    let shown = readme.split("### Missing configuration\n\n```text\n").nth(1).unwrap();
+fn the_documentation_shows_what_is_said_of_missing_variables() {
+    let document = std::fs::read_to_string("docs/troubleshooting.md").unwrap();
+    let shown = document.split("### Missing configuration\n\n```text\n").nth(1).unwrap();
     let shown = shown.split("```").next().unwrap();
     let sim = Sim::start(Options::default());
     let variables = environment(&sim, &[("API_BASE_URL", "")]).into_iter();

@@ -175,19 +175,19 @@ fn the_version_names_the_target() {
 }
 
 #[test]
-fn the_help_has_every_command_and_the_readme_every_exit_code() {
+fn the_help_has_every_command_and_the_documentation_every_exit_code() {
     let finished = run(&["--help"], &[]);
     assert_eq!((finished.status.code(), finished.stderr.as_str()), (Some(0), ""));
     assert!(finished.stdout.contains("\n  auth-proxy                    run until"), "{}", finished.stdout);
     for command in ["check [--json]", "healthcheck", "wait [--max 30s]", "--help", "--version"] {
         assert!(finished.stdout.contains(&format!("  auth-proxy {command}")), "{command}");
     }
-    let readme = std::fs::read_to_string("README.md").unwrap();
+    let document = std::fs::read_to_string("docs/settings.md").unwrap();
     for code in 0..=6 {
         let line = finished.stdout.lines().find(|line| line.starts_with(&format!("  {code}  "))).unwrap();
         assert!(
-            readme.contains(&format!("| {code} | {} |", &line[5..])),
-            "the README has other words: {line}"
+            document.contains(&format!("| {code} | {} |", &line[5..])),
+            "docs/settings.md has other words: {line}"
         );
     }
 }

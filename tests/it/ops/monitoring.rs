@@ -77,16 +77,19 @@ fn dashboard_rules_and_documentation_fit_the_metrics() {
     }
     let unused: Vec<_> = families.difference(&used).collect();
     assert!(unused.is_empty(), "neither dashboard nor rules use {unused:?}");
-    let documentation = read("docs/monitoring.md");
+    let documentation = read("docs/health-and-metrics.md");
     for family in families.iter().filter_map(|family| family.strip_prefix("auth_proxy_")) {
         assert!(
             documentation.contains(&format!("`{family}`")),
-            "docs/monitoring.md does not tell of {family}"
+            "docs/health-and-metrics.md does not have {family}"
         );
     }
     for label in ["direction", "kind", "method", "reason", "result"] {
         for value in text.split(&format!("{label}=\"")).skip(1).filter_map(|rest| rest.split('"').next()) {
-            assert!(documentation.contains(&format!("`{value}`")), "docs/monitoring.md: no {label} {value}");
+            assert!(
+                documentation.contains(&format!("`{value}`")),
+                "docs/health-and-metrics.md: no {label} {value}"
+            );
         }
     }
 }

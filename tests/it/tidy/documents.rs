@@ -12,10 +12,10 @@ fn cells(row: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_settings_in_the_readme_are_those_of_the_program() {
-    let readme = read("README.md");
+fn the_settings_in_the_documentation_are_those_of_the_program() {
+    let document = read("docs/settings.md");
     let mut rows = BTreeMap::new();
-    let table = readme.split("\n## Settings\n").nth(1).expect("a section named Settings");
+    let table = document.split("\n## Settings\n").nth(1).expect("a section named Settings");
     let table = table.lines().skip_while(|line| !line.starts_with("| variable")).skip(2);
     for line in table.take_while(|line| line.starts_with('|')) {
         let [name, default, meaning] = cells(line)[..] else { panic!("not three cells: {line}") };
@@ -24,15 +24,15 @@ fn the_settings_in_the_readme_are_those_of_the_program() {
     let mut found = Vec::new();
     for setting in SETTINGS {
         match rows.remove(setting.name) {
-            None => found.push(format!("{} is not in the README", setting.name)),
+            None => found.push(format!("{} is not in docs/settings.md", setting.name)),
             Some(row) if row != (setting.default.to_owned(), setting.meaning.replace('`', "")) => {
                 found.push(format!("{}: {row:?}, in the program {setting:?}", setting.name));
             }
             Some(_) => {}
         }
     }
-    found.extend(rows.keys().map(|name| format!("{name} is only in the README")));
-    none("the README's settings differ", &found);
+    found.extend(rows.keys().map(|name| format!("{name} is only in docs/settings.md")));
+    none("the settings of docs/settings.md differ", &found);
 }
 
 #[test]
@@ -44,11 +44,11 @@ fn help_lists_every_setting_and_every_exit_code() {
         let told = help.split_once(&entry).map(|(_, rest)| rest.trim_start_matches("default: "));
         assert!(told.is_some_and(|told| told.starts_with(&default)), "{} in\n{help}", setting.name);
     }
-    let readme = read("README.md");
+    let document = read("docs/settings.md");
     for exit in [Exit::Done, Exit::Failed, Exit::Usage, Exit::Identity, Exit::Listen] {
         let code = exit as u8;
         assert!(help.contains(&format!("\n  {code}  ")), "exit code {code} in\n{help}");
-        assert!(readme.contains(&format!("\n| {code} | ")), "exit code {code} in the README");
+        assert!(document.contains(&format!("\n| {code} | ")), "exit code {code} in docs/settings.md");
     }
 }
 
@@ -126,11 +126,52 @@ fn messages_to_look_up_are_those_that_are_said() {
             number.is_empty() || REMEDIES.iter().any(|it| it.code.to_string() == number)
         })
     };
-    let (readme, more) = (read("README.md"), read("docs/troubleshooting.md"));
-    let section = readme.split_once("\n## Troubleshooting\n").expect("the section").1;
-    let texts = [looked_up(section), looked_up(&more)].concat();
+    let document = read("docs/troubleshooting.md");
+    let texts = looked_up(&document);
     assert!(texts.len() > 40, "{texts:?}");
     let unsaid =
         texts.into_iter().filter(|text| !is_code(text) && !said.contains(&text.replace('\\', "\\\\")));
     none("nobody says", &unsaid.map(str::to_owned).collect::<Vec<_>>());
+}
+
+/// The calls that log an event, each up to the end of its statement.
+fn log_calls(source: &str) -> impl Iterator<Item = &str> {
+    let calls = ["error", "warn", "info", "debug", "event"];
+    source
+        .split("log::")
+        .skip(1)
+        .filter(move |rest| {
+            calls.iter().any(|call| rest.strip_prefix(call).is_some_and(|rest| rest.starts_with('(')))
+        })
+        .map(|rest| rest.split(");").next().unwrap())
+}
+
+/// What stands between quotation marks in code, the strings that end on another line apart.
+fn literals(code: &str) -> impl Iterator<Item = &str> {
+    code.lines().flat_map(|line| line.split('"').skip(1).step_by(2))
+}
+
+#[test]
+fn the_log_in_the_documentation_is_that_of_the_program() {
+    let document = read("docs/log-schema.md");
+    let written: Vec<&str> = document.split('`').skip(1).step_by(2).collect();
+    let sources = rust_files("src/").into_iter().filter(|file| !file.contains("tests"));
+    let sources: Vec<String> = sources.map(|file| read(&file)).collect();
+    let mut found = Vec::new();
+    let mut events = 0;
+    for call in sources.iter().flat_map(|source| log_calls(source)) {
+        // The first is the event, unless a message of its own is logged; a name of a field is followed by its value.
+        let event = literals(call.split('[').next().unwrap()).find(|text| !text.is_empty());
+        let fields = call.split("(\"").skip(1).filter_map(|rest| rest.split_once("\", "));
+        let fields = fields.map(|(name, _)| name).filter(|name| Some(*name) != event);
+        events += usize::from(event.is_some());
+        found.extend(event.into_iter().chain(fields).filter(|it| !written.contains(it)).map(str::to_owned));
+    }
+    assert!(events > 20, "only {events} events");
+    none("docs/log-schema.md lacks", &found);
+
+    let code = sources.join("\n");
+    let unsaid =
+        looked_up(&document).into_iter().filter(|event| !event.contains('…') && !code.contains(event));
+    none("nobody logs", &unsaid.map(str::to_owned).collect::<Vec<_>>());
 }
