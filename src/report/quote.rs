@@ -1,4 +1,4 @@
-//! What may be repeated of a value that a person has set.
+//! What a message may repeat of a value that a person has set.
 //!
 //! Any variable can hold any secret by a mix-up: the key itself where its file's path belongs, a client secret in the
 //! field below. So a message quotes only what looks like what people mean to show, and describes the rest: its length,

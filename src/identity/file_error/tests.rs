@@ -87,7 +87,7 @@ fn a_private_file_of_another_user_is_explained() {
     let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     let try_to_read = || {
         let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "identity::file_faults::tests::unreadable_child", "--nocapture"]);
+        child.args(["--exact", "identity::file_error::tests::unreadable_child", "--nocapture"]);
         child.env("AUTH_PROXY_TEST_UNREADABLE", &path);
         if rustix::process::geteuid().is_root() {
             child.uid(65534).gid(65534);
