@@ -28,7 +28,7 @@ pub enum Exit {
     Listen = 4,
     /// `check`: signing in failed.
     SignIn = 5,
-    /// `check`: the destination cannot be reached, or refuses.
+    /// `check`: the upstream cannot be reached, or rejects the request.
     Upstream = 6,
 }
 
@@ -62,7 +62,6 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     exit.into()
 }
 
-/// What the arguments ask for.
 #[derive(Debug, PartialEq, Eq)]
 enum Command {
     Run,
@@ -250,10 +249,10 @@ Exit codes:
 Settings (environment; an empty value means unset):
 ";
 
-/// How long `wait` waits unless told.
+/// How long `wait` waits by default.
 const DEFAULT_WAIT: &str = "30s";
 
-/// How `check` tells what it found.
+/// How `check` prints its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OutputFormat {
     /// Each step as soon as it is over.

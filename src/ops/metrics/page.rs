@@ -1,4 +1,4 @@
-//! The page: every family, in the order in which people ask for them.
+//! The page: every family, in the order in which operators need them.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The cells that count: atomics, relaxed, for each is read on its own.
+//! Counters, gauges and histograms: relaxed atomics, because each is read on its own.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,7 +24,7 @@ impl Counter {
 pub struct Gauge(AtomicI64);
 
 impl Gauge {
-    /// One more, until the returned value is dropped, however that comes about.
+    /// Increments it until the returned guard is dropped, also by a panic.
     #[must_use]
     pub fn inc_guard(&self) -> GaugeGuard<'_> {
         self.0.fetch_add(1, Ordering::Relaxed);
@@ -42,7 +42,7 @@ impl Gauge {
     }
 }
 
-/// One, as long as it lives.
+/// Decrements its gauge when it is dropped.
 #[derive(Debug)]
 pub struct GaugeGuard<'a>(&'a Gauge);
 
@@ -52,7 +52,7 @@ impl Drop for GaugeGuard<'_> {
     }
 }
 
-/// A counter for each of a few names; what has no name counts as the last.
+/// A counter for each of a few label values; an unknown one counts as the last.
 #[derive(Debug)]
 pub struct LabeledCounter<const N: usize> {
     names: [&'static str; N],
@@ -77,7 +77,7 @@ impl<const N: usize> LabeledCounter<N> {
     }
 }
 
-/// Upper bounds in microseconds and as they are written: from a cached answer to the longest reasoning.
+/// Upper bounds in microseconds and as they are written: from a cached response to the longest reasoning.
 pub(super) const BOUNDS: [(u64, &str); 16] = [
     (5_000, "0.005"),
     (10_000, "0.01"),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_given_back_and_what_is_unknown_is_the_last() {
+    fn a_guard_decrements_and_an_unknown_label_is_the_last() {
         let gauge = Gauge::default();
         let one = gauge.inc_guard();
         assert_eq!(gauge.value(), 1);
