@@ -64,8 +64,8 @@ impl std::error::Error for Problem {}
 
 /// The beginning of another program's message, on one line, without words so long that they could be a token or an
 /// assertion sent back to us.
-pub(crate) fn excerpt(said: &str) -> String {
-    let words = said.split_whitespace();
+pub(crate) fn excerpt(message: &str) -> String {
+    let words = message.split_whitespace();
     let words = words.map(|word| if word.len() > 80 { "[long word withheld]" } else { word });
     words.collect::<Vec<_>>().join(" ").chars().take(400).collect()
 }

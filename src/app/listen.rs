@@ -93,11 +93,11 @@ pub(super) fn warn_if_open(config: &Config) {
 
 /// As many connections as configured and as the system's limits allow, with a warning when that is fewer.
 pub(super) fn limits(config: &Config, descriptors: Option<u64>, memory: Option<u64>) -> Limits {
-    let asked = Limits { connections: config.max_connections, ..Limits::default() };
+    let configured = Limits { connections: config.max_connections, ..Limits::default() };
     let administration = config.admin_port.map_or(0, |_| admin::DESCRIPTORS);
     let number = |limit: Option<u64>| limit.map(|it| usize::try_from(it).unwrap_or(usize::MAX));
     let limits =
-        bounded(&asked, number(descriptors).map(|it| it.saturating_sub(administration)), number(memory));
+        bounded(&configured, number(descriptors).map(|it| it.saturating_sub(administration)), number(memory));
     let connections = &limits.connections;
     match limits.connections_bound {
         Overload::Descriptors => log::warn(
@@ -130,8 +130,8 @@ pub(super) fn limits(config: &Config, descriptors: Option<u64>, memory: Option<u
 }
 
 /// The limits asked for, lowered to what these descriptors and this memory (in bytes) are enough for.
-fn bounded(asked: &Limits, descriptors: Option<usize>, memory: Option<usize>) -> Limits {
-    let mut limits = asked.clone();
+fn bounded(configured: &Limits, descriptors: Option<usize>, memory: Option<usize>) -> Limits {
+    let mut limits = configured.clone();
     // Each connection takes one descriptor, and one to the upstream; a rejected one takes its own.
     let spare = descriptors.map_or(usize::MAX, |it| it.saturating_sub(DESCRIPTORS_OF_OURS));
     if spare / 2 < limits.connections + limits.overflow / 2 {
@@ -190,8 +190,8 @@ mod tests {
             (1024, Some(1024), Some(16 * MIB), 170, Memory),
         ];
         for (max, descriptors, memory, connections, bound) in rows {
-            let asked = Limits { connections: max, ..Limits::default() };
-            let limits = bounded(&asked, descriptors, memory);
+            let configured = Limits { connections: max, ..Limits::default() };
+            let limits = bounded(&configured, descriptors, memory);
             assert_eq!(
                 (limits.connections, limits.connections_bound),
                 (connections, bound),

@@ -121,7 +121,7 @@ mod tests {
 
     /// Entra ID finds it outside its time range, and this machine's clock has no part in that.
     #[test]
-    fn an_expired_token_is_told_with_its_time() {
+    fn an_expired_token_is_reported_with_its_time() {
         let directory = pems::scratch("expired token");
         let path = directory.join("token");
         let jwt = |claims: &str| format!("eyJh.{}.c2ln", URL_SAFE_NO_PAD.encode(claims));

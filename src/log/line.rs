@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_value_is_cut() {
+    fn a_long_value_is_truncated() {
         for show in [plain, json] {
             let mut line = String::new();
             show(&mut line, LogLevel::Info, "request", &[("path", &"ä".repeat(60_000))]);

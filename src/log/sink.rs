@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pipe_that_nobody_empties_costs_lines_and_no_time() {
+    fn a_pipe_that_is_not_read_costs_lines_and_no_time() {
         let (mut reader, mut writer) = io::pipe().unwrap();
         let mut sink = Sink { wait_budget: Duration::from_millis(10), ..Sink::new() };
         let dropped_notice = |dropped| format!("{dropped} missing\n");
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_cut_in_its_middle_is_ended_before_the_next() {
+    fn a_partial_line_is_ended_before_the_next() {
         let (mut reader, mut writer) = io::pipe().unwrap();
         let mut sink = Sink { wait_budget: Duration::from_millis(10), ..Sink::new() };
         let long = format!("{}\n", "x".repeat(4 << 20));

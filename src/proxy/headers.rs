@@ -183,17 +183,17 @@ mod tests {
         strip_request(&mut headers);
         assert_eq!(names(&headers), ["Accept-Encoding"]);
 
-        let said = |method, length| {
+        let framed = |method, length| {
             framing(&method, length).map(|(name, value)| (name, value.to_str().unwrap().to_owned()))
         };
-        assert_eq!(said(Method::POST, Length::Known(5)), Some((CONTENT_LENGTH, "5".into())));
-        assert_eq!(said(Method::GET, Length::Unknown), Some((TRANSFER_ENCODING, "chunked".into())));
-        assert_eq!(said(Method::PUT, Length::Empty), Some((CONTENT_LENGTH, "0".into())));
-        assert_eq!(said(Method::GET, Length::Empty), None);
+        assert_eq!(framed(Method::POST, Length::Known(5)), Some((CONTENT_LENGTH, "5".into())));
+        assert_eq!(framed(Method::GET, Length::Unknown), Some((TRANSFER_ENCODING, "chunked".into())));
+        assert_eq!(framed(Method::PUT, Length::Empty), Some((CONTENT_LENGTH, "0".into())));
+        assert_eq!(framed(Method::GET, Length::Empty), None);
     }
 
     #[test]
-    fn keys_in_subprotocols_are_cut_out_and_the_rest_stays() {
+    fn keys_in_subprotocols_are_removed_and_the_rest_stays() {
         let mut headers = Fields::from([
             ("Sec-WebSocket-Protocol", "realtime, openai-insecure-api-key.K"),
             ("Sec-WebSocket-Protocol", "OpenAI-Insecure-API-Key.K2,openai-beta.realtime-v1"),

@@ -280,9 +280,9 @@ mod tests {
 
     #[test]
     fn what_may_be_a_secret_is_described() {
-        for (value, said) in DESCRIBED {
+        for (value, expected) in DESCRIBED {
             let shown = quote(value);
-            assert!(shown.contains(said), "{value}: {shown}");
+            assert!(shown.contains(expected), "{value}: {shown}");
             assert!(shown.ends_with(&format!("{} characters)", value.chars().count())), "{value}: {shown}");
             assert!(!shown.contains('`'), "{value}: {shown}");
         }

@@ -223,7 +223,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn every_fault_has_its_message_and_remedy() {
+fn every_error_has_its_message_and_remedy() {
     for (name, message, hint) in FAULTS {
         let problem = refused(name);
         assert_eq!(problem.message, format!("certificate file {} {message}", pem(name).display()));
@@ -247,7 +247,7 @@ fn no_message_shows_any_of_the_key() {
 }
 
 #[test]
-fn a_file_cut_at_any_byte_is_told_as_cut_off() {
+fn a_file_truncated_at_any_byte_is_reported_as_cut_off() {
     let whole = fs::read(pem("cert-first.pem")).unwrap();
     // Without its last newline and the dash before it, the END line is not whole.
     for length in 1..whole.len() - 1 {
