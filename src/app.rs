@@ -46,7 +46,6 @@ pub(crate) enum StartError {
     System(Problem),
 }
 
-/// How the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// Every request in flight was finished.

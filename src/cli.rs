@@ -69,7 +69,6 @@ enum Command {
     Healthcheck,
     /// For so long at most.
     Wait(Duration),
-    /// With the text.
     Help(String),
     Version,
 }
@@ -123,7 +122,6 @@ fn quote_argument(argument: &str) -> String {
     quote(option.map_or(argument, |(option, _)| option))
 }
 
-/// The arguments of `wait`.
 fn wait(arguments: &[&str]) -> Result<Duration, Problem> {
     let max = match arguments {
         [] => DEFAULT_WAIT,
@@ -152,7 +150,6 @@ struct Usage {
     name: &'static str,
     /// With its arguments.
     form: &'static str,
-    /// One line.
     meaning: &'static str,
     /// What else there is to know.
     more: &'static str,

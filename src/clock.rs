@@ -73,7 +73,6 @@ impl Clock {
         }
     }
 
-    /// Now on both clocks.
     pub fn reading(&self) -> Reading {
         // The wall clock first: a process that is stopped in between takes itself for older, not for younger.
         let unix = self.unix();

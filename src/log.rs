@@ -25,7 +25,6 @@ static SETTINGS: OnceLock<(LogLevel, Style)> = OnceLock::new();
 static SINK: Mutex<Sink> = Mutex::new(Sink::new());
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
     Text,

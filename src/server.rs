@@ -110,7 +110,6 @@ pub trait Exchange {
 
 /// Produces the response to each request.
 pub trait Service: Send + Sync + 'static {
-    /// Responds to one request.
     fn serve(&self, head: Head, exchange: &mut dyn Exchange);
 
     /// Responds to one request of a connection that exceeds a limit, at once and from memory: nothing here may wait.

@@ -10,7 +10,6 @@ pub(crate) const COMMIT: Option<&str> = match option_env!("AUTH_PROXY_COMMIT") {
     commit => commit,
 };
 
-/// What serves `PORT`.
 pub(crate) const SERVER: &str = if cfg!(feature = "tiny_http") { "tiny_http" } else { "built-in" };
 
 /// The target triple, from what the compiler provides: no build script is needed for it.

@@ -159,7 +159,6 @@ impl CurrentCertificate {
     }
 }
 
-/// An event to log.
 #[derive(Debug)]
 enum Notice {
     /// The certificate in use ends within so many days.

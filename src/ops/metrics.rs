@@ -19,9 +19,7 @@ pub(crate) use types::{Counter, Gauge, GaugeGuard, Histogram, LabeledCounter};
 /// The `Content-Type` of [`Sources::page`].
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The values of `method`.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
-/// The values of `status`.
 const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 /// The values of `kind` of upstream errors: those of `upstream::Fault` and of `proxy::failure`.
 const UPSTREAM_KINDS: [&str; 12] = [
@@ -61,14 +59,12 @@ const RETRY_REASONS: [&str; 2] = ["stale_connection", "token_rejected"];
 /// The values of `reason` of overloads: those of `server::Overload`.
 const OVERLOADS: [&str; 5] = ["connections", "descriptors", "large_heads", "memory", "threads"];
 
-/// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
     /// Requests in flight.
     pub in_flight: Gauge,
     /// Responses of unknown length being relayed: event streams.
     pub streams: Gauge,
-    /// Open WebSockets.
     pub websockets: Gauge,
     /// Open connections of clients.
     pub connections: Gauge,
@@ -98,7 +94,6 @@ pub struct Metrics {
 /// A request that has ended.
 #[derive(Debug)]
 pub struct Finished<'a> {
-    /// Its method.
     pub method: &'a Method,
     /// The status that the client got; none when it disconnected before.
     pub status: Option<StatusCode>,
@@ -137,7 +132,6 @@ impl Metrics {
         }
     }
 
-    /// Counts a request.
     pub fn finished(&self, request: &Finished<'_>) {
         let status = request.status.map(|status| status.as_u16());
         let class = status.map_or(STATUSES.len() - 1, |code| usize::from(code / 100).clamp(1, 5) - 1);

@@ -18,7 +18,6 @@ pub(crate) fn ready() {
     notify("READY=1");
 }
 
-/// SIGTERM was understood.
 pub(crate) fn stopping() {
     notify("STOPPING=1");
 }

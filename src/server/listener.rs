@@ -116,7 +116,6 @@ impl Listener {
     }
 }
 
-/// Controls a running server.
 pub struct ServerHandle {
     thread: Option<JoinHandle<()>>,
     pool: ThreadPool,
@@ -125,7 +124,6 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    /// Connections open.
     pub fn connections(&self) -> usize {
         self.pool.busy()
     }

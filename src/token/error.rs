@@ -95,7 +95,6 @@ const PERMANENT: [&str; 9] = [
     "interaction_required",
     "access_denied",
 ];
-/// The transient ones.
 const TRANSIENT: [&str; 3] = ["temporarily_unavailable", "server_error", "request_timeout"];
 
 /// Whether `error` is a token endpoint's, and not a gateway's in between.

@@ -38,7 +38,6 @@ pub struct Refresher {
     not_before: Moment,
 }
 
-/// Consecutive failed attempts.
 struct FailureStreak {
     last: TokenError,
     /// How many in a row were of the same class, with or without a usable token throughout.

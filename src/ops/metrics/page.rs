@@ -13,7 +13,6 @@ use crate::version;
 
 /// Where the numbers come from.
 pub(crate) struct Sources {
-    /// What was counted.
     pub metrics: Arc<Metrics>,
     /// The token, and how its refreshes went.
     pub tokens: Arc<TokenStore>,

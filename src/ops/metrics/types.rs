@@ -8,12 +8,10 @@ use std::time::Duration;
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds so many.
     pub fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// How many there were.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -31,12 +29,10 @@ impl Gauge {
         GaugeGuard(self)
     }
 
-    /// Sets it.
     pub fn set(&self, value: usize) {
         self.0.store(i64::try_from(value).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
-    /// How many there are.
     pub fn value(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -60,7 +56,6 @@ pub struct LabeledCounter<const N: usize> {
 }
 
 impl<const N: usize> LabeledCounter<N> {
-    /// Counters of these names.
     pub fn new(names: [&'static str; N]) -> Self {
         Self { names, counters: std::array::from_fn(|_| Counter::default()) }
     }
@@ -71,7 +66,6 @@ impl<const N: usize> LabeledCounter<N> {
         self.counters[place].add(1);
     }
 
-    /// Names and counts.
     pub fn values(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.names.iter().copied().zip(self.counters.iter().map(Counter::value))
     }
@@ -106,7 +100,6 @@ pub(crate) struct Histogram {
 }
 
 impl Histogram {
-    /// One more duration.
     pub(crate) fn observe(&self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let place = BOUNDS.iter().position(|(bound, _)| micros <= *bound).unwrap_or(BOUNDS.len());

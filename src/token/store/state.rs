@@ -14,7 +14,6 @@ const CLOCK_IS_AHEAD: i64 = 60;
 pub(super) struct InFlight {
     /// Scheme, host and port of the token endpoint.
     pub(super) origin: String,
-    /// When it began.
     pub(super) since: Moment,
 }
 
