@@ -88,8 +88,8 @@ mod tests {
     use crate::files::TICK;
     use crate::identity::pems;
 
-    /// On kernels with fine time stamps (6.13) no second write can hide, so that the case is made by hand: what was
-    /// read differs from what is there, under the same stamp.
+    /// On kernels with fine time stamps (6.13) no second write gets the same stamp, so that the case is constructed: what
+    /// was read differs from what is there, under the same stamp.
     #[test]
     fn a_write_hidden_by_the_clocks_tick_shows_when_the_file_is_older() {
         let directory = pems::scratch("tick of the clock");

@@ -1,4 +1,9 @@
 //! The certificate in use: read again before every assertion, replaced when the new one is good, kept when not.
+//!
+//! ```text
+//! read the file --good--> the new pair is used; logged if the certificate is another one
+//!       '--------bad----> the old pair stays in use; logged once, until the file is good again
+//! ```
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -161,7 +166,7 @@ impl CurrentCertificate {
 
 #[derive(Debug)]
 enum Notice {
-    /// The certificate in use ends within so many days.
+    /// The certificate in use expires within this many days.
     Expires { days: u64, certificate: Arc<Certificate> },
     /// The file cannot be used; this certificate stays in use.
     StillInUse(Problem, Arc<Certificate>),

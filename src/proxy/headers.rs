@@ -109,8 +109,8 @@ fn is_connection_field(name: &[u8]) -> bool {
     HOP_BY_HOP.iter().chain(&FRAMING).chain(&["expect"]).any(|known| is_spelled_like(name, known))
 }
 
-/// Servers that hand fields over in variables take `api_key` for `api-key` and `Content_Length` for `Content-Length`, and so
-/// do people.
+/// Servers that pass fields in environment variables (CGI) take `api_key` for `api-key` and `Content_Length` for
+/// `Content-Length`, and so do people.
 fn is_spelled_like(name: &[u8], known: &str) -> bool {
     let alike = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a, *b) == (b'_', b'-');
     name.len() == known.len() && name.iter().zip(known.as_bytes()).all(alike)

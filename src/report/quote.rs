@@ -47,7 +47,7 @@ fn is_absolute_path(value: &str) -> bool {
     first.is_some_and(|(word, _)| word.len() >= 3 && word.bytes().all(|b| b.is_ascii_lowercase()))
 }
 
-/// What kind of secret a value holds or looks like; none where that cannot be told.
+/// What kind of secret a value holds or looks like; none where that is unknown.
 pub(crate) fn secret_kind(value: &str) -> Option<&'static str> {
     // RFC 7468 section 2; a template may have made the line breaks into the characters `\n`, or dropped all but one line.
     if value.contains("-----BEGIN ") || value.contains("-----END ") {

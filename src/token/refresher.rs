@@ -106,8 +106,10 @@ impl Refresher {
                 streak.logged_at = None;
                 self.clock.now().max(self.not_before)
             }
+            // The last attempt gave a token: there is time to wait until all files are written.
             None => self.clock.now().after(NEW_FILE_SIGN_IN_DELAY),
         };
+        // A change may only hasten the next attempt, or files that keep changing would postpone it for ever.
         if attempt < self.store.next_attempt() {
             log::info("the certificate or token file has changed, asking for a token with it", &[]);
             self.store.plan(attempt);
@@ -121,6 +123,7 @@ impl Refresher {
         if !self.store.usable_for().is_zero() {
             return;
         }
+        // With a usable token `Retry-After` was obeyed in full; without one it is limited, from the failure on.
         let forbidden = schedule::forbidden_for(streak.last.retry_after, Duration::ZERO);
         self.not_before = self.not_before.min(streak.at.after(forbidden));
         let attempt = self.clock.now().max(self.not_before);

@@ -24,7 +24,7 @@ pub struct Unavailable {
     pub remedy: Option<String>,
     /// When the next attempt is due, in whole seconds, at least one.
     pub retry_after: Duration,
-    /// Whether waiting is in vain until a person changes something.
+    /// Whether retries are useless until a person changes something.
     pub permanent: bool,
 }
 

@@ -1,4 +1,4 @@
-//! No value panics, and no secret is told, whatever variable it was put into.
+//! No value panics, and no secret is printed, whatever variable it was put into.
 
 use std::collections::HashSet;
 

@@ -10,7 +10,7 @@ use super::{BASE, bad, good, notes, read, refused};
 #[test]
 fn without_settings_one_problem_names_all_that_is_missing() {
     for value in [None, Some(""), Some(" \t\n")] {
-        // A blank key for callers is a problem of its own.
+        // A blank PROXY_API_KEY is a problem of its own.
         let lookup = |name: &str| value.filter(|_| name != "PROXY_API_KEY").map(str::to_owned);
         let problems = Config::from_lookup(&lookup).expect_err("nothing is set");
         assert_eq!(problems.len(), 1, "{problems:#?}");

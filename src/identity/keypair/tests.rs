@@ -118,7 +118,7 @@ fn a_stray_broken_certificate_is_noted_and_left_out() {
     assert!(notes[0].message.contains("is not an X.509 certificate"), "{}", notes[0]);
 }
 
-/// File; what its message says behind the file's name; what one of its hints has in it.
+/// File; its message after the file's name; a part of one of its hints.
 const FAULTS: &[(&str, &str, &str)] = &[
     ("empty.pem", "is empty", "PEM form"),
     ("blank.pem", "is empty", "PEM form"),
@@ -294,7 +294,7 @@ fn a_key_of_openssh_is_converted_by_the_printed_command() {
     let directory = pems::scratch("openssh");
     let (key, file) = (directory.join("key"), directory.join("id.pem"));
     fs::copy(pem("leaf.key"), &key).unwrap();
-    // Writes OpenSSH's own form unless told otherwise.
+    // Writes OpenSSH's own form by default.
     let written = Command::new("ssh-keygen").args(["-q", "-p", "-P", "", "-N", "", "-f"]).arg(&key).status();
     if let Ok(status) = written {
         assert!(status.success());

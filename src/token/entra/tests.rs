@@ -176,7 +176,7 @@ fn an_error_response_with_a_broken_body_still_has_its_status() {
         b"HTTP/1.1 429 No\r\nretry-after: 8\r\ncontent-length: 100\r\n\r\nToo".to_vec(),
     ]);
     let mut entra = entra(&server.url);
-    // Nobody knows who sent the first one.
+    // The first one names no server.
     for (status, wait) in [(503, None), (429, Some(8))] {
         let error = request(&mut entra).unwrap_err();
         assert_eq!((error.status, error.retry_after), (Some(status), wait.map(Duration::from_secs)));

@@ -273,7 +273,7 @@ fn what_is_not_entras_is_described() {
             "is application/json",
             filter,
         ),
-        // Long, not plain, or not ASCII: somebody else's words do not get into ours.
+        // Long, not plain, or not ASCII: not shown in our messages.
         (403, &[("server", &long)], html, "has no content type", filter),
         (403, &[("server", "a\"b"), ("content-type", "a:b")], html, "has no content type", filter),
         (403, &[("server", "é")], html, "has no content type", filter),
@@ -286,7 +286,7 @@ fn what_is_not_entras_is_described() {
         assert_eq!(error.hints, [expected], "{status} {headers:?}");
         assert!(error.summary.contains(&status.to_string()) || status == 200, "{}", error.summary);
     }
-    // That is Entra ID's way to say it, and nobody's sign-in page.
+    // Entra ID throttles like this, too: it need not be a sign-in page.
     let throttled = parse(429, &[("content-type", "text/plain")], "Too Many Requests").unwrap_err();
     assert_eq!(throttled.hints, [remedies::SLOW]);
 }

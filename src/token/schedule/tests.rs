@@ -249,7 +249,7 @@ fn whatever_the_error_was_there_is_an_attempt_in_time_before_the_tokens_end_and_
     }
 }
 
-/// How likely it is that nobody who waits for a token from now on gets one: `failures` have been, `left` remains of
+/// The probability that no request that waits for a token from now on gets one: `failures` have been, `left` remains of
 /// the wait, an attempt takes `takes` and fails with `chance`, but with certainty while Entra ID is away.
 struct Wait {
     chance: f64,

@@ -76,7 +76,7 @@ fn who_waits_gets_the_token_when_it_comes() {
     });
 }
 
-/// Entra ID may have changed its mind: what was created a moment ago looks like a permanent error at first.
+/// The error may have passed: what was created a moment ago looks like a permanent error at first.
 #[test]
 fn whatever_the_last_error_was_an_attempt_that_is_due_soon_is_waited_for() {
     for class in [Class::Transient, Class::Permanent] {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::token::{Class, TokenError};
 
-/// Entra ID's answer to an assertion whose times come from a clock that is wrong by so many seconds.
+/// Entra ID's response to an assertion whose times come from a clock that is wrong by this many seconds.
 fn outside_its_time_range(ahead: i64) -> impl FnOnce() -> Result<Grant, TokenError> + Send + 'static {
     move || {
         let failure = TokenError::new(Class::Permanent, "Entra ID gave no token: AADSTS700024");

@@ -1,4 +1,4 @@
-//! Errors that only a person can end, or so they look.
+//! Errors that are permanent, or look so.
 
 use std::sync::Mutex;
 

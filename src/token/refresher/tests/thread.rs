@@ -1,4 +1,4 @@
-//! The real thread, in real time, around the steps that the other tests take by hand.
+//! The real thread, in real time, around the steps that the other tests take one by one.
 
 use std::sync::Barrier;
 use std::sync::atomic::AtomicBool;
@@ -21,7 +21,7 @@ fn the_thread_serves_waiters_and_stops_on_shutdown() {
     assert_eq!(fixture.store.obtain(secs(5)).unwrap().bearer(), "Bearer first");
     assert!(fixture.store.status().ready());
 
-    // Asleep until a look or its time has come; woken by a reject.
+    // Asleep until the next check of the file or the next attempt; woken by a reject.
     thread::sleep(Duration::from_millis(100));
     fixture.advance(61);
     fixture.script.then(granted("second", 3600));
