@@ -33,7 +33,7 @@ use crate::server::{Listener, ServerHandle};
 use crate::token::{Entra, Refresher, TokenStore};
 use crate::upstream::Upstream;
 
-/// Why the program did not start. The exit code tells them apart.
+/// Why the program did not start. The exit code distinguishes them.
 #[derive(Debug)]
 pub(crate) enum StartError {
     /// Settings are missing or wrong; all of them.
@@ -46,16 +46,14 @@ pub(crate) enum StartError {
     System(Problem),
 }
 
-/// How the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// Every request in flight was finished.
     Drained,
-    /// `SHUTDOWN_GRACE` or a second signal cut some off, or the token refresher died.
+    /// `SHUTDOWN_GRACE` or a second signal ended some early, or the token refresher died.
     GraceExpired,
 }
 
-/// The program at work.
 pub(crate) struct App {
     config: Arc<Config>,
     tokens: Arc<TokenStore>,
@@ -173,7 +171,7 @@ impl App {
     }
 }
 
-/// The line that says who we will be, and for whom.
+/// Logs the configuration: which identity, for which upstream.
 fn log_startup(config: &Config, identity: &Identity) {
     let version = env!("CARGO_PKG_VERSION");
     let base_url = format!("{}{}", config.base_url.origin(), config.base_url.base_path);

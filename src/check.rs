@@ -1,6 +1,7 @@
-//! Commands that answer questions: would it work (`check`), does it work (`healthcheck`), does it work yet (`wait`).
+//! Commands that test a configuration or a running proxy: would it work (`check`), does it work (`healthcheck`), does it
+//! work yet (`wait`).
 //!
-//! `check` takes the steps of a start, with the functions of a start, one after another:
+//! `check` runs the steps of a start, with the functions of a start, one after another:
 //!
 //! ```text
 //! settings -> certificate -> authority -> sign-in -> destination
@@ -27,16 +28,15 @@ pub(crate) enum StepKind {
     Settings,
     /// Certificate and key, or the token file.
     Certificate,
-    /// The way to Entra ID.
+    /// The connection to Entra ID.
     Authority,
     /// One token.
     SignIn,
-    /// The way to the destination, and what it answers to the token.
+    /// The connection to the upstream, and its response to the token.
     Upstream,
 }
 
 impl StepKind {
-    /// As it is shown.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Settings => "settings",
@@ -51,7 +51,7 @@ impl StepKind {
 /// What was found, by name. Nothing in it is secret.
 pub(crate) type Details = Vec<(&'static str, Value)>;
 
-/// How a step went.
+/// The result of a step.
 #[derive(Debug)]
 pub(crate) enum StepOutcome {
     /// It works.
@@ -62,16 +62,13 @@ pub(crate) enum StepOutcome {
     Skipped(&'static str),
 }
 
-/// A step that is over.
 #[derive(Debug)]
 pub(crate) struct Step {
-    /// Which.
     pub kind: StepKind,
-    /// How it went.
     pub outcome: StepOutcome,
 }
 
-/// Takes every step that can be taken, and tells each when it is over.
+/// Runs every step that can be run, and reports each when it is over.
 pub(crate) fn run(environment: Environment<'_>, on_step: &mut dyn FnMut(&Step)) -> Vec<Step> {
     let clock = Clock::system();
     let mut runner = StepRunner { steps: Vec::new(), on_step };
@@ -112,7 +109,7 @@ struct StepRunner<'a> {
 }
 
 impl StepRunner<'_> {
-    /// Notes how a step went; what it gave, if it went well.
+    /// Records the result of a step; what it produced, if it succeeded.
     fn step<T>(&mut self, kind: StepKind, result: Result<(T, Details), Vec<Problem>>) -> Option<T> {
         let (gave, outcome) = match result {
             Ok((gave, details)) => (Some(gave), StepOutcome::Ok(details)),
@@ -122,7 +119,7 @@ impl StepRunner<'_> {
         gave
     }
 
-    /// Notes that a step could not be taken; it gives nothing.
+    /// Records that a step could not be run; it produces nothing.
     fn skip<T>(&mut self, kind: StepKind, why: &'static str) -> Option<T> {
         self.note(kind, StepOutcome::Skipped(why));
         None

@@ -28,7 +28,7 @@ pub enum Exit {
     Listen = 4,
     /// `check`: signing in failed.
     SignIn = 5,
-    /// `check`: the destination cannot be reached, or refuses.
+    /// `check`: the upstream cannot be reached, or rejects the request.
     Upstream = 6,
 }
 
@@ -62,7 +62,6 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     exit.into()
 }
 
-/// What the arguments ask for.
 #[derive(Debug, PartialEq, Eq)]
 enum Command {
     Run,
@@ -70,7 +69,6 @@ enum Command {
     Healthcheck,
     /// For so long at most.
     Wait(Duration),
-    /// With the text.
     Help(String),
     Version,
 }
@@ -124,7 +122,6 @@ fn quote_argument(argument: &str) -> String {
     quote(option.map_or(argument, |(option, _)| option))
 }
 
-/// The arguments of `wait`.
 fn wait(arguments: &[&str]) -> Result<Duration, Problem> {
     let max = match arguments {
         [] => DEFAULT_WAIT,
@@ -153,7 +150,6 @@ struct Usage {
     name: &'static str,
     /// With its arguments.
     form: &'static str,
-    /// One line.
     meaning: &'static str,
     /// What else there is to know.
     more: &'static str,
@@ -250,10 +246,10 @@ Exit codes:
 Settings (environment; an empty value means unset):
 ";
 
-/// How long `wait` waits unless told.
+/// How long `wait` waits by default.
 const DEFAULT_WAIT: &str = "30s";
 
-/// How `check` tells what it found.
+/// How `check` prints its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OutputFormat {
     /// Each step as soon as it is over.

@@ -1,6 +1,6 @@
 //! Time as a value: the system's, or one that a test sets.
 //!
-//! Deadlines are told on the boot clock, which, unlike `Instant`, goes on while the machine is suspended.
+//! Deadlines are measured on the boot clock, which, unlike `Instant`, goes on while the machine is suspended.
 
 use std::fmt;
 use std::sync::Arc;
@@ -73,7 +73,6 @@ impl Clock {
         }
     }
 
-    /// Now on both clocks.
     pub fn reading(&self) -> Reading {
         // The wall clock first: a process that is stopped in between takes itself for older, not for younger.
         let unix = self.unix();
@@ -109,7 +108,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// The hands of a clock that a test sets, in milliseconds.
+/// A clock that a test sets, in milliseconds.
 #[derive(Debug)]
 pub struct MockClock {
     boot: AtomicU64,
@@ -145,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_clock_moves_only_when_told() {
+    fn a_mock_clock_moves_only_when_advanced() {
         let mock_clock = MockClock::at_unix(1_700_000_000);
         let clock = Clock::mock(Arc::clone(&mock_clock));
         let start = clock.now();
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_that_went_further_tells_how_much_time_has_passed() {
+    fn the_clock_that_went_further_counts() {
         let mock_clock = MockClock::at_unix(1_700_000_000);
         let clock = Clock::mock(Arc::clone(&mock_clock));
         let then = clock.reading();

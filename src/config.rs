@@ -36,7 +36,7 @@ pub struct Config {
     pub credential: Credential,
     /// `https://{authority}/{tenant}/oauth2/v2.0/token`, the URL posted to and the assertion's `aud`.
     pub token_url: String,
-    /// `AZURE_SCOPE`, or the one that goes with the destination's host.
+    /// `AZURE_SCOPE`, or the one that goes with the upstream's host.
     pub scope: String,
     /// `API_BASE_URL`.
     pub base_url: BaseUrl,
@@ -62,11 +62,11 @@ pub struct Config {
     pub max_connections: usize,
     /// `CONNECT_TIMEOUT`: to resolve, connect and finish the TLS handshake.
     pub connect_timeout: Duration,
-    /// `READ_IDLE_TIMEOUT`: the longest silence accepted from the destination.
+    /// `READ_IDLE_TIMEOUT`: how long to wait for data from the upstream.
     pub read_idle_timeout: Duration,
     /// `SHUTDOWN_GRACE`: how long in-flight requests may go on after SIGTERM.
     pub shutdown_grace: Duration,
-    /// What is allowed but deserves a word at start, for example both credentials being configured.
+    /// What is allowed but deserves a warning at start, for example both credentials being configured.
     pub notes: Vec<Problem>,
 }
 
@@ -103,7 +103,7 @@ pub enum Algorithm {
 pub enum LogLevel {
     /// Something does not work.
     Error,
-    /// It works, but somebody should look.
+    /// It works, but needs attention.
     Warn,
     /// The life of the program and its requests.
     Info,
@@ -154,7 +154,7 @@ impl Config {
         Self::from_environment(Environment { lookup, names: &[] })
     }
 
-    /// As [`Config::from_lookup`], and notes the names of variables that somebody may take for settings.
+    /// As [`Config::from_lookup`], and warns about variables that may be meant as settings.
     ///
     /// # Errors
     ///
@@ -163,7 +163,7 @@ impl Config {
         parse::config(environment)
     }
 
-    /// The scope to try when the destination says that the token's audience is wrong; none when there is no better guess.
+    /// The scope to try when the upstream says that the token's audience is wrong; none when there is no better guess.
     pub fn other_scope(&self) -> Option<&'static str> {
         scope::other(&self.scope, &self.base_url)
     }

@@ -1,4 +1,4 @@
-//! Files that somebody else may replace while we run, and make as large as they like.
+//! Files that other programs may replace while we run, of any size.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-/// The kernel stamps files with a clock that ticks every few milliseconds: two writes within one tick look alike. A
-/// file this young may have been written again right after it was read.
+/// The kernel stamps files with a clock that ticks every few milliseconds: two writes within one tick get the same stamp. A
+/// file that was written less than this ago may be written again without a new stamp.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
 
 /// What `stat` says about a file that changes when its content does, symbolic links followed: it sees a write in place,
@@ -38,8 +38,8 @@ impl Stamp {
         })
     }
 
-    /// The file was written so shortly ago that another write may hide behind the same stamp. Both clocks are the
-    /// kernel's; a test's clock has no part in this.
+    /// The file was written so shortly ago that another write may get the same stamp. Both clocks are the kernel's; a
+    /// test's clock has no part in this.
     pub(crate) fn is_racy(self) -> bool {
         let seconds = u64::try_from(self.changed.0).unwrap_or_default();
         let nanos = u32::try_from(self.changed.1).unwrap_or_default();
@@ -63,7 +63,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 ///
 /// As `read(2)`, and [`ErrorKind::FileTooLarge`] when it has more than `limit` bytes.
 pub(crate) fn read_bounded(file: File, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Room for everything at once: growing would leave copies of a key behind. A pipe says 0, a file may grow.
+    // Capacity for everything at once: growing would leave copies of a key. The length of a pipe is 0, and a file may grow.
     let room = file.metadata()?.len().min(limit) + 1;
     let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));
     file.take(limit + 1).read_to_end(&mut content)?;

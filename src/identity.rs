@@ -1,8 +1,8 @@
-//! Who we are: the certificate with its private key, and the signed assertion that proves it. Knows no HTTP.
+//! Our identity: the certificate with its private key, and the signed assertion that proves it. Knows no HTTP.
 //!
 //! ```text
 //! file ──> pem ──> keypair (certificate + key) ──> assertion
-//!            every fault on the way: faults        source, federated: read again, keep what works
+//!            every error: certificate_error        source, federated: read again, keep what works
 //! ```
 
 mod assertion;
@@ -32,7 +32,7 @@ use crate::config::{Config, Credential};
 use crate::report::Problem;
 use crate::secret::Secret;
 
-/// Where the refresher gets a client assertion (RFC 7521 section 4.2, RFC 7523 section 2.2) from.
+/// The refresher's source of client assertions (RFC 7521 section 4.2, RFC 7523 section 2.2).
 pub trait AssertionSource: Send {
     /// A fresh assertion for one token request. Reads its file again first; a bad new file leaves the old one in
     /// use and is warned about once.
@@ -45,23 +45,21 @@ pub trait AssertionSource: Send {
     /// Whether the file has changed since it was last read: a reason to try again at once.
     fn changed(&mut self) -> bool;
 
-    /// What to do when the assertion was found outside its time range, if somebody else than this machine's clock has
-    /// set its times.
+    /// What to do when Entra ID finds the assertion outside its time range, if its times were not set by this machine's
+    /// clock.
     fn time_hint(&self) -> Option<String> {
         None
     }
 }
 
-/// Who we are.
 pub(crate) struct Identity {
-    /// Where assertions come from.
     pub source: Box<dyn AssertionSource>,
     /// The certificate in use; none with workload identity.
     pub certificate: Option<CurrentCertificate>,
 }
 
 impl Identity {
-    /// Reads the certificate or the token file that the settings name: what a start does first, and `check`, too.
+    /// Reads the certificate or the token file that the settings name, at start and in `check`.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
-//! One event per line on standard error, as text or JSON. Nothing secret is ever handed to it; control characters
-//! are escaped, so that a request cannot forge a line. An event that is not printed costs a comparison, and nobody
-//! waits for a standard error that is not read.
+//! One event per line on standard error, as text or JSON. It is never given a secret; control characters are escaped, so
+//! that a request cannot forge a line. An event that is not printed costs a comparison, and no request waits for a standard
+//! error that is not read.
 
 mod line;
 mod sink;
@@ -25,7 +25,6 @@ static SETTINGS: OnceLock<(LogLevel, Style)> = OnceLock::new();
 static SINK: Mutex<Sink> = Mutex::new(Sink::new());
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
     Text,
@@ -43,7 +42,7 @@ pub fn init(level: LogLevel, format: LogFormat) {
     let _ = SETTINGS.set((level, style));
 }
 
-/// A person looks at it and wants colors (https://no-color.org).
+/// Standard error is a terminal that shows colors (https://no-color.org).
 fn is_color_terminal() -> bool {
     let unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
     std::io::stderr().is_terminal()
@@ -51,7 +50,7 @@ fn is_color_terminal() -> bool {
         && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
 }
 
-/// Whether an event of this level is printed: look before building an expensive one.
+/// Whether an event of this level is printed: to be checked before building an expensive one.
 pub(crate) fn enabled(level: LogLevel) -> bool {
     level <= settings().0
 }
@@ -73,7 +72,7 @@ pub(crate) fn event(level: LogLevel, message: &str, fields: Fields<'_>) {
     }
 }
 
-/// Lines that found no room in standard error.
+/// Lines dropped because standard error was not read.
 pub(crate) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
@@ -94,7 +93,7 @@ pub(crate) fn error(message: &str, fields: Fields<'_>) {
     event(LogLevel::Error, message, fields);
 }
 
-/// An event of level `warn`: it works, but somebody should look.
+/// An event of level `warn`: it works, but needs attention.
 pub(crate) fn warn(message: &str, fields: Fields<'_>) {
     event(LogLevel::Warn, message, fields);
 }
@@ -110,7 +109,7 @@ pub(crate) fn debug(message: &str, fields: Fields<'_>) {
 }
 
 fn settings() -> (LogLevel, Style) {
-    // Nobody reads what thousands of attempts in unit tests have to tell.
+    // Thousands of attempts in unit tests would log more than is worth reading.
     let unset = if cfg!(test) { LogLevel::Error } else { LogLevel::Info };
     SETTINGS.get().copied().unwrap_or((unset, Style::Text))
 }

@@ -1,4 +1,4 @@
-//! What operators ask for: is it healthy, how is it doing, stop.
+//! For operators: health, metrics, notification of the service manager.
 
 pub(crate) mod admin;
 pub(crate) mod health;
@@ -11,8 +11,8 @@ use metrics::Metrics;
 
 use crate::log;
 
-/// A panic is a bug. From now on each one of any thread is counted and told: where, not what, for the what may hold a
-/// request.
+/// Counts and logs each panic of any thread from now on, because each is a bug: where it happened, not its message, which
+/// may contain a part of a request.
 pub fn report_panics(metrics: Arc<Metrics>) {
     std::panic::set_hook(Box::new(move |panic| {
         metrics.panics.add(1);

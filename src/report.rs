@@ -1,4 +1,4 @@
-//! What went wrong, told to a person: the fact, then hints on separate lines.
+//! What went wrong, for a person: the fact, then hints on separate lines.
 
 mod quote;
 
@@ -7,15 +7,15 @@ use std::path::Path;
 
 pub(crate) use quote::{is_quotable, quote, quote_word, secret_kind};
 
-/// A fault that a person can do something about: what failed, naming the operand (variable, file, host), and
-/// hints that say what to do. No part ever holds a secret.
+/// A problem that a person can fix: what failed, naming the operand (variable, file, host), and hints that say what to do.
+/// No part ever holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// What failed, one sentence without a full stop.
     pub message: String,
     /// What to do about it, one line each.
     pub hints: Vec<String>,
-    /// What else is known: others' words, numbers for their support.
+    /// What else is known: messages of other programs, ids for their support.
     pub notes: Vec<String>,
 }
 
@@ -62,10 +62,10 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// The beginning of what somebody else said, on one line, without words so long that they could be a token or an
+/// The beginning of another program's message, on one line, without words so long that they could be a token or an
 /// assertion sent back to us.
-pub(crate) fn excerpt(said: &str) -> String {
-    let words = said.split_whitespace();
+pub(crate) fn excerpt(message: &str) -> String {
+    let words = message.split_whitespace();
     let words = words.map(|word| if word.len() > 80 { "[long word withheld]" } else { word });
     words.collect::<Vec<_>>().join(" ").chars().take(400).collect()
 }

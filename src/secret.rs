@@ -8,7 +8,6 @@ use zeroize::Zeroize;
 pub struct Secret<T: Zeroize>(T);
 
 impl<T: Zeroize> Secret<T> {
-    /// Takes the value in.
     pub fn new(value: T) -> Self {
         Self(value)
     }

@@ -1,5 +1,5 @@
-//! The HTTP/1.1 server: it turns connections into requests and hands each to a [`Service`], on the thread that
-//! serves the connection. It knows no tokens and no settings.
+//! The HTTP/1.1 server: it turns connections into requests and calls a [`Service`] for each, on the thread that serves the
+//! connection. It knows no tokens and no settings.
 //!
 //! [`Head`] and [`Exchange`] are the seam: all that the rest of the program sees of a server. Ours is the default;
 //! `tiny_http.rs` offers the same over the crate of that name.
@@ -110,7 +110,6 @@ pub trait Exchange {
 
 /// Produces the response to each request.
 pub trait Service: Send + Sync + 'static {
-    /// Responds to one request.
     fn serve(&self, head: Head, exchange: &mut dyn Exchange);
 
     /// Responds to one request of a connection that exceeds a limit, at once and from memory: nothing here may wait.

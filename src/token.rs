@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! refresher --assertion--> entra --POST--> Entra ID
-//!     |  <-- Grant | TokenError --  answer, error (remedies)
+//!     |  <-- Grant | TokenError --  response, error (remedies)
 //!     '-- Token + next attempt --> store <-- usable / obtain / reject -- proxy
 //! ```
 //!
@@ -35,13 +35,13 @@ pub(crate) use test_kit::store_with_dead_refresher;
 use crate::identity::AssertionSource;
 use crate::secret::Secret;
 
-/// The token endpoint (RFC 6749 section 3.2), or a script in its place.
+/// The token endpoint (RFC 6749 section 3.2), or a script in a test.
 pub trait Endpoint: Send {
-    /// One token request with this assertion (RFC 7523 section 2.2); never repeated inside.
+    /// One token request with this assertion (RFC 7523 section 2.2); never retried inside.
     ///
     /// # Errors
     ///
-    /// No token came: refused, unreachable, or the answer was of no use.
+    /// No token was granted: refused, unreachable, or the response was invalid.
     fn request(&mut self, assertion: &Secret<String>) -> Result<Grant, TokenError>;
 
     /// Scheme, host and port, for people who wait for it.
@@ -59,7 +59,7 @@ pub(crate) fn sign_in(
 ) -> Result<Grant, TokenError> {
     let assertion = source.assertion()?;
     endpoint.request(&assertion).map_err(|error| match source.time_hint() {
-        // Whoever signed the assertion set its times, not this machine's clock.
+        // The signer of the assertion set its times, not this machine's clock.
         Some(hint) if error.code == Some(response::OUTSIDE_TIME_RANGE) => {
             TokenError { hints: vec![hint], ..error }
         }

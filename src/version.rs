@@ -2,19 +2,17 @@
 
 use std::env::consts::{ARCH, OS};
 
-/// The version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit, when the build was told (`AUTH_PROXY_COMMIT`, as `make build` does).
+/// The commit, when the build was given it (`AUTH_PROXY_COMMIT`, as `make build` does).
 pub(crate) const COMMIT: Option<&str> = match option_env!("AUTH_PROXY_COMMIT") {
     Some(commit) if commit.is_empty() => None,
     commit => commit,
 };
 
-/// What serves `PORT`.
 pub(crate) const SERVER: &str = if cfg!(feature = "tiny_http") { "tiny_http" } else { "built-in" };
 
-/// The target triple, put together from what the compiler tells: no build script is needed for it.
+/// The target triple, from what the compiler provides: no build script is needed for it.
 pub(crate) fn target() -> String {
     let environment = if cfg!(target_env = "musl") {
         "-musl"
@@ -26,7 +24,7 @@ pub(crate) fn target() -> String {
     format!("{ARCH}-unknown-{OS}{environment}")
 }
 
-/// What `--version` says, behind the program's name.
+/// What `--version` prints after the program's name.
 pub(crate) fn describe() -> String {
     let commit = COMMIT.map(|commit| format!(", commit {commit}")).unwrap_or_default();
     let server = if cfg!(feature = "tiny_http") { ", server tiny_http" } else { "" };

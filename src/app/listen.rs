@@ -1,4 +1,4 @@
-//! The sockets to listen on, and how many connections there is room for.
+//! The sockets to listen on, and how many connections the system's limits allow.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -11,16 +11,16 @@ use crate::ops::admin::{self, Admin};
 use crate::report::Problem;
 use crate::server::{Limits, Listener, Overload, Shutdown};
 
-/// What we need besides connections: standard streams, pipes, listener, files, token requests, with room to spare.
+/// Descriptors besides those of connections: standard streams, pipes, listener, files, token requests, with some to spare.
 const DESCRIPTORS_OF_OURS: usize = 24;
 
 /// What a connection takes at most while it is served, counted in memory that is touched. An upload takes the most: with
 /// 690 of them at once a container of 32 MiB was out of memory, which is 46 KiB for each besides what the program takes
 /// alone. Of that, 28 KiB are its thread's stack, the rest TLS session, heads and buffers (docs/performance.md).
 const MEMORY_PER_CONNECTION: usize = 48 * 1024;
-/// What we need besides connections: 3 MiB when idle, 2.3 MiB of large buffers for bodies that flow, and who is refused.
+/// Memory besides that of connections: 3 MiB when idle, 2.3 MiB of large buffers for bodies, and rejected connections.
 const MEMORY_OF_OURS: usize = 8 << 20;
-/// Served with however little memory: so few need less besides, and fit into the 6 MiB that docker asks for at least.
+/// Served with however little memory: so few need less besides, and fit into the 6 MiB that docker requires at least.
 const MIN_CONNECTIONS: usize = 16;
 
 /// Binds to a host and a port, each with the variable that sets it.
@@ -51,7 +51,7 @@ pub(super) fn bind<L>(
     bind(&addresses).map_err(failed)
 }
 
-/// The bound listener on `ADMIN_PORT`, which answers nobody yet. Always the built-in server's, whatever serves `PORT`.
+/// The bound listener on `ADMIN_PORT`, which does not serve yet. Always the built-in server's, whatever serves `PORT`.
 pub(super) struct Administration(Listener);
 
 impl Administration {
@@ -62,7 +62,7 @@ impl Administration {
         Ok(bound.transpose()?.map(Self))
     }
 
-    /// Starts to answer. It hears of no stop: probes are answered until the process ends.
+    /// Starts to serve. It has a shutdown of its own that is never triggered: probes get responses until the process ends.
     pub(super) fn serve(self, admin: Admin) -> Result<(), StartError> {
         let addresses = self.0.addresses().map_err(|error| system("the administration address", &error))?;
         let never = Arc::new(Shutdown::new().map_err(|error| system("a pipe", &error))?);
@@ -76,7 +76,7 @@ impl Administration {
     }
 }
 
-/// Says so when callers from elsewhere need no key.
+/// Warns when clients on other machines need no key.
 pub(super) fn warn_if_open(config: &Config) {
     let host = (config.listen.host.as_str(), config.listen.port);
     let local = host.to_socket_addrs().is_ok_and(|mut all| all.all(|address| address.ip().is_loopback()));
@@ -91,13 +91,13 @@ pub(super) fn warn_if_open(config: &Config) {
     }
 }
 
-/// As many connections as asked for and as there is room for, with a warning when that is fewer.
+/// As many connections as configured and as the system's limits allow, with a warning when that is fewer.
 pub(super) fn limits(config: &Config, descriptors: Option<u64>, memory: Option<u64>) -> Limits {
-    let asked = Limits { connections: config.max_connections, ..Limits::default() };
+    let configured = Limits { connections: config.max_connections, ..Limits::default() };
     let administration = config.admin_port.map_or(0, |_| admin::DESCRIPTORS);
     let number = |limit: Option<u64>| limit.map(|it| usize::try_from(it).unwrap_or(usize::MAX));
     let limits =
-        bounded(&asked, number(descriptors).map(|it| it.saturating_sub(administration)), number(memory));
+        bounded(&configured, number(descriptors).map(|it| it.saturating_sub(administration)), number(memory));
     let connections = &limits.connections;
     match limits.connections_bound {
         Overload::Descriptors => log::warn(
@@ -130,9 +130,9 @@ pub(super) fn limits(config: &Config, descriptors: Option<u64>, memory: Option<u
 }
 
 /// The limits asked for, lowered to what these descriptors and this memory (in bytes) are enough for.
-fn bounded(asked: &Limits, descriptors: Option<usize>, memory: Option<usize>) -> Limits {
-    let mut limits = asked.clone();
-    // Each connection takes one, and one to the destination; one that is refused takes its own.
+fn bounded(configured: &Limits, descriptors: Option<usize>, memory: Option<usize>) -> Limits {
+    let mut limits = configured.clone();
+    // Each connection takes one descriptor, and one to the upstream; a rejected one takes its own.
     let spare = descriptors.map_or(usize::MAX, |it| it.saturating_sub(DESCRIPTORS_OF_OURS));
     if spare / 2 < limits.connections + limits.overflow / 2 {
         limits.overflow = (spare / 8).min(limits.overflow);
@@ -190,8 +190,8 @@ mod tests {
             (1024, Some(1024), Some(16 * MIB), 170, Memory),
         ];
         for (max, descriptors, memory, connections, bound) in rows {
-            let asked = Limits { connections: max, ..Limits::default() };
-            let limits = bounded(&asked, descriptors, memory);
+            let configured = Limits { connections: max, ..Limits::default() };
+            let limits = bounded(&configured, descriptors, memory);
             assert_eq!(
                 (limits.connections, limits.connections_bound),
                 (connections, bound),

@@ -1,5 +1,5 @@
-//! The memory that this process may use, as the control group says that a container or a unit sets (cgroups(7)). Whoever
-//! uses more is killed, so that the limit is worth knowing beforehand.
+//! The memory that this process may use, from the control group of its container or unit (cgroups(7)). A process that uses
+//! more is killed, so the limit is worth knowing beforehand.
 
 use std::fs;
 use std::path::{Component, Path};
@@ -13,7 +13,7 @@ pub(super) fn limit(root: &Path) -> Option<u64> {
     groups.lines().filter_map(|line| limit_of(root, line)).min()
 }
 
-/// The lowest limit on the way from the group of one hierarchy up to its root: each holds for all below it.
+/// The lowest limit from the group of one hierarchy up to its root: each holds for all below it.
 fn limit_of(root: &Path, line: &str) -> Option<u64> {
     // `hierarchy-ID:controller-list:cgroup-path`, the list empty in version 2.
     let mut parts = line.splitn(3, ':').skip(1);

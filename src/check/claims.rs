@@ -1,5 +1,5 @@
-//! What an access token says about itself, for a person: a few claims, never the token. Nothing is verified, that is
-//! the destination's business, and a token need not be readable at all.
+//! What an access token says about itself, for a person: a few claims, never the token. Nothing is verified: that is up to
+//! the upstream, and a token need not be a JWT at all.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,4 +1,4 @@
-//! What the destination's answer to `check` means, and what to do.
+//! What the upstream's response to `check` means, and what to do.
 
 use http::Uri;
 use http::header::LOCATION;
@@ -14,7 +14,7 @@ const ROLE: &str = "assign the role Cognitive Services OpenAI User on the resour
 const SCOPE: &str = "check AZURE_SCOPE: its host is the audience that the destination asks for";
 const TENANT: &str = "check that the resource belongs to the tenant AZURE_TENANT_ID";
 
-/// A remark when it is fine.
+/// The problem that it shows, or a remark if it shows none.
 pub(super) fn explain(
     response: &Answer,
     uri: &Uri,

@@ -1,4 +1,4 @@
-//! Questions to the proxy that runs with the same environment: in the same container, pod or unit.
+//! Requests to the proxy that runs with the same environment: in the same container, pod or unit.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -12,28 +12,28 @@ use crate::report::{Problem, excerpt};
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// A health check answers from memory; slower than this is not healthy.
+/// A health check is served from memory; slower than this is not healthy.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// More than any answer of ours.
+/// More than any response of ours.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
-/// Between two questions of `wait`.
+/// Between two requests of `wait`.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Asks for its `/health`, on `PORT`.
+/// Requests its `/health`, on `PORT`.
 ///
 /// # Errors
 ///
-/// It does not answer, or says that it is not ready, and why.
+/// There is no response, or it says that the proxy is not ready, and why.
 pub(crate) fn healthcheck(lookup: Lookup<'_>) -> Result<(), Problem> {
     probe(&listen(lookup)?)
         .map_err(|problem| Problem { message: format!("not ready: {}", problem.message), ..problem })
 }
 
-/// Asks until it is healthy, for so long at most.
+/// Requests it until it is healthy, for so long at most.
 ///
 /// # Errors
 ///
-/// The last answer, or the lack of it.
+/// The last response, or why there was none.
 pub(crate) fn wait(lookup: Lookup<'_>, max_wait: Duration) -> Result<(), Problem> {
     let listen = listen(lookup)?;
     let deadline = Instant::now() + max_wait;
@@ -89,7 +89,7 @@ fn probe(listen: &Listen) -> Result<(), Problem> {
     }
 }
 
-/// What its answer says: the reason, and what to do.
+/// The response's reason, and what to do.
 fn reason(body: &str) -> Problem {
     let json: Value = serde_json::from_str(body).unwrap_or_default();
     let text = |name: &str| json.get(name).and_then(Value::as_str);
@@ -117,7 +117,7 @@ fn exchange(address: SocketAddr) -> io::Result<String> {
     stream.set_write_timeout(Some(TIMEOUT))?;
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let (mut response, mut buffer) = (Vec::new(), [0; 4096]);
-    // Whoever answers there instead of us may do so a byte at a time, or without end.
+    // Another program that responds there may do so a byte at a time, or without end.
     while response.len() < MAX_RESPONSE_BYTES {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -127,7 +127,7 @@ fn exchange(address: SocketAddr) -> io::Result<String> {
         match stream.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => response.extend_from_slice(&buffer[..n]),
-            // What Linux says when the time is over.
+            // The error on Linux when the timeout has passed.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Err(io::ErrorKind::TimedOut.into());
             }

@@ -1,4 +1,4 @@
-//! A check's outcome as text and as JSON. Text from elsewhere is kept from speaking to the terminal.
+//! A check's result as text and as JSON. Control characters in text from elsewhere are escaped.
 
 use serde_json::{Map, Value, json};
 

@@ -18,14 +18,14 @@ use crate::upstream::{Upstream, probe};
 
 type Result<T> = std::result::Result<(T, Details), Vec<Problem>>;
 
-/// How long one question may take altogether.
+/// How long one request may take altogether.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
-/// Within this, clocks agree: a `Date` has whole seconds and was some time on its way.
+/// Within this, clocks agree: a `Date` has whole seconds, and the response took some time to arrive.
 const MAX_CLOCK_SKEW_SECONDS: i64 = 5;
 
 pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Upstream)> {
     let config = Arc::new(Config::from_environment(environment)?);
-    // What runs below tells its own story at `info`; here the steps are the story.
+    // The parts would log their own events at `info`; here the steps say it.
     let level = if config.log_level == LogLevel::Info { LogLevel::Warn } else { config.log_level };
     log::init(level, config.log_format);
     let upstream = Upstream::new(&config).map_err(|problem| vec![problem])?;
@@ -71,8 +71,7 @@ pub(super) fn certificate(config: &Config, clock: &Clock) -> Result<Identity> {
     Ok((identity, details))
 }
 
-/// Whether Entra ID can be reached, and whether our clocks agree. Any answer will do: what it thinks of us is the
-/// next step's business.
+/// Whether Entra ID can be reached, and whether our clocks agree. Any response will do: the next step signs in.
 pub(super) fn authority(config: &Config, upstream: &Upstream, clock: &Clock) -> Result<()> {
     let metadata = match config.token_url.strip_suffix("/oauth2/v2.0/token") {
         Some(tenant) => format!("{tenant}/v2.0/.well-known/openid-configuration"),
@@ -102,7 +101,7 @@ pub(super) fn authority(config: &Config, upstream: &Upstream, clock: &Clock) -> 
     Ok(((), details))
 }
 
-/// One token. It is looked into, never shown.
+/// Gets one token. Its claims are shown, never the token.
 pub(super) fn sign_in(
     config: &Config,
     upstream: &Upstream,
@@ -122,7 +121,7 @@ pub(super) fn sign_in(
     Ok((grant, details))
 }
 
-/// What the destination answers to our token, at a path that every Azure OpenAI resource has.
+/// How the upstream responds to our token, at a path that every Azure OpenAI resource has.
 pub(super) fn upstream(config: &Config, upstream: &Upstream, grant: &Grant) -> Result<()> {
     let base = &config.base_url.base_path;
     let path = if base.ends_with("/v1") {

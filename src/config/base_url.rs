@@ -7,10 +7,10 @@ use super::value::Parsed;
 use crate::http1::authority::without_brackets;
 use crate::report::{Problem, is_quotable, quote};
 
-/// Longer base paths are a mistake, and would leave no room for the request's own.
+/// Longer base paths are a mistake.
 const MAX_PATH_LENGTH: usize = 1024;
 
-/// Where a region answers for all its resources (public, US, China).
+/// Endpoints of a region for all its resources (public, US, China).
 const REGIONAL_DOMAINS: [&str; 3] =
     [".api.cognitive.microsoft.com", ".api.cognitive.microsoft.us", ".api.cognitive.azure.cn"];
 
@@ -22,14 +22,14 @@ const PLACEHOLDERS: [&str; 5] =
 const DOUBLED_SUFFIXES: [&str; 6] =
     ["/chat/completions", "/completions", "/embeddings", "/responses", "/openai/v1", "/v1"];
 
-/// The destination's origin and base path, parsed from `API_BASE_URL`.
+/// The upstream's origin and base path, parsed from `API_BASE_URL`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl {
     /// `https`, or `http` where that is allowed.
     pub scheme: Scheme,
     /// Host and, unless it is the scheme's default, port; never userinfo.
     pub authority: Authority,
-    /// The path in front of every request's path: empty, or `/` and at least one segment, without a trailing slash.
+    /// The path before every request's path: empty, or `/` and at least one segment, without a trailing slash.
     pub base_path: String,
 }
 
@@ -99,7 +99,7 @@ impl BaseUrl {
         Ok(Self { scheme, authority, base_path })
     }
 
-    /// What is allowed, but will surprise.
+    /// What is allowed, but may surprise.
     pub(super) fn notes(&self) -> Vec<Problem> {
         let mut notes = Vec::new();
         if !self.is_tls() && !self.is_loopback() {
@@ -133,7 +133,7 @@ impl BaseUrl {
         notes
     }
 
-    /// A base path that clients send as well, so that the destination would be asked for it twice.
+    /// A base path that clients send as well, so that the upstream would get it twice.
     fn doubled_path(&self) -> Option<Problem> {
         let path = &self.base_path;
         let suffix = *DOUBLED_SUFFIXES.iter().find(|suffix| path.ends_with(**suffix))?;
@@ -164,8 +164,8 @@ fn without_scheme(value: &str, url: &Url<'_>) -> Problem {
     }
 }
 
-/// The path without trailing slashes. Stricter than RFC 3986 section 3.3: what another reader might normalise away
-/// (dot segments, also escaped; empty segments) is refused, so that the path is what it looks like.
+/// The path without trailing slashes. Stricter than RFC 3986 section 3.3: what another reader might normalize away (dot
+/// segments, also escaped; empty segments) is rejected, so that the path is what it looks like.
 fn base_path(path: &str) -> Result<String, &'static str> {
     let path = path.trim_end_matches('/');
     if path.is_empty() {

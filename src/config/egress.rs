@@ -1,4 +1,4 @@
-//! `HTTPS_PROXY` and `NO_PROXY`: the way out of a closed network.
+//! `HTTPS_PROXY` and `NO_PROXY`: the egress proxy of a closed network.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -140,7 +140,7 @@ fn basic(userinfo: &str) -> Parsed<Secret<String>> {
 
 /// Decodes `%XX`; a `%` without two hexadecimal digits stays, as in curl, where the value probably worked.
 fn percent_decoded(text: &str) -> Zeroizing<Vec<u8>> {
-    // Room for everything at once: growing would leave copies that nobody wipes.
+    // Capacity for everything at once: growing would leave copies that are not wiped.
     let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
     decoded.extend(percent_decode_str(text));
     decoded

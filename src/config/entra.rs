@@ -167,7 +167,7 @@ impl Authority {
         format!("{}://{}/{tenant}/oauth2/v2.0/token", self.scheme, self.host)
     }
 
-    /// A destination in one cloud and a sign-in at another fit together only in a laboratory.
+    /// An upstream in one cloud and a sign-in at another fit together in tests alone.
     pub(super) fn note(&self, base_url: &BaseUrl) -> Option<Problem> {
         let sovereign = match base_url.host() {
             host if url::is_below(host, ".azure.us") => "login.microsoftonline.us",

@@ -1,4 +1,4 @@
-//! Reads variables and collects what is wrong with them, so that one run tells everything.
+//! Reads variables and collects what is wrong with them, so that one run reports everything.
 
 use super::value::{self, Parsed};
 use crate::report::{Problem, secret_kind};
@@ -9,14 +9,13 @@ use crate::secret::Secret;
 pub struct Environment<'a> {
     /// The value of a variable; an empty one means unset.
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
-    /// The names of all variables, settings or not: a misspelt one is noted.
+    /// The names of all variables, settings or not: a misspelled one is noted.
     pub names: &'a [String],
 }
 
 /// The environment being read.
 ///
-/// Parsers return predicates (`is not a number`); the variable's name is put in front here, so that no message
-/// can forget it.
+/// Parsers return predicates (`is not a number`); the variable's name is prepended here, so that no message can omit it.
 pub(super) struct Env<'a> {
     environment: Environment<'a>,
     missing: Vec<(&'static str, String)>,
@@ -47,8 +46,8 @@ impl<'a> Env<'a> {
         (self.environment.lookup)(name).filter(|value| !value.trim().is_empty())
     }
 
-    /// A secret: not trimmed, because white space could be part of it. One that is blank is a mistake, not a wish to
-    /// do without: what it should protect must not be left open.
+    /// A secret: not trimmed, because white space could be part of it. One that is blank is an error, not unset: what it
+    /// should protect must not be left open.
     pub(super) fn secret(&mut self, name: &str) -> Option<Secret<String>> {
         let value = Secret::new((self.environment.lookup)(name).filter(|value| !value.is_empty())?);
         if value.expose().trim().is_empty() {

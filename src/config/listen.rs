@@ -34,8 +34,7 @@ impl Listen {
         Self { host: env.or("HOST", String::from("0.0.0.0"), host), port: env.or("PORT", 8080, value::port) }
     }
 
-    /// Whether requests sent to this destination would come back here. Only the certain cases: a name may mean
-    /// anything.
+    /// Whether requests to this base URL would come back here. Only the certain cases: a name may resolve to anything.
     pub(super) fn is_reached_by(&self, base_url: &BaseUrl) -> bool {
         let every_address = match self.host.parse() {
             Ok(IpAddr::V4(address)) => address.is_unspecified() && !base_url.host().contains(':'),

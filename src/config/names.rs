@@ -1,16 +1,16 @@
-//! Variables that somebody expects to be settings and that are none: misspelt ones, which would be ignored without a word
-//! (`PROXY_APIKEY` leaves the proxy open), and those of other programs. Only names are looked at and shown.
+//! Variables that are expected to be settings and are none: misspelled ones, which would be ignored silently
+//! (`PROXY_APIKEY` leaves the proxy open), and those of other programs. Only names are read and shown.
 
 use super::SETTINGS;
 use super::env::Env;
 use crate::report::Problem;
 
-/// Names as short as `HOST` and `PORT` are near to much that has nothing to do with us.
+/// Names as short as `HOST` and `PORT` are similar to many unrelated ones.
 const MIN_LENGTH: usize = 7;
 /// Common names that differ by one letter from ours.
 const COMMON_NAMES: [&str; 3] = ["HTTP_PROXY", "FTP_PROXY", "NO_PROXY"];
-/// Names that somebody may expect to matter; each with what is done instead, and the setting that makes it pointless to
-/// say so.
+/// Names that may be expected to have an effect; each with what is used instead, and the setting that makes the note
+/// unnecessary.
 const OTHER_PROGRAMS_NAMES: [(&str, &str, &str); 9] = [
     (
         "AZURE_CLIENT_SECRET",
@@ -66,13 +66,13 @@ fn nearest(name: &str) -> Option<&'static str> {
         return None;
     }
     let upper = name.to_ascii_uppercase();
-    // Where somebody has put the program's name in front; or where Docker's images take secrets from.
+    // With the program's name as a prefix; or with the suffix by which Docker's images take secrets from files.
     let shorter = upper.strip_prefix("AUTH_PROXY_").or_else(|| upper.strip_suffix("_FILE"));
     let mut settings = SETTINGS.iter().map(|setting| setting.name).filter(|it| it.len() >= MIN_LENGTH);
     settings.find(|setting| shorter == Some(setting) || is_near(&upper, setting))
 }
 
-/// One has the other's words in another order, cut short or run together, or with a slip of the hand.
+/// One has the other's words in another order, abbreviated or run together, or with a typing error.
 fn is_near(name: &str, setting: &str) -> bool {
     let words = |text: &str| -> Vec<String> {
         let words = text.split(|c: char| !c.is_ascii_alphanumeric());
@@ -98,7 +98,7 @@ fn is_near(name: &str, setting: &str) -> bool {
         || edit_distance(mine.concat().as_bytes(), theirs.concat().as_bytes()) <= max_edits
 }
 
-/// How many slips of the hand lie between two words: a letter too many, one missing, another one, two swapped.
+/// How many typing errors lie between two words: a letter too many, one missing, another one, two swapped.
 fn edit_distance(one: &[u8], other: &[u8]) -> usize {
     // Whatever is longer than this is far enough away.
     if one.len().abs_diff(other.len()) > 2 {

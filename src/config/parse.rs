@@ -1,4 +1,4 @@
-//! From the environment to a [`Config`], in the order in which problems are told.
+//! From the environment to a [`Config`], in the order in which problems are reported.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
 
     names::read(&mut env);
 
-    // What is absent here has left a problem behind, so the error is never empty.
+    // For what is absent here there is a problem, so the error is never empty.
     let notes = env.finish()?;
     let (Some(client_id), Some(tenant), Some(credential), Some(base_url)) =
         (client_id, tenant, credential, base_url)

@@ -41,8 +41,8 @@ pub(super) fn parse(value: &str) -> Parsed<String> {
     }
 }
 
-/// The scope that was meant, if that can be told. Each one is a scope that Entra ID gives tokens for, provided that the
-/// resource in it exists.
+/// The scope that was probably meant. Each one is a scope that Entra ID gives tokens for, provided that the resource in it
+/// exists.
 fn suggestion(value: &str) -> Option<String> {
     let value = value.trim_end_matches('/');
     // Entra ID compares the suffix letter by letter, as we do.
@@ -93,7 +93,7 @@ fn microsoft(authority: &str) -> Option<String> {
     })
 }
 
-/// The scope that goes with a destination: by cloud, and for Foundry projects by path.
+/// The scope that goes with an upstream: by cloud, and for Foundry projects by path.
 pub(super) fn default(base_url: &BaseUrl) -> &'static str {
     let host = base_url.host();
     let path = base_url.base_path.to_ascii_lowercase();
@@ -110,7 +110,7 @@ pub(super) fn default(base_url: &BaseUrl) -> &'static str {
     }
 }
 
-/// What to try when the destination says that the token's audience is wrong: the usual one, or else the other one of its
+/// What to try when the upstream says that the token's audience is wrong: the usual one, or else the other one of its
 /// cloud.
 pub(super) fn other(scope: &str, base_url: &BaseUrl) -> Option<&'static str> {
     let usual = default(base_url);

@@ -1,9 +1,7 @@
 //! The table of settings, from which `--help` is printed and against which docs/settings.md is tested.
 
-/// One environment variable.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
-    /// The variable's name.
     pub name: &'static str,
     /// The default as people read it: a value, `required` or `unset`.
     pub default: &'static str,

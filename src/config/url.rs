@@ -11,7 +11,6 @@ pub(super) struct Url<'a> {
     pub scheme: Option<String>,
     /// What stands before the last `@`. May hold a credential: never shown.
     pub userinfo: Option<&'a str>,
-    /// Host and port.
     pub host: &'a str,
     /// Empty, or begins with `/`.
     pub path: &'a str,

@@ -1,4 +1,4 @@
-//! The client assertion: a JWT (RFC 7519) in compact serialisation (RFC 7515 section 7.1), signed with our key.
+//! The client assertion: a JWT (RFC 7519) in compact serialization (RFC 7515 section 7.1), signed with our key.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -13,8 +13,8 @@ use crate::secret::Secret;
 
 /// From `nbf` to `exp`: Entra ID wants "5-10 minutes after nbf at most", and MSAL uses as much.
 const LIFETIME_SECONDS: u64 = 600;
-/// How long before now it begins. Entra ID takes a clock that differs from its own by five minutes, so that ours may be
-/// seven minutes ahead, and eight minutes behind even if that tolerance did not hold for `exp`.
+/// How long before now it begins. Entra ID tolerates a clock that differs from its own by five minutes, so that ours may be
+/// seven minutes ahead; and eight minutes slow even if that tolerance did not apply to `exp`.
 const BACKDATED_SECONDS: u64 = 120;
 
 /// What stays the same from one assertion to the next.
@@ -45,7 +45,7 @@ pub(super) fn sign(
             .hint("check the private key: openssl pkey -check -noout -in the certificate file")
     })?;
     let mut assertion = signing_input;
-    // Room for the rest at once: growing would leave a copy behind.
+    // Capacity for the rest at once: growing would leave a copy that is not wiped.
     assertion.reserve_exact(1 + signature.len() * 4 / 3 + 1);
     assertion.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, &mut assertion);

@@ -1,4 +1,4 @@
-//! A certificate's public facts: whose it is, how long it holds, and the names that Entra ID knows it by.
+//! A certificate's public data: subject, validity, and the thumbprints by which Entra ID knows it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -59,8 +59,8 @@ impl Certificate {
     }
 }
 
-/// RFC 5280 section 4.1.2.2: "CAs MUST NOT use serialNumber values longer than 20 octets". Some private ones do, and
-/// Entra ID never looks at it.
+/// RFC 5280 section 4.1.2.2: "CAs MUST NOT use serialNumber values longer than 20 octets". Some private ones do, and Entra
+/// ID does not check it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct AnySerialNumber;
 

@@ -1,18 +1,18 @@
-//! Everything that can be wrong with the content of a certificate file: what is said, and what to do about it.
+//! Everything that can be wrong with the content of a certificate file: the message, and what to do about it.
 //!
-//! Nothing here ever holds a byte of a private key: faults carry labels, line numbers, dates and public names.
+//! Nothing here ever holds a byte of a private key: errors carry labels, line numbers, dates and public names.
 
 use std::path::Path;
 
 use crate::log::rfc3339;
 use crate::report::{Problem, shell_quoted};
 
-/// The smallest key Entra ID takes (AADSTS50032 is its answer to a smaller one).
+/// The smallest key that Entra ID accepts (it rejects a smaller one with AADSTS50032).
 pub(super) const MIN_KEY_BITS: usize = 2048;
-/// The largest key the rsa crate takes; a signature with it already needs a good fraction of a second.
+/// The largest key that the rsa crate accepts; a signature with it already takes a good fraction of a second.
 pub(super) const MAX_KEY_BITS: usize = 8192;
 
-/// A fault, before the file's name is put to it.
+/// What is wrong with the content, without the file's name.
 #[derive(Debug)]
 pub(super) enum CertificateError {
     BadBase64 { label: String, line: usize },
@@ -53,7 +53,7 @@ pub(super) enum DetectedFormat {
     Utf16(&'static str),
 }
 
-/// What stands in the file instead of what is missing.
+/// What the file contains instead of what is missing.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum PresentInstead {
     Nothing,
@@ -64,7 +64,7 @@ pub(super) enum PresentInstead {
 }
 
 impl CertificateError {
-    /// The fault as told to a person who has the file `path`.
+    /// The message and hints for the file `path`.
     pub(super) fn into_problem(self, path: &Path) -> Problem {
         let name = path.display();
         let (file, out) = (shell_quoted(path), shell_quoted(&path.with_extension("new.pem")));

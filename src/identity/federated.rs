@@ -1,4 +1,4 @@
-//! Workload identity: somebody else (kubelet, mostly) signs an assertion and keeps it fresh in a file.
+//! Workload identity: another program (mostly kubelet) signs an assertion and keeps it fresh in a file.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ pub(crate) struct FederatedTokenFile {
 }
 
 impl FederatedTokenFile {
-    /// Reads the file once, to find a fault at start.
+    /// Reads the file once, to detect errors at start.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl AssertionSource for FederatedTokenFile {
     }
 }
 
-/// `exp` of a JWT (RFC 7519 section 4.1.4). Nothing else of it is looked at.
+/// `exp` of a JWT (RFC 7519 section 4.1.4). Nothing else of it is parsed.
 fn expiry(token: &str) -> Option<u64> {
     let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?);
     let claims: Value = serde_json::from_slice(&claims).ok()?;
@@ -75,7 +75,7 @@ fn expiry(token: &str) -> Option<u64> {
     claims.get("exp")?.as_u64().filter(|expires| *expires < 253_402_300_800)
 }
 
-/// A JWT in compact serialisation: three parts of base64url (RFC 7515 section 7.1). Entra ID judges the rest.
+/// A JWT in compact serialization: three parts of base64url (RFC 7515 section 7.1). Entra ID checks the rest.
 fn token(content: &Zeroizing<Vec<u8>>) -> Result<Secret<String>, &'static str> {
     let token = content.trim_ascii();
     if token.is_empty() {
@@ -121,7 +121,7 @@ mod tests {
 
     /// Entra ID finds it outside its time range, and this machine's clock has no part in that.
     #[test]
-    fn an_expired_token_is_told_with_its_time() {
+    fn an_expired_token_is_reported_with_its_time() {
         let directory = pems::scratch("expired token");
         let path = directory.join("token");
         let jwt = |claims: &str| format!("eyJh.{}.c2ln", URL_SAFE_NO_PAD.encode(claims));

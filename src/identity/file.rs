@@ -1,4 +1,4 @@
-//! Reads a small file that somebody else replaces while we run, and notices when that happens.
+//! Reads a small file that may be replaced while we run, and detects when it is.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,22 +10,21 @@ use super::file_error;
 use crate::files::{self, Stamp};
 use crate::report::Problem;
 
-/// A file that is read whole, again and again.
+/// A file that is read whole, repeatedly.
 pub(super) struct WatchedFile {
     /// What the file is to a person, such as `certificate file`.
     what: &'static str,
     path: PathBuf,
     limit: u64,
-    /// As it was just before the last attempt to read it; none when it could not even be looked at.
+    /// Its stamp just before the last attempt to read it; none when even `stat` failed.
     seen: Option<Stamp>,
     /// SHA-256 of what was read, and none when that failed.
     digest: Option<[u8; 32]>,
-    /// The file was written so shortly before it was read that the stamp alone cannot tell.
+    /// The file was written so shortly before it was read that a later write may have the same stamp.
     is_racy: bool,
 }
 
 impl WatchedFile {
-    /// Looks at nothing yet.
     pub(super) fn new(what: &'static str, path: &Path, limit: u64) -> Self {
         Self { what, path: path.to_owned(), limit, seen: None, digest: None, is_racy: false }
     }
@@ -36,7 +35,8 @@ impl WatchedFile {
 
     /// The whole content now.
     pub(super) fn read(&mut self) -> Result<Zeroizing<Vec<u8>>, Problem> {
-        // Looked at before it is opened: a write in between shows as a change afterwards, never the other way round.
+        // The stamp is taken before the file is opened: a write in between shows as a change later, never the other way
+        // round.
         self.seen = Stamp::of(&self.path);
         self.is_racy = self.seen.is_some_and(Stamp::is_racy);
         let content = read(self.what, &self.path, self.limit);
@@ -51,7 +51,7 @@ impl WatchedFile {
             return true;
         }
         if self.is_racy && !now.is_some_and(Stamp::is_racy) {
-            // Old enough to be sure, once: what is there now will not change without a new stamp.
+            // The tick is over: read once more. What is there now cannot change without a new stamp.
             self.is_racy = false;
             let content = read(self.what, &self.path, self.limit);
             return content.ok().map(|content| digest(&content)) != self.digest;
@@ -63,7 +63,7 @@ impl WatchedFile {
 /// The whole content of a regular file of at most `limit` bytes, in a buffer that is wiped.
 pub(super) fn read(what: &str, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let failed = |error: io::Error| file_error::not_opened(what, path, &error);
-    // What was opened is what is looked at, whatever is swapped meanwhile.
+    // The opened file is what is checked, whatever replaces it meanwhile.
     let file = files::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
@@ -88,8 +88,8 @@ mod tests {
     use crate::files::TICK;
     use crate::identity::pems;
 
-    /// On kernels with fine time stamps (6.13) no second write can hide, so that the case is made by hand: what was
-    /// read differs from what is there, under the same stamp.
+    /// On kernels with fine time stamps (6.13) no second write gets the same stamp, so that the case is constructed: what
+    /// was read differs from what is there, under the same stamp.
     #[test]
     fn a_write_hidden_by_the_clocks_tick_shows_when_the_file_is_older() {
         let directory = pems::scratch("tick of the clock");

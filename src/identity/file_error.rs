@@ -1,4 +1,4 @@
-//! A file that cannot be read: why, in the words of containers and volumes, and what to do about it.
+//! A file that cannot be read: why, in the terms of containers and volumes, and what to do about it.
 
 use std::fs;
 use std::io;
@@ -17,7 +17,7 @@ pub(super) fn not_opened(what: &str, path: &Path, error: &io::Error) -> Problem 
     }
 }
 
-/// There is something, but it cannot be read like a file.
+/// The path exists, but is not a regular file.
 pub(super) fn not_a_file(what: &str, path: &Path, is_directory: bool) -> Problem {
     let name = path.display();
     if !is_directory {
@@ -80,7 +80,7 @@ fn is_missing(path: &Path) -> bool {
 fn denied(what: &str, path: &Path) -> Problem {
     let ids =
         ProcessIds { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
-    // The file itself when it can be looked at, or else the directory that may not be passed through.
+    // The file itself if `stat` succeeds, or else the directory that denies access.
     let closed = match fs::metadata(path) {
         Ok(_) => path.to_owned(),
         Err(_) => closed_directory(path),
@@ -95,19 +95,19 @@ fn denied(what: &str, path: &Path) -> Problem {
     unreadable(what, path, &ids, denied.as_ref())
 }
 
-/// The lowest directory on the way that can still be looked at: it is the one that lets nobody through.
+/// The lowest directory on the path whose metadata is readable: it is the one that denies access.
 fn closed_directory(path: &Path) -> PathBuf {
     let visible = path.ancestors().skip(1).find(|parent| fs::metadata(parent).is_ok());
     visible.unwrap_or(path).to_owned()
 }
 
-/// Who we are to the file system.
+/// Our ids, as the file system sees them.
 struct ProcessIds {
     uid: u32,
     gid: u32,
 }
 
-/// What keeps us out.
+/// The file or directory that denies access.
 struct DeniedPath {
     path: PathBuf,
     is_directory: bool,
@@ -117,7 +117,7 @@ struct DeniedPath {
 }
 
 impl DeniedPath {
-    /// Whether mode and owner would let us in: then something else does not.
+    /// Whether mode and owner would grant access: then something else denies it.
     fn grants_access(&self, ids: &ProcessIds) -> bool {
         let bit = if self.is_directory { 0o1 } else { 0o4 };
         let shift = if ids.uid == self.uid {

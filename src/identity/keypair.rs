@@ -1,4 +1,4 @@
-//! The certificate and the private key that belong together, found in one file.
+//! The certificate and its private key, found in one file.
 
 use std::fmt;
 use std::path::Path;
@@ -16,11 +16,11 @@ use super::file;
 use super::pem::{self, Der, Key};
 use crate::report::Problem;
 
-/// What the file is called when there is something to say about it.
+/// What the file is called in messages.
 pub(super) const FILE_KIND: &str = "certificate file";
 /// A key with a chain of four certificates is 10 KB.
 pub(super) const MAX_FILE_BYTES: u64 = 1024 * 1024;
-/// How far this machine's clock may be behind the one that issued the certificate.
+/// How far this machine's clock may be slow against the issuer's.
 const MAX_SKEW_SECONDS: u64 = 5 * 60;
 
 /// A certificate and its private key. The key cannot be copied or printed, and is wiped when dropped.
@@ -42,13 +42,13 @@ pub(crate) fn load(path: &Path, now_unix: u64) -> Result<(KeyPair, Vec<Problem>)
     from_pem(&file::read(FILE_KIND, path, MAX_FILE_BYTES)?, path, now_unix)
 }
 
-/// Reads the bytes of a PEM file that holds one RSA private key and its certificate, in any order, with or without the rest
-/// of the chain. `now` is the Unix time at which the certificate must be valid, `path` is for the messages. The second part
-/// of the result is what deserves a word although it works.
+/// Parses a PEM file that holds one RSA private key and its certificate, in any order, with or without the rest of the
+/// chain. `now` is the Unix time at which the certificate must be valid, `path` is for the messages. The second part of the
+/// result is what deserves a warning although the file can be used.
 ///
 /// # Errors
 ///
-/// The one fault that keeps the file from being used, with its remedy.
+/// Why the file cannot be used, with a remedy.
 pub fn from_pem(bytes: &[u8], path: &Path, now: u64) -> Result<(KeyPair, Vec<Problem>), Problem> {
     match parse(bytes, now) {
         Ok((pair, notes)) => Ok((pair, notes.into_iter().map(|note| note.into_problem(path)).collect())),
@@ -74,8 +74,8 @@ fn parse(bytes: &[u8], now: u64) -> Result<(KeyPair, Vec<CertificateError>), Cer
     }
     let (ours, mut others): (Vec<_>, Vec<_>) =
         parsed.into_iter().partition(|certificate| certificate.public_key() == public.as_bytes());
-    // Renewed for the same key, the file may hold old and new: one that is valid, and of those the one that stays so
-    // for longest. The ones passed over are no part of the chain.
+    // Renewed for the same key, the file may hold old and new: prefer one that is valid, and of those the one that expires
+    // last. The others are no part of the chain.
     let rank = |one: &ParsedCertificate| {
         (one.is_valid_at(now), one.is_valid_at(now + MAX_SKEW_SECONDS), one.not_after())
     };
@@ -102,7 +102,7 @@ fn parse(bytes: &[u8], now: u64) -> Result<(KeyPair, Vec<CertificateError>), Cer
     Ok((KeyPair { certificate, key }, notes))
 }
 
-/// The RSA key and its size, which is looked at first: checking an absurdly large key takes minutes.
+/// The RSA key and its size, which is checked first: validating an absurdly large key takes minutes.
 fn private_key(key: &Key) -> Result<(PrivateKey, usize), CertificateError> {
     let bad_key = || CertificateError::BadKey { line: key.line() };
     let pkcs1 = match key {

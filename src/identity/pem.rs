@@ -1,8 +1,8 @@
 //! From the bytes of a PEM file (RFC 7468) to one private key and the certificates, decoded.
 //!
-//! rustls-pemfile decodes each block, but does not see the file: it would lose the first block behind a BOM, pass
-//! over `ENCRYPTED PRIVATE KEY`, trip over DEK-Info and join two blocks where an END line is missing. So the blocks
-//! are cut out here, and each is handed over alone.
+//! rustls-pemfile decodes each block, but does not see the file: it would lose the first block after a BOM, skip `ENCRYPTED
+//! PRIVATE KEY`, fail at DEK-Info and join two blocks where an END line is missing. So the blocks are cut out here, and
+//! each is decoded alone.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -83,13 +83,13 @@ struct Block {
     line: usize,
     /// RFC 1421 headers say that the body is encrypted (`Proc-Type: 4,ENCRYPTED`, `DEK-Info`).
     encrypted: bool,
-    /// The block again with lines trimmed and without headers, as rustls-pemfile likes it.
+    /// The block with lines trimmed and without headers, as rustls-pemfile needs it.
     text: Zeroizing<Vec<u8>>,
 }
 
 impl Block {
     fn begin(label: String, line: usize) -> Self {
-        // Room for the largest key: growing would leave copies of it behind.
+        // Capacity for the largest key: growing would leave copies that are not wiped.
         let capacity = if label.ends_with("PRIVATE KEY") { KEY_CAPACITY } else { 0 };
         let mut block =
             Self { label, line, encrypted: false, text: Zeroizing::new(Vec::with_capacity(capacity)) };
@@ -116,7 +116,7 @@ impl Block {
 
     /// The block decoded; none for a kind that rustls-pemfile does not know.
     fn decode(&self) -> Result<Option<Item>, CertificateError> {
-        // The error is not passed on: it may quote the line.
+        // The library's error is dropped: it may quote the line.
         match rustls_pemfile::read_one_from_slice(&self.text) {
             Ok(decoded) => Ok(decoded.map(|(item, _rest)| item)),
             Err(_) => Err(CertificateError::BadBase64 { label: self.label.clone(), line: self.line }),
@@ -157,7 +157,7 @@ impl Block {
 impl Block {
     /// What kind of key OpenSSH's own form holds: its public half is in the clear, the passphrase or not.
     fn openssh(&self) -> CertificateError {
-        // Room for all of it: growing would leave copies behind.
+        // Capacity for all of it: growing would leave copies that are not wiped.
         let mut body = Zeroizing::new(Vec::with_capacity(self.text.len()));
         for line in self.text.split(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"-----")) {
             body.extend_from_slice(line);
@@ -198,8 +198,8 @@ fn unquoted(file: &[u8]) -> &[u8] {
     }
 }
 
-/// Cuts a file into blocks. Text between blocks (Bag Attributes, comments) is passed over, as are indentation, a BOM
-/// at the start of any line, and a missing line break between two joined files.
+/// Cuts a file into blocks. Text between blocks (Bag Attributes, comments) is skipped, as are indentation, a BOM at the
+/// start of any line, and a missing line break between two joined files.
 fn blocks(file: &[u8]) -> Result<Vec<Block>, CertificateError> {
     let newline = if file.contains(&b'\n') { b'\n' } else { b'\r' };
     let mut blocks = Vec::new();
@@ -256,7 +256,7 @@ impl Block {
 enum PemLine {
     Begin(String),
     End(String),
-    /// A boundary with more on its line: the line breaks were lost on the way.
+    /// A boundary with more on its line: the line breaks were lost.
     Broken,
     /// A boundary that stops before its closing dashes.
     Truncated,
@@ -298,7 +298,7 @@ fn trim(line: &[u8]) -> &[u8] {
     line.strip_prefix(UTF8_BOM).unwrap_or(line).trim_ascii()
 }
 
-/// What else stands in the file, for the fault that says what is missing.
+/// What the file contains instead, for the message that says what is missing.
 fn present_instead(blocks: &[Block]) -> PresentInstead {
     let has = |label: &str| blocks.iter().any(|block| block.label == label);
     if has("PKCS7") || has("PKCS #7 SIGNED DATA") || has("CMS") {
@@ -314,7 +314,7 @@ fn present_instead(blocks: &[Block]) -> PresentInstead {
     }
 }
 
-/// What a file without any PEM block seems to be.
+/// The format of a file without PEM blocks.
 fn detect(file: &[u8]) -> DetectedFormat {
     let text = trim(file);
     match file {

@@ -1,4 +1,9 @@
 //! The certificate in use: read again before every assertion, replaced when the new one is good, kept when not.
+//!
+//! ```text
+//! read the file --good--> the new pair is used; logged if the certificate is another one
+//!       '--------bad----> the old pair stays in use; logged once, until the file is good again
+//! ```
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,21 +21,20 @@ use crate::secret::Secret;
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 /// How many days before its expiry a certificate is warned about, each once.
 const REMINDER_DAYS: [u64; 3] = [30, 7, 1];
-/// More than this many different faults in a row, and they are told again: the memory of them must end somewhere.
+/// The number of messages remembered; beyond it they are logged again, because memory must be bounded.
 const MAX_WARNED: usize = 32;
 
 /// Signs assertions with the certificate in a PEM file, which may be replaced at any time.
 ///
-/// A file that is missing, half written or wrong leaves the certificate before it in use. That one goes on being used
-/// even when it has expired, because the clock that says so is only ours: Entra ID's answer decides, and it is told
-/// to the operator with its remedy.
+/// A file that is missing, half written or wrong leaves the previous certificate in use. That one is used even when it has
+/// expired, because our clock may be wrong: Entra ID decides, and its response is logged with a remedy.
 pub struct CertificateSource {
     file: WatchedFile,
     params: AssertionParams,
     clock: Clock,
     pair: KeyPair,
     current: CurrentCertificate,
-    /// What was warned about since the file was last good.
+    /// Messages logged since the file was last good.
     already_warned: Vec<String>,
     /// The last of [`REMINDER_DAYS`] given for the certificate in use.
     reminded: Option<u64>,
@@ -41,7 +45,7 @@ impl CertificateSource {
     ///
     /// # Errors
     ///
-    /// At start every fault is an error: there is nothing yet that could be kept.
+    /// At start every problem is an error: there is no previous certificate to keep.
     pub fn open(
         path: &Path,
         algorithm: Algorithm,
@@ -77,20 +81,20 @@ impl CertificateSource {
         self.current.clone()
     }
 
-    /// Reads the file again and says what is worth a line in the log.
+    /// Reads the file again; what is worth a line in the log.
     fn refresh(&mut self) -> Vec<Notice> {
         let now = self.clock.unix().as_secs();
         let read = self.file.read();
         let mut notices = match read.and_then(|bytes| keypair::from_pem(&bytes, self.file.path(), now)) {
             Ok((pair, notes)) => {
                 let renewed = pair.certificate.sha256 != self.pair.certificate.sha256;
-                // Also when the leaf is the same: the rest of its chain may not be.
+                // Also with the same leaf: the rest of its chain may have changed.
                 self.current.publish(&pair.certificate);
                 self.pair = pair;
                 if renewed {
                     self.reminded = None;
                 }
-                // A note that still stands was told; everything else may be told again when it comes back.
+                // A note that still applies was logged already; everything else may be logged again when it comes back.
                 self.already_warned.retain(|message| notes.iter().any(|note| note.message == *message));
                 let renewed = renewed.then(|| Notice::Renewed(Arc::clone(&self.pair.certificate)));
                 renewed.into_iter().chain(self.new_notes(notes)).collect()
@@ -108,7 +112,7 @@ impl CertificateSource {
         notes.into_iter().filter(|note| self.is_new(note)).map(Notice::Note).collect()
     }
 
-    /// Whether this was not said since the file was last good. Hints are left out: they may name the time.
+    /// Whether this was not logged since the file was last good. Hints are not compared: they may contain the time.
     fn is_new(&mut self, problem: &Problem) -> bool {
         if self.already_warned.contains(&problem.message) {
             return false;
@@ -120,11 +124,11 @@ impl CertificateSource {
         true
     }
 
-    /// The reminder that is due, if it was not given yet.
+    /// The reminder that is due, if it was not logged yet.
     fn reminder(&mut self) -> Option<Notice> {
         let left = self.pair.certificate.seconds_left(self.clock.unix().as_secs());
         let due = REMINDER_DAYS.into_iter().filter(|days| left <= days * DAY_SECONDS).min()?;
-        // Expired: the file itself is at fault now, and that was told.
+        // An expired certificate is an error of the file, which was logged.
         if left == 0 || self.reminded.is_some_and(|given| given <= due) {
             return None;
         }
@@ -144,7 +148,7 @@ impl AssertionSource for CertificateSource {
     }
 }
 
-/// Which certificate is in use, for whoever wants to show it: the log, `check`, the metrics.
+/// A handle on the certificate in use for other threads: the log, `check`, the metrics.
 #[derive(Debug, Clone)]
 pub struct CurrentCertificate(Arc<Mutex<Arc<Certificate>>>);
 
@@ -160,14 +164,13 @@ impl CurrentCertificate {
     }
 }
 
-/// Something that the log should say.
 #[derive(Debug)]
 enum Notice {
-    /// The certificate in use ends within so many days.
+    /// The certificate in use expires within this many days.
     Expires { days: u64, certificate: Arc<Certificate> },
-    /// The file is no good; this certificate stays in use.
+    /// The file cannot be used; this certificate stays in use.
     StillInUse(Problem, Arc<Certificate>),
-    /// The file is good, but.
+    /// The file is good, with a remark.
     Note(Problem),
     /// This certificate is in use from now on.
     Renewed(Arc<Certificate>),

@@ -1,5 +1,5 @@
-//! One event as a line of text, plain or for a terminal, or of JSON. Written straight into the line: a value is
-//! escaped while it is formatted, so that it cannot forge a line or speak to the terminal.
+//! One event as a line of text, plain or for a terminal, or of JSON. A value is escaped while it is formatted, so that it
+//! cannot forge a line or control the terminal.
 
 use std::fmt::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,12 +9,12 @@ use crate::config::LogLevel;
 
 const DIM: &str = "\x1b[2m";
 const RESET: &str = "\x1b[0m";
-/// Bytes of a value. Methods and paths are as long as a client likes.
+/// The largest value. Methods and paths are as long as a client likes.
 const MAX_VALUE_BYTES: usize = 2048;
-/// The date's part of a time, which a person at a terminal knows.
+/// The date, which a terminal does not show.
 const DATE_LEN: usize = "2026-11-23T".len();
 
-/// `time level message name=value …`; for a person's eyes with a short time and colors.
+/// `time level message name=value …`; on a terminal with a short time and colors.
 pub(super) fn text(
     line: &mut String,
     for_terminal: bool,
@@ -112,7 +112,7 @@ fn is_dangerous(c: char) -> bool {
     c.is_control() || c == '\u{2028}' || c == '\u{2029}'
 }
 
-/// Printable ASCII that no string escapes, as nearly every text is: it needs no look at each character.
+/// Printable ASCII that needs no escapes, as nearly every text is: then no character is checked again.
 fn is_harmless(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
 }
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_value_is_cut() {
+    fn a_long_value_is_truncated() {
         for show in [plain, json] {
             let mut line = String::new();
             show(&mut line, LogLevel::Info, "request", &[("path", &"ä".repeat(60_000))]);

@@ -1,6 +1,6 @@
-//! Standard error may be a pipe that nobody empties. No request waits for its log: what finds no room is dropped, and
-//! the next line that finds some tells how much. Others hold the same pipe, so that it is not made non-blocking: each
-//! write is preceded by the question whether there is room, and is no larger than what that promises.
+//! Standard error may be a pipe that is not read. Requests must not wait for their log: lines that do not fit are dropped,
+//! and the next line that fits is preceded by their number. Other processes may hold the same pipe, so that it is not made
+//! non-blocking: before each write poll says whether the pipe has room, and a write is no larger than what that guarantees.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -8,20 +8,19 @@ use std::time::{Duration, Instant};
 
 use crate::net::poll::{self, Ready};
 
-/// A reader that is slow, not gone, is waited for; with the log every thread waits that has something to tell. So long at
-/// most, and over time no more than one part in [`WAIT_SHARE`]: requests must not go at the log's pace.
+/// A slow reader is waited for, and every thread that logs waits meanwhile: at most this long at once, and over time no
+/// more than one part in [`WAIT_SHARE`], so that requests do not slow down to the speed of the reader.
 const MAX_WAIT: Duration = Duration::from_millis(100);
 const WAIT_SHARE: u32 = 10;
 /// What a pipe that is ready takes without blocking: `PIPE_BUF`.
 const PIPE_BUF_BYTES: usize = 4096;
 
-/// What is known of the other end.
 #[derive(Debug)]
 pub(super) struct Sink {
-    /// How long may be waited, as of the last time that it was.
+    /// How long may be waited, as of `waited_at`.
     wait_budget: Duration,
     waited_at: Option<Instant>,
-    /// The last line was dropped in its middle.
+    /// The last line was written in part.
     partial: bool,
     /// Lines dropped since one was written.
     dropped: u64,
@@ -32,8 +31,8 @@ impl Sink {
         Self { wait_budget: MAX_WAIT, waited_at: None, partial: false, dropped: 0 }
     }
 
-    /// Writes a line with its line end, if need be behind another one, made by `dropped_notice`, that says how many are missing.
-    /// False when it is missing, too.
+    /// Writes a line with its line end, if need be after a notice of the lines dropped before it. False when it is dropped,
+    /// too.
     pub(super) fn write(
         &mut self,
         out: &mut (impl Write + AsFd),
@@ -69,7 +68,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Waits for room, but not for a reader that is gone.
+    /// Waits until the pipe has room; not while lines are being dropped, because then the reader has stopped reading.
     fn wait(&mut self, out: &impl AsFd) -> io::Result<()> {
         let now = Instant::now();
         if self.dropped > 0 {
@@ -83,7 +82,7 @@ impl Sink {
     }
 }
 
-/// The patience there is when so much was left and it has not been used since.
+/// The budget when so much was left and it has not been used since.
 fn grown(left: Duration, since: Duration) -> Duration {
     left.saturating_add(since / WAIT_SHARE).min(MAX_WAIT)
 }
@@ -98,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pipe_that_nobody_empties_costs_lines_and_no_time() {
+    fn a_pipe_that_is_not_read_costs_lines_and_no_time() {
         let (mut reader, mut writer) = io::pipe().unwrap();
         let mut sink = Sink { wait_budget: Duration::from_millis(10), ..Sink::new() };
         let dropped_notice = |dropped| format!("{dropped} missing\n");
@@ -108,7 +107,7 @@ mod tests {
             written += 1;
             assert!(written < 1_000_000, "the pipe is never full");
         }
-        // Without the patience of the first one.
+        // Without waiting like the first one.
         for _ in 0..1000 {
             assert!(!sink.write(&mut writer, &line, dropped_notice));
         }
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_cut_in_its_middle_is_ended_before_the_next() {
+    fn a_partial_line_is_ended_before_the_next() {
         let (mut reader, mut writer) = io::pipe().unwrap();
         let mut sink = Sink { wait_budget: Duration::from_millis(10), ..Sink::new() };
         let long = format!("{}\n", "x".repeat(4 << 20));

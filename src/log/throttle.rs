@@ -3,7 +3,6 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lets one event through in each period.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     period: Duration,
@@ -22,7 +21,7 @@ impl Throttle {
         Self { period, state: Mutex::new(ThrottleState { logged_at: None, suppressed: 0 }) }
     }
 
-    /// When this event is to be logged: how many were suppressed since the last that was.
+    /// If this event is to be logged, how many were suppressed since the last that was.
     pub(crate) fn allow(&self) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.logged_at.is_some_and(|logged_at| logged_at.elapsed() < self.period) {

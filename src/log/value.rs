@@ -1,11 +1,11 @@
-//! What a field of an event may hold. Numbers are told apart from text, so that JSON shows them as numbers.
+//! What a field of an event may hold. Numbers are marked, so that JSON has them as numbers.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
 
 /// The value of a field.
 pub(crate) trait Value {
-    /// Writes it, without quotes or escapes.
+    /// Writes the value, without quotes or escapes.
     ///
     /// # Errors
     ///
@@ -17,7 +17,7 @@ pub(crate) trait Value {
         false
     }
 
-    /// What stands behind the number for a person.
+    /// The unit after the number, in text.
     fn unit(&self) -> &'static str {
         ""
     }

@@ -1,11 +1,9 @@
-//! `ADMIN_PORT`: probes and metrics on a listener of their own. It needs no key, so that whatever it tells may be
-//! known to everybody who reaches it, and it is answered until the process ends.
+//! `ADMIN_PORT`: probes and metrics on a listener of their own. It needs no key, so that it must not show anything
+//! confidential, and it responds until the process ends.
 //!
 //! Three probes with three meanings, as Kubernetes asks for them:
 //!
-//! - `/livez`: the process answers. To be restarted when not; so it depends on nothing outside.
-//! - `/startupz`: the listener is bound and there was a token once. Never taken back.
-//! - `/readyz`: a request would be served now; what `/health` says.
+//! - `/livez`: the process responds. If not, it should be restarted; so it depends on nothing outside.
 //!
 //! And `/metrics`.
 
@@ -24,7 +22,7 @@ pub(crate) const DESCRIPTORS: usize = 2 * CONNECTIONS + 8;
 /// Probes of one node and a few scrapers.
 const CONNECTIONS: usize = 16;
 
-/// The bounds of this listener, small: it must cost little and still answer when the other one is crowded.
+/// The limits of this listener, small: it must cost little and still respond when the other one is overloaded.
 pub(crate) fn limits() -> Limits {
     Limits {
         connections: CONNECTIONS,
@@ -37,11 +35,11 @@ pub(crate) fn limits() -> Limits {
     }
 }
 
-/// Answers on `ADMIN_PORT`.
+/// The service on `ADMIN_PORT`.
 pub(crate) struct Admin(Sources);
 
 impl Admin {
-    /// Tells about the program around these. To be made when the other listener is bound.
+    /// Reports these. To be created when the other listener is bound.
     pub(crate) fn new(sources: Sources) -> Self {
         Self(sources)
     }
@@ -67,7 +65,7 @@ impl Service for Admin {
         }
     }
 
-    /// Everything comes from memory: one connection too many is served like the others.
+    /// Responses come from memory: a connection beyond the limit is served like the others.
     fn reject_overloaded(&self, head: Head, _: Overload, exchange: &mut dyn Exchange) {
         self.serve(head, exchange);
     }

@@ -7,11 +7,10 @@ use crate::fields::Fields;
 use crate::server::{ErrorResponse, Exchange, send_full};
 use crate::token::{RefresherState, Status, TokenStore};
 
-/// Where it is asked.
 pub(crate) const PATH: &str = "/health";
 
-/// 200 `{"status":"ok"}` exactly when there is a usable token and we are not stopping; else 503 and why. Load does
-/// not change it, and the destination is not asked: a busy sidecar must not be restarted.
+/// 200 `{"status":"ok"}` exactly when there is a usable token and no shutdown; else 503 and why. Load does not change it,
+/// and the upstream is not contacted: a busy sidecar must not be restarted.
 pub(crate) fn respond(tokens: &TokenStore, exchange: &mut dyn Exchange) {
     let status = tokens.status();
     if status.ready() { send_ok(exchange) } else { send_unavailable(status, exchange) }

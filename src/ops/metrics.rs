@@ -1,8 +1,8 @@
 //! What is counted, for `/metrics`. One struct, shared; counting is a few relaxed atomic additions, without locks or
-//! allocation, and every label has few values, whatever clients and destination send.
+//! allocation, and every label has few values, whatever clients and upstream send.
 //!
 //! ```text
-//! proxy --count--> Metrics (cells) --read--> page --text--> GET /metrics
+//! proxy --count--> Metrics (types) --read--> page --text--> GET /metrics
 //!                  TokenStore, certificate ----'
 //! ```
 
@@ -19,9 +19,7 @@ pub(crate) use types::{Counter, Gauge, GaugeGuard, Histogram, LabeledCounter};
 /// The `Content-Type` of [`Sources::page`].
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The values of `method`.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
-/// The values of `status`.
 const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 /// The values of `kind` of upstream errors: those of `upstream::Fault` and of `proxy::failure`.
 const UPSTREAM_KINDS: [&str; 12] = [
@@ -54,35 +52,33 @@ const REFUSAL_KINDS: [&str; 13] = [
     "websocket_not_supported",
     "other",
 ];
-/// The statuses by which a destination says that something is set up wrongly or asked too often.
+/// The statuses by which an upstream says that something is misconfigured or requested too often.
 const DENIALS: [&str; 4] = ["401", "403", "404", "429"];
-/// The values of `reason` of repetitions.
+/// The values of `reason` of retries.
 const RETRY_REASONS: [&str; 2] = ["stale_connection", "token_rejected"];
 /// The values of `reason` of overloads: those of `server::Overload`.
 const OVERLOADS: [&str; 5] = ["connections", "descriptors", "large_heads", "memory", "threads"];
 
-/// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Requests being answered.
+    /// Requests in flight.
     pub in_flight: Gauge,
-    /// Answers of unknown length being passed on: event streams.
+    /// Responses of unknown length being relayed: event streams.
     pub streams: Gauge,
-    /// Open WebSockets.
     pub websockets: Gauge,
-    /// Open connections of applications.
+    /// Open connections of clients.
     pub connections: Gauge,
-    /// Requests sent to the destination once more.
+    /// Retries of requests to the upstream.
     pub retries: LabeledCounter<2>,
-    /// Requests refused for lack of something.
+    /// Requests rejected because of a limit or an exhausted resource.
     pub overloads: LabeledCounter<5>,
-    /// Requests that got no whole answer from the destination.
+    /// Requests that got no complete response from the upstream.
     pub upstream_errors: LabeledCounter<12>,
-    /// Requests refused without asking the destination.
+    /// Requests rejected without sending them to the upstream.
     pub refusals: LabeledCounter<13>,
-    /// Answers that the destination broke off.
+    /// Responses that the upstream ended early.
     pub responses_aborted: Counter,
-    /// Requests whose client left before the end of the answer.
+    /// Requests whose client disconnected before the end of the response.
     pub clients_gone: Counter,
     /// Threads that panicked.
     pub panics: Counter,
@@ -95,20 +91,19 @@ pub struct Metrics {
     started: Duration,
 }
 
-/// A request that has its answer, or will get none.
+/// A request that has ended.
 #[derive(Debug)]
 pub struct Finished<'a> {
-    /// Its method.
     pub method: &'a Method,
-    /// The status that the client got; none when it left before.
+    /// The status that the client got; none when it disconnected before.
     pub status: Option<StatusCode>,
     /// From its head to the end.
     pub took: Duration,
-    /// From its head to that of the destination's answer; none when there was no such answer.
+    /// From its head to that of the upstream's response; none when there was no such response.
     pub first_byte: Option<Duration>,
-    /// Bytes of its body, or of a WebSocket towards the destination.
+    /// Bytes of its body, or of a WebSocket to the upstream.
     pub bytes_up: u64,
-    /// Bytes of the answer's body, or of a WebSocket towards the client.
+    /// Bytes of the response's body, or of a WebSocket to the client.
     pub bytes_down: u64,
 }
 
@@ -137,7 +132,6 @@ impl Metrics {
         }
     }
 
-    /// Counts a request.
     pub fn finished(&self, request: &Finished<'_>) {
         let status = request.status.map(|status| status.as_u16());
         let class = status.map_or(STATUSES.len() - 1, |code| usize::from(code / 100).clamp(1, 5) - 1);

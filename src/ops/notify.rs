@@ -1,4 +1,4 @@
-//! Tells the service manager how far we are: `sd_notify(3)`, for units with `Type=notify`.
+//! Notifies the service manager of start and shutdown: `sd_notify(3)`, for units with `Type=notify`.
 //!
 //! Ready means listening, not signed in. The first request may wait for the token, and an outage of Entra ID, or a
 //! certificate that is not uploaded yet, would otherwise become a unit that never starts and says nothing over HTTP.
@@ -14,17 +14,15 @@ use crate::log;
 /// Where the service manager listens: a path, or `@` and a name in the abstract namespace.
 const SOCKET: &str = "NOTIFY_SOCKET";
 
-/// We listen and serve.
 pub(crate) fn ready() {
     notify("READY=1");
 }
 
-/// SIGTERM was understood.
 pub(crate) fn stopping() {
     notify("STOPPING=1");
 }
 
-/// Without a service manager there is nobody to tell; one that does not listen is a line in the log, no more.
+/// Without a service manager nothing is sent; a failure is logged and has no other effect.
 fn notify(state: &str) {
     let Some(socket) = std::env::var_os(SOCKET).filter(|socket| !socket.is_empty()) else { return };
     if let Err(error) = send(&socket, state) {

@@ -47,7 +47,6 @@ struct ResponseTimes {
     upstream: Duration,
 }
 
-/// How a request ended.
 pub(super) enum RequestOutcome {
     /// The upstream's response was relayed.
     Relayed(StatusCode, Relayed),

@@ -1,5 +1,5 @@
-//! Why a request got no response from the upstream, and what the client is told. Causes go to the log; the client gets the
-//! kind and what to do.
+//! Why a request got no response from the upstream, and the error response to the client. Causes go to the log; the client
+//! gets the kind and what to do.
 
 use std::io;
 

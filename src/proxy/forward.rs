@@ -126,7 +126,6 @@ impl Proxy {
         }
     }
 
-    /// Sends the request once.
     fn attempt(
         &self,
         request: &UpstreamRequest,

@@ -109,8 +109,8 @@ fn is_connection_field(name: &[u8]) -> bool {
     HOP_BY_HOP.iter().chain(&FRAMING).chain(&["expect"]).any(|known| is_spelled_like(name, known))
 }
 
-/// Servers that hand fields over in variables take `api_key` for `api-key` and `Content_Length` for `Content-Length`, and so
-/// do people.
+/// Servers that pass fields in environment variables (CGI) take `api_key` for `api-key` and `Content_Length` for
+/// `Content-Length`, and so do people.
 fn is_spelled_like(name: &[u8], known: &str) -> bool {
     let alike = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a, *b) == (b'_', b'-');
     name.len() == known.len() && name.iter().zip(known.as_bytes()).all(alike)
@@ -183,17 +183,17 @@ mod tests {
         strip_request(&mut headers);
         assert_eq!(names(&headers), ["Accept-Encoding"]);
 
-        let said = |method, length| {
+        let framed = |method, length| {
             framing(&method, length).map(|(name, value)| (name, value.to_str().unwrap().to_owned()))
         };
-        assert_eq!(said(Method::POST, Length::Known(5)), Some((CONTENT_LENGTH, "5".into())));
-        assert_eq!(said(Method::GET, Length::Unknown), Some((TRANSFER_ENCODING, "chunked".into())));
-        assert_eq!(said(Method::PUT, Length::Empty), Some((CONTENT_LENGTH, "0".into())));
-        assert_eq!(said(Method::GET, Length::Empty), None);
+        assert_eq!(framed(Method::POST, Length::Known(5)), Some((CONTENT_LENGTH, "5".into())));
+        assert_eq!(framed(Method::GET, Length::Unknown), Some((TRANSFER_ENCODING, "chunked".into())));
+        assert_eq!(framed(Method::PUT, Length::Empty), Some((CONTENT_LENGTH, "0".into())));
+        assert_eq!(framed(Method::GET, Length::Empty), None);
     }
 
     #[test]
-    fn keys_in_subprotocols_are_cut_out_and_the_rest_stays() {
+    fn keys_in_subprotocols_are_removed_and_the_rest_stays() {
         let mut headers = Fields::from([
             ("Sec-WebSocket-Protocol", "realtime, openai-insecure-api-key.K"),
             ("Sec-WebSocket-Protocol", "OpenAI-Insecure-API-Key.K2,openai-beta.realtime-v1"),

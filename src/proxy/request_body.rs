@@ -7,7 +7,7 @@
 //!     |
 //!     | the upstream responds or closes
 //!     +-- 2xx: it may want the rest --> waiting, the upstream is not polled any more
-//!     '-- else: nobody reads the rest --> EarlyResponse: nothing more is sent, the response is read
+//!     '-- else: it wants no more --> EarlyResponse: nothing more is sent, the response is read
 //! ```
 
 use std::io::{self, Read};

@@ -13,7 +13,6 @@ use crate::upstream::Bypass;
 pub(super) struct UpstreamRequest {
     pub(super) method: Method,
     target: String,
-    /// The forwarded header fields.
     headers: Fields,
     pub(super) length: Length,
     /// It asks for a WebSocket.

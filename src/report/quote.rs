@@ -1,4 +1,4 @@
-//! What may be repeated of a value that a person has set.
+//! What a message may repeat of a value that a person has set.
 //!
 //! Any variable can hold any secret by a mix-up: the key itself where its file's path belongs, a client secret in the
 //! field below. So a message quotes only what looks like what people mean to show, and describes the rest: its length,
@@ -47,7 +47,7 @@ fn is_absolute_path(value: &str) -> bool {
     first.is_some_and(|(word, _)| word.len() >= 3 && word.bytes().all(|b| b.is_ascii_lowercase()))
 }
 
-/// What kind of secret a value holds or looks like; none where that cannot be told.
+/// What kind of secret a value holds or looks like; none where that is unknown.
 pub(crate) fn secret_kind(value: &str) -> Option<&'static str> {
     // RFC 7468 section 2; a template may have made the line breaks into the characters `\n`, or dropped all but one line.
     if value.contains("-----BEGIN ") || value.contains("-----END ") {
@@ -280,9 +280,9 @@ mod tests {
 
     #[test]
     fn what_may_be_a_secret_is_described() {
-        for (value, said) in DESCRIBED {
+        for (value, expected) in DESCRIBED {
             let shown = quote(value);
-            assert!(shown.contains(said), "{value}: {shown}");
+            assert!(shown.contains(expected), "{value}: {shown}");
             assert!(shown.ends_with(&format!("{} characters)", value.chars().count())), "{value}: {shown}");
             assert!(!shown.contains('`'), "{value}: {shown}");
         }

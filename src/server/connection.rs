@@ -125,7 +125,8 @@ fn wait_for_request(stream: &mut Stream, context: &Context<'_>, is_first: bool) 
         return Some(());
     }
     let socket = stream.socket();
-    // Others may need this connection's slot while we wait.
+    // Others may need this connection's slot while we wait: checks every 5 s of the default 75 s, and keeps the connection
+    // at least that long, because most clients send their next request soon.
     let check_interval = context.limits.keep_alive / 15;
     let mut next_check = start;
     loop {

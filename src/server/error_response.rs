@@ -14,7 +14,6 @@ use crate::http1::head::{FaultKind, HeadFault};
 pub enum Overload {
     /// `MAX_CONNECTIONS`.
     Connections,
-    /// File descriptors.
     Descriptors,
     /// Permits for large request heads.
     LargeHeads,
@@ -56,7 +55,6 @@ impl Overload {
 /// The status, and what the JSON body says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorResponse {
-    /// The status.
     pub status: StatusCode,
     /// `error.type`.
     pub kind: &'static str,
@@ -144,7 +142,6 @@ impl ErrorResponse {
         Fields::from([("content-type", "application/json")])
     }
 
-    /// The header fields.
     pub fn headers(&self) -> Fields {
         let mut headers = Self::json_headers();
         if let Some(seconds) = self.retry_after {

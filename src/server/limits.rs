@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_in_which_nobody_waits_does_not_count() {
+    fn the_time_in_which_we_do_not_wait_does_not_count() {
         let mut rate = MinRate::new(Duration::from_secs(60));
         let first = rate.deadline();
         rate.record(1);

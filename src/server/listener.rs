@@ -116,7 +116,6 @@ impl Listener {
     }
 }
 
-/// Controls a running server.
 pub struct ServerHandle {
     thread: Option<JoinHandle<()>>,
     pool: ThreadPool,
@@ -125,7 +124,6 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    /// Connections open.
     pub fn connections(&self) -> usize {
         self.pool.busy()
     }
@@ -220,6 +218,8 @@ impl Acceptor {
         let (served, large_heads) = (Arc::clone(&socket), Arc::clone(&self.large_heads));
         let evicting = Arc::clone(&self.evicting);
         let job = move || {
+            // Idle connections close when three quarters of the slots are taken: at the limit new connections would be
+            // rejected although the slots of idle ones could be had.
             let threshold = limits.connections - limits.connections / 4;
             let eviction = Eviction { evicting: &evicting, is_claimed: Cell::new(false) };
             let evict = || eviction.claim(|others| pool.busy().saturating_sub(others) > threshold);
@@ -412,7 +412,7 @@ mod tests {
         assert_eq!(bound(&[]).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
     }
 
-    /// Whoever has the port of the other family would get half of the clients of this name.
+    /// Another program on the port of the other family would get half of the clients of this name.
     #[test]
     fn a_port_that_is_taken_in_one_family_is_taken() {
         let taken = bind((V4, 0).into()).unwrap();

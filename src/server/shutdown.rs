@@ -25,13 +25,11 @@ impl Shutdown {
         Ok(Self { is_triggered: AtomicBool::new(false), reader, writer: Mutex::new(Some(writer)) })
     }
 
-    /// Begins the shutdown.
     pub fn trigger(&self) {
         self.is_triggered.store(true, Ordering::SeqCst);
         self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// Whether it has begun.
     pub fn is_triggered(&self) -> bool {
         self.is_triggered.load(Ordering::SeqCst)
     }

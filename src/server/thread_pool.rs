@@ -143,7 +143,8 @@ impl ThreadPool {
     }
 }
 
-/// Whether the system would give what so many jobs may need. It is reserved and given back, without touching a page.
+/// Whether the system would give the memory that this many jobs may need. It is reserved and given back, without touching a
+/// page.
 fn has_memory(jobs: usize) -> io::Result<()> {
     let mut need = Vec::<u8>::new();
     need.try_reserve_exact(MEMORY_RESERVE.saturating_add(jobs.saturating_mul(MEMORY_PER_JOB)))?;

@@ -86,7 +86,7 @@ impl Listener {
         socket.set_keepalive(true)?;
         socket.set_read_timeout(Some(limits.keep_alive))?;
         socket.set_write_timeout(Some(limits.write_timeout))?;
-        let shared = Arc::new(Shared {
+        let state = Arc::new(ServerState {
             listener: self.0,
             service,
             limits,
@@ -98,29 +98,28 @@ impl Listener {
             active: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         });
-        shared.start_server()?;
-        let connecting = Arc::clone(&shared);
+        state.start_server()?;
+        let connecting = Arc::clone(&state);
         let thread = thread::Builder::new().name("self-connect".into()).stack_size(256 * 1024);
         let thread = thread.spawn(move || self_connect::run(&connecting))?;
-        Ok(ServerHandle { thread: Some(thread), shared })
+        Ok(ServerHandle { thread: Some(thread), state })
     }
 }
 
-/// Controls a running server.
 pub struct ServerHandle {
     thread: Option<thread::JoinHandle<()>>,
-    shared: Arc<Shared>,
+    state: Arc<ServerState>,
 }
 
 impl ServerHandle {
     /// Requests in flight: tiny_http does not expose its connections.
     pub fn connections(&self) -> usize {
-        self.shared.pool.busy()
+        self.state.pool.busy()
     }
 
     /// Requests that ended in a panic.
     pub fn panics(&self) -> u64 {
-        self.shared.pool.panics()
+        self.state.pool.panics()
     }
 
     /// After [`Shutdown::trigger`]: waits until the listener is closed and every request has its response; false when the
@@ -129,13 +128,13 @@ impl ServerHandle {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        let drained = self.shared.pool.wait_idle(deadline);
-        self.shared.ended.store(drained, Ordering::SeqCst);
+        let drained = self.state.pool.wait_idle(deadline);
+        self.state.ended.store(drained, Ordering::SeqCst);
         drained
     }
 }
 
-struct Shared {
+struct ServerState {
     /// The one that every server is built from.
     listener: TcpListener,
     service: Arc<dyn Service>,
@@ -155,16 +154,16 @@ struct Shared {
     ended: AtomicBool,
 }
 
-impl Shared {
+impl ServerState {
     /// Builds a server and starts the thread that takes requests from it.
     fn start_server(self: &Arc<Self>) -> io::Result<()> {
         let server = Server::from_listener(self.listener.try_clone()?, None);
         let server = server.map_err(|error| io::Error::other(error.to_string()))?;
         let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
         self.accept_failed.store(false, Ordering::SeqCst);
-        let shared = Arc::clone(self);
+        let state = Arc::clone(self);
         let thread = thread::Builder::new().name("dispatch".into()).stack_size(256 * 1024);
-        thread.spawn(move || shared.dispatch(&server, generation)).map(drop)
+        thread.spawn(move || state.dispatch(&server, generation)).map(drop)
     }
 
     fn dispatch(self: &Arc<Self>, server: &Server, generation: u64) {
@@ -203,8 +202,8 @@ impl Shared {
         self.pool.wait_below(max.saturating_add(overflow));
         // To drop a request may take as long as its client likes: one for which no thread can be had is given up together
         // with its connection.
-        let (shared, request) = (Arc::clone(self), ManuallyDrop::new(request));
-        let job = move || exchange::respond(ManuallyDrop::into_inner(request), head, &shared, under_pressure);
+        let (state, request) = (Arc::clone(self), ManuallyDrop::new(request));
+        let job = move || exchange::respond(ManuallyDrop::into_inner(request), head, &state, under_pressure);
         if let Err(error) = self.pool.run(Box::new(job)) {
             log::warn("cannot start a thread for a request", &[("cause", &error)]);
         }

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::schedule;
 use crate::clock::{Moment, Reading};
 
-/// A successful answer (RFC 6749 section 5.1), checked.
+/// A successful response (RFC 6749 section 5.1), validated.
 pub struct Grant {
     bearer: HeaderValue,
     /// How long the token lives from the request on; more than zero.
@@ -46,9 +46,9 @@ impl fmt::Debug for Grant {
 
 /// An access token, shared as `Arc<Token>` with every request that carries it.
 ///
-/// Its end is told on the boot clock, which goes on while the process is stopped and the machine is suspended, and
-/// which nobody can set. While a virtual machine is paused that clock stands still, and only the wall clock, set
-/// afterwards, knows; the store puts time forward by that ([`Clock::now_including_suspend`]). Time never goes back.
+/// Its expiry is measured on the boot clock, which goes on while the process is stopped and the machine is suspended, and
+/// which cannot be set. While a virtual machine is paused that clock stands still, and only the wall clock, set afterwards,
+/// shows it; the store puts time forward by that ([`Clock::now_including_suspend`]). Time never goes back.
 ///
 /// [`Clock::now_including_suspend`]: crate::clock::Clock::now_including_suspend
 pub struct Token {
@@ -59,7 +59,7 @@ pub struct Token {
 }
 
 impl Token {
-    /// Expiry counts from the instant before the request was sent, so that a slow answer cannot lengthen it.
+    /// Expiry counts from the instant before the request was sent, so that a slow response cannot lengthen it.
     pub(super) fn new(grant: Grant, requested: Reading) -> Self {
         let expires = requested.boot.after(grant.expires_in);
         let usable_until = expires.before(schedule::margin(grant.expires_in));

@@ -1,4 +1,4 @@
-//! The token request: one POST to Entra ID, never redirected, never repeated here.
+//! The token request: one POST to Entra ID, never redirected, never retried here.
 
 use std::io::Read as _;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::upstream::Fault;
 const USER_AGENT: &str = concat!("auth-proxy/", env!("CARGO_PKG_VERSION"));
 /// From the first byte out to the last byte in; MSAL Go waits as long.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// A real answer has 2 to 10 KiB.
+/// A real response has 2 to 10 KiB.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 const MAX_DETAIL_CHARS: usize = 300;
 /// What `application/x-www-form-urlencoded` percent-encodes (WHATWG URL section 1.3); the space becomes `+`.
@@ -55,13 +55,13 @@ impl Entra {
             .header("accept", "application/json")
             .header("user-agent", USER_AGENT)
             .header("client-request-id", request_id)
-            // Tells Entra ID that we honour 429 and Retry-After.
+            // Declares that we honor 429 and Retry-After.
             .header("x-ms-lib-capability", "retry-after, h429");
         let request = request.config().timeout_global(Some(self.timeout)).build();
         let mut response = request.send(body).map_err(|error| transport_error(&error))?;
         let status = response.status().as_u16();
         let body = match read(&mut response) {
-            // A refusal says enough by its status and headers.
+            // An error is clear enough from its status and headers.
             Err(_) if status != 200 => Zeroizing::default(),
             body => body?,
         };
@@ -90,7 +90,7 @@ impl Endpoint for Entra {
 
 /// The fields as `application/x-www-form-urlencoded`, wiped after use: the assertion is in it.
 fn form(fields: &[(&str, &str)]) -> Zeroizing<String> {
-    // Room for the worst case at once: growing would leave copies that nobody wipes.
+    // Capacity for the worst case at once: growing would leave copies that are not wiped.
     let capacity = fields.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
     let mut body = Zeroizing::new(String::with_capacity(capacity));
     for (name, value) in fields {
@@ -126,7 +126,7 @@ fn read(response: &mut Response<ureq::Body>) -> Result<Zeroizing<Vec<u8>>, Token
     Ok(body)
 }
 
-/// No answer, or half of one.
+/// The error of a request that got no response, or part of one.
 fn transport_error(error: &ureq::Error) -> TokenError {
     let fault = Fault::inside(error);
     let connect = if let Some(Fault::Connect(error)) = fault { Some(error) } else { None };
@@ -142,7 +142,7 @@ fn transport_error(error: &ureq::Error) -> TokenError {
         (_, ureq::Error::Timeout(_)) => "the token endpoint did not answer in time",
         _ => "the connection to the token endpoint failed",
     };
-    // Nothing is even attempted until then, and only a person can help.
+    // Nothing is attempted until then, and only a person can help.
     let retry_after = match connect {
         Some(ConnectError::EgressProxyAuth { retry_in, .. }) => *retry_in,
         _ => None,

@@ -1,4 +1,4 @@
-//! Why no token came. Holds neither assertion nor token nor body, so that it can be logged whole.
+//! Why no token was granted. Holds neither assertion nor token nor body, so that it can be logged whole.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::report::Problem;
 /// Whether trying again may help by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// It may: Entra ID or the way to it is out of order.
+    /// It may: Entra ID or the network is failing.
     Transient,
     /// It will not, until a person changes something.
     Permanent,
@@ -19,25 +19,25 @@ pub enum Class {
 pub struct TokenError {
     /// Decided from status and `error`, not from the description.
     pub class: Class,
-    /// The HTTP status, if there was an answer.
+    /// The HTTP status, if there was a response.
     pub status: Option<u16>,
     /// The number in `AADSTSnnn`.
     pub code: Option<u32>,
     /// `error` of RFC 6749 section 5.2.
     pub error: Option<String>,
-    /// What failed, one sentence of ours without a full stop, fit for callers.
+    /// What failed, one sentence of ours without a full stop, fit for clients.
     pub summary: String,
     /// What to do about it, one line each.
     pub hints: Vec<String>,
-    /// What the other side said, shortened; for the log alone.
+    /// What the response said, shortened; for the log alone.
     pub detail: Option<String>,
-    /// With this Entra ID's support finds the request.
+    /// Entra ID's support finds the request by this.
     pub trace_id: Option<String>,
     /// As `trace_id`, for several requests.
     pub correlation_id: Option<String>,
     /// The `client-request-id` that we sent.
     pub request_id: Option<String>,
-    /// How long Entra ID wants to be left alone.
+    /// How long Entra ID asks us to wait.
     pub retry_after: Option<Duration>,
     /// How many seconds our clock is ahead of Entra ID's, when the time may be the cause.
     pub date_skew: Option<i64>,
@@ -65,12 +65,12 @@ impl TokenError {
         }
     }
 
-    /// An error that may pass by itself.
+    /// An error that may resolve by itself.
     pub fn transient(summary: impl Into<String>) -> Self {
         Self::new(Class::Transient, summary)
     }
 
-    /// The same error as `other`, as far as a person needs to be told again.
+    /// Whether this is the same error as `other`, so that it need not be logged again.
     pub(super) fn same_as(&self, other: &Self) -> bool {
         (self.class, self.code, &self.summary) == (other.class, other.code, &other.summary)
     }
@@ -95,21 +95,20 @@ const PERMANENT: [&str; 9] = [
     "interaction_required",
     "access_denied",
 ];
-/// Those that pass.
 const TRANSIENT: [&str; 3] = ["temporarily_unavailable", "server_error", "request_timeout"];
 
-/// Whether `error` is a token endpoint's, and not a gateway's on the way.
+/// Whether `error` is a token endpoint's, and not a gateway's in between.
 pub(super) fn is_token_endpoint_error(error: &str) -> bool {
     PERMANENT.contains(&error) || TRANSIENT.contains(&error)
 }
 
-/// Transient or permanent, from the status and `error` (RFC 6749 section 5.2); the AADSTS number only says that
-/// an error which looks permanent is known to pass.
+/// Transient or permanent, from the status and `error` (RFC 6749 section 5.2); the AADSTS number is only consulted for
+/// errors that look permanent and are known to be transient.
 pub(super) fn classify(status: u16, error: Option<&str>, code: Option<u32>) -> Class {
     let is_transient = matches!(status, 408 | 429 | 500..) || code.is_some_and(remedies::is_transient);
     match error {
         Some(error) if PERMANENT.contains(&error) && !is_transient => Class::Permanent,
-        // Not Entra ID's vocabulary: a gateway on the way, whose mood may change.
+        // Not one of Entra ID's values: a gateway in between, whose errors may be temporary.
         _ => Class::Transient,
     }
 }

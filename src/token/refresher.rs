@@ -1,4 +1,4 @@
-//! Keeps the token fresh: a step that decides and acts, and a loop around it that cannot end but by order.
+//! Keeps the token fresh: a step that decides and acts, and a loop around it that only a shutdown ends.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,15 +15,15 @@ use crate::config::LogLevel;
 use crate::identity::AssertionSource;
 use crate::log::{self, Seconds, Value};
 
-/// How often the certificate file is looked at: a `stat`.
+/// How often the credential file is checked for changes: a `stat`.
 const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// The same while nothing but a new file may help.
 const FILE_CHECK_INTERVAL_STUCK: Duration = Duration::from_secs(2);
-/// A new certificate is proven soon, while the old token still serves; not at once, for files are often written
-/// one after another.
+/// After a change of the file, while the old token is still usable: tries the new certificate soon, but not at once,
+/// because files are often written one after another.
 const NEW_FILE_SIGN_IN_DELAY: Duration = Duration::from_secs(3);
 
-/// An outage is told of this often; attempts may fail several times a second.
+/// An outage is logged this often; attempts may fail several times a second.
 const OUTAGE_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The one writer of the [`TokenStore`].
@@ -33,27 +33,24 @@ pub struct Refresher {
     source: Box<dyn AssertionSource>,
     endpoint: Box<dyn Endpoint>,
     jitter: fn() -> f64,
-    /// The failures since the last success.
     streak: Option<FailureStreak>,
-    /// What Entra ID's `Retry-After` forbids, whatever happens meanwhile.
+    /// No attempt before this, whatever happens meanwhile: Entra ID's `Retry-After`.
     not_before: Moment,
 }
 
-/// Attempts that failed one after the other.
 struct FailureStreak {
     last: TokenError,
-    /// How many in a row were of the same class, and met the same need.
+    /// How many in a row were of the same class, with or without a usable token throughout.
     failures: u32,
-    /// Whether a token was left.
+    /// Whether a token was still usable.
     had_token: bool,
-    /// When the last of them was over.
+    /// When the last of them ended.
     at: Moment,
-    /// When one of them was last logged as news; none when the next one is logged in any case.
+    /// When one of them was last logged above `debug`; none when the next one is logged in any case.
     logged_at: Option<Moment>,
 }
 
 impl Refresher {
-    /// A refresher that has not begun.
     pub fn new(
         store: Arc<TokenStore>,
         source: Box<dyn AssertionSource>,
@@ -85,7 +82,7 @@ impl Refresher {
         }
     }
 
-    /// Does what is due and tells when to look again.
+    /// Does what is due and returns when to check again.
     pub(super) fn step(&mut self) -> Moment {
         self.check_credential_file();
         self.reschedule_after_early_expiry();
@@ -104,25 +101,29 @@ impl Refresher {
         }
         let attempt = match &mut self.streak {
             Some(streak) => {
-                // Who has put a new file there wants to know what became of it.
+                // The next failure is logged even if it is the same: an operator who replaced the file wants to see the
+                // result.
                 streak.logged_at = None;
                 self.clock.now().max(self.not_before)
             }
+            // The last attempt gave a token: there is time to wait until all files are written.
             None => self.clock.now().after(NEW_FILE_SIGN_IN_DELAY),
         };
+        // A change may only hasten the next attempt, or files that keep changing would postpone it for ever.
         if attempt < self.store.next_attempt() {
             log::info("the certificate or token file has changed, asking for a token with it", &[]);
             self.store.plan(attempt);
         }
     }
 
-    /// The schedule knows when the token ends, but not that the machine was paused meanwhile and it ended sooner: then
-    /// the next attempt is due now, or as soon as `Retry-After` allows without a token.
+    /// The schedule was made for the token's announced end. A machine that was suspended meanwhile finds the token expired
+    /// sooner: then the next attempt is due now, or as soon as `Retry-After` allows without a token.
     fn reschedule_after_early_expiry(&mut self) {
         let Some(streak) = self.streak.as_ref().filter(|streak| streak.had_token) else { return };
         if !self.store.usable_for().is_zero() {
             return;
         }
+        // With a usable token `Retry-After` was obeyed in full; without one it is limited, from the failure on.
         let forbidden = schedule::forbidden_for(streak.last.retry_after, Duration::ZERO);
         self.not_before = self.not_before.min(streak.at.after(forbidden));
         let attempt = self.clock.now().max(self.not_before);
@@ -144,7 +145,7 @@ impl Refresher {
         }
     }
 
-    /// The machine may have slept between request and answer.
+    /// The machine may have been suspended between request and response.
     fn check_still_valid(&self, grant: Grant, requested: Reading) -> Result<Grant, TokenError> {
         let passed = self.clock.now_including_suspend(requested).since(requested.boot);
         if passed < grant.expires_in - schedule::margin(grant.expires_in) {
@@ -164,7 +165,7 @@ impl Refresher {
     fn schedule_retry(&mut self, failure: TokenError, requested: Reading) {
         let now = self.clock.now();
         let before = self.streak.take();
-        // What is left of the token depends on what the failure says about our clock.
+        // How long the token is usable depends on what the failure says about our clock.
         let time_left = self.store.record_failure(&failure);
         let had_token = !time_left.is_zero();
         let failures = match &before {
@@ -199,8 +200,8 @@ fn log_success(expires_in: Duration, next_in: Duration, failures: Option<u32>) {
     log::info(if failures.is_some() { "token refresh works again" } else { "token refreshed" }, &fields);
 }
 
-/// How loudly to tell of a failure that was told so long ago, if it was. A permanent one is told once, until it
-/// becomes another.
+/// The level for a failure that was last logged so long ago, if it was. A permanent one is logged once, until it becomes
+/// another.
 fn failure_level(class: Class, logged_ago: Option<Duration>) -> LogLevel {
     match (class, logged_ago) {
         (Class::Permanent, None) => LogLevel::Error,
@@ -233,13 +234,13 @@ fn some<T: Value>(value: &Option<T>) -> Option<&dyn Value> {
     value.as_ref().map(|value| value as &dyn Value)
 }
 
-/// Nothing that a step calls may end the loop. The panic hook has reported it already.
+/// Nothing that a step calls may end the loop. The panic hook has logged it already.
 fn catch_panic<T>(call: impl FnOnce() -> T) -> Option<T> {
-    // What a panic left half done is read afresh by the next attempt.
+    // The next attempt reads everything anew.
     catch_unwind(AssertUnwindSafe(call)).ok()
 }
 
-/// Tells the store that the thread is gone, however it went.
+/// Marks the refresher as died when its thread ends, also by a panic.
 struct ExitGuard(Arc<TokenStore>);
 
 impl Drop for ExitGuard {

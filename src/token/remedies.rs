@@ -1,10 +1,10 @@
-//! What Entra ID's error numbers mean for this program, and what to do. Numbers inform people; what the program
-//! does next is decided from status and `error`, but for the few numbers that are known to pass.
+//! What Entra ID's error numbers mean for this program, and what to do. Numbers inform people; what the program does next
+//! is decided from status and `error`, except for the few numbers that are known to be transient.
 
 /// An error number (`AADSTSnnn`), what it means here, and what to do.
 #[derive(Debug, Clone, Copy)]
 pub struct Remedy {
-    /// The number behind `AADSTS`.
+    /// The number in `AADSTSnnn`.
     pub code: u32,
     /// What it means, without a full stop.
     pub meaning: &'static str,
@@ -17,7 +17,7 @@ pub(super) fn lookup(code: u32) -> Option<&'static Remedy> {
     REMEDIES.iter().find(|remedy| remedy.code == code)
 }
 
-/// Whether an error with this number passes by itself.
+/// Whether an error with this number resolves by itself.
 pub(super) fn is_transient(code: u32) -> bool {
     [90_033, 90_024, 90_006, 90_090, 50_033, 90_012].contains(&code) || is_throttling(code)
 }
@@ -165,7 +165,7 @@ pub const REMEDIES: &[Remedy] = &[
     row(90_014, "the request lacks a field", INSPECTED),
     row(9_002_313, "the request is malformed", INSPECTED),
     row(90_023, "the request is not valid", INSPECTED),
-    // Errors that pass.
+    // Transient errors.
     row(90_033, "Entra ID is temporarily unavailable", WAIT),
     row(90_024, "Entra ID was too busy for the request", WAIT),
     row(90_006, "Entra ID had an internal error", WAIT),

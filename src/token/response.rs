@@ -1,4 +1,4 @@
-//! From Entra ID's answer to a grant or an error; pure.
+//! Parses Entra ID's response into a grant or an error; pure.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -11,27 +11,27 @@ use super::error::{TokenError, classify, is_token_endpoint_error};
 use super::{Grant, remedies};
 use crate::report::excerpt;
 
-/// However long a token is said to live: half a day later it is replaced all the same.
+/// A longer `expires_in` counts as this: the token is replaced after half a day all the same.
 const MAX_LIFETIME_SECONDS: f64 = 86_400.0;
-/// No answer can stop us for longer.
+/// No `Retry-After` can stop us for longer.
 const MAX_RETRY_AFTER_SECONDS: u64 = 3600;
-/// Too many requests, and not a word for how long to wait. Short enough for those who wait for a token.
+/// After a throttling error without `Retry-After`. Short enough for requests that wait for a token.
 const DEFAULT_THROTTLE_WAIT: Duration = Duration::from_secs(2);
 /// AADSTS700024: the one error whose usual cause is our clock.
 pub(super) const OUTSIDE_TIME_RANGE: u32 = 700_024;
 const NOT_JSON: &str = "it is not JSON";
 
-/// Reads an answer that arrived at `now`, in seconds since the Unix epoch.
+/// Parses a response received at `now`, in seconds since the Unix epoch.
 ///
 /// # Errors
 ///
-/// It grants no token: what it says instead.
+/// It grants no token: the error that it reports, or what is wrong with it.
 pub fn read(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> Result<Grant, TokenError> {
     if status != 200 {
         return Err(token_error(status, headers, body, now));
     }
     grant(body).map_err(|fault| {
-        // Some gateways answer 200 whatever they pass on.
+        // Some gateways send 200 whatever they relay.
         let token_error = token_error(status, headers, body, now);
         if token_error.error.is_some() || token_error.code.is_some() {
             return token_error;
@@ -46,7 +46,7 @@ pub fn read(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> Res
     })
 }
 
-/// The successful answer of RFC 6749 section 5.1.
+/// The successful response of RFC 6749 section 5.1.
 fn grant(body: &[u8]) -> Result<Grant, &'static str> {
     if body.is_empty() {
         return Err("it is empty");
@@ -83,7 +83,7 @@ fn whole_seconds(seconds: f64) -> Duration {
     Duration::from_secs(seconds.min(MAX_LIFETIME_SECONDS) as u64)
 }
 
-/// The error answer of RFC 6749 section 5.2 with Entra ID's additions, or whatever a gateway made of it.
+/// The error response of RFC 6749 section 5.2 with Entra ID's additions, or what a gateway sent in its place.
 fn token_error(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> TokenError {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |name| json.get(name).and_then(Value::as_str);
@@ -96,7 +96,7 @@ fn token_error(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> 
     let date = date(headers);
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let throttled = status == 429 || code.is_some_and(remedies::is_throttling);
-    // A filter's or a gateway's error page must not silence us: it is not Entra ID that is overloaded.
+    // `Retry-After` of a filter or a gateway must not stop us for long: it is not Entra ID that is overloaded.
     let believed = status == 429 || code.is_some() || error.is_some_and(is_token_endpoint_error);
     let requested = header(headers, RETRY_AFTER.as_str()).filter(|_| believed);
     let requested = requested.and_then(|text| parse_retry_after(text, date.unwrap_or(now)));
@@ -139,7 +139,7 @@ fn hints(code: u32, date_skew: Option<i64>) -> Vec<String> {
         None => format!("see https://login.microsoftonline.com/error?code={code}"),
     };
     let skew = date_skew.map(|ahead| match ahead {
-        // The Date header has whole seconds and the answer was some time on its way.
+        // The Date header has whole seconds, and the response took some time to arrive.
         -5..=5 => "this machine's clock agrees with Entra ID's: see whether it was set a moment ago".into(),
         6.. => format!("this machine's clock is {ahead} s ahead of Entra ID's"),
         _ => format!("this machine's clock is {} s behind Entra ID's", -ahead),
@@ -147,7 +147,7 @@ fn hints(code: u32, date_skew: Option<i64>) -> Vec<String> {
     skew.into_iter().chain([action]).collect()
 }
 
-/// What came instead of Entra ID's JSON, from whom as far as it says so, and what to do about it.
+/// What was received instead of Entra ID's JSON, from which server if it says so, and what to do about it.
 pub(super) fn describe_sender(status: u16, headers: &HeaderMap) -> String {
     let content_type = header(headers, CONTENT_TYPE.as_str()).and_then(|value| value.split(';').next());
     let content_type = content_type.and_then(plain).map(|value| format!("is {value}"));
@@ -165,14 +165,14 @@ pub(super) fn describe_sender(status: u16, headers: &HeaderMap) -> String {
     )
 }
 
-/// A header's value, if it is such as servers name themselves with: what else it could be is nobody's business.
+/// A header's value, if it looks like a server's name: anything else is not shown.
 fn plain(value: &str) -> Option<&str> {
     let value = value.trim();
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b" ./-_+()".contains(&byte);
     ((1..=40).contains(&value.len()) && value.bytes().all(is_plain)).then_some(value)
 }
 
-/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date told by the same clock as `Date`.
+/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date on the same clock as `Date`.
 fn parse_retry_after(text: &str, date: i64) -> Option<Duration> {
     let text = text.trim();
     let seconds = if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
@@ -183,7 +183,7 @@ fn parse_retry_after(text: &str, date: i64) -> Option<Duration> {
     Some(Duration::from_secs(seconds.min(MAX_RETRY_AFTER_SECONDS)))
 }
 
-/// When the answer was sent, in seconds since the Unix epoch, by its sender's clock.
+/// When the response was sent, in seconds since the Unix epoch, by its sender's clock.
 pub(crate) fn date(headers: &HeaderMap) -> Option<i64> {
     unix_seconds(header(headers, DATE.as_str())?)
 }
@@ -208,7 +208,7 @@ fn after<'a>(text: &'a str, label: &str) -> Option<&'a str> {
     Some(text.split_once(label)?.1.trim_start())
 }
 
-/// Ids stand in front of a line break or a space, depending on the age of the server.
+/// Ids end at a line break or a space, depending on the version of the server.
 fn id_prefix(text: &str) -> Option<String> {
     let id = text.split(|c: char| !c.is_ascii_hexdigit() && c != '-').next()?;
     (!id.is_empty() && id.len() <= 64).then(|| id.to_ascii_lowercase())

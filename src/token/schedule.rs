@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::Class;
 
-/// From here on a lifetime is long enough to throw half of it away.
+/// From here on a lifetime is long enough to replace the token after half of it.
 const LONG_LIFETIME: Duration = Duration::from_secs(7200);
 /// Below this five minutes before the end would leave too little of the lifetime.
 const SHORT_LIFETIME: Duration = Duration::from_secs(1200);
@@ -22,15 +22,16 @@ const MIN_PAUSE: Duration = Duration::from_millis(200);
 /// The first pause once no token is left: requests wait five seconds for one, so that these must hold more attempts
 /// than are likely to fail all.
 const FIRST_OUTAGE_PAUSE: Duration = Duration::from_millis(400);
-/// So many failures double it: five seconds' worth, then ten, then twenty.
+/// This many failures double it. The jitter scales a pause by 1/2 on average, so that 25 pauses of at most 0.4 s take 5 s,
+/// of 0.8 s 10 s, of 1.6 s 20 s.
 const OUTAGE_FAILURES_PER_DOUBLING: u32 = 25;
 /// The longest of them: requests are to be served within five seconds of Entra ID's return.
 const MAX_OUTAGE_PAUSE: Duration = Duration::from_secs(3);
 /// However long the attempt took.
 const MIN_OUTAGE_PAUSE: Duration = Duration::from_millis(50);
 
-/// The first pause once no token is left and no connection can be made; it doubles with every failure. Hundreds of
-/// replicas share one way out, which is what is out of order.
+/// The first pause once no token is left and no connection can be made; it doubles with every failure. Hundreds of replicas
+/// may share one network path or egress proxy that has failed.
 const FIRST_UNREACHABLE_PAUSE: Duration = Duration::from_millis(500);
 /// The longest of them, for the same five seconds.
 const MAX_UNREACHABLE_PAUSE: Duration = Duration::from_secs(4);
@@ -41,8 +42,8 @@ const MAX_PERMANENT_PAUSE: Duration = Duration::from_secs(300);
 /// The same once no token is left. What was made in Entra ID a moment ago is known everywhere after some minutes
 /// only, and until then its errors look permanent.
 const STUCK_PAUSE: Duration = Duration::from_secs(15);
-/// An attempt so long before the token's end is in time to be of use: a connection, a handshake and Entra ID take a
-/// second or two.
+/// An attempt this long before the token's end is early enough: a connection, a handshake and Entra ID take a second or
+/// two.
 const LAST_ATTEMPT_LEAD: Duration = Duration::from_secs(5);
 
 /// `Retry-After` is obeyed for longer than this only as long as there is a token.
@@ -53,14 +54,13 @@ const MIN_JITTER: f64 = 0.125;
 /// The same of pauses that should stay long.
 const MIN_LONG_PAUSE_JITTER: f64 = 0.5;
 
-/// How long before its expiry a token is no longer sent: it must outlive its way to the destination, and our
-/// clock may be slow.
+/// How long before its expiry a token is no longer sent: the upstream must receive it in time, and our clock may be slow.
 pub(super) fn margin(expires_in: Duration) -> Duration {
     Duration::from_secs(30).min(expires_in / 10)
 }
 
-/// How long after its request a token is due for replacement. The token is still usable then, by another margin:
-/// the refresh itself takes time, and nobody should wait for it.
+/// How long after its request a token is due for replacement. The token is still usable then, by another margin: the
+/// refresh itself takes time, and no request should wait for it.
 pub(super) fn refresh_after(expires_in: Duration, refresh_in: Option<Duration>, jitter: f64) -> Duration {
     let latest = expires_in - 2 * margin(expires_in);
     match refresh_in {
@@ -82,7 +82,7 @@ pub(super) struct FailureContext {
     pub(super) time_left: Duration,
     /// How long the attempt took.
     pub(super) took: Duration,
-    /// What Entra ID asked for.
+    /// `Retry-After`.
     pub(super) retry_after: Option<Duration>,
 }
 
@@ -94,7 +94,7 @@ pub(super) fn retry_in(context: FailureContext, jitter: f64) -> Duration {
     let jittered = |longest: Duration| longest.mul_f64(jitter.max(MIN_JITTER));
     let spread =
         |longest: Duration| longest.mul_f64(MIN_LONG_PAUSE_JITTER + (1.0 - MIN_LONG_PAUSE_JITTER) * jitter);
-    // From the beginning of the attempt: one that waited in vain for long has been pause enough.
+    // Measured from the beginning of the attempt: one that failed after a long time has been pause enough.
     let from_its_start = |pause: Duration| pause.saturating_sub(context.took).max(MIN_OUTAGE_PAUSE);
     let time_left = context.time_left;
     let pause = match context.class {
@@ -121,8 +121,8 @@ pub(super) fn retry_in(context: FailureContext, jitter: f64) -> Duration {
     pause.max(forbidden_for(context.retry_after, time_left))
 }
 
-/// How long `Retry-After` forbids every attempt: all of what was asked for, unless the token runs out meanwhile, and
-/// then until shortly before that, or for a minute if that is later.
+/// How long `Retry-After` forbids every attempt: for its whole value, unless the token runs out meanwhile, and then until
+/// shortly before that, or for a minute if that is later.
 pub(super) fn forbidden_for(retry_after: Option<Duration>, time_left: Duration) -> Duration {
     let longest = MAX_RETRY_AFTER_WITHOUT_TOKEN.max(time_left.saturating_sub(LAST_ATTEMPT_LEAD));
     retry_after.unwrap_or_default().min(longest)

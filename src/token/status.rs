@@ -1,4 +1,4 @@
-//! What the store tells callers, `/health` and the metrics.
+//! The state of the token store for clients, `/health` and the metrics.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use super::error::{Class, TokenError};
 /// Why there is no token, for the 503's body and for `/health`. Nothing in it is secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable {
-    /// The state that the store is in, a few words.
+    /// The state of the store, a few words.
     pub reason: &'static str,
-    /// What went wrong, one sentence without a full stop; none while the first attempt is under way.
+    /// What went wrong, one sentence without a full stop; none while the first attempt is in flight.
     pub summary: Option<String>,
     /// The attempt that is being made, once it takes longer than usual.
     pub waiting: Option<Waiting>,
     /// The number in `AADSTSnnn`.
     pub code: Option<u32>,
-    /// With this Entra ID's support finds the request.
+    /// Entra ID's support finds the request by this.
     pub trace_id: Option<String>,
     /// As `trace_id`, for several requests.
     pub correlation_id: Option<String>,
@@ -24,7 +24,7 @@ pub struct Unavailable {
     pub remedy: Option<String>,
     /// When the next attempt is due, in whole seconds, at least one.
     pub retry_after: Duration,
-    /// Whether waiting is in vain until a person changes something.
+    /// Whether retries are useless until a person changes something.
     pub permanent: bool,
 }
 
@@ -92,13 +92,11 @@ impl std::error::Error for Unavailable {}
 /// The life of the thread that keeps the token fresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefresherState {
-    /// It has ended, and not because it was told to: the process should end too.
+    /// It has ended without a shutdown: the process should end too.
     Died,
-    /// It is at work.
     Running,
-    /// It has not been started yet.
     Starting,
-    /// It was told to end.
+    /// It has ended after a shutdown.
     Stopped,
 }
 
@@ -109,7 +107,7 @@ pub struct Status {
     pub unavailable: Option<Unavailable>,
     /// How long until the token expires; none when there was never one.
     pub expires_in: Option<Duration>,
-    /// How long ago the token was asked for; none when there was never one.
+    /// How long ago the token was requested; none when there was never one.
     pub age: Option<Duration>,
     /// The failure that the last attempt ended in, if it did, even while the old token is good.
     pub last_error: Option<TokenError>,
@@ -117,13 +115,11 @@ pub struct Status {
     pub successes: u64,
     /// Attempts that gave none.
     pub failures: u64,
-    /// Whether the refresher lives.
     pub refresher: RefresherState,
 }
 
 impl Status {
-    /// Whether a request would be served, now and, as far as we know, in the time to come: not while stopping,
-    /// nor without a refresher.
+    /// Whether a request would be served now and in the near future: not during a shutdown, nor without a refresher.
     pub fn ready(&self) -> bool {
         self.unavailable.is_none() && self.refresher == RefresherState::Running
     }

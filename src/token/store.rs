@@ -1,7 +1,7 @@
 //! The token, published through a `Mutex` by its one writer, the refresher.
 //!
-//! Readers hold the lock for a clone of an `Arc`. A token is built whole before it is stored, so that nobody sees
-//! half of one; a failed attempt stores its error beside the old token, never instead of it.
+//! Readers hold the lock for a clone of an `Arc`. A token is complete before it is stored; a failed attempt stores its
+//! error beside the old token, never instead of it.
 
 mod state;
 
@@ -15,11 +15,11 @@ use super::error::TokenError;
 use super::status::{RefresherState, Status, Unavailable, Waiting};
 use crate::clock::{Clock, Moment};
 
-/// A 401 of the destination asks for a new token only when the present one is older.
+/// A 401 of the upstream causes a refresh only when the present token is older.
 const MIN_AGE_TO_REJECT: Duration = Duration::from_secs(60);
-/// How often it is asked whether somebody still wants the token that is waited for.
+/// How often a waiting request checks whether its client is still connected.
 const WANTED_CHECK_INTERVAL: Duration = Duration::from_millis(100);
-/// The refresher looks up at least this often: its timer stands still while the machine is suspended.
+/// The refresher wakes at least this often: its timer stands still while the machine is suspended.
 const MAX_SLEEP: Duration = Duration::from_secs(10);
 
 /// Where the proxy finds the token, and the refresher is woken.
@@ -27,7 +27,7 @@ const MAX_SLEEP: Duration = Duration::from_secs(10);
 pub struct TokenStore {
     clock: Clock,
     state: Mutex<StoreState>,
-    /// For those who wait for a token: something has changed.
+    /// For requests that wait for a token: the state has changed.
     changed: Condvar,
     /// For the refresher: there is something to do.
     wake_refresher: Condvar,
@@ -45,7 +45,7 @@ impl TokenStore {
         &self.clock
     }
 
-    /// The token, if it may be sent. Look at it as late as possible before sending.
+    /// The token, if it may be sent. To be called as late as possible before sending.
     pub fn usable(&self) -> Option<Arc<Token>> {
         let state = self.lock();
         // The clock is read last: a process that was stopped while it waited for the lock must not trust its past.
@@ -57,16 +57,16 @@ impl TokenStore {
     ///
     /// # Errors
     ///
-    /// There is none; the error says why and when to come back.
+    /// There is none; the error says why and when to retry.
     pub fn obtain(&self, max_wait: Duration) -> Result<Arc<Token>, Unavailable> {
         self.obtain_while(max_wait, || true)
     }
 
-    /// As [`TokenStore::obtain`], while somebody wants it.
+    /// As [`TokenStore::obtain`], while `is_wanted`.
     ///
     /// # Errors
     ///
-    /// As there, and when nobody wants it any more.
+    /// As there, and when it is no longer wanted.
     pub fn obtain_while(
         &self,
         max_wait: Duration,
@@ -83,7 +83,7 @@ impl TokenStore {
                 return Err(state.unavailable(&self.clock));
             }
             if state.is_due(&self.clock) {
-                // After a suspension it may be asleep although its time has come.
+                // After a suspension its timer may still be running although the attempt is due.
                 self.wake_refresher.notify_one();
             }
             state = self.wait_for_change(state, left);
@@ -93,10 +93,10 @@ impl TokenStore {
         }
     }
 
-    /// The destination has answered 401 to this token: asks for a refresh in the background, if the token is not
-    /// new and this was not asked a moment ago. A 401 may also mean missing rights, which no new token cures.
+    /// The upstream has responded 401 to this token: requests a refresh in the background, unless the token is new or one
+    /// was requested a moment ago. A 401 may also mean missing rights, which no new token cures.
     ///
-    /// Returns whether a newer token is there or under way: see [`TokenStore::newer_than`].
+    /// Returns whether a newer token is available or on its way: see [`TokenStore::newer_than`].
     pub fn reject(&self, token: &Arc<Token>) -> bool {
         let mut state = self.lock();
         if state.newer_than(token, &self.clock).is_some() {
@@ -108,8 +108,8 @@ impl TokenStore {
         if state.in_flight.is_some() || state.is_forced {
             return true;
         }
-        // While attempts fail their own schedule holds. The two together also keep forced refreshes a minute apart:
-        // the last one has left a young token or a failure.
+        // While attempts fail, their own schedule applies. Both conditions also keep forced refreshes a minute apart: the
+        // last one has left a new token or a failure.
         if token.age(self.clock.now()) <= MIN_AGE_TO_REJECT || state.failure.is_some() {
             return false;
         }
@@ -118,13 +118,12 @@ impl TokenStore {
         true
     }
 
-    /// A usable token that is not this one, if need be after waiting for the refresh that is asked for or in
-    /// flight, at most `max_wait`.
+    /// A usable token other than this one, waiting at most `max_wait` for the refresh that is requested or in flight.
     pub fn newer_than(&self, token: &Arc<Token>, max_wait: Duration) -> Option<Arc<Token>> {
         self.newer_than_while(token, max_wait, || true)
     }
 
-    /// As [`TokenStore::newer_than`], while somebody wants it.
+    /// As [`TokenStore::newer_than`], while `is_wanted`.
     pub fn newer_than_while(
         &self,
         token: &Arc<Token>,
@@ -146,8 +145,7 @@ impl TokenStore {
         }
     }
 
-    /// Waits until something has changed, for this long at most, and no longer than until it is worth asking whether anybody
-    /// still waits.
+    /// Waits until the state has changed, for this long at most, and no longer than until the next check of `is_wanted`.
     fn wait_for_change<'a>(
         &'a self,
         state: MutexGuard<'a, StoreState>,
@@ -172,12 +170,12 @@ impl TokenStore {
         }
     }
 
-    /// Whether the refresher has ended without being told to. Nothing will renew the token: the process should end.
+    /// Whether the refresher has ended without a shutdown. Nothing will renew the token: the process should end.
     pub fn has_died(&self) -> bool {
         self.lock().refresher == RefresherState::Died
     }
 
-    /// Ends the refresher, and every wait for a token. The token stays usable for requests in flight.
+    /// Ends the refresher and every wait for a token. The token stays usable for requests in flight.
     pub fn stop(&self) {
         self.lock().mark_stopped(RefresherState::Stopped);
         self.wake_refresher.notify_all();
@@ -223,7 +221,7 @@ impl TokenStore {
         self.changed.notify_all();
     }
 
-    /// An attempt begins, which asks `origin`.
+    /// An attempt begins, at `origin`.
     pub(super) fn begin(&self, origin: &str) {
         let mut state = self.lock();
         state.in_flight = Some(InFlight { origin: origin.to_owned(), since: self.clock.now() });
@@ -247,7 +245,7 @@ impl TokenStore {
         state.usable_for(&self.clock)
     }
 
-    /// The attempt is over, and gave no token.
+    /// The attempt is over, without a token.
     pub(super) fn fail(&self, next_attempt: Moment) {
         self.lock().finish_attempt(next_attempt);
         self.changed.notify_all();

@@ -1,4 +1,4 @@
-//! A scripted token endpoint, a certificate source that obeys, and a bench that puts them together.
+//! A scripted token endpoint, a scripted certificate source, and a fixture that puts them together.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use crate::secret::Secret;
 pub(super) type TokenResult = Result<Grant, TokenError>;
 type ScriptedResponse = Box<dyn FnOnce() -> TokenResult + Send>;
 
-/// The script, held by the test; its end tells what did not go as written.
+/// The script, held by the test; its end reports what did not go as written.
 #[derive(Default)]
 pub(super) struct Script {
     responses: Mutex<VecDeque<ScriptedResponse>>,
@@ -23,7 +23,7 @@ pub(super) struct Script {
 }
 
 impl Script {
-    /// The next request gets this answer.
+    /// The next request gets this response.
     pub(super) fn then(&self, response: impl FnOnce() -> TokenResult + Send + 'static) {
         self.responses.lock().unwrap_or_else(PoisonError::into_inner).push_back(Box::new(response));
     }
@@ -43,7 +43,7 @@ impl Script {
         match response {
             Some(response) => response(),
             None => {
-                // A panic here would be caught by the refresher, as it should; the bench reports it in the end.
+                // A panic here would be caught by the refresher, as it should; the fixture reports it in the end.
                 self.unexpected.fetch_add(1, Ordering::SeqCst);
                 Err(TokenError::transient("the test's script has no more answers"))
             }
@@ -150,7 +150,7 @@ pub(super) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// An answer with this token that lives for so many seconds.
+/// A response with this token that lives for so many seconds.
 pub(super) fn granted(token: &'static str, lifetime: u64) -> impl FnOnce() -> TokenResult + Send + 'static {
     move || Ok(Grant::new(token, secs(lifetime), None).unwrap())
 }

@@ -18,12 +18,12 @@ use crate::fixture::Proxy;
 use crate::sim::{Options, Request, Sim, patience};
 
 /// A simulator with a proxy in front of it, for many rows of a table.
-pub struct Bench {
+pub struct Fixture {
     pub sim: Sim,
     pub proxy: Proxy,
 }
 
-impl Bench {
+impl Fixture {
     /// The destination without TLS.
     pub fn plain() -> Self {
         Self::with(false, &[])

@@ -141,10 +141,10 @@ fn a_base_path_that_clients_send_too_is_noted() {
         ("/openai/deployments/d/embeddings", "remove /embeddings: "),
         ("/openai/v1/responses", "remove /responses: "),
     ];
-    for (path, said) in rows {
+    for (path, expected) in rows {
         let printed = notes(&[("API_BASE_URL", &format!("https://name.openai.azure.com{path}"))]);
         assert!(
-            if said.is_empty() { printed.is_empty() } else { printed.contains(said) },
+            if expected.is_empty() { printed.is_empty() } else { printed.contains(expected) },
             "{path}: {printed}"
         );
         assert!(printed.matches("API_BASE_URL").count() <= 1, "{path}: {printed}");
@@ -164,7 +164,7 @@ fn openais_own_api_is_noted() {
 }
 
 #[test]
-fn long_values_are_cut() {
+fn long_values_are_truncated() {
     let printed = bad(&[("API_BASE_URL", &format!("https://name.example/{}", "a".repeat(3000)))]);
     assert!(printed.contains("more than 1024 characters"), "{printed}");
     assert!(printed.len() < 400, "{printed}");

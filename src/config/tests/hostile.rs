@@ -1,4 +1,4 @@
-//! No value panics, and no secret is told, whatever variable it was put into.
+//! No value panics, and no secret is printed, whatever variable it was put into.
 
 use std::collections::HashSet;
 
@@ -67,7 +67,7 @@ fn no_text_panics() {
 
 /// Wherever a credential may stand in a value, whatever else is wrong with it.
 #[test]
-fn no_secret_is_told() {
+fn no_secret_is_printed() {
     let shapes = [
         "http://user:hunter2@host:1",
         "https://user:hunter2@host",
@@ -88,15 +88,15 @@ fn no_secret_is_told() {
     ];
     for variable in ["API_BASE_URL", "AZURE_AUTHORITY_HOST", "HTTPS_PROXY", "https_proxy", "NO_PROXY"] {
         for shape in shapes {
-            told_nowhere(&read(&[
+            assert_no_secret(&read(&[
                 ("HTTPS_PROXY", if variable == "NO_PROXY" { "proxy" } else { "" }),
                 (variable, shape),
             ]));
         }
     }
     for key in ["hunter2", "hunter2\n", " hunter2", "\"hunter2\"", "hunter2hunter2hunter2hunter2"] {
-        told_nowhere(&read(&[("PROXY_API_KEY", key)]));
-        told_nowhere(&read(&[("AZURE_CLIENT_ID", key)]));
+        assert_no_secret(&read(&[("PROXY_API_KEY", key)]));
+        assert_no_secret(&read(&[("AZURE_CLIENT_ID", key)]));
     }
 }
 
@@ -171,7 +171,7 @@ fn shown(config: &Config) -> String {
     format!("{notes}{values:?}{:?}{path:?}{:?}{proxy:?}", config.admin_host, config.ca_file)
 }
 
-fn told_nowhere(result: &Result<Config, Vec<crate::report::Problem>>) {
+fn assert_no_secret(result: &Result<Config, Vec<crate::report::Problem>>) {
     // `{:?}` shows messages, hints, notes and every field.
     let printed = format!("{result:?}");
     assert!(!printed.contains("hunter2"), "{printed}");

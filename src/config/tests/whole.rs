@@ -10,7 +10,7 @@ use super::{BASE, bad, good, notes, read, refused};
 #[test]
 fn without_settings_one_problem_names_all_that_is_missing() {
     for value in [None, Some(""), Some(" \t\n")] {
-        // A blank key for callers is a problem of its own.
+        // A blank PROXY_API_KEY is a problem of its own.
         let lookup = |name: &str| value.filter(|_| name != "PROXY_API_KEY").map(str::to_owned);
         let problems = Config::from_lookup(&lookup).expect_err("nothing is set");
         assert_eq!(problems.len(), 1, "{problems:#?}");
@@ -31,7 +31,7 @@ fn without_settings_one_problem_names_all_that_is_missing() {
 }
 
 #[test]
-fn one_run_tells_every_problem() {
+fn one_run_reports_every_problem() {
     let changes: Vec<_> = SETTINGS
         .iter()
         .map(|setting| (setting.name, if setting.name == "AZURE_TENANT_ID" { "" } else { "\u{7f}" }))
@@ -73,16 +73,16 @@ fn the_table_holds_exactly_what_is_asked_for() {
     let table: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
     assert_eq!(table.len(), SETTINGS.len(), "a variable stands twice");
     for value in [None, Some("x")] {
-        let asked = RefCell::new(BTreeSet::new());
+        let read_names = RefCell::new(BTreeSet::new());
         let _ = Config::from_lookup(&|name| {
-            asked.borrow_mut().insert(name.to_owned());
+            read_names.borrow_mut().insert(name.to_owned());
             value.map(str::to_owned)
         });
-        let mut asked = asked.into_inner();
+        let mut read_names = read_names.into_inner();
         for lower in ["https_proxy", "no_proxy"] {
-            asked.remove(lower);
+            read_names.remove(lower);
         }
-        assert_eq!(asked, table);
+        assert_eq!(read_names, table);
     }
 }
 
@@ -156,14 +156,14 @@ fn the_admin_port_is_another_one() {
 }
 
 #[test]
-fn the_admin_port_listens_where_the_other_one_does_unless_told_otherwise() {
+fn admin_host_defaults_to_host() {
     assert_eq!(good(&[("HOST", "127.0.0.1")]).admin_host, "127.0.0.1");
     assert_eq!(good(&[("HOST", "127.0.0.1"), ("ADMIN_HOST", "[::]")]).admin_host, "::");
     refused("ADMIN_HOST", &[("a URL", "http://127.0.0.1", "give only the host")]);
 }
 
 #[test]
-fn the_api_key_is_never_told() {
+fn the_api_key_is_never_printed() {
     let key = |value| good(&[("PROXY_API_KEY", value)]).proxy_api_key.map(|secret| secret.expose().clone());
     assert_eq!(key("0123456789abcdef").as_deref(), Some("0123456789abcdef"));
     assert_eq!(key(""), None);

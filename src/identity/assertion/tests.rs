@@ -132,8 +132,8 @@ fn ring_verifies_each_algorithm_and_not_the_other() {
 
 #[test]
 fn openssl_verifies_with_a_salt_of_32_bytes() {
-    let scratch = pems::scratch("openssl");
-    let (data, signature) = (scratch.join("data"), scratch.join("signature"));
+    let directory = pems::scratch("openssl");
+    let (data, signature) = (directory.join("data"), directory.join("signature"));
     let verify = |parts: &Parts, options: &[&str]| {
         fs::write(&data, &parts.signed).unwrap();
         fs::write(&signature, &parts.signature).unwrap();
@@ -146,5 +146,5 @@ fn openssl_verifies_with_a_salt_of_32_bytes() {
     assert!(verify(&ps256, &pss("rsa_pss_saltlen:32")));
     assert!(!verify(&ps256, &pss("rsa_pss_saltlen:20")));
     assert!(verify(&assertion(Algorithm::Rs256, false), &[]));
-    fs::remove_dir_all(scratch).unwrap();
+    fs::remove_dir_all(directory).unwrap();
 }

@@ -76,7 +76,7 @@ fn unreadable_child() {
     }
 }
 
-/// Root reads everything: as root, this test runs itself again as somebody else.
+/// Root reads everything: as root, this test runs itself again as another user.
 #[test]
 fn a_private_file_of_another_user_is_explained() {
     let directory = pems::scratch("unreadable");

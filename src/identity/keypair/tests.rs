@@ -118,7 +118,7 @@ fn a_stray_broken_certificate_is_noted_and_left_out() {
     assert!(notes[0].message.contains("is not an X.509 certificate"), "{}", notes[0]);
 }
 
-/// File; what its message says behind the file's name; what one of its hints has in it.
+/// File; its message after the file's name; a part of one of its hints.
 const FAULTS: &[(&str, &str, &str)] = &[
     ("empty.pem", "is empty", "PEM form"),
     ("blank.pem", "is empty", "PEM form"),
@@ -223,7 +223,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn every_fault_has_its_message_and_remedy() {
+fn every_error_has_its_message_and_remedy() {
     for (name, message, hint) in FAULTS {
         let problem = refused(name);
         assert_eq!(problem.message, format!("certificate file {} {message}", pem(name).display()));
@@ -247,7 +247,7 @@ fn no_message_shows_any_of_the_key() {
 }
 
 #[test]
-fn a_file_cut_at_any_byte_is_told_as_cut_off() {
+fn a_file_truncated_at_any_byte_is_reported_as_cut_off() {
     let whole = fs::read(pem("cert-first.pem")).unwrap();
     // Without its last newline and the dash before it, the END line is not whole.
     for length in 1..whole.len() - 1 {
@@ -294,7 +294,7 @@ fn a_key_of_openssh_is_converted_by_the_printed_command() {
     let directory = pems::scratch("openssh");
     let (key, file) = (directory.join("key"), directory.join("id.pem"));
     fs::copy(pem("leaf.key"), &key).unwrap();
-    // Writes OpenSSH's own form unless told otherwise.
+    // Writes OpenSSH's own form by default.
     let written = Command::new("ssh-keygen").args(["-q", "-p", "-P", "", "-N", "", "-f"]).arg(&key).status();
     if let Ok(status) = written {
         assert!(status.success());

@@ -109,7 +109,7 @@ fn thumbprint(source: &mut CertificateSource) -> String {
 }
 
 #[test]
-fn at_start_every_fault_is_an_error() {
+fn at_start_every_problem_is_an_error() {
     let mock_clock = MockClock::at_unix(NOW);
     for name in ["expired.pem", "future.pem", "mismatch.pem", "truncated.pem", "encrypted.pem"] {
         assert!(open(&pem(name), &mock_clock).is_err(), "{name}");
@@ -192,7 +192,7 @@ fn half_a_file_is_not_taken_and_its_completion_is_noticed() {
 }
 
 #[test]
-fn a_young_file_that_stays_as_it_is_does_not_count_as_changed() {
+fn a_racy_file_that_stays_as_it_is_does_not_count_as_changed() {
     let mut fixture = Fixture::new("young");
     assert_eq!(fixture.after_refresh(), kept_silently());
     let deadline = Instant::now() + Duration::from_millis(1500);

@@ -1,4 +1,4 @@
-//! The page: every family, in the order in which people ask for them.
+//! The page: every family, in the order in which operators need them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,6 @@ use crate::version;
 
 /// Where the numbers come from.
 pub(crate) struct Sources {
-    /// What was counted.
     pub metrics: Arc<Metrics>,
     /// The token, and how its refreshes went.
     pub tokens: Arc<TokenStore>,

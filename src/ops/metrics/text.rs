@@ -4,7 +4,6 @@ use std::fmt::{Display, Write as _};
 
 use super::types::{BOUNDS, Histogram};
 
-/// The text so far.
 #[derive(Debug, Default)]
 pub(super) struct Text {
     out: String,

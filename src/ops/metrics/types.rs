@@ -1,4 +1,4 @@
-//! The cells that count: atomics, relaxed, for each is read on its own.
+//! Counters, gauges and histograms: relaxed atomics, because each is read on its own.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,12 +8,10 @@ use std::time::Duration;
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds so many.
     pub fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// How many there were.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -24,25 +22,23 @@ impl Counter {
 pub struct Gauge(AtomicI64);
 
 impl Gauge {
-    /// One more, until the returned value is dropped, however that comes about.
+    /// Increments it until the returned guard is dropped, also by a panic.
     #[must_use]
     pub fn inc_guard(&self) -> GaugeGuard<'_> {
         self.0.fetch_add(1, Ordering::Relaxed);
         GaugeGuard(self)
     }
 
-    /// Sets it.
     pub fn set(&self, value: usize) {
         self.0.store(i64::try_from(value).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
-    /// How many there are.
     pub fn value(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// One, as long as it lives.
+/// Decrements its gauge when it is dropped.
 #[derive(Debug)]
 pub struct GaugeGuard<'a>(&'a Gauge);
 
@@ -52,7 +48,7 @@ impl Drop for GaugeGuard<'_> {
     }
 }
 
-/// A counter for each of a few names; what has no name counts as the last.
+/// A counter for each of a few label values; an unknown one counts as the last.
 #[derive(Debug)]
 pub struct LabeledCounter<const N: usize> {
     names: [&'static str; N],
@@ -60,7 +56,6 @@ pub struct LabeledCounter<const N: usize> {
 }
 
 impl<const N: usize> LabeledCounter<N> {
-    /// Counters of these names.
     pub fn new(names: [&'static str; N]) -> Self {
         Self { names, counters: std::array::from_fn(|_| Counter::default()) }
     }
@@ -71,13 +66,12 @@ impl<const N: usize> LabeledCounter<N> {
         self.counters[place].add(1);
     }
 
-    /// Names and counts.
     pub fn values(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.names.iter().copied().zip(self.counters.iter().map(Counter::value))
     }
 }
 
-/// Upper bounds in microseconds and as they are written: from a cached answer to the longest reasoning.
+/// Upper bounds in microseconds and as they are written: from a cached response to the longest reasoning.
 pub(super) const BOUNDS: [(u64, &str); 16] = [
     (5_000, "0.005"),
     (10_000, "0.01"),
@@ -106,7 +100,6 @@ pub(crate) struct Histogram {
 }
 
 impl Histogram {
-    /// One more duration.
     pub(crate) fn observe(&self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let place = BOUNDS.iter().position(|(bound, _)| micros <= *bound).unwrap_or(BOUNDS.len());
@@ -143,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_given_back_and_what_is_unknown_is_the_last() {
+    fn a_guard_decrements_and_an_unknown_label_is_the_last() {
         let gauge = Gauge::default();
         let one = gauge.inc_guard();
         assert_eq!(gauge.value(), 1);

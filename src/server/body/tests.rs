@@ -32,7 +32,7 @@ fn bodies_end_where_they_should() {
 }
 
 #[test]
-fn bodies_cut_short_are_errors() {
+fn truncated_bodies_are_errors() {
     let kind = |length, sent: &[u8]| read(length, sent).unwrap_err().kind();
     assert_eq!(kind(Length::Known(4), b"abc"), io::ErrorKind::UnexpectedEof);
     for sent in ["", "4", "4\r\nab", "4\r\nabcd", "4\r\nabcd\r\n", "0\r\n", "0\r\nT: 1\r\n"] {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use ::tiny_http::{Request, Response, StatusCode as TinyStatus};
 use http::{StatusCode, Version};
 
-use super::Shared;
+use super::ServerState;
 use crate::fields::Fields;
 use crate::http1::head::{self, Scan};
 use crate::net::{Socket, Stream};
@@ -30,8 +30,8 @@ const INVALID_CHUNK_SIZE: &[u8] = b"cut short\r\n\r\n";
 /// # Errors
 ///
 /// The error response that the request deserves; nothing that follows on its connection can be trusted then.
-pub(super) fn head(request: &Request, shared: &Shared) -> Result<Head, ErrorResponse> {
-    if shared.is_banned(request) {
+pub(super) fn head(request: &Request, state: &ServerState) -> Result<Head, ErrorResponse> {
+    if state.is_banned(request) {
         return Err(bad("this connection was refused before"));
     }
     if is_endless(request) {
@@ -43,7 +43,7 @@ pub(super) fn head(request: &Request, shared: &Shared) -> Result<Head, ErrorResp
         text.extend([field.field.as_str().as_str(), ": ", field.value.as_str(), "\r\n"]);
     }
     text.push_str("\r\n");
-    let read = head::read_request(text.as_bytes(), &mut Scan::default(), shared.limits.head_bytes)?;
+    let read = head::read_request(text.as_bytes(), &mut Scan::default(), state.limits.head_bytes)?;
     let (head, _) = read
         .filter(|(_, length)| *length == text.len())
         .ok_or_else(|| bad("the request head is malformed"))?;
@@ -68,7 +68,7 @@ pub(super) fn head(request: &Request, shared: &Shared) -> Result<Head, ErrorResp
 pub(super) fn respond(
     request: Request,
     head: Result<Head, ErrorResponse>,
-    shared: &Shared,
+    state: &ServerState,
     under_pressure: bool,
 ) {
     let mut exchange = TinyExchange {
@@ -79,20 +79,20 @@ pub(super) fn respond(
         response: match &head {
             Ok(head) => {
                 let close = !wants_keep_alive(head) || closes(head);
-                ResponseWriter::new(head, close, shared.limits.write_timeout)
+                ResponseWriter::new(head, close, state.limits.write_timeout)
             }
-            Err(_) => ResponseWriter::for_error(shared.limits.write_timeout),
+            Err(_) => ResponseWriter::for_error(state.limits.write_timeout),
         },
         writer: Box::new(io::sink()),
-        shared,
+        state,
     };
     match head {
         Ok(head) if under_pressure => {
-            shared.service.reject_overloaded(head, Overload::Connections, &mut exchange)
+            state.service.reject_overloaded(head, Overload::Connections, &mut exchange)
         }
-        Ok(head) => shared.service.serve(head, &mut exchange),
+        Ok(head) => state.service.serve(head, &mut exchange),
         Err(response) => {
-            shared.service.refused(&response);
+            state.service.refused(&response);
             response.send(&mut exchange);
         }
     }
@@ -124,7 +124,7 @@ struct TinyExchange<'a> {
     response: ResponseWriter,
     /// Once the response has begun.
     writer: Box<dyn Write + Send>,
-    shared: &'a Shared,
+    state: &'a ServerState,
 }
 
 impl Exchange for TinyExchange<'_> {
@@ -153,7 +153,7 @@ impl Exchange for TinyExchange<'_> {
         if let (Some(1..), Some(request)) = (self.left, &mut self.request) {
             request.as_reader();
         }
-        Ok(Some(Instant::now() + self.shared.limits.keep_alive))
+        Ok(Some(Instant::now() + self.state.limits.keep_alive))
     }
 
     fn has_buffered_body(&mut self) -> io::Result<bool> {
@@ -175,10 +175,10 @@ impl Exchange for TinyExchange<'_> {
         let Some(request) = self.request.take() else { return };
         if self.left != Some(0) {
             // Before the reader is given back: what follows may be parsed at once.
-            self.shared.ban(self.peer);
+            self.state.ban(self.peer);
             self.response.close_after();
         }
-        if self.shared.shutdown.is_triggered() {
+        if self.state.shutdown.is_triggered() {
             self.response.close_after();
         }
         self.response.start(status, headers, length);
@@ -213,7 +213,7 @@ impl Exchange for TinyExchange<'_> {
 impl Drop for TinyExchange<'_> {
     fn drop(&mut self) {
         if !self.response.is_finished() {
-            self.shared.ban(self.peer);
+            self.state.ban(self.peer);
         }
         if self.response.is_chunked() {
             let _ = self.writer.write_all(INVALID_CHUNK_SIZE).and_then(|()| self.writer.flush());

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::Shared;
+use super::ServerState;
 use crate::log;
 use crate::net::poll::{self, Ready};
 use crate::net::{Socket, connect_blocking};
@@ -34,13 +34,13 @@ const MAX_UNANSWERED: u32 = 3;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Until the shutdown begins; then closes the listener.
-pub(super) fn run(shared: &Arc<Shared>) {
+pub(super) fn run(state: &Arc<ServerState>) {
     let (mut probed_at, mut probe, mut unanswered) = (Instant::now(), None, 0);
-    while !shared.shutdown.is_triggered() {
-        let pause = if shared.active.swap(false, Ordering::SeqCst) { ACTIVE_INTERVAL } else { IDLE_INTERVAL };
-        let _ = poll::wait_one(&*shared.shutdown, Ready::READ, Some(Instant::now() + pause));
+    while !state.shutdown.is_triggered() {
+        let pause = if state.active.swap(false, Ordering::SeqCst) { ACTIVE_INTERVAL } else { IDLE_INTERVAL };
+        let _ = poll::wait_one(&*state.shutdown, Ready::READ, Some(Instant::now() + pause));
         for _ in 0..CONNECTIONS_PER_ROUND {
-            let _ = connect(shared);
+            let _ = connect(state);
         }
         if probed_at.elapsed() < PROBE_INTERVAL {
             continue;
@@ -49,9 +49,9 @@ pub(super) fn run(shared: &Arc<Shared>) {
         unanswered = if is_alive { 0 } else { unanswered + 1 };
         // Not a request; tiny_http responds to it by itself.
         let send = |mut stream: Socket| stream.write_all(b"\r\n").map(|()| stream);
-        (probed_at, probe) = (Instant::now(), connect(shared).and_then(send).ok());
-        if shared.accept_failed.load(Ordering::SeqCst) || unanswered >= MAX_UNANSWERED {
-            match shared.start_server() {
+        (probed_at, probe) = (Instant::now(), connect(state).and_then(send).ok());
+        if state.accept_failed.load(Ordering::SeqCst) || unanswered >= MAX_UNANSWERED {
+            match state.start_server() {
                 Ok(()) => {
                     unanswered = 0;
                     log::warn("the HTTP server had stopped accepting and was replaced", &[]);
@@ -61,12 +61,12 @@ pub(super) fn run(shared: &Arc<Shared>) {
         }
     }
     // On Linux this ends accept in every server, and connections in the backlog are refused.
-    let _ = SockRef::from(&shared.listener).shutdown(net::Shutdown::Both);
+    let _ = SockRef::from(&state.listener).shutdown(net::Shutdown::Both);
 }
 
 /// A connection that ends with a reset: ports in TIME_WAIT would run out.
-fn connect(shared: &Shared) -> io::Result<Socket> {
-    let mut address: SocketAddr = shared.listener.local_addr()?;
+fn connect(state: &ServerState) -> io::Result<Socket> {
+    let mut address: SocketAddr = state.listener.local_addr()?;
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),

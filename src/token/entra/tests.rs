@@ -10,20 +10,20 @@ use crate::net::{ConnectError, ProxyAuthError, ResolveError};
 use crate::token::test_kit::Fixture;
 use crate::token::{Class, Refresher};
 
-/// A server on loopback that gives each connection the next answer, then closes it.
+/// A server on loopback that gives each connection the next response, then closes it.
 struct Server {
     url: String,
     requests: Receiver<(Vec<String>, String)>,
 }
 
 impl Server {
-    fn answering(answers: Vec<Vec<u8>>) -> Self {
+    fn responding(responses: Vec<Vec<u8>>) -> Self {
         Self::new(move |listener, seen| {
-            for answer in answers {
+            for response in responses {
                 let mut client = listener.accept().unwrap().0;
                 seen.send(receive(&client)).unwrap();
                 // The client may have had enough.
-                let _ = client.write_all(&answer);
+                let _ = client.write_all(&response);
             }
         })
     }
@@ -75,7 +75,7 @@ const GRANTED: &str = r#"{"token_type":"Bearer","expires_in":3599,"access_token"
 
 #[test]
 fn one_post_with_five_fields_and_the_headers_that_entra_knows() {
-    let server = Server::answering(vec![response("200 OK", GRANTED); 2]);
+    let server = Server::responding(vec![response("200 OK", GRANTED); 2]);
     let mut entra = entra(&server.url);
     assert_eq!(request(&mut entra).unwrap().expires_in, Duration::from_secs(3599));
     let (head, body) = server.requests.recv().unwrap();
@@ -107,9 +107,9 @@ fn one_post_with_five_fields_and_the_headers_that_entra_knows() {
 }
 
 #[test]
-fn a_refusal_is_read_whole() {
+fn an_error_response_is_read_to_its_end() {
     let body = r#"{"error":"invalid_client","error_codes":[700027],"trace_id":"0-a","error_description":"AADSTS700027: aaa.bbb.ccc"}"#;
-    let server = Server::answering(vec![response("401 Unauthorized\r\nretry-after: 9", body)]);
+    let server = Server::responding(vec![response("401 Unauthorized\r\nretry-after: 9", body)]);
     let error = request(&mut entra(&server.url)).unwrap_err();
     assert_eq!((error.class, error.status, error.code), (Class::Permanent, Some(401), Some(700_027)));
     assert_eq!((error.trace_id.as_deref(), error.retry_after), (Some("0-a"), Some(Duration::from_secs(9))));
@@ -118,7 +118,7 @@ fn a_refusal_is_read_whole() {
     assert!(head.contains(&format!("client-request-id: {id}")));
 }
 
-/// Answers that hold no token, each with a part of what is said about it.
+/// Responses that hold no token, each with a part of what is said about it.
 fn useless() -> Vec<(Vec<u8>, &'static str)> {
     let large = "x".repeat(MAX_RESPONSE_BYTES + 1);
     vec![
@@ -134,9 +134,9 @@ fn useless() -> Vec<(Vec<u8>, &'static str)> {
 }
 
 #[test]
-fn answers_of_no_use_are_passing_failures() {
+fn invalid_responses_are_transient_failures() {
     let rows = useless();
-    let server = Server::answering(rows.iter().map(|(answer, _)| answer.clone()).collect());
+    let server = Server::responding(rows.iter().map(|(response, _)| response.clone()).collect());
     let mut entra = entra(&server.url);
     for (_, fault) in rows {
         let error = request(&mut entra).expect_err(fault);
@@ -147,11 +147,11 @@ fn answers_of_no_use_are_passing_failures() {
 }
 
 #[test]
-fn answers_of_no_use_leave_the_old_token_in_use() {
+fn invalid_responses_leave_the_old_token_in_use() {
     let expired = response("200 OK", &GRANTED.replace("3599", "0"));
-    let useless = useless().into_iter().map(|(answer, _)| answer).chain([expired]);
+    let useless = useless().into_iter().map(|(response, _)| response).chain([expired]);
     let good = response("200 OK", GRANTED);
-    let server = Server::answering(std::iter::once(good).chain(useless).collect());
+    let server = Server::responding(std::iter::once(good).chain(useless).collect());
     let fixture = Fixture::new();
     let (source, _) = fixture.parts();
     let mut refresher = Refresher::new(Arc::clone(&fixture.store), source, Box::new(entra(&server.url)));
@@ -169,14 +169,14 @@ fn answers_of_no_use_leave_the_old_token_in_use() {
 }
 
 #[test]
-fn a_refusal_with_a_broken_body_still_has_its_status() {
+fn an_error_response_with_a_broken_body_still_has_its_status() {
     let large = "x".repeat(MAX_RESPONSE_BYTES + 1);
-    let server = Server::answering(vec![
+    let server = Server::responding(vec![
         response("503 Busy\r\nretry-after: 7", &large),
         b"HTTP/1.1 429 No\r\nretry-after: 8\r\ncontent-length: 100\r\n\r\nToo".to_vec(),
     ]);
     let mut entra = entra(&server.url);
-    // Nobody knows who sent the first one.
+    // The first one names no server.
     for (status, wait) in [(503, None), (429, Some(8))] {
         let error = request(&mut entra).unwrap_err();
         assert_eq!((error.status, error.retry_after), (Some(status), wait.map(Duration::from_secs)));
@@ -184,7 +184,7 @@ fn a_refusal_with_a_broken_body_still_has_its_status() {
 }
 
 #[test]
-fn an_answer_that_drips_is_given_up() {
+fn a_response_that_drips_times_out() {
     let server = Server::new(|listener, seen| {
         let mut client = listener.accept().unwrap().0;
         seen.send(receive(&client)).unwrap();
@@ -196,14 +196,14 @@ fn an_answer_that_drips_is_given_up() {
     });
     let mut entra = entra(&server.url);
     entra.timeout = Duration::from_millis(300);
-    let asked = Instant::now();
+    let started = Instant::now();
     let error = request(&mut entra).unwrap_err();
     assert_eq!(error.summary, "the token endpoint did not answer in time");
-    assert!((Duration::from_millis(250)..Duration::from_secs(3)).contains(&asked.elapsed()));
+    assert!((Duration::from_millis(250)..Duration::from_secs(3)).contains(&started.elapsed()));
 }
 
 #[test]
-fn an_answer_without_end_is_cut_off() {
+fn a_response_without_end_is_cut_off() {
     let server = Server::new(|listener, seen| {
         let mut client = listener.accept().unwrap().0;
         seen.send(receive(&client)).unwrap();
@@ -216,7 +216,7 @@ fn an_answer_without_end_is_cut_off() {
 }
 
 #[test]
-fn nobody_there_is_a_passing_failure() {
+fn a_refused_connection_is_a_transient_failure() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = request(&mut entra(&format!("http://127.0.0.1:{port}/"))).unwrap_err();
     assert_eq!((error.class, error.status), (Class::Transient, None));
@@ -224,7 +224,7 @@ fn nobody_there_is_a_passing_failure() {
 }
 
 #[test]
-fn faults_on_the_way_have_a_remedy() {
+fn transport_errors_have_a_remedy() {
     let host = || String::from("login.test");
     let rows = [
         (ConnectError::Resolve { host: host(), cause: ResolveError::NoSuchName }, "resolved", "spelling"),

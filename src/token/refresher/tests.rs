@@ -5,10 +5,10 @@ use crate::token::test_kit::{Fixture, busy, down, granted, refused, secs, thrott
 
 mod clocks;
 mod outages;
-mod refusals;
+mod permanent;
 mod thread;
 
-/// A bench with a refresher that the test steps by hand.
+/// A fixture with a refresher that the test steps by hand.
 struct Stepped {
     fixture: Fixture,
     refresher: Refresher,
@@ -103,7 +103,7 @@ fn an_expired_token_with_failing_refreshes_is_not_usable() {
 }
 
 #[test]
-fn while_stuck_the_file_is_looked_at_every_two_seconds() {
+fn while_stuck_the_file_is_checked_every_two_seconds() {
     let mut t = Stepped::new();
     t.fixture.script.then(refused);
     let wake = t.refresher.step();
@@ -141,20 +141,20 @@ fn a_thousand_rejects_in_a_minute_cause_one_token_request() {
     let token = t.fixture.store.usable().unwrap();
     t.run(secs(61));
     t.fixture.script.then(granted("new", 3600));
-    let mut hopeful = 0;
+    let mut expected_newer = 0;
     for _ in 0..1000 {
         let held = t.fixture.store.usable().unwrap();
-        hopeful += u32::from(t.fixture.store.reject(&held));
+        expected_newer += u32::from(t.fixture.store.reject(&held));
         t.run(Duration::from_millis(60));
     }
-    assert_eq!((hopeful, t.fixture.script.requests()), (1, 2));
+    assert_eq!((expected_newer, t.fixture.script.requests()), (1, 2));
     assert!(t.fixture.store.reject(&token), "the newer one is there");
     assert_eq!(t.fixture.store.newer_than(&token, Duration::ZERO).unwrap().bearer(), "Bearer new");
 }
 
 #[test]
 fn requests_without_a_token_cause_none() {
-    let asked = [0, 1000].map(|requests| {
+    let requests_made = [0, 1000].map(|requests| {
         let mut t = Stepped::new();
         for _ in 0..10 {
             t.fixture.script.then(refused);
@@ -168,7 +168,7 @@ fn requests_without_a_token_cause_none() {
         t.fixture.script.forget();
         t.fixture.script.requests()
     });
-    assert_eq!(asked[0], asked[1]);
+    assert_eq!(requests_made[0], requests_made[1]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::token::Class;
 /// 2023-11-14T22:13:20Z.
 const NOW: Duration = Duration::from_secs(1_700_000_000);
 
-fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Result<Grant, TokenError> {
+fn parse(status: u16, headers: &[(&'static str, &str)], body: &str) -> Result<Grant, TokenError> {
     let headers = headers.iter().map(|(name, value)| {
         (http::HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap())
     });
@@ -14,7 +14,7 @@ fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Result<G
 }
 
 fn success(fields: &str) -> Result<Grant, TokenError> {
-    answer(200, &[], &format!(r#"{{"token_type":"Bearer","access_token":"x.y.z",{fields}}}"#))
+    parse(200, &[], &format!(r#"{{"token_type":"Bearer","access_token":"x.y.z",{fields}}}"#))
 }
 
 #[test]
@@ -36,11 +36,11 @@ fn lifetimes_come_in_many_spellings() {
         assert_eq!(grant.expires_in, Duration::from_secs(expires_in), "{fields}");
         assert_eq!(grant.refresh_in, refresh_in.map(Duration::from_secs), "{fields}");
     }
-    answer(200, &[], r#"{"token_type":"bearer","access_token":"x","expires_in":1}"#).expect("any case");
+    parse(200, &[], r#"{"token_type":"bearer","access_token":"x","expires_in":1}"#).expect("any case");
 }
 
 #[test]
-fn an_answer_of_no_use_is_a_passing_failure() {
+fn an_invalid_response_is_a_transient_failure() {
     let token = r#""token_type":"Bearer","access_token":"s3cr3t""#;
     let rows = [
         (String::new(), "empty"),
@@ -69,7 +69,7 @@ fn an_answer_of_no_use_is_a_passing_failure() {
         (r#"{"token_type":"Bearer","expires_in":60,"access_token":"s3cr3t é"}"#.into(), "characters"),
     ];
     for (body, fault) in rows {
-        let error = answer(200, &[], &body).expect_err(fault);
+        let error = parse(200, &[], &body).expect_err(fault);
         assert_eq!((error.class, error.status), (Class::Transient, Some(200)), "{body:.80}");
         assert!(error.summary.contains(fault), "{body:.80}: {}", error.summary);
         assert!(!format!("{error:?}").contains("s3cr3t"), "{error:?}");
@@ -77,20 +77,20 @@ fn an_answer_of_no_use_is_a_passing_failure() {
 }
 
 #[test]
-fn a_refusal_is_understood_behind_a_status_of_200() {
+fn an_error_is_understood_despite_a_status_of_200() {
     let token_error = r#"{"error":"invalid_client","error_codes":[700027],"trace_id":"0-a"}"#;
-    let error = answer(200, &[], token_error).unwrap_err();
+    let error = parse(200, &[], token_error).unwrap_err();
     assert_eq!((error.class, error.status, error.code), (Class::Permanent, Some(200), Some(700_027)));
     assert_eq!(error.trace_id.as_deref(), Some("0-a"));
     assert!(error.hints[0].contains("upload the certificate"), "{error:?}");
-    let error = answer(200, &[], r#"{"error":"temporarily_unavailable"}"#).unwrap_err();
+    let error = parse(200, &[], r#"{"error":"temporarily_unavailable"}"#).unwrap_err();
     assert_eq!(error.summary, "the token endpoint answered 200, temporarily_unavailable");
     assert_eq!(error.class, Class::Transient);
 }
 
 #[test]
-fn a_compressed_answer_is_named() {
-    let error = answer(200, &[("content-encoding", "gzip")], "\u{1f}\u{8b}\u{8}").unwrap_err();
+fn a_compressed_response_is_named() {
+    let error = parse(200, &[("content-encoding", "gzip")], "\u{1f}\u{8b}\u{8}").unwrap_err();
     assert_eq!(error.class, Class::Transient);
     assert!(error.summary.ends_with("it is compressed, which was not asked for"), "{error:?}");
 }
@@ -120,7 +120,7 @@ fn the_number_and_the_ids_are_found_in_fields_or_in_the_description() {
     for (description, fields) in rows {
         let body =
             format!(r#"{{"error":"unauthorized_client","error_description":"{description}"{fields}}}"#);
-        let error = answer(400, &[], &body).unwrap_err();
+        let error = parse(400, &[], &body).unwrap_err();
         assert_eq!((error.class, error.status, error.code), (Class::Permanent, Some(400), Some(700_016)));
         assert_eq!(error.error.as_deref(), Some("unauthorized_client"));
         assert_eq!(error.trace_id.as_deref(), Some(TRACE), "{body}");
@@ -140,18 +140,18 @@ fn the_number_and_the_ids_are_found_in_fields_or_in_the_description() {
 fn every_documented_number_reaches_its_remedy() {
     for remedy in remedies::REMEDIES {
         let body = format!(r#"{{"error":"invalid_client","error_codes":[{}]}}"#, remedy.code);
-        let error = answer(401, &[], &body).unwrap_err();
+        let error = parse(401, &[], &body).unwrap_err();
         assert_eq!(error.class == Class::Transient, remedies::is_transient(remedy.code), "{}", remedy.code);
         assert!(error.summary.ends_with(remedy.meaning), "{}", error.summary);
         assert!(error.hints.contains(&remedy.action.to_owned()), "{:?}", error.hints);
     }
-    let unknown = answer(400, &[], r#"{"error":"invalid_grant","error_codes":[12345]}"#).unwrap_err();
+    let unknown = parse(400, &[], r#"{"error":"invalid_grant","error_codes":[12345]}"#).unwrap_err();
     assert_eq!(unknown.summary, "Entra ID gave no token: AADSTS12345");
     assert_eq!(unknown.hints, ["see https://login.microsoftonline.com/error?code=12345"]);
 }
 
 #[test]
-fn strange_refusals_pass() {
+fn unknown_errors_are_transient() {
     let rows = [
         (429, "Too Many Requests", "the token endpoint answered 429"),
         (503, "", "the token endpoint answered 503"),
@@ -167,7 +167,7 @@ fn strange_refusals_pass() {
         (400, r#"{"trace_id":"é","error_description":"Trace ID:"}"#, "the token endpoint answered 400"),
     ];
     for (status, body, summary) in rows {
-        let error = answer(status, &[], body).unwrap_err();
+        let error = parse(status, &[], body).unwrap_err();
         assert_eq!((error.class, error.summary.as_str()), (Class::Transient, summary), "{body}");
         assert_eq!((error.code, error.trace_id), (None, None), "{body}");
     }
@@ -197,17 +197,17 @@ fn how_long_entra_wants_to_be_left_alone() {
         (503, &[], None),
     ];
     for (status, headers, expected) in rows {
-        let error = answer(status, headers, BUSY).unwrap_err();
+        let error = parse(status, headers, BUSY).unwrap_err();
         assert_eq!(error.retry_after, expected.map(Duration::from_secs), "{headers:?}");
     }
     for (status, body) in [(429, "Too Many Requests"), (400, r#"{"error_codes":[90055]}"#)] {
-        assert_eq!(answer(status, &[], body).unwrap_err().retry_after, Some(DEFAULT_THROTTLE_WAIT));
+        assert_eq!(parse(status, &[], body).unwrap_err().retry_after, Some(DEFAULT_THROTTLE_WAIT));
     }
 }
 
 /// A filter's `403` with a day of `Retry-After` must not silence us.
 #[test]
-fn nobody_but_entra_is_believed_how_long_to_wait() {
+fn only_entra_decides_how_long_to_wait() {
     let rows = [
         (429, "Too Many Requests", Some(17)),
         (429, "<html>Slow down</html>", Some(17)),
@@ -229,7 +229,7 @@ fn nobody_but_entra_is_believed_how_long_to_wait() {
         (503, r#"{"error":{"code":"server_error"}}"#, None),
     ];
     for (status, body, expected) in rows {
-        let error = answer(status, &[("retry-after", "17")], body).unwrap_err();
+        let error = parse(status, &[("retry-after", "17")], body).unwrap_err();
         assert_eq!(error.retry_after, expected.map(Duration::from_secs), "{status} {body}");
     }
 }
@@ -273,26 +273,26 @@ fn what_is_not_entras_is_described() {
             "is application/json",
             filter,
         ),
-        // Long, not plain, or not ASCII: somebody else's words do not get into ours.
+        // Long, not plain, or not ASCII: not shown in our messages.
         (403, &[("server", &long)], html, "has no content type", filter),
         (403, &[("server", "a\"b"), ("content-type", "a:b")], html, "has no content type", filter),
         (403, &[("server", "é")], html, "has no content type", filter),
         (403, &[("server", "a\tb")], html, "has no content type", filter),
         (403, &[("server", "eyJ0eXAi,x")], html, "has no content type", filter),
     ];
-    for (status, headers, body, said, action) in rows {
-        let error = answer(status, headers, body).unwrap_err();
-        let expected = format!("the response {said}, not one of Entra ID's token endpoint: {action}");
+    for (status, headers, body, content, action) in rows {
+        let error = parse(status, headers, body).unwrap_err();
+        let expected = format!("the response {content}, not one of Entra ID's token endpoint: {action}");
         assert_eq!(error.hints, [expected], "{status} {headers:?}");
         assert!(error.summary.contains(&status.to_string()) || status == 200, "{}", error.summary);
     }
-    // That is Entra ID's way to say it, and nobody's sign-in page.
-    let throttled = answer(429, &[("content-type", "text/plain")], "Too Many Requests").unwrap_err();
+    // Entra ID throttles like this, too: it need not be a sign-in page.
+    let throttled = parse(429, &[("content-type", "text/plain")], "Too Many Requests").unwrap_err();
     assert_eq!(throttled.hints, [remedies::SLOW]);
 }
 
 #[test]
-fn a_wrong_clock_is_told_by_how_much() {
+fn the_skew_of_a_wrong_clock_is_reported() {
     let body = r#"{"error":"invalid_client","error_description":"AADSTS700024: Client assertion is not within its valid time range."}"#;
     let rows = [
         ("Tue, 14 Nov 2023 22:08:20 GMT", 300, "this machine's clock is 300 s ahead of Entra ID's"),
@@ -304,13 +304,13 @@ fn a_wrong_clock_is_told_by_how_much() {
         ),
     ];
     for (date, skew, hint) in rows {
-        let error = answer(401, &[("date", date)], body).unwrap_err();
+        let error = parse(401, &[("date", date)], body).unwrap_err();
         assert_eq!((error.code, error.date_skew), (Some(700_024), Some(skew)));
         assert_eq!(error.hints, [hint, "set this machine's clock, best by NTP"]);
     }
-    let without = answer(401, &[], body).unwrap_err();
+    let without = parse(401, &[], body).unwrap_err();
     assert_eq!((without.date_skew, without.hints.len()), (None, 1));
-    let other = answer(401, &[("date", rows[0].0)], r#"{"error":"invalid_client"}"#).unwrap_err();
+    let other = parse(401, &[("date", rows[0].0)], r#"{"error":"invalid_client"}"#).unwrap_err();
     assert_eq!(other.date_skew, None, "nobody asked");
 }
 
@@ -321,7 +321,7 @@ fn what_entra_says_is_kept_for_the_log_but_for_an_assertion() {
         r#"{{"error":"invalid_client","error_description":"AADSTS50027: bad\r\ntoken {assertion} {}"}}"#,
         "word ".repeat(500)
     );
-    let error = answer(401, &[], &body).unwrap_err();
+    let error = parse(401, &[], &body).unwrap_err();
     let detail = error.detail.clone().unwrap();
     assert!(detail.starts_with("AADSTS50027: bad token [long word withheld] word"), "{detail}");
     assert_eq!(detail.len(), 400);

@@ -69,7 +69,7 @@ fn the_token_is_still_usable_when_its_refresh_is_planned() {
     }
 }
 
-/// A failure that met an answer, the first of its kind, over at once.
+/// A failure that met a response, the first of its kind, over at once.
 fn context(class: Class, failures: u32, time_left: Duration) -> FailureContext {
     FailureContext {
         class,
@@ -189,7 +189,7 @@ fn pauses_after_permanent_failures() {
 }
 
 #[test]
-fn retry_after_is_obeyed_as_long_as_no_caller_has_to_pay_for_it() {
+fn retry_after_is_obeyed_as_long_as_no_request_suffers() {
     let rows = [
         ("with a token: all of it", 3600, 86_400, 3600),
         ("up to shortly before the token's end", 3600, 600, 595),
@@ -249,7 +249,7 @@ fn whatever_the_error_was_there_is_an_attempt_in_time_before_the_tokens_end_and_
     }
 }
 
-/// How likely it is that nobody who waits for a token from now on gets one: `failures` have been, `left` remains of
+/// The probability that no request that waits for a token from now on gets one: `failures` have been, `left` remains of
 /// the wait, an attempt takes `takes` and fails with `chance`, but with certainty while Entra ID is away.
 struct Wait {
     chance: f64,
@@ -260,10 +260,10 @@ struct Wait {
 
 impl Wait {
     const LENGTH: Duration = Duration::from_secs(5);
-    const STEP: Duration = Duration::from_millis(5);
+    const TIME_STEP: Duration = Duration::from_millis(5);
 
     fn in_vain(&mut self, failures: u32, now: Duration) -> f64 {
-        let now = now.as_millis() / Self::STEP.as_millis();
+        let now = now.as_millis() / Self::TIME_STEP.as_millis();
         if let Some(known) = self.known.get(&(failures, now)) {
             return *known;
         }
@@ -272,7 +272,7 @@ impl Wait {
         let drawn = 16;
         let mut sum = 0.0;
         for draw in 0..drawn {
-            let begins = Self::STEP * u32::try_from(now).unwrap()
+            let begins = Self::TIME_STEP * u32::try_from(now).unwrap()
                 + retry_in(context, (f64::from(draw) + 0.5) / f64::from(drawn));
             let ends = begins + self.takes;
             sum += if ends >= Self::LENGTH {
@@ -289,7 +289,7 @@ impl Wait {
 }
 
 #[test]
-fn with_three_in_ten_attempts_failing_nobody_waits_in_vain() {
+fn with_three_in_ten_attempts_failing_no_request_waits_in_vain() {
     let millis = Duration::from_millis;
     for (away, takes, bound) in [
         (millis(0), millis(10), 1e-10),

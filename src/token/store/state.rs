@@ -14,7 +14,6 @@ const CLOCK_IS_AHEAD: i64 = 60;
 pub(super) struct InFlight {
     /// Scheme, host and port of the token endpoint.
     pub(super) origin: String,
-    /// When it began.
     pub(super) since: Moment,
 }
 
@@ -26,7 +25,7 @@ pub(super) struct StoreState {
     /// The attempt that is being made, if one is.
     pub(super) in_flight: Option<InFlight>,
     pub(super) next_attempt: Moment,
-    /// A refresh that was asked for and has not begun.
+    /// A refresh was requested and has not begun.
     pub(super) is_forced: bool,
     pub(super) successes: u64,
     pub(super) failures: u64,
@@ -57,13 +56,13 @@ impl StoreState {
     }
 
     fn is_due_within(&self, clock: &Clock, time: Duration) -> bool {
-        // What the wall clock alone says hastens one attempt; after a failure pauses are counted on the boot clock, so
-        // that a wall clock that is wrong cannot make attempts follow one another.
+        // The wall clock alone may hasten one attempt; after a failure the pauses are measured on the boot clock, so that a
+        // wrong wall clock cannot cause attempts without pauses.
         let now = if self.failure.is_some() { clock.now() } else { self.token_time(clock) };
         self.is_forced || self.next_attempt <= now.after(time)
     }
 
-    /// Now, as the token has to see it. A paused machine's wall clock puts it forward; one that Entra ID has just
+    /// Now, for the token's expiry. The wall clock of a machine that was paused puts it forward; one that Entra ID has just
     /// called wrong does not.
     pub(super) fn token_time(&self, clock: &Clock) -> Moment {
         let skew = self.failure.as_ref().and_then(|failure| failure.date_skew);
@@ -75,14 +74,14 @@ impl StoreState {
         }
     }
 
-    /// The first reason to leave stays.
+    /// The first reason stays.
     pub(super) fn mark_stopped(&mut self, reason: RefresherState) {
         if self.is_alive() {
             self.refresher = reason;
         }
     }
 
-    /// Whether the refresher is there, or will be, to hear of anything.
+    /// Whether the refresher is running, or will be.
     pub(super) fn is_alive(&self) -> bool {
         matches!(self.refresher, RefresherState::Starting | RefresherState::Running)
     }

@@ -47,7 +47,7 @@ fn a_token_is_usable_until_its_margin() {
 #[test]
 fn who_need_not_wait_does_not() {
     let (_, store) = store();
-    let asked = Instant::now();
+    let started = Instant::now();
     fail(&store, Class::Permanent, secs(60));
     let unavailable = store.obtain(secs(5)).unwrap_err();
     assert_eq!(unavailable.retry_after, secs(60));
@@ -57,7 +57,7 @@ fn who_need_not_wait_does_not() {
     assert_eq!(store.obtain(secs(5)).unwrap_err().retry_after, secs(7), "rounded up");
     publish(&store, "x", 3600);
     store.obtain(secs(5)).unwrap();
-    assert!(asked.elapsed() < secs(1));
+    assert!(started.elapsed() < secs(1));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn who_waits_gets_the_token_when_it_comes() {
     });
 }
 
-/// Entra ID may have changed its mind: what was created a moment ago looks like a permanent error at first.
+/// The error may have passed: what was created a moment ago looks like a permanent error at first.
 #[test]
 fn whatever_the_last_error_was_an_attempt_that_is_due_soon_is_waited_for() {
     for class in [Class::Transient, Class::Permanent] {
@@ -103,19 +103,19 @@ fn whatever_the_last_error_was_an_attempt_that_is_due_soon_is_waited_for() {
 #[test]
 fn what_is_being_waited_for_is_said_once_it_takes_long() {
     let (mock_clock, store) = store();
-    let said = |store: &TokenStore| store.status().unavailable.unwrap().to_string();
+    let reason = |store: &TokenStore| store.status().unavailable.unwrap().to_string();
     store.begin("https://login.test");
     mock_clock.advance(Duration::from_millis(999));
-    assert_eq!(said(&store), "there is no access token yet");
+    assert_eq!(reason(&store), "there is no access token yet");
     mock_clock.advance(secs(11));
     let waiting = "waiting for the token endpoint https://login.test, 11 s so far";
-    assert_eq!(said(&store), format!("there is no access token yet: {waiting}"));
-    assert_eq!(store.obtain(Duration::ZERO).unwrap_err().to_string(), said(&store));
+    assert_eq!(reason(&store), format!("there is no access token yet: {waiting}"));
+    assert_eq!(store.obtain(Duration::ZERO).unwrap_err().to_string(), reason(&store));
     fail(&store, Class::Transient, secs(1));
-    assert_eq!(said(&store), "there is no access token yet: it failed", "the attempt is over");
+    assert_eq!(reason(&store), "there is no access token yet: it failed", "the attempt is over");
     store.begin("https://login.test");
     mock_clock.advance(secs(11));
-    assert_eq!(said(&store), format!("there is no access token yet: it failed; {waiting}"));
+    assert_eq!(reason(&store), format!("there is no access token yet: it failed; {waiting}"));
     publish(&store, "x", 3600);
     assert!(store.status().unavailable.is_none());
 }
@@ -123,24 +123,24 @@ fn what_is_being_waited_for_is_said_once_it_takes_long() {
 #[test]
 fn a_wait_is_bounded() {
     let (_, store) = store();
-    let asked = Instant::now();
+    let started = Instant::now();
     let unavailable = store.obtain(Duration::from_millis(50)).unwrap_err();
     assert_eq!(unavailable.to_string(), "there is no access token yet");
     assert_eq!((unavailable.retry_after, unavailable.permanent), (secs(1), false));
-    assert!((Duration::from_millis(50)..secs(2)).contains(&asked.elapsed()));
+    assert!((Duration::from_millis(50)..secs(2)).contains(&started.elapsed()));
 }
 
 #[test]
 fn the_end_ends_every_wait() {
     let (_, store) = store();
-    let asked = Instant::now();
+    let started = Instant::now();
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| store.obtain(secs(60)));
         std::thread::sleep(Duration::from_millis(20));
         store.stop();
         assert_eq!(waiter.join().unwrap().unwrap_err().reason, "the proxy is stopping");
     });
-    assert!(asked.elapsed() < secs(10));
+    assert!(started.elapsed() < secs(10));
     store.mark_died();
     assert!(!store.has_died(), "it was told to");
 }

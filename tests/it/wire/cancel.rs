@@ -3,7 +3,7 @@
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::{Bench, socket};
+use super::{Fixture, socket};
 use crate::client::Client;
 use crate::fixture::Proxy;
 use crate::sim::{Answer, Options, Sim, Step, eventually, patience, wait_for};
@@ -43,21 +43,21 @@ impl Leaving {
 const TRIES: usize = 3;
 
 /// Sends a request, waits until `ready`, leaves, and checks that the destination sees it in time.
-fn leaves(bench: &Bench, request: &str, answer: &Answer, ready: impl Fn(&mut Client)) {
+fn leaves(fixture: &Fixture, request: &str, answer: &Answer, ready: impl Fn(&mut Client)) {
     for leaving in Leaving::ALL {
-        eprintln!("  {} {leaving:?} {request:.4}", bench.sim.azure_url());
+        eprintln!("  {} {leaving:?} {request:.4}", fixture.sim.azure_url());
         let mut late = Vec::new();
         while late.len() < TRIES {
-            bench.seen();
-            bench.sim.azure.script([answer.clone()]);
-            let mut client = bench.client();
+            fixture.seen();
+            fixture.sim.azure.script([answer.clone()]);
+            let mut client = fixture.client();
             client.raw.send(request).unwrap();
-            bench.sim.azure.request_to("/openai/v1/x");
+            fixture.sim.azure.request_to("/openai/v1/x");
             ready(&mut client);
             let left = Instant::now();
             let _kept = leaving.leave(client);
-            let closed = bench.sim.azure.log().wait("closing", |all| all.first()?.peer_closed);
-            assert_eq!(bench.sim.azure.requests().len(), 1, "it is not tried again");
+            let closed = fixture.sim.azure.log().wait("closing", |all| all.first()?.peer_closed);
+            assert_eq!(fixture.sim.azure.requests().len(), 1, "it is not tried again");
             if closed - left < SOON {
                 break;
             }
@@ -68,9 +68,9 @@ fn leaves(bench: &Bench, request: &str, answer: &Answer, ready: impl Fn(&mut Cli
 }
 
 fn each(answer: &Answer, ready: impl Fn(&mut Client)) {
-    for bench in [Bench::plain(), Bench::tls()] {
+    for fixture in [Fixture::plain(), Fixture::tls()] {
         for request in [GET, POST] {
-            leaves(&bench, request, answer, &ready);
+            leaves(&fixture, request, answer, &ready);
         }
     }
 }
@@ -105,16 +105,16 @@ fn in_the_middle_of_a_stream_that_is_silent() {
 fn in_the_middle_of_a_stream_that_flows() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\n\r\n".to_vec();
     let flow = Answer::steps([Step::Write(head), Step::Repeat(vec![b'x'; 64 * 1024], 1 << 24)]);
-    for bench in [Bench::plain(), Bench::tls()] {
+    for fixture in [Fixture::plain(), Fixture::tls()] {
         for leaving in [Leaving::Close, Leaving::Reset] {
-            bench.seen();
-            bench.sim.azure.script([flow.clone()]);
-            let mut client = bench.client();
+            fixture.seen();
+            fixture.sim.azure.script([flow.clone()]);
+            let mut client = fixture.client();
             client.raw.send(GET).unwrap();
             client.raw.read_some(patience()).unwrap();
             let left = Instant::now();
             leaving.leave(client);
-            let closed = bench.sim.azure.log().wait("closing", |all| all.first()?.peer_closed);
+            let closed = fixture.sim.azure.log().wait("closing", |all| all.first()?.peer_closed);
             assert!(closed - left < SOON, "it took {:?}", closed - left);
         }
     }
@@ -181,13 +181,13 @@ fn while_a_connection_to_a_black_hole_is_being_made() {
 
 #[test]
 fn while_a_tls_handshake_is_not_answered() {
-    let bench = Bench::tls();
-    bench.sim.azure.server.mute(true);
-    let mut client = bench.client();
+    let fixture = Fixture::tls();
+    fixture.sim.azure.server.mute(true);
+    let mut client = fixture.client();
     client.raw.send(GET).unwrap();
-    wait_for("the connection", || bench.sim.azure.server.open() == 1);
+    wait_for("the connection", || fixture.sim.azure.server.open() == 1);
     let left = Instant::now();
     drop(client);
-    wait_for("its end", || bench.sim.azure.server.open() == 0);
+    wait_for("its end", || fixture.sim.azure.server.open() == 0);
     assert!(left.elapsed() < SOON, "it took {:?}", left.elapsed());
 }

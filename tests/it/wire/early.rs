@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use super::{Bench, error_code, pour, socket};
+use super::{Fixture, error_code, pour, socket};
 use crate::client::{Client, Ended, Response};
 use crate::sim::{Answer, BodyEnd, Step, patience};
 
@@ -38,14 +38,14 @@ impl Framing {
 }
 
 /// Every kind of destination and framing.
-fn each(test: impl Fn(&Bench, Framing)) {
-    for bench in [Bench::plain(), Bench::tls()] {
+fn each(test: impl Fn(&Fixture, Framing)) {
+    for fixture in [Fixture::plain(), Fixture::tls()] {
         for framing in [Framing::Counted, Framing::Chunked] {
-            eprintln!("  {} {framing:?}", bench.sim.azure_url());
-            test(&bench, framing);
-            assert_eq!(bench.sim.azure.script_left(), 0);
-            assert_eq!(bench.client().get("/sim/echo").status, 200, "the next request is served");
-            bench.seen();
+            eprintln!("  {} {framing:?}", fixture.sim.azure_url());
+            test(&fixture, framing);
+            assert_eq!(fixture.sim.azure.script_left(), 0);
+            assert_eq!(fixture.client().get("/sim/echo").status, 200, "the next request is served");
+            fixture.seen();
         }
     }
 }
@@ -69,10 +69,10 @@ fn check_closed(client: &mut Client) {
 
 #[test]
 fn an_early_refusal_reaches_a_client_that_waits_for_it() {
-    each(|bench, framing| {
+    each(|fixture, framing| {
         for status in [401, 413] {
-            bench.sim.azure.script([refusal(status).early()]);
-            let mut client = bench.client();
+            fixture.sim.azure.script([refusal(status).early()]);
+            let mut client = fixture.client();
             client.raw.send([framing.head().as_bytes(), &framing.piece()].concat()).unwrap();
             check(&client.response("POST").unwrap(), status);
             check_closed(&mut client);
@@ -82,11 +82,11 @@ fn an_early_refusal_reaches_a_client_that_waits_for_it() {
 
 #[test]
 fn an_early_refusal_reaches_a_client_that_pauses() {
-    each(|bench, framing| {
-        bench.sim.azure.script([refusal(413).early()]);
-        let mut client = bench.client();
+    each(|fixture, framing| {
+        fixture.sim.azure.script([refusal(413).early()]);
+        let mut client = fixture.client();
         client.raw.send([framing.head().as_bytes(), &framing.piece()].concat()).unwrap();
-        bench.sim.azure.log().wait("answer", |all| all.first()?.status);
+        fixture.sim.azure.log().wait("answer", |all| all.first()?.status);
         // It goes on, a piece or two, as one that has not looked.
         for _ in 0..2 {
             if socket(&client).write_all(&framing.piece()).is_err() {
@@ -100,9 +100,9 @@ fn an_early_refusal_reaches_a_client_that_pauses() {
 
 #[test]
 fn an_early_refusal_reaches_a_client_that_looks_only_when_it_can_send_no_more() {
-    each(|bench, framing| {
-        bench.sim.azure.script([refusal(413).early()]);
-        let mut client = bench.client();
+    each(|fixture, framing| {
+        fixture.sim.azure.script([refusal(413).early()]);
+        let mut client = fixture.client();
         client.raw.send(framing.head()).unwrap();
         let sent = pour(socket(&client), &framing.piece(), GIB);
         assert!(sent < BUFFERED, "it was made to send {sent} bytes");
@@ -112,11 +112,11 @@ fn an_early_refusal_reaches_a_client_that_looks_only_when_it_can_send_no_more() 
 
 #[test]
 fn an_early_refusal_behind_an_interim_answer_is_noticed() {
-    each(|bench, framing| {
+    each(|fixture, framing| {
         let answer =
             b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 X\r\nx-a: 1\r\nContent-Length: 9\r\n\r\ntoo early";
-        bench.sim.azure.script([Answer::steps([Step::Write(answer.to_vec())]).early()]);
-        let mut client = bench.client();
+        fixture.sim.azure.script([Answer::steps([Step::Write(answer.to_vec())]).early()]);
+        let mut client = fixture.client();
         client.raw.send([framing.head().as_bytes(), &framing.piece()].concat()).unwrap();
         check(&client.response("POST").unwrap(), 413);
     });
@@ -124,39 +124,39 @@ fn an_early_refusal_behind_an_interim_answer_is_noticed() {
 
 #[test]
 fn a_refused_body_never_looks_complete() {
-    each(|bench, framing| {
-        bench.sim.azure.script([refusal(413).early_then_read()]);
-        let mut client = bench.client();
+    each(|fixture, framing| {
+        fixture.sim.azure.script([refusal(413).early_then_read()]);
+        let mut client = fixture.client();
         client.raw.send([framing.head().as_bytes(), &framing.piece()].concat()).unwrap();
         check(&client.response("POST").unwrap(), 413);
-        let request = bench.sim.azure.finished_request_to("/openai/v1/files");
+        let request = fixture.sim.azure.finished_request_to("/openai/v1/files");
         assert_eq!(request.body_end, BodyEnd::Truncated);
     });
 }
 
 #[test]
 fn an_early_success_does_not_end_the_body() {
-    for bench in [Bench::plain(), Bench::tls()] {
-        bench.sim.azure.script([Answer::status(200).body("ok").early_then_read()]);
-        let mut client = bench.client();
+    for fixture in [Fixture::plain(), Fixture::tls()] {
+        fixture.sim.azure.script([Answer::status(200).body("ok").early_then_read()]);
+        let mut client = fixture.client();
         client
             .raw
             .send("POST /openai/v1/files HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
             .unwrap();
-        bench.sim.azure.log().wait("answer", |all| all.first()?.status);
+        fixture.sim.azure.log().wait("answer", |all| all.first()?.status);
         client.raw.send("67890").unwrap();
         let response = client.response("POST").unwrap();
         assert_eq!((response.status, response.text().as_str()), (200, "ok"));
-        let request = bench.sim.azure.finished_request_to("/openai/v1/files");
+        let request = fixture.sim.azure.finished_request_to("/openai/v1/files");
         assert_eq!((request.body_end, request.body.as_slice()), (BodyEnd::Clean, &b"1234567890"[..]));
     }
 }
 
 #[test]
 fn a_destination_that_closes_early_without_an_answer_is_a_bad_gateway() {
-    each(|bench, framing| {
-        bench.sim.azure.script([Answer::drop_connection().early()]);
-        let mut client = bench.client();
+    each(|fixture, framing| {
+        fixture.sim.azure.script([Answer::drop_connection().early()]);
+        let mut client = fixture.client();
         client.raw.send(framing.head()).unwrap();
         let sent = pour(socket(&client), &framing.piece(), GIB);
         assert!(sent < BUFFERED, "it was made to send {sent} bytes");
@@ -167,19 +167,19 @@ fn a_destination_that_closes_early_without_an_answer_is_a_bad_gateway() {
 
 #[test]
 fn an_upload_cut_short_never_looks_complete_and_ends_at_once() {
-    each(|bench, framing| {
+    each(|fixture, framing| {
         for reset in [false, true] {
-            bench.seen();
-            let mut client = bench.client();
+            fixture.seen();
+            let mut client = fixture.client();
             client.raw.send([framing.head().as_bytes(), &framing.piece()].concat()).unwrap();
-            bench.sim.azure.log().wait("body", |all| all.first().filter(|r| r.body_length > 0).map(drop));
+            fixture.sim.azure.log().wait("body", |all| all.first().filter(|r| r.body_length > 0).map(drop));
             let left = Instant::now();
             if reset {
                 client.raw.reset();
             } else {
                 drop(client);
             }
-            let request = bench.sim.azure.finished_request_to("/openai/v1/files");
+            let request = fixture.sim.azure.finished_request_to("/openai/v1/files");
             assert_eq!(request.body_end, BodyEnd::Truncated);
             let after = request.peer_closed.unwrap() - left;
             assert!(after < Duration::from_secs(1), "{after:?}");
@@ -190,10 +190,10 @@ fn an_upload_cut_short_never_looks_complete_and_ends_at_once() {
 /// Nobody counts to its end.
 #[test]
 fn the_length_of_a_refused_body_does_not_matter() {
-    let bench = Bench::plain();
+    let fixture = Fixture::plain();
     for length in [1_u64 << 36, 1 << 62, u64::MAX] {
-        bench.sim.azure.script([refusal(413).early()]);
-        let mut client = bench.client();
+        fixture.sim.azure.script([refusal(413).early()]);
+        let mut client = fixture.client();
         client.raw.send(format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\nx")).unwrap();
         check(&client.response("POST").unwrap(), 413);
     }
@@ -205,7 +205,7 @@ fn what_comes_before_an_early_refusal_does_not_hide_it() {
     let refusal = "HTTP/1.1 413 X\r\nx-a: 1\r\nContent-Length: 9\r\n\r\ntoo early";
     let long_hints = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "x".repeat(20_000));
     let endless = format!("HTTP/1.1 103 Early Hints\r\nLink: {}", "x".repeat(100_000));
-    each(|bench, framing| {
+    each(|fixture, framing| {
         for (sent, expected) in [
             (format!("\r\n\r\n{refusal}"), 413),
             (format!("{long_hints}{long_hints}{refusal}"), 413),
@@ -214,8 +214,8 @@ fn what_comes_before_an_early_refusal_does_not_hide_it() {
             ("\r\n".repeat(50_000), 502),
             ("garbage".to_owned(), 502),
         ] {
-            bench.sim.azure.script([Answer::steps([Step::Write(sent.into_bytes())]).early()]);
-            let mut client = bench.client();
+            fixture.sim.azure.script([Answer::steps([Step::Write(sent.into_bytes())]).early()]);
+            let mut client = fixture.client();
             client.raw.send([framing.head().as_bytes(), &framing.piece()].concat()).unwrap();
             let response = client.response("POST").unwrap();
             assert_eq!(response.status, expected);

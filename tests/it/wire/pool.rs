@@ -1,23 +1,23 @@
 //! Connections to the destination that are used again, and those that turn out to be stale.
 
-use super::{Bench, error_code};
+use super::{Fixture, error_code};
 use crate::client::{Client, Response};
 use crate::sim::{Answer, Step, wait_for};
 
 /// Both kinds of destination, with one idle connection in the pool. The requests of one client come one behind the
 /// other: a connection is back in the pool before the next is read.
-fn each(test: impl Fn(&Bench, &mut Client)) {
-    for bench in [Bench::plain(), Bench::tls()] {
-        eprintln!("  {}", bench.sim.azure_url());
-        let mut client = bench.client();
-        warm(&bench, &mut client);
-        test(&bench, &mut client);
+fn each(test: impl Fn(&Fixture, &mut Client)) {
+    for fixture in [Fixture::plain(), Fixture::tls()] {
+        eprintln!("  {}", fixture.sim.azure_url());
+        let mut client = fixture.client();
+        warm(&fixture, &mut client);
+        test(&fixture, &mut client);
     }
 }
 
-fn warm(bench: &Bench, client: &mut Client) {
+fn warm(fixture: &Fixture, client: &mut Client) {
     assert_eq!(client.get("/sim/echo").status, 200);
-    bench.seen();
+    fixture.seen();
 }
 
 fn request(client: &mut Client, method: &str, body: &[u8]) -> Response {
@@ -31,7 +31,7 @@ fn endings() -> [Answer; 2] {
 
 #[test]
 fn one_connection_serves_many_requests() {
-    each(|bench, client| {
+    each(|fixture, client| {
         for _ in 0..10 {
             assert_eq!(client.get("/sim/echo").status, 200);
             assert_eq!(client.post_json("/sim/upload", &serde_json::json!({"a": 1})).status, 200);
@@ -39,52 +39,52 @@ fn one_connection_serves_many_requests() {
             assert_eq!(client.request("HEAD", "/sim/echo", &[], b"").status, 200);
             assert_eq!(client.get("/sim/status/404").status, 404);
         }
-        assert_eq!(bench.sim.azure.server.accepted(), 1);
+        assert_eq!(fixture.sim.azure.server.accepted(), 1);
     });
 }
 
 #[test]
 fn a_connection_that_the_destination_closed_is_not_used() {
-    each(|bench, client| {
+    each(|fixture, client| {
         for (i, method) in ["GET", "POST", "POST", "PUT", "DELETE"].into_iter().enumerate() {
-            bench.sim.azure.server.close_connections();
-            bench.sim.azure.script([Answer::status(200)]);
+            fixture.sim.azure.server.close_connections();
+            fixture.sim.azure.script([Answer::status(200)]);
             let body: &[u8] = if method == "GET" { b"" } else { b"body" };
             assert_eq!(request(client, method, body).status, 200);
-            assert_eq!(bench.seen().len(), 1, "{method} was sent once");
-            assert_eq!(bench.sim.azure.server.accepted(), 2 + i as u64);
+            assert_eq!(fixture.seen().len(), 1, "{method} was sent once");
+            assert_eq!(fixture.sim.azure.server.accepted(), 2 + i as u64);
         }
     });
 }
 
 #[test]
 fn many_stale_connections_cost_one_new_one() {
-    each(|bench, client| {
+    each(|fixture, client| {
         let slow = Answer::status(200).delay(std::time::Duration::from_millis(300));
-        bench.sim.azure.script(vec![slow; 8]);
+        fixture.sim.azure.script(vec![slow; 8]);
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| assert_eq!(request(&mut bench.client(), "GET", b"").status, 200));
+                scope.spawn(|| assert_eq!(request(&mut fixture.client(), "GET", b"").status, 200));
             }
         });
-        let before = bench.sim.azure.server.accepted();
+        let before = fixture.sim.azure.server.accepted();
         assert!(before > 1);
-        bench.sim.azure.server.close_connections();
+        fixture.sim.azure.server.close_connections();
         assert_eq!(client.get("/sim/echo").status, 200);
-        assert_eq!(bench.sim.azure.server.accepted(), before + 1);
+        assert_eq!(fixture.sim.azure.server.accepted(), before + 1);
     });
 }
 
 #[test]
 fn an_idempotent_request_that_found_a_stale_connection_is_sent_again() {
-    each(|bench, client| {
+    each(|fixture, client| {
         for method in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"] {
             for ending in endings() {
-                warm(bench, client);
-                bench.sim.azure.script([ending, Answer::status(200)]);
+                warm(fixture, client);
+                fixture.sim.azure.script([ending, Answer::status(200)]);
                 let body: &[u8] = if method == "PUT" { b"body" } else { b"" };
                 assert_eq!(request(client, method, body).status, 200, "{method}");
-                let seen = bench.seen();
+                let seen = fixture.seen();
                 assert_eq!(seen.len(), 2, "{method}");
                 assert_eq!(seen[0].raw_head, seen[1].raw_head);
                 assert_eq!(seen[1].body, body);
@@ -96,11 +96,11 @@ fn an_idempotent_request_that_found_a_stale_connection_is_sent_again() {
 
 #[test]
 fn a_body_that_was_read_in_part_is_sent_again_whole() {
-    each(|bench, client| {
+    each(|fixture, client| {
         let body = "x".repeat(60_000);
-        bench.sim.azure.script([Answer::drop_connection(), Answer::status(200)]);
+        fixture.sim.azure.script([Answer::drop_connection(), Answer::status(200)]);
         assert_eq!(request(client, "PUT", body.as_bytes()).status, 200);
-        let seen = bench.seen();
+        let seen = fixture.seen();
         assert_eq!((seen.len(), seen[1].body_length), (2, 60_000));
     });
 }
@@ -108,29 +108,29 @@ fn a_body_that_was_read_in_part_is_sent_again_whole() {
 /// However long it is announced to be: the client still has it.
 #[test]
 fn a_large_body_of_which_nothing_was_read_is_sent_on_a_fresh_connection() {
-    each(|bench, client| {
-        bench.sim.azure.script([Answer::drop_connection().early(), Answer::status(200)]);
+    each(|fixture, client| {
+        fixture.sim.azure.script([Answer::drop_connection().early(), Answer::status(200)]);
         client.raw.send("PUT /openai/v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n").unwrap();
-        bench.sim.azure.log().wait("the second attempt", |all| all.get(1).map(drop));
+        fixture.sim.azure.log().wait("the second attempt", |all| all.get(1).map(drop));
         client.raw.send(vec![b'x'; 200_000]).unwrap();
         assert_eq!(client.response("PUT").unwrap().status, 200);
         let second =
-            bench.sim.azure.log().wait("its end", |all| all.get(1).filter(|r| r.done.is_some()).cloned());
+            fixture.sim.azure.log().wait("its end", |all| all.get(1).filter(|r| r.done.is_some()).cloned());
         assert_eq!(second.body_length, 200_000);
-        bench.seen();
+        fixture.seen();
     });
 }
 
 #[test]
 fn a_request_that_may_have_been_processed_is_not_repeated() {
-    each(|bench, client| {
+    each(|fixture, client| {
         for method in ["POST", "PATCH", "FOO"] {
             for ending in endings() {
-                warm(bench, client);
-                bench.sim.azure.script([ending]);
+                warm(fixture, client);
+                fixture.sim.azure.script([ending]);
                 let response = request(client, method, b"body");
                 assert_eq!((response.status, error_code(&response).as_str()), (502, "upstream_closed"));
-                assert_eq!(bench.seen().len(), 1, "{method} reached the destination once");
+                assert_eq!(fixture.seen().len(), 1, "{method} reached the destination once");
             }
         }
     });
@@ -138,45 +138,45 @@ fn a_request_that_may_have_been_processed_is_not_repeated() {
 
 #[test]
 fn a_large_body_that_was_sent_is_not_repeated() {
-    each(|bench, client| {
-        bench.sim.azure.script([Answer::drop_connection()]);
+    each(|fixture, client| {
+        fixture.sim.azure.script([Answer::drop_connection()]);
         let response = request(client, "PUT", &vec![b'x'; 200_000]);
         assert_eq!((response.status, error_code(&response).as_str()), (502, "upstream_closed"));
-        assert_eq!(bench.seen().len(), 1);
+        assert_eq!(fixture.seen().len(), 1);
     });
 }
 
 #[test]
 fn a_request_is_sent_again_once_and_on_a_pooled_connection_only() {
-    each(|bench, client| {
-        bench.sim.azure.script([Answer::drop_connection(), Answer::drop_connection()]);
+    each(|fixture, client| {
+        fixture.sim.azure.script([Answer::drop_connection(), Answer::drop_connection()]);
         let response = request(client, "GET", b"");
         assert_eq!((response.status, error_code(&response).as_str()), (502, "upstream_closed"));
-        assert_eq!(bench.seen().len(), 2, "pooled, then fresh");
+        assert_eq!(fixture.seen().len(), 2, "pooled, then fresh");
 
-        bench.sim.azure.script([Answer::drop_connection()]);
+        fixture.sim.azure.script([Answer::drop_connection()]);
         assert_eq!(request(client, "GET", b"").status, 502);
-        assert_eq!(bench.seen().len(), 1, "fresh");
+        assert_eq!(fixture.seen().len(), 1, "fresh");
     });
 }
 
 #[test]
 fn an_answer_that_began_is_not_asked_for_again() {
-    each(|bench, client| {
-        bench.sim.azure.script([Answer::raw("HTTP/1.1 20")]);
+    each(|fixture, client| {
+        fixture.sim.azure.script([Answer::raw("HTTP/1.1 20")]);
         assert_eq!(request(client, "GET", b"").status, 502);
-        assert_eq!(bench.seen().len(), 1);
+        assert_eq!(fixture.seen().len(), 1);
     });
 }
 
 #[test]
 fn an_outage_of_the_destination_ends_without_a_trace() {
-    each(|bench, client| {
-        bench.sim.azure.stop();
+    each(|fixture, client| {
+        fixture.sim.azure.stop();
         let response = request(client, "GET", b"");
         assert_eq!((response.status, error_code(&response).as_str()), (502, "upstream_unreachable"));
-        bench.sim.azure.restart();
+        fixture.sim.azure.restart();
         assert_eq!(client.get("/sim/echo").status, 200);
-        wait_for("health", || bench.proxy.health().status == 200);
+        wait_for("health", || fixture.proxy.health().status == 200);
     });
 }

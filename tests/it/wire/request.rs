@@ -2,7 +2,7 @@
 
 use std::net::Shutdown;
 
-use super::{Bench, error_code, fields, read_exactly, socket};
+use super::{Fixture, error_code, fields, read_exactly, socket};
 use crate::client::{Client, Ended};
 use crate::sim::{Answer, BodyEnd, Request, latin1, patience};
 
@@ -116,13 +116,13 @@ impl Row {
     }
 
     /// Runs it; panics when anything is not as it should be.
-    pub fn run(&self, bench: &Bench) {
+    pub fn run(&self, fixture: &Fixture) {
         eprintln!("  {}", self.name);
-        bench.seen();
+        fixture.seen();
         let answer = Answer::status(200).body("ok");
-        bench.sim.azure.script(vec![answer; self.seen.len()]);
-        let mut client = bench.client();
-        self.send(&mut client, bench);
+        fixture.sim.azure.script(vec![answer; self.seen.len()]);
+        let mut client = fixture.client();
+        self.send(&mut client, fixture);
         for expected in &self.answers {
             let response = client.response(&expected.method).expect("an answer");
             assert_eq!(response.status, expected.status, "{}", latin1(&response.body));
@@ -131,10 +131,10 @@ impl Row {
             }
         }
         self.check_end(&mut client);
-        self.check_seen(bench);
+        self.check_seen(fixture);
     }
 
-    fn send(&self, client: &mut Client, bench: &Bench) {
+    fn send(&self, client: &mut Client, fixture: &Fixture) {
         match self.pace {
             Pace::Whole => {
                 // A refusal may come before the last byte is sent.
@@ -145,7 +145,7 @@ impl Row {
                 client.raw.send(&self.sent).unwrap();
                 // With the end at once, it would not even begin.
                 if self.cut {
-                    bench.sim.azure.log().wait("first bytes of a body", |all| {
+                    fixture.sim.azure.log().wait("first bytes of a body", |all| {
                         all.first().filter(|request| request.body_length > 0).map(drop)
                     });
                 }
@@ -173,28 +173,28 @@ impl Row {
         }
     }
 
-    fn check_seen(&self, bench: &Bench) {
+    fn check_seen(&self, fixture: &Fixture) {
         if self.cut {
-            bench.sim.azure.log().wait("end of the request that was cut", |all| {
+            fixture.sim.azure.log().wait("end of the request that was cut", |all| {
                 (all.len() > self.seen.len() && all.iter().all(|r| r.done.is_some())).then_some(())
             });
         }
-        let mut requests = bench.seen();
+        let mut requests = fixture.seen();
         let cut = requests.extract_if(.., |request| !is_whole(request)).count();
         assert_eq!(cut, usize::from(self.cut), "requests that the destination saw cut short");
         let lines: Vec<String> = requests.iter().map(|r| format!("{} {}", r.method, r.target())).collect();
         let expected: Vec<&str> = self.seen.iter().map(|seen| seen.line.as_str()).collect();
         assert_eq!(lines, expected, "complete requests at the destination");
-        assert_eq!(bench.sim.azure.script_left(), 0);
+        assert_eq!(fixture.sim.azure.script_left(), 0);
         for (request, seen) in requests.iter().zip(&self.seen) {
-            seen.check(request, bench);
+            seen.check(request, fixture);
         }
     }
 }
 
 impl Seen {
-    fn check(&self, request: &Request, bench: &Bench) {
-        assert_eq!(request.header("host"), Some(bench.authority()));
+    fn check(&self, request: &Request, fixture: &Fixture) {
+        assert_eq!(request.header("host"), Some(fixture.authority()));
         assert!(request.bearer().is_some_and(|token| token.len() > 20), "one bearer token");
         assert_eq!(request.version, "HTTP/1.1");
         let own =
@@ -211,15 +211,15 @@ fn is_whole(request: &Request) -> bool {
 }
 
 /// Runs every row and reports all that fail, each by its sentence.
-pub fn run(bench: &Bench, rows: &[Row]) {
+pub fn run(fixture: &Fixture, rows: &[Row]) {
     let mut failed = Vec::new();
     for row in rows {
-        let run = std::panic::AssertUnwindSafe(|| row.run(bench));
+        let run = std::panic::AssertUnwindSafe(|| row.run(fixture));
         if let Err(panic) = std::panic::catch_unwind(run) {
             failed.push(format!("{}: {}", row.name, super::words(&*panic)));
             // What is left of this row must not confuse the next.
-            while bench.sim.azure.script_left() > 0 {
-                let _ = bench.client().get("/sim/echo");
+            while fixture.sim.azure.script_left() > 0 {
+                let _ = fixture.client().get("/sim/echo");
             }
         }
     }

@@ -7,7 +7,7 @@ mod malformed;
 mod methods_and_targets;
 mod smuggling;
 
-use super::Bench;
+use super::Fixture;
 use super::request::{Row, run};
 
 fn all() -> Vec<Row> {
@@ -28,10 +28,10 @@ fn all() -> Vec<Row> {
 fn requests_on_the_wire_towards_a_plain_destination() {
     let rows = all();
     assert!(rows.len() >= 120, "{} rows", rows.len());
-    run(&Bench::plain(), &rows);
+    run(&Fixture::plain(), &rows);
 }
 
 #[test]
 fn requests_on_the_wire_towards_a_tls_destination() {
-    run(&Bench::tls(), &all());
+    run(&Fixture::tls(), &all());
 }

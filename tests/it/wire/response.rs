@@ -1,6 +1,6 @@
 //! A row of the table of responses, and how it is judged: by a client of HTTP/1.1 and by one of HTTP/1.0.
 
-use super::{Bench, error_code, fields};
+use super::{Fixture, error_code, fields};
 use crate::client::{Client, Ended, Response};
 use crate::sim::{Answer, Step, latin1, patience, wait_for};
 
@@ -71,9 +71,9 @@ impl Row {
         self
     }
 
-    fn run(&self, bench: &Bench, version: &str) {
-        bench.sim.azure.script([Answer::steps(self.steps.clone())]);
-        let mut client = bench.client();
+    fn run(&self, fixture: &Fixture, version: &str) {
+        fixture.sim.azure.script([Answer::steps(self.steps.clone())]);
+        let mut client = fixture.client();
         let head = format!("{} /r HTTP/{version}\r\nHost: proxy.test:8080\r\n\r\n", self.method);
         client.raw.send(head).unwrap();
         let response = client.response(self.method);
@@ -96,12 +96,12 @@ impl Row {
         // Whatever the destination sent too much, all of which is there by now, is no part of another answer.
         if matches!(self.expected, Expected::Answer { .. }) {
             wait_for("the destination to have sent everything", || {
-                let requests = bench.sim.azure.requests();
+                let requests = fixture.sim.azure.requests();
                 requests.iter().filter(|request| request.path() == "/r").all(|request| request.done.is_some())
             });
         }
-        let mut client = if keeps { client } else { bench.client() };
-        next(&mut client, bench);
+        let mut client = if keeps { client } else { fixture.client() };
+        next(&mut client, fixture);
     }
 }
 
@@ -117,25 +117,25 @@ fn check(response: &Response, version: &str, status: u16, expected: &[String], b
     assert_eq!(rest.iter().collect::<Vec<_>>(), expected, "header fields at the client");
 }
 
-fn next(client: &mut Client, bench: &Bench) {
-    bench.sim.azure.script([Answer::status(200).body("next")]);
+fn next(client: &mut Client, fixture: &Fixture) {
+    fixture.sim.azure.script([Answer::status(200).body("next")]);
     let response = client.get("/next");
     assert_eq!((response.status, response.text().as_str()), (200, "next"));
-    assert_eq!(bench.sim.azure.script_left(), 0);
+    assert_eq!(fixture.sim.azure.script_left(), 0);
 }
 
 /// Runs every row for both versions and reports all that fail, each by its sentence.
-pub fn run(bench: &Bench, tls: bool, rows: &[Row]) {
+pub fn run(fixture: &Fixture, tls: bool, rows: &[Row]) {
     let mut failed = Vec::new();
     for row in rows.iter().filter(|row| row.tls.is_none_or(|only| only == tls)) {
         for version in ["1.1", "1.0"] {
             eprintln!("  {} (HTTP/{version})", row.name);
-            let run = std::panic::AssertUnwindSafe(|| row.run(bench, version));
+            let run = std::panic::AssertUnwindSafe(|| row.run(fixture, version));
             if let Err(panic) = std::panic::catch_unwind(run) {
                 failed.push(format!("{} (HTTP/{version}): {}", row.name, super::words(&*panic)));
                 // What is left of this row must not confuse the next.
-                for _ in 0..bench.sim.azure.script_left() {
-                    let mut client = bench.client();
+                for _ in 0..fixture.sim.azure.script_left() {
+                    let mut client = fixture.client();
                     client.send("POST", "/sim/echo", &[], b"").unwrap();
                     let _ = client.response("POST");
                 }

@@ -5,7 +5,7 @@ mod cut;
 mod framing;
 mod malformed;
 
-use super::Bench;
+use super::Fixture;
 use super::response::{Row, row, run};
 
 fn all() -> Vec<Row> {
@@ -16,18 +16,18 @@ fn all() -> Vec<Row> {
 fn responses_on_the_wire_from_a_plain_destination() {
     let rows = all();
     assert!(rows.len() >= 60, "{} rows", rows.len());
-    run(&Bench::plain(), false, &rows);
+    run(&Fixture::plain(), false, &rows);
 }
 
 #[test]
 fn responses_on_the_wire_from_a_tls_destination() {
-    run(&Bench::tls(), true, &all());
+    run(&Fixture::tls(), true, &all());
 }
 
 #[test]
 fn locations_become_ours_when_that_is_wished_for() {
-    let bench = Bench::with(false, &[("REWRITE_LOCATION", "true")]);
-    let there = bench.sim.azure_url();
+    let fixture = Fixture::with(false, &[("REWRITE_LOCATION", "true")]);
+    let there = fixture.sim.azure_url();
     let moved = |name, from: &str, to: &str| {
         row(name, format!("HTTP/1.1 202 Accepted\r\n{from}\r\nContent-Length: 0\r\n\r\n")).got(
             202,
@@ -54,5 +54,5 @@ fn locations_become_ours_when_that_is_wished_for() {
             "location: http://localhost:1/x",
         ),
     ];
-    run(&bench, false, &rows);
+    run(&fixture, false, &rows);
 }

@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ring::digest;
 
-use super::{Bench, socket};
+use super::{Fixture, socket};
 use crate::sim::{Answer, Step, latin1, patience, pattern};
 
 const QUICK: u64 = 200 << 20;
 const LONG: u64 = 1 << 30;
 
 /// Downloads so much and checks every byte.
-fn download(bench: &Bench, count: u64, chunked: bool) {
-    let mut client = bench.client();
+fn download(fixture: &Fixture, count: u64, chunked: bool) {
+    let mut client = fixture.client();
     let query = if chunked { "?chunked=1" } else { "" };
     client.raw.send(format!("GET /sim/bytes/{count}{query} HTTP/1.0\r\n\r\n")).unwrap();
     let mut tcp = socket(&client);
@@ -39,8 +39,8 @@ fn download(bench: &Bench, count: u64, chunked: bool) {
     assert_eq!(at, count);
 }
 
-fn upload(bench: &Bench, count: u64, chunked: bool) {
-    let mut client = bench.client();
+fn upload(fixture: &Fixture, count: u64, chunked: bool) {
+    let mut client = fixture.client();
     let framing =
         if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {count}") };
     client.raw.send(format!("POST /sim/upload HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n")).unwrap();
@@ -67,12 +67,12 @@ fn upload(bench: &Bench, count: u64, chunked: bool) {
 }
 
 fn both_ways(count: u64) {
-    let bench = Bench::tls();
+    let fixture = Fixture::tls();
     for chunked in [false, true] {
-        download(&bench, count, chunked);
-        upload(&bench, count, chunked);
+        download(&fixture, count, chunked);
+        upload(&fixture, count, chunked);
     }
-    let peak = bench.proxy.peak_rss_kb();
+    let peak = fixture.proxy.peak_rss_kb();
     eprintln!("{count} bytes up and down, twice: RSS at most {peak} kB");
     // What is promised is the release's; a debug build has larger frames.
     let shipped = !cfg!(debug_assertions) || std::env::var_os("AUTH_PROXY_BIN").is_some();
@@ -95,7 +95,7 @@ fn a_gibibyte_each_way_needs_no_memory() {
 /// last.
 #[test]
 fn events_arrive_one_by_one_as_they_are_written() {
-    for bench in [Bench::plain(), Bench::tls()] {
+    for fixture in [Fixture::plain(), Fixture::tls()] {
         let read = Arc::new(AtomicU64::new(0));
         let event = |i: u64| format!("data: {i}\n\n");
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -105,8 +105,8 @@ fn events_arrive_one_by_one_as_they_are_written() {
             steps.push(Step::Write(format!("{:x}\r\n{}\r\n", event(i).len(), event(i)).into()));
         }
         steps.extend([Step::Write("0\r\n\r\n".into()), Step::KeepAlive]);
-        bench.sim.azure.script([Answer::steps(steps)]);
-        let mut client = bench.client();
+        fixture.sim.azure.script([Answer::steps(steps)]);
+        let mut client = fixture.client();
         client.raw.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         let mut seen = String::new();
         for i in 0..20 {

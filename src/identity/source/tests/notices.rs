@@ -6,7 +6,7 @@ use super::*;
 const END: u64 = 2_524_607_999;
 
 #[test]
-fn a_fault_is_told_once_and_again_after_a_good_file() {
+fn an_error_is_logged_once_and_again_after_a_good_file() {
     let mut fixture = Fixture::new("once");
     let no_key = "has no private key";
     let expired = "has an expired certificate: CN=auth-proxy expired was valid until 2021-01-01T00:00:00Z";

@@ -3,7 +3,7 @@
 use super::*;
 use crate::token::{Class, TokenError};
 
-/// Entra ID's answer to an assertion whose times come from a clock that is wrong by so many seconds.
+/// Entra ID's response to an assertion whose times come from a clock that is wrong by this many seconds.
 fn outside_its_time_range(ahead: i64) -> impl FnOnce() -> Result<Grant, TokenError> + Send + 'static {
     move || {
         let failure = TokenError::new(Class::Permanent, "Entra ID gave no token: AADSTS700024");
@@ -62,8 +62,8 @@ fn after_a_pause_without_entra_there_is_no_token_until_it_returns() {
     for _ in 0..100 {
         t.fixture.script.then(busy);
     }
-    let asked = t.requests_during(secs(30));
-    assert!((50..90).contains(&asked), "{asked}: at the pace of an outage");
+    let requests = t.requests_during(secs(30));
+    assert!((50..90).contains(&requests), "{requests}: at the pace of an outage");
     assert_eq!(t.fixture.bearer(), None);
     t.fixture.script.forget();
     t.fixture.script.then(granted("new", 3600));
@@ -107,7 +107,7 @@ fn a_wall_clock_that_is_set_right_again_gives_the_token_back() {
 }
 
 #[test]
-fn a_pause_between_request_and_answer_counts() {
+fn a_pause_between_request_and_response_counts() {
     let mut t = Stepped::new();
     let mock_clock = Arc::clone(&t.fixture.mock_clock);
     t.fixture.script.then(move || {

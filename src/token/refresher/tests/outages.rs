@@ -19,8 +19,8 @@ fn an_hour_without_entra_costs_no_request_while_the_token_is_good() {
         t.run(secs(7));
         assert_eq!(t.fixture.bearer().as_deref(), Some("Bearer old"));
     }
-    let asked = t.fixture.script.requests();
-    assert!((60..300).contains(&asked), "backs off: {asked} requests in an hour");
+    let requests = t.fixture.script.requests();
+    assert!((60..300).contains(&requests), "backs off: {requests} requests in an hour");
     assert!(t.fixture.store.status().last_error.is_some());
     t.fixture.script.forget();
 }
@@ -72,8 +72,8 @@ fn an_hour_without_token_and_entra_makes_a_bounded_number_of_requests() {
         }
         let at_once = t.requests_during(secs(5));
         assert!(five_seconds.contains(&at_once), "{at_once} in five seconds, not {five_seconds:?}");
-        let asked = at_once + t.requests_during(secs(3595));
-        assert!(hour.contains(&asked), "{asked} in an hour, not {hour:?}");
+        let requests = at_once + t.requests_during(secs(3595));
+        assert!(hour.contains(&requests), "{requests} in an hour, not {hour:?}");
         t.fixture.script.forget();
     }
 }
@@ -91,15 +91,15 @@ fn a_token_that_runs_out_makes_attempts_more_frequent_again() {
             t.fixture.bearer().is_some() && t.fixture.script.requests() > 26,
             "it fails for long already"
         );
-        let asked = t.requests_during(secs(6));
+        let requests = t.requests_during(secs(6));
         assert_eq!(t.fixture.bearer(), None);
-        assert!(asked >= least, "{asked}: too few for those who wait five seconds");
+        assert!(requests >= least, "{requests}: too few for those who wait five seconds");
         t.fixture.script.forget();
     }
 }
 
 #[test]
-fn an_outage_is_told_now_and_then_and_a_refusal_once() {
+fn an_outage_is_logged_now_and_then_and_a_permanent_error_once() {
     let rows = [
         (Class::Permanent, None, LogLevel::Error),
         (Class::Permanent, Some(7200), LogLevel::Debug),
@@ -107,20 +107,20 @@ fn an_outage_is_told_now_and_then_and_a_refusal_once() {
         (Class::Transient, Some(9), LogLevel::Debug),
         (Class::Transient, Some(10), LogLevel::Warn),
     ];
-    for (class, told, expected) in rows {
-        assert_eq!(failure_level(class, told.map(secs)), expected, "{class:?} {told:?}");
+    for (class, logged, expected) in rows {
+        assert_eq!(failure_level(class, logged.map(secs)), expected, "{class:?} {logged:?}");
     }
     let mut t = Stepped::new();
     for _ in 0..200 {
         t.fixture.script.then(down);
     }
-    let mut told = Vec::new();
+    let mut logged = Vec::new();
     for _ in 0..300 {
         t.run(Duration::from_millis(100));
-        told.extend(t.refresher.streak.as_ref().map(|streak| streak.logged_at));
+        logged.extend(t.refresher.streak.as_ref().map(|streak| streak.logged_at));
     }
-    told.dedup();
-    assert!((3..=4).contains(&told.len()), "{} lines in half a minute", told.len());
+    logged.dedup();
+    assert!((3..=4).contains(&logged.len()), "{} lines in half a minute", logged.len());
     t.fixture.script.forget();
 }
 

@@ -1,4 +1,4 @@
-//! The real thread, in real time, around the steps that the other tests take by hand.
+//! The real thread, in real time, around the steps that the other tests take one by one.
 
 use std::sync::Barrier;
 use std::sync::atomic::AtomicBool;
@@ -14,29 +14,29 @@ fn spawned(fixture: &Fixture) -> JoinHandle<()> {
 }
 
 #[test]
-fn the_thread_serves_waiters_and_stops_when_told() {
+fn the_thread_serves_waiters_and_stops_on_shutdown() {
     let fixture = Fixture::new();
     fixture.script.then(granted("first", 3600));
     let thread = spawned(&fixture);
     assert_eq!(fixture.store.obtain(secs(5)).unwrap().bearer(), "Bearer first");
     assert!(fixture.store.status().ready());
 
-    // Asleep until a look or its time has come; woken by a reject.
+    // Asleep until the next check of the file or the next attempt; woken by a reject.
     thread::sleep(Duration::from_millis(100));
     fixture.advance(61);
     fixture.script.then(granted("second", 3600));
     let first = fixture.store.usable().unwrap();
-    let asked = Instant::now();
+    let started = Instant::now();
     assert!(fixture.store.reject(&first));
     assert_eq!(fixture.store.newer_than(&first, secs(5)).unwrap().bearer(), "Bearer second");
-    assert!(asked.elapsed() < secs(5));
+    assert!(started.elapsed() < secs(5));
 
     // Woken by a request after a suspension.
     fixture.script.then(granted("third", 3600));
     thread::sleep(Duration::from_millis(100));
     fixture.advance(7200);
     assert_eq!(fixture.store.obtain(secs(5)).unwrap().bearer(), "Bearer third");
-    assert!(asked.elapsed() < secs(5));
+    assert!(started.elapsed() < secs(5));
 
     fixture.store.stop();
     thread.join().unwrap();
@@ -54,10 +54,10 @@ fn the_death_of_the_thread_ends_readiness() {
     refresher.jitter = || panic!("on purpose, by a test");
     assert!(refresher.spawn().unwrap().join().is_err());
     assert!(fixture.store.has_died() && !fixture.store.status().ready());
-    let asked = Instant::now();
+    let started = Instant::now();
     let unavailable = fixture.store.obtain(secs(5)).unwrap_err();
     assert_eq!(unavailable.reason, "the token refresher has ended");
-    assert!(asked.elapsed() < secs(1), "nothing to wait for");
+    assert!(started.elapsed() < secs(1), "nothing to wait for");
 }
 
 #[test]

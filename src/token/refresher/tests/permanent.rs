@@ -1,4 +1,4 @@
-//! Errors that only a person can end, or so they look.
+//! Errors that are permanent, or look so.
 
 use std::sync::Mutex;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::token::test_kit::TokenResult;
 
 #[test]
-fn while_no_token_is_left_a_refusal_is_tried_again_every_fifteen_seconds() {
+fn without_a_token_a_permanent_error_is_retried_every_fifteen_seconds() {
     let mut t = Stepped::new();
     for _ in 0..6 {
         t.fixture.script.then(refused);
@@ -22,18 +22,19 @@ fn while_no_token_is_left_a_refusal_is_tried_again_every_fifteen_seconds() {
 }
 
 #[test]
-fn a_refusal_is_told_once_and_a_new_file_ends_it_at_once() {
+fn a_permanent_error_is_logged_once_and_a_new_file_ends_it_at_once() {
     let mut t = Stepped::new();
     for _ in 0..100 {
         t.fixture.script.then(refused);
     }
     t.run(secs(719));
     let clock = t.fixture.store.clock().clone();
-    let told = |t: &Stepped| clock.now().since(t.refresher.streak.as_ref().unwrap().logged_at.unwrap());
-    assert_eq!(told(&t), secs(719), "the first one");
+    let since_logged =
+        |t: &Stepped| clock.now().since(t.refresher.streak.as_ref().unwrap().logged_at.unwrap());
+    assert_eq!(since_logged(&t), secs(719), "the first one");
     t.fixture.file.changed.store(true, Ordering::SeqCst);
     t.refresher.step();
-    assert_eq!(told(&t), secs(0), "and what became of the new file");
+    assert_eq!(since_logged(&t), secs(0), "and what became of the new file");
     t.fixture.script.forget();
     t.fixture.file.changed.store(true, Ordering::SeqCst);
     t.fixture.script.then(granted("new", 3600));
@@ -42,16 +43,16 @@ fn a_refusal_is_told_once_and_a_new_file_ends_it_at_once() {
 }
 
 /// Entra ID as a function of the age of the token that it granted last.
-struct Moody {
+struct FlakyEntra {
     t: Stepped,
 }
 
-impl Moody {
+impl FlakyEntra {
     /// Tokens of this lifetime; `refuses` says at which age of one there is no other, and how that is put.
     fn new(
         lifetime: u64,
         refresh_in: Option<u64>,
-        refusal: fn() -> TokenResult,
+        failure: fn() -> TokenResult,
         refuses: impl Fn(Duration) -> bool + Clone + Send + 'static,
     ) -> Self {
         let t = Stepped::new();
@@ -63,7 +64,7 @@ impl Moody {
                 let now = clock.now();
                 let mut last = granted.lock().unwrap();
                 if last.is_some_and(|last| refuses(now.since(last))) {
-                    return refusal();
+                    return failure();
                 }
                 *last = Some(now);
                 Ok(Grant::new("x", secs(lifetime), refresh_in.map(secs)).unwrap())
@@ -89,7 +90,7 @@ impl Moody {
 
 /// The rule: no request fails that a token could have served.
 #[test]
-fn a_refusal_for_half_of_each_tokens_life_costs_no_moment() {
+fn an_error_for_half_of_each_tokens_life_leaves_no_gap() {
     let rows = [
         ("as it was found", 300, Some(10), 10, 195),
         ("the same by half-life", 300, None, 100, 250),
@@ -102,48 +103,48 @@ fn a_refusal_for_half_of_each_tokens_life_costs_no_moment() {
     ];
     for (name, lifetime, refresh_in, from, until) in rows {
         for jitter in [|| 0.0, || 0.5, || 0.999] as [fn() -> f64; 3] {
-            let refusals: [fn() -> TokenResult; 4] = [refused, busy, down, long_retry_after];
+            let failures: [fn() -> TokenResult; 4] = [refused, busy, down, long_retry_after];
             // What was asked for is obeyed for a minute in any case, which may be longer than such a token lives.
             let short = if lifetime < 120 { 3 } else { 4 };
-            for refusal in &refusals[..short] {
-                let refusal = *refusal;
-                let mut moody = Moody::new(lifetime, refresh_in, refusal, move |age| {
+            for failure in &failures[..short] {
+                let failure = *failure;
+                let mut flaky = FlakyEntra::new(lifetime, refresh_in, failure, move |age| {
                     (secs(from)..secs(until)).contains(&age)
                 });
-                moody.t.refresher.jitter = jitter;
-                moody.t.refresher.step();
+                flaky.t.refresher.jitter = jitter;
+                flaky.t.refresher.step();
                 let lives = if lifetime > 3600 { 1 } else { 4 };
-                let without = moody.without_a_token(lives * lifetime);
+                let without = flaky.without_a_token(lives * lifetime);
                 let jitter = jitter();
                 assert!(
                     without <= Duration::from_millis(5 * lives),
                     "{name}, {without:?}, jitter {jitter}: {:?}",
-                    refusal()
+                    failure()
                 );
-                assert!(moody.t.fixture.store.status().failures >= lives, "{name}: nothing was refused");
-                assert!(moody.t.fixture.store.status().successes > lives, "{name}");
-                moody.t.fixture.script.forget();
+                assert!(flaky.t.fixture.store.status().failures >= lives, "{name}: nothing was refused");
+                assert!(flaky.t.fixture.store.status().successes > lives, "{name}");
+                flaky.t.fixture.script.forget();
             }
         }
     }
 }
 
-/// A refusal that says to stay away for longer than the token lives.
+/// An error that says to stay away for longer than the token lives.
 fn long_retry_after() -> TokenResult {
     refused().map_err(|error| TokenError { retry_after: Some(secs(3600)), ..error })
 }
 
 #[test]
-fn a_refusal_beyond_the_tokens_end_costs_what_it_lasts_and_little_more() {
+fn an_error_beyond_the_tokens_end_costs_what_it_lasts_and_little_more() {
     for (after_the_end, limit) in [(0, 1), (1, 16), (7, 22), (60, 75), (600, 615)] {
-        let mut moody = Moody::new(300, Some(10), refused, move |age| {
+        let mut flaky = FlakyEntra::new(300, Some(10), refused, move |age| {
             (secs(10)..secs(270 + after_the_end)).contains(&age)
         });
-        moody.t.refresher.step();
-        let without = moody.without_a_token(280 + after_the_end + 20);
+        flaky.t.refresher.step();
+        let without = flaky.without_a_token(280 + after_the_end + 20);
         assert!((secs(after_the_end)..=secs(limit)).contains(&without), "{after_the_end}: {without:?}");
-        assert!(moody.t.fixture.bearer().is_some());
-        moody.t.fixture.script.forget();
+        assert!(flaky.t.fixture.bearer().is_some());
+        flaky.t.fixture.script.forget();
     }
 }
 
