@@ -76,11 +76,6 @@ pub(crate) fn take_for(flows: bool) -> Buffer {
 }
 
 impl Buffer {
-    /// Whether it is one of the large.
-    pub(crate) fn is_large(&self) -> bool {
-        self.large
-    }
-
     /// Moves to a large buffer, if it is none and there is one, with the bytes that are `kept`: true when they begin it now.
     pub(crate) fn enlarge(&mut self, kept: Range<usize>) -> bool {
         if self.large {
@@ -194,7 +189,7 @@ mod tests {
 
         let mut buffer = take();
         buffer[7..10].copy_from_slice(b"abc");
-        assert!(buffer.enlarge(7..10) && buffer.is_large() && buffer.starts_with(b"abc"));
+        assert!(buffer.enlarge(7..10) && buffer.len() == LARGE && buffer.starts_with(b"abc"));
         assert!(!buffer.enlarge(7..10) && buffer.starts_with(b"abc"), "it was large already");
     }
 }

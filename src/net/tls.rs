@@ -8,7 +8,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 use socket2::Socket;
 
-use super::buffers::{self, Buffer, LARGE, SMALL, TLS_RECORD};
+use super::buffers::{self, Buffer, SMALL, TLS_RECORD};
 
 /// A session, and the records on their way.
 pub(super) struct Tls {
@@ -68,13 +68,13 @@ impl Tls {
         self.advance(Task::Decrypt(into), ahead)
     }
 
-    /// Encrypts one record, or several of a large body, and says how many bytes it took.
+    /// Encrypts one record, and says how many bytes it took.
     ///
     /// # Errors
     ///
     /// The session is over, or the peer breaks the rules.
     pub(super) fn encrypt(&mut self, bytes: &[u8], ahead: &mut Vec<u8>) -> Result<usize, rustls::Error> {
-        let bytes = &bytes[..bytes.len().min(self.outgoing.most(bytes.len()))];
+        let bytes = &bytes[..bytes.len().min(SMALL)];
         match self.advance(Task::Encrypt(bytes), ahead)? {
             Some(_) => Ok(bytes.len()),
             None => Err(rustls::Error::EncryptError),
@@ -253,14 +253,6 @@ impl RecordBuffer {
             self.buffer.resize((self.end + least).max(TLS_RECORD), 0);
         }
         &mut self.buffer[self.end..]
-    }
-
-    /// How many of `wanted` bytes there is room to encrypt at once.
-    fn most(&mut self, wanted: usize) -> usize {
-        if wanted > SMALL {
-            self.enlarge();
-        }
-        if self.buffer.is_large() { LARGE } else { SMALL }
     }
 
     /// Moves to a large buffer, if one is to be had.

@@ -26,8 +26,6 @@ pub(super) struct TransportBuffers {
     deferred: usize,
     /// Much came with the last read, and more is likely there already.
     bulk_in: bool,
-    /// Much left with the last write.
-    bulk_out: bool,
     /// The last use consumed something, so that what is left may be enough for the next.
     progress: bool,
     /// Room that ureq needs for its part of a request's head.
@@ -46,7 +44,6 @@ impl TransportBuffers {
             output: Buffer::default(),
             deferred: 0,
             bulk_in: false,
-            bulk_out: false,
             progress: false,
             head_capacity,
         }
@@ -66,7 +63,6 @@ impl TransportBuffers {
     pub(super) fn pending(&mut self, amount: usize) -> &[u8] {
         let total = self.deferred + amount;
         self.deferred = 0;
-        self.bulk_out = total > SMALL / 2;
         &self.output[..total]
     }
 
@@ -212,13 +208,6 @@ impl Buffers for TransportBuffers {
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
-        if self.deferred == 0 {
-            if self.bulk_out {
-                self.output.enlarge(0..0);
-            } else if self.output.is_large() {
-                self.output = Buffer::default();
-            }
-        }
         // After a head that was deferred there is room enough for the first bytes.
         self.reserve(SMALL.saturating_sub(self.deferred).max(SMALL / 4));
         self.read_buf();
