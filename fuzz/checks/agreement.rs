@@ -1,5 +1,5 @@
-//! Responses that we accept, and ureq's own reading of them: the same status, fields, body and end. Ours stands in front of
-//! ureq's, so that where the two part, one of them is wrong. Where ours refuses, ureq may read what it likes.
+//! Responses that we accept, and ureq's own reading of them: the same status, fields, body and end. Ours reads first, so that
+//! where the two differ, one of them is wrong. What ours refuses never reaches ureq.
 
 use auth_proxy::testing::{Decoder, ResponseFraming, ResponseHead, Scan, chunked, read_response};
 use http::{Method, Request};

@@ -74,6 +74,8 @@ pub enum FaultKind {
 /// Finds the end of a head in what a connection has received, and says when to parse what there is.
 #[derive(Debug, Clone, Default)]
 pub struct Scan {
+    /// Bytes of empty lines before a response's head.
+    empty: usize,
     /// Bytes that hold no end.
     seen: usize,
     /// Bytes that were there when they were parsed the last time.
@@ -343,7 +345,9 @@ pub fn read_response(
     scan: &mut Scan,
     max_length: usize,
 ) -> Result<Option<(ResponseHead, usize)>, Malformed> {
-    let empty = empty_lines(bytes);
+    // Each is looked at once, however the bytes arrive.
+    scan.empty += empty_lines(&bytes[scan.empty..]);
+    let empty = scan.empty;
     if empty > max_length {
         return Err(Malformed("it begins with too many empty lines"));
     }

@@ -19,7 +19,7 @@ use super::tls::Tls;
 use super::{ProxyAddress, Stream, connect_proxy, dial};
 use crate::report::Problem;
 
-/// What all connections share: names, whom to trust, and what is known of the egress proxy. Clones share it, too.
+/// What all connections share: resolved names, trusted roots, and what is known of the egress proxy. Clones share it, too.
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
     dns: DnsCache,

@@ -104,7 +104,7 @@ impl ConnectError {
     /// What to do about it, where there is something to do.
     pub(crate) fn hint(&self) -> Option<String> {
         Some(match self {
-            // Callers are told, too: the name is for the log.
+            // Clients get this hint, too: it must not name the host, which is for the log.
             Self::Resolve { cause, .. } => cause.hint().into(),
             Self::Connect { cause, .. } => exhausted(cause).unwrap_or(NETWORK).into(),
             Self::Timeout { .. } => NETWORK.into(),

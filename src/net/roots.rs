@@ -1,4 +1,4 @@
-//! Whom we trust: Mozilla's roots, or the bundle that `SSL_CERT_FILE` names, which may be replaced at any time.
+//! The trusted roots: Mozilla's, or the bundle that `SSL_CERT_FILE` names, which may be replaced at any time.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};

@@ -184,13 +184,13 @@ impl<'a> RequestStats<'a> {
     }
 }
 
-/// The upstream's ids of a request. Empty when they will not be logged.
+/// The upstream's ids of a request. Empty when no line of it will be logged: an aborted response is, at `warn`, too.
 #[derive(Default)]
 struct RequestIds([Option<String>; ID_FIELDS.len()]);
 
 impl RequestIds {
     fn of(head: &Fields) -> Self {
-        if !log::enabled(LogLevel::Info) {
+        if !log::enabled(LogLevel::Warn) {
             return Self::default();
         }
         let text = |id| std::str::from_utf8(id).ok().map(str::to_owned);

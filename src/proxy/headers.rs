@@ -21,7 +21,7 @@ const HOP_BY_HOP: [&str; 6] = ["connection", "keep-alive", "proxy-connection", "
 const FRAMING: [&str; 3] = ["host", "content-length", "transfer-encoding"];
 
 /// Removes from a request what the upstream must not see: credentials, fields about the client's connection, and those that
-/// `Connection` names; and what is generated anew for the upstream: `Host` and the framing.
+/// `Connection` names; and what is generated for the upstream: `Host` and the framing.
 pub fn strip_request(headers: &mut Fields) {
     let named = named_by_connection(headers);
     headers.retain(|name, _| {

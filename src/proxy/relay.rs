@@ -64,7 +64,7 @@ pub(super) fn relay(
     };
     let ResponseHead { status, mut headers, .. } = head;
     let length = framing.length();
-    // The server generates the length anew. Where there is no body, as in a response to HEAD, the upstream's own
+    // The server generates the length itself. Where there is no body, as in a response to HEAD, the upstream's own
     // `Content-Length` stays.
     let says_length = framing != ResponseFraming::Empty || status == StatusCode::NO_CONTENT;
     headers::strip_response(&mut headers, says_length);

@@ -236,7 +236,7 @@ fn some<T: Value>(value: &Option<T>) -> Option<&dyn Value> {
 
 /// Nothing that a step calls may end the loop. The panic hook has logged it already.
 fn catch_panic<T>(call: impl FnOnce() -> T) -> Option<T> {
-    // The next attempt reads everything anew.
+    // The next attempt reads everything again.
     catch_unwind(AssertUnwindSafe(call)).ok()
 }
 

@@ -76,7 +76,7 @@ pub(super) struct FailureContext {
     pub(super) class: Class,
     /// There was no connection to send the request on.
     pub(super) is_unreachable: bool,
-    /// Failures of this class in a row, this one included; counted anew when the token has run out.
+    /// Failures of this class in a row, this one included; counted from zero when the token has run out.
     pub(super) failures: u32,
     /// How long the present token stays usable; zero when there is none.
     pub(super) time_left: Duration,

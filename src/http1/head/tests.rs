@@ -182,7 +182,7 @@ fn responses_and_what_is_read_of_them() {
         (25, "HTTP/1.1 200 OK\r\ngarbage\r\n".to_owned()),
         (4100, format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(5000))),
         (4100, "\r\n".repeat(3000)),
-        // What is in front of a head counts, and a bare CR is no line.
+        // What comes before a head counts, and a bare CR is no line.
         (4097, format!("{}HTTP/1.1 200 OK\r\n\r\n", "\r\n".repeat(2045))),
         (2, "\rHTTP/1.1 200 OK\r\n\r\n".to_owned()),
         (2000, format!("HTTP/1.1 200 OK\r\n{}", "Set-Cookie: a=b\r\n".repeat(200))),
@@ -192,5 +192,16 @@ fn responses_and_what_is_read_of_them() {
         } else {
             panic!("{bytes:.40}");
         }
+    }
+}
+
+#[test]
+fn empty_lines_before_a_response_are_looked_at_once() {
+    let bytes = "\r\n".repeat(1000);
+    let mut scan = Scan::default();
+    for here in 0..=bytes.len() {
+        assert!(matches!(read_response(&bytes.as_bytes()[..here], &mut scan, 4096), Ok(None)));
+        // A CR may be the first half of an empty line: it is looked at again with the next byte, and no other is.
+        assert_eq!(scan.empty, here - here % 2);
     }
 }
