@@ -99,7 +99,7 @@ clients: build ## The real SDKs against the running binary
 	TARGET=$(TARGET) tests/demo.sh --once
 
 .PHONY: clients-all
-clients-all: build ## As clients, and litellm's proxy in front of ours
+clients-all: build ## As clients, and LiteLLM's proxy as a client of ours
 	tests/clients/run.sh $(SERVERS) litellm-proxy
 
 .PHONY: test-faults
@@ -109,7 +109,7 @@ test-faults: build ## What networks do to connections, at both sides, each with 
 	BINARY=$(BINARY) tests/faults/dns.py
 
 .PHONY: test-attack
-test-attack: build ## Attack the release binary: slow clients, crowds, floods, exhaustion (slowhttptest; STEPS="slow drain")
+test-attack: build ## Attack the release binary: slow clients, overload, floods, exhaustion (slowhttptest; STEPS="slow drain")
 	$(CARGO) build --locked --example sim
 	BINARY=$(BINARY) tests/attack/run.py $(STEPS)
 

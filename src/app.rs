@@ -124,7 +124,7 @@ impl App {
             self.count_connections();
             self.upstream.close_expired();
             if self.tokens.has_died() {
-                log::error("the token refresher has ended: so does the program", &[]);
+                log::error("the token refresher stopped unexpectedly; exiting", &[]);
                 return Ending::GraceExpired;
             }
         }
@@ -177,7 +177,7 @@ fn log_startup(config: &Config, identity: &Identity) {
     let base_url = format!("{}{}", config.base_url.origin(), config.base_url.base_path);
     let mut summary: Vec<(&str, &dyn log::Value)> = vec![
         ("version", &version),
-        ("destination", &base_url),
+        ("upstream", &base_url),
         ("token_url", &config.token_url),
         ("client_id", &config.client_id),
         ("scope", &config.scope),
@@ -195,7 +195,7 @@ fn log_startup(config: &Config, identity: &Identity) {
         file = path.display();
         summary.push(("federated_token_file", &file));
     }
-    log::info("auth-proxy starts", &summary);
+    log::info("auth-proxy starting", &summary);
 }
 
 /// SIGTERM and SIGINT as bytes to read. As PID 1 we would not even get them without handlers.
@@ -207,7 +207,7 @@ fn signals() -> io::Result<UnixStream> {
 }
 
 fn system(what: &str, error: &io::Error) -> StartError {
-    StartError::System(Problem::new(format!("the system does not give us {what}: {error}")))
+    StartError::System(Problem::new(format!("the system does not provide {what}: {error}")))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! `check` runs the steps of a start, with the functions of a start, one after another:
 //!
 //! ```text
-//! settings -> certificate -> authority -> sign-in -> destination
+//! settings -> certificate -> authority -> sign-in -> upstream
 //! ```
 
 mod claims;
@@ -43,7 +43,7 @@ impl StepKind {
             Self::Certificate => "certificate",
             Self::Authority => "authority",
             Self::SignIn => "sign-in",
-            Self::Upstream => "destination",
+            Self::Upstream => "upstream",
         }
     }
 }
@@ -84,7 +84,7 @@ pub(crate) fn run(environment: Environment<'_>, on_step: &mut dyn FnMut(&Step)) 
         (Some(identity), Some(())) => {
             runner.step(StepKind::SignIn, steps::sign_in(&config, &upstream, &clock, identity))
         }
-        (None, _) => runner.skip(StepKind::SignIn, "there is nothing to sign in with"),
+        (None, _) => runner.skip(StepKind::SignIn, "there is no credential to sign in with"),
         (_, None) => runner.skip(StepKind::SignIn, "the authority cannot be reached"),
     };
     match grant {
@@ -92,7 +92,7 @@ pub(crate) fn run(environment: Environment<'_>, on_step: &mut dyn FnMut(&Step)) 
             runner.step(StepKind::Upstream, steps::upstream(&config, &upstream, &grant));
         }
         None => {
-            runner.skip::<()>(StepKind::Upstream, "there is no token to ask it with");
+            runner.skip::<()>(StepKind::Upstream, "there is no token to send");
         }
     }
     runner.steps

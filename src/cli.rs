@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::app::{App, Ending, StartError};
 use crate::check::{self, StepKind};
-use crate::config::{self, Config, Environment, SETTINGS};
+use crate::config::{self, Config, Environment, LogFormat, LogLevel, SETTINGS};
 use crate::log;
 use crate::report::{Problem, quote};
 use crate::version;
@@ -165,27 +165,27 @@ const COMMANDS: [Usage; 4] = [
     Usage {
         name: "check",
         form: "check [--json]",
-        meaning: "try every step of a start, one token and one request included, and say what is wrong",
+        meaning: "try every step of a start, including one token and one request, and report what is wrong",
         more: "\
-Steps: settings, certificate, authority, sign-in, destination. Needs the same environment as the proxy, which need
-not run. --json writes one object when all steps are over.
+Steps: settings, certificate, authority, sign-in, upstream. Needs the same environment as the proxy, which
+need not be running. --json prints one object at the end.
 
-Exit codes: 0 all is well, 2 settings, 3 certificate or key, 5 signing in, 6 the destination.
+Exit codes: 0 all steps passed, 2 settings, 3 certificate or key, 5 sign-in, 6 upstream.
 ",
     },
     Usage {
         name: "healthcheck",
         form: "healthcheck",
-        meaning: "ask the running proxy's /health; exit code 0 when it is ready",
-        more: "Asks at HOST and PORT, so that it needs the same two as the proxy. Exit code 1 when it is not ready, and why.\n",
+        meaning: "query the running proxy's /health; exit code 0 if it is ready",
+        more: "Queries HOST and PORT, which must be the proxy's. If it is not ready: exit code 1, and the reason.\n",
     },
     Usage {
         name: "wait",
         form: "wait [--max 30s]",
-        meaning: "ask until it is ready, for so long at most",
+        meaning: "wait until the running proxy is ready (for start-up scripts)",
         more: "\
-Asks at HOST and PORT, so that it needs the same two as the proxy. --max is 30s unless given; write 500ms, 10s, 2m or
-1h. Exit code 0 as soon as it is ready, 1 when it was not in that time, and why.
+Queries HOST and PORT, which must be the proxy's. --max is 30s by default; write 500ms, 10s, 2m or 1h. Exit code 0 as
+soon as it is ready; 1 if it is not ready in that time, and the reason.
 ",
     },
 ];
@@ -221,12 +221,12 @@ pub fn help() -> String {
 
 const ABOUT: &str = "\
 auth-proxy signs in to Microsoft Entra ID with a certificate and adds the bearer token to every request
-for Azure OpenAI. Point the application at it instead of at Azure; any API key will do there.
+for Azure OpenAI. Point clients at it instead of at Azure and set any placeholder API key.
 
 Usage:
 ";
 
-const MORE: &str = "  auth-proxy --help             this text; after a command, what that one does
+const MORE: &str = "  auth-proxy --help             this text; after a command, that command's help
   auth-proxy --version
 
 Example:
@@ -235,13 +235,13 @@ Example:
   auth-proxy check && auth-proxy
 
 Exit codes:
-  0  stopped, every request finished; or the command succeeded
-  1  stopped by force, or failed in another way
+  0  stopped after all requests finished; or the command succeeded
+  1  stopped with requests open, or another failure
   2  settings or arguments are wrong
   3  certificate or key cannot be used
-  4  the address cannot be listened on
-  5  check: signing in failed
-  6  check: the destination cannot be reached, or refuses
+  4  cannot listen on the address
+  5  check: sign-in failed
+  6  check: the upstream is unreachable or refuses the request
 
 Settings (environment; an empty value means unset):
 ";
@@ -282,26 +282,41 @@ fn serve() -> Exit {
     let environment = Environment { lookup: &environment, names: &variable_names() };
     let config = match Config::from_environment(environment) {
         Ok(config) => config,
-        Err(problems) => return fail(StartError::Config(problems)),
+        Err(problems) => {
+            return fail(StartError::Config(problems), Config::log_format(environment.lookup));
+        }
     };
+    let format = config.log_format;
     log::init(config.log_level, config.log_format);
     match App::start(config) {
         Ok(app) => match app.run() {
             Ending::Drained => Exit::Done,
             Ending::GraceExpired => Exit::Failed,
         },
-        Err(error) => fail(error),
+        Err(error) => fail(error, format),
     }
 }
 
-fn fail(error: StartError) -> Exit {
+/// Reports why the program cannot start: for people, or as events for who collects the log.
+fn fail(error: StartError, format: LogFormat) -> Exit {
     let (exit, problems) = match error {
         StartError::Config(problems) => (Exit::Usage, problems),
         StartError::Identity(problem) => (Exit::Identity, vec![problem]),
         StartError::Listen(problem) => (Exit::Listen, vec![problem]),
         StartError::System(problem) => (Exit::Failed, vec![problem]),
     };
-    problems.iter().for_each(print_error);
+    match format {
+        LogFormat::Text => problems.iter().for_each(print_error),
+        LogFormat::Json => {
+            log::init(LogLevel::Error, format);
+            for Problem { message, hints, notes } in &problems {
+                let (hint, note) = (hints.join("; "), notes.join("; "));
+                let fields: [(&str, &dyn log::Value); 3] =
+                    [("exit_code", &(exit as u8)), ("hint", &hint), ("note", &note)];
+                log::error(message, &fields[..if notes.is_empty() { 2 } else { 3 }]);
+            }
+        }
+    }
     exit
 }
 

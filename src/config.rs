@@ -163,6 +163,12 @@ impl Config {
         parse::config(environment)
     }
 
+    /// `LOG_FORMAT` alone, for problems with other settings; text if it is itself at fault.
+    pub fn log_format(lookup: &dyn Fn(&str) -> Option<String>) -> LogFormat {
+        let value = lookup("LOG_FORMAT").unwrap_or_default();
+        value::log_format(value.trim()).unwrap_or(LogFormat::Text)
+    }
+
     /// The scope to try when the upstream says that the token's audience is wrong; none when there is no better guess.
     pub fn other_scope(&self) -> Option<&'static str> {
         scope::other(&self.scope, &self.base_url)

@@ -19,7 +19,7 @@ pub(crate) use value::{Millis, Seconds, Value};
 use crate::config::{LogFormat, LogLevel};
 
 /// Names and values of an event.
-pub(crate) type Fields<'a> = &'a [(&'a str, &'a dyn Value)];
+pub(crate) type LogFields<'a> = &'a [(&'a str, &'a dyn Value)];
 
 static SETTINGS: OnceLock<(LogLevel, Style)> = OnceLock::new();
 static SINK: Mutex<Sink> = Mutex::new(Sink::new());
@@ -56,14 +56,14 @@ pub(crate) fn enabled(level: LogLevel) -> bool {
 }
 
 /// Writes one event: what happened, then named values.
-pub(crate) fn event(level: LogLevel, message: &str, fields: Fields<'_>) {
+pub(crate) fn event(level: LogLevel, message: &str, fields: LogFields<'_>) {
     let (max_level, style) = settings();
     if level > max_level {
         return;
     }
     let line = render(style, level, message, fields);
     let dropped_notice = |lines: u64| {
-        let message = "lines of log were dropped: standard error was not read";
+        let message = "dropped log lines: stderr blocked";
         render(style, LogLevel::Warn, message, &[("lines", &lines)])
     };
     let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,7 +77,7 @@ pub(crate) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-fn render(style: Style, level: LogLevel, message: &str, fields: Fields<'_>) -> String {
+fn render(style: Style, level: LogLevel, message: &str, fields: LogFields<'_>) -> String {
     let mut line = String::with_capacity(512);
     match style {
         Style::Text => line::text(&mut line, false, level, message, fields),
@@ -89,22 +89,22 @@ fn render(style: Style, level: LogLevel, message: &str, fields: Fields<'_>) -> S
 }
 
 /// An event of level `error`: something does not work.
-pub(crate) fn error(message: &str, fields: Fields<'_>) {
+pub(crate) fn error(message: &str, fields: LogFields<'_>) {
     event(LogLevel::Error, message, fields);
 }
 
 /// An event of level `warn`: it works, but needs attention.
-pub(crate) fn warn(message: &str, fields: Fields<'_>) {
+pub(crate) fn warn(message: &str, fields: LogFields<'_>) {
     event(LogLevel::Warn, message, fields);
 }
 
 /// An event of level `info`: the life of the program and its requests.
-pub(crate) fn info(message: &str, fields: Fields<'_>) {
+pub(crate) fn info(message: &str, fields: LogFields<'_>) {
     event(LogLevel::Info, message, fields);
 }
 
 /// An event of level `debug`: decisions and header names.
-pub(crate) fn debug(message: &str, fields: Fields<'_>) {
+pub(crate) fn debug(message: &str, fields: LogFields<'_>) {
     event(LogLevel::Debug, message, fields);
 }
 

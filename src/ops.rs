@@ -19,7 +19,7 @@ pub fn report_panics(metrics: Arc<Metrics>) {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
         log::error(
-            "a bug: this thread panicked; what it was doing has failed, everything else goes on",
+            "internal error, a bug of auth-proxy: a thread panicked; only its own request is affected",
             &[("at", &place), ("thread", &thread)],
         );
     }));

@@ -103,7 +103,7 @@ impl Service for Proxy {
         let reason = overload.name();
         self.metrics.overloads.add(reason);
         if let Some(suppressed) = OVERLOAD_LOG.allow() {
-            let fields: log::Fields<'_> = &[
+            let fields: log::LogFields<'_> = &[
                 ("status", &status),
                 ("code", code),
                 ("reason", &reason),

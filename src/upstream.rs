@@ -1,7 +1,7 @@
 //! Requests to Entra ID and to the API that we forward to: connections, and ureq on top of them.
 //!
 //! ureq frames each message and drives it: it writes the request's head and body in the right order, asks for the body as it is
-//! wanted, waits for the response, hands out the response's body, and bounds each wait. Everything that it would do by itself
+//! wanted, waits for the response, returns the response's body, and bounds each wait. Everything that it would do by itself
 //! is off: redirects, decompression, proxies, cookies, header fields of its own, name resolution, its pool.
 //!
 //! What travels beside it, in the [`Lease`] of the request's connection, and why:
@@ -26,7 +26,7 @@
 //! - What else happens while the request is on its way: an early response, and the client's hang-up. ureq would send all of a
 //!   body before it looks for a response, and never look at the client.
 //!
-//! ureq's `Connector` gets no argument of ours, so that one thread-local slot hands it the lease (`connector.rs`): it is
+//! ureq's `Connector` gets no argument of ours, so that one thread-local slot passes it the lease (`connector.rs`): it is
 //! filled right before ureq runs and emptied by the first call below it. Token requests and `check` have no lease beforehand;
 //! for those the connector acquires one.
 

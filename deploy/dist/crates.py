@@ -1,4 +1,4 @@
-"""What is linked into the binary, as cargo tells it."""
+"""What is linked into the binary, as cargo reports it."""
 
 import json
 import os

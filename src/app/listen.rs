@@ -34,7 +34,7 @@ pub(super) fn bind<L>(
             Problem::new(format!("cannot listen on {host_variable}={host} {variable}={port}: {error}"));
         StartError::Listen(match error.kind() {
             ErrorKind::AddrInUse => problem.hint(format!(
-                "another program has this port: choose another {variable}, or 0 for a free one"
+                "another program uses this port: choose another {variable}, or 0 for a free one"
             )),
             ErrorKind::PermissionDenied => {
                 problem.hint(format!("ports below 1024 need a privilege: choose a higher {variable}"))
@@ -82,7 +82,7 @@ pub(super) fn warn_if_open(config: &Config) {
     let local = host.to_socket_addrs().is_ok_and(|mut all| all.all(|address| address.ip().is_loopback()));
     if !local && config.proxy_api_key.is_none() {
         log::warn(
-            "anyone who reaches this port can call the destination with our token",
+            "listening beyond loopback without PROXY_API_KEY: anyone who can reach this port can use the token",
             &[(
                 "hint",
                 &"set HOST=127.0.0.1 when the application shares this host or pod, or set PROXY_API_KEY",
@@ -101,7 +101,7 @@ pub(super) fn limits(config: &Config, descriptors: Option<u64>, memory: Option<u
     let connections = &limits.connections;
     match limits.connections_bound {
         Overload::Descriptors => log::warn(
-            "fewer connections than MAX_CONNECTIONS: too few file descriptors",
+            "MAX_CONNECTIONS lowered: too few file descriptors",
             &[
                 ("descriptors", &descriptors.unwrap_or(u64::MAX)),
                 ("connections", connections),
@@ -109,7 +109,7 @@ pub(super) fn limits(config: &Config, descriptors: Option<u64>, memory: Option<u
             ],
         ),
         Overload::Memory => log::warn(
-            "fewer connections than MAX_CONNECTIONS: too little memory",
+            "MAX_CONNECTIONS lowered: too little memory",
             &[
                 ("memory_bytes", &memory.unwrap_or(u64::MAX)),
                 ("connections", connections),

@@ -21,7 +21,7 @@ const CLAIMS: [(&str, &str); 6] = [
 
 pub(super) fn of(bearer: &HeaderValue) -> Details {
     let Some(claims) = payload(bearer) else {
-        return vec![("token", "cannot be looked into".into())];
+        return vec![("token", "is opaque (not a JWT)".into())];
     };
     let known = CLAIMS.iter().filter_map(|(claim, name)| Some((*name, claims.get(*claim)?.clone())));
     let mut details: Details = known.filter(|(_, value)| is_plain(value)).collect();
@@ -29,7 +29,7 @@ pub(super) fn of(bearer: &HeaderValue) -> Details {
         details.push(("roles", Value::Array(Vec::new())));
         details.push((
             "note",
-            "rights to a resource are not in the token: the destination looks them up".into(),
+            "permissions on a resource are not in the token: the upstream looks them up".into(),
         ));
     }
     details

@@ -52,7 +52,7 @@ fn listen(lookup: Lookup<'_>) -> Result<Listen, Problem> {
         problems.into_iter().next().unwrap_or_else(|| Problem::new("HOST or PORT is wrong"))
     })?;
     if listen.port == 0 {
-        return Err(Problem::new("PORT is 0, so that nobody knows where to ask")
+        return Err(Problem::new("PORT is 0, so the port to probe is unknown")
             .hint("give the proxy and this command the same PORT"));
     }
     Ok(listen)
@@ -60,8 +60,8 @@ fn listen(lookup: Lookup<'_>) -> Result<Listen, Problem> {
 
 fn probe(listen: &Listen) -> Result<(), Problem> {
     let failed = |probed: &str, cause: &dyn std::fmt::Display| {
-        Problem::new(format!("no answer from {probed}: {cause}"))
-            .hint("does auth-proxy run there? its log says why not; HOST and PORT must be those that it has")
+        Problem::new(format!("no response from {probed}: {cause}"))
+            .hint("is auth-proxy running? if not, see its log; HOST and PORT must match the server's")
     };
     let Listen { host, port } = listen;
     let addresses: Vec<SocketAddr> = (&**host, *port)
@@ -85,7 +85,7 @@ fn probe(listen: &Listen) -> Result<(), Problem> {
     match head.split(' ').nth(1) {
         Some("200") => Ok(()),
         Some("503") => Err(reason(body)),
-        _ => Err(failed(&probed, &"it is not auth-proxy that answers")),
+        _ => Err(failed(&probed, &"the server there is not auth-proxy")),
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
     log::init(level, config.log_format);
     let upstream = Upstream::new(&config).map_err(|problem| vec![problem])?;
     let mut details = vec![
-        ("destination", format!("{}{}", config.base_url.origin(), config.base_url.base_path).into()),
+        ("upstream", format!("{}{}", config.base_url.origin(), config.base_url.base_path).into()),
         ("token_url", config.token_url.clone().into()),
         ("client_id", config.client_id.clone().into()),
         ("scope", config.scope.clone().into()),
@@ -78,7 +78,7 @@ pub(super) fn authority(config: &Config, upstream: &Upstream, clock: &Clock) -> 
         None => config.token_url.clone(),
     };
     let Ok(uri) = metadata.parse() else {
-        return Err(vec![Problem::new(format!("{metadata} is no URL"))]);
+        return Err(vec![Problem::new(format!("{metadata} is not a URL"))]);
     };
     let response = probe::get(&upstream.entra, &uri, None, STEP_TIMEOUT).map_err(|problem| vec![problem])?;
     let mut details = vec![
@@ -88,13 +88,13 @@ pub(super) fn authority(config: &Config, upstream: &Upstream, clock: &Clock) -> 
         ("milliseconds", milliseconds(response.took)),
     ];
     if response.status != 200 {
-        details.push(("note", "it can be reached, which is all this step asks; signing in says more".into()));
+        details.push(("note", "reachable; the sign-in step tests the rest".into()));
     }
     if let Some(seconds_ahead) = seconds_ahead(&response.headers, clock) {
         let clock = match seconds_ahead {
             _ if seconds_ahead.abs() <= MAX_CLOCK_SKEW_SECONDS => "agrees with the authority's".to_owned(),
             0.. => format!("{seconds_ahead} s ahead of the authority's: set it (NTP)"),
-            _ => format!("{} s behind the authority's: set it (NTP)", -seconds_ahead),
+            _ => format!("{} s behind the authority's clock: set it (NTP)", -seconds_ahead),
         };
         details.push(("clock", clock.into()));
     }
@@ -132,9 +132,9 @@ pub(super) fn upstream(config: &Config, upstream: &Upstream, grant: &Grant) -> R
         "/openai/v1/models"
     };
     let Some(uri) = target::join(&config.base_url, path) else {
-        return Err(vec![Problem::new(format!("API_BASE_URL and {path} make no URL"))]);
+        return Err(vec![Problem::new(format!("API_BASE_URL and {path} do not make a URL"))]);
     };
-    let response = probe::get(&upstream.destination, &uri, Some(grant.bearer()), STEP_TIMEOUT)
+    let response = probe::get(&upstream.api, &uri, Some(grant.bearer()), STEP_TIMEOUT)
         .map_err(|problem| vec![problem])?;
     let note = diagnosis::explain(&response, &uri, config).map_err(|problem| vec![problem])?;
     let mut details = vec![
@@ -152,7 +152,7 @@ fn refused(error: TokenError) -> Problem {
     let mut problem = Problem { hints, ..Problem::new(summary) };
     // The ids have a line of their own.
     if let Some(detail) = detail.as_deref().and_then(|detail| detail.split(" Trace ID:").next()) {
-        problem = problem.note(format!("in its words: {detail}"));
+        problem = problem.note(format!("Entra ID's message: {detail}"));
     }
     if let (Some(trace), Some(correlation)) = (trace_id, correlation_id) {
         problem =

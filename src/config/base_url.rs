@@ -63,13 +63,13 @@ impl BaseUrl {
         let url = Url::split(value);
         let problem = |what: &str| Problem::new(format!("{what}: {}", quote(value)));
         if url.userinfo.is_some() {
-            return Err(Problem::new("has a user name or password in front of an `@`")
+            return Err(Problem::new("has a user name or password before an `@`")
                 .hint("remove it: the access token is the only credential that is sent"));
         }
         if url.has_query {
             return Err(Problem::new("has a query")
-                .hint("remove it from the `?` on: clients send api-version themselves, and no key is needed")
-                .hint("of the portal's Target URI only the start is wanted: https://NAME.openai.azure.com"));
+                .hint("remove the `?` and what follows it: clients send api-version themselves, and no key is needed")
+                .hint("of the portal's Target URI use only the beginning: https://NAME.openai.azure.com"));
         }
         if url.has_fragment {
             return Err(Problem::new("has a fragment").hint("remove the `#` and what follows it"));
@@ -91,7 +91,7 @@ impl BaseUrl {
                 .hint("use https, or set ALLOW_INSECURE_UPSTREAM=true if the network in between is yours"));
         }
         let base_path = base_path(url.path).map_err(|what| {
-            problem(what).hint("the path is put in front of every request's path; often none is needed")
+            problem(what).hint("its path precedes every request's path; usually none is needed")
         })?;
         let authority = url::authority(&host, port.filter(|port| *port != default_port))
             .parse()
@@ -114,7 +114,7 @@ impl BaseUrl {
         if REGIONAL_DOMAINS.iter().any(|domain| url::is_below(self.host(), domain)) {
             notes.push(
                 Problem::new(format!(
-                    "API_BASE_URL is a regional endpoint, which takes keys but no tokens: {}",
+                    "API_BASE_URL is a regional endpoint, which accepts keys but no tokens: {}",
                     self.host()
                 ))
                 .hint("use the resource's custom subdomain: https://NAME.openai.azure.com"),
@@ -123,7 +123,7 @@ impl BaseUrl {
         if url::is_below(self.host(), ".openai.com") {
             notes.push(
                 Problem::new(format!(
-                    "API_BASE_URL is OpenAI's own API, which takes its keys and no tokens of Entra ID: {}",
+                    "API_BASE_URL is OpenAI's own API, which accepts its own keys and no Entra ID tokens: {}",
                     self.host()
                 ))
                 .hint("use the endpoint of your Azure OpenAI resource: https://NAME.openai.azure.com"),
@@ -140,7 +140,7 @@ impl BaseUrl {
         let is_version = suffix.ends_with("/v1");
         let request = if is_version { format!("{suffix}/chat/completions") } else { suffix.to_owned() };
         let problem = Problem::new(format!(
-            "API_BASE_URL ends in {suffix}, and is put in front of every request's path: a request for {request} goes to \
+            "API_BASE_URL ends in {suffix}, which precedes every request's path: a request for {request} goes to \
              {path}{request}"
         ));
         Some(if is_version {

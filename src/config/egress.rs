@@ -75,7 +75,7 @@ impl Egress {
                     // One variable serves many programs, each with its own dialect: no reason not to start.
                     env.note(
                         Problem::new(format!(
-                            "{name} has an entry that is not understood and ignored: {}",
+                            "{name} has an invalid entry, which is ignored: {}",
                             url::quote_part(&value, entry)
                         ))
                         .hint("entries are hosts, domains, host:port, addresses, networks (10.0.0.0/8) or *"),

@@ -32,7 +32,7 @@ pub(super) fn client_id(value: &str) -> Parsed<String> {
 pub(super) fn tenant(value: &str) -> Parsed<String> {
     if ["common", "organizations", "consumers"].iter().any(|name| name.eq_ignore_ascii_case(value)) {
         return Err(Problem::new(format!(
-            "is {}, which is for people who sign in; a program signs in to one tenant",
+            "is {}, which is for users; a program signs in to one tenant",
             quote(value)
         ))
         .hint("use the Directory (tenant) ID of the app registration"));
@@ -133,8 +133,9 @@ impl Authority {
         let url = Url::split(value);
         let refuse = |what: &str| Problem::new(format!("{what}: {}", quote(value)));
         if url.userinfo.is_some() {
-            return Err(Problem::new("has a user name in front of an `@`")
-                .hint("remove it: the certificate signs in"));
+            return Err(
+                Problem::new("has a user name before an `@`").hint("remove it: the certificate signs in")
+            );
         }
         if url.has_query || url.has_fragment {
             return Err(
@@ -151,11 +152,11 @@ impl Authority {
             Some("http") if url::is_loopback(&host) => ("http", 80),
             Some("http") => {
                 return Err(
-                    refuse("uses http beyond loopback, where anybody could read the token").hint("use https")
+                    refuse("uses http beyond loopback, where the token could be read").hint("use https")
                 );
             }
             Some(_) => {
-                return Err(refuse("has a scheme other than https").hint("use https, or leave it away"));
+                return Err(refuse("has a scheme other than https").hint("use https, or omit the scheme"));
             }
         };
         let host = url::authority(&host, port.filter(|port| *port != default_port));
@@ -178,7 +179,7 @@ impl Authority {
             Problem::new(format!(
                 "API_BASE_URL is in a sovereign cloud, AZURE_AUTHORITY_HOST is the public {PUBLIC_AUTHORITY}"
             ))
-            .hint(format!("usually AZURE_AUTHORITY_HOST={sovereign} goes with it"))
+            .hint(format!("usually it needs AZURE_AUTHORITY_HOST={sovereign}"))
         })
     }
 }

@@ -53,7 +53,7 @@ impl<'a> Env<'a> {
         if value.expose().trim().is_empty() {
             self.problem(
                 Problem::new(format!("{name} holds nothing but white space"))
-                    .hint("look at the secret it comes from; unset it, or leave it empty, to do without"),
+                    .hint("check the secret it comes from; unset it or leave it empty if it is not needed"),
             );
             return None;
         }
@@ -106,7 +106,7 @@ impl<'a> Env<'a> {
         // From an example that was copied, in every variable alike.
         if ["...", "\u{2026}"].contains(&value) {
             let problem = Problem::new(format!("{name} is the placeholder `...` of an example"));
-            self.problems.push(problem.hint("put the real value in its place, or unset it"));
+            self.problems.push(problem.hint("replace it with the real value, or unset it"));
             return None;
         }
         match parse(value) {

@@ -23,12 +23,12 @@ const OTHER_PROGRAMS_NAMES: [(&str, &str, &str); 9] = [
         "",
     ),
     ("AZURE_USERNAME", "auth-proxy signs in with a certificate or a federated token", ""),
-    ("AZURE_OPENAI_ENDPOINT", "the destination is API_BASE_URL", ""),
-    ("AZURE_OPENAI_API_KEY", "the destination gets a token and no key", ""),
-    ("AZURE_API_BASE", "the destination is API_BASE_URL", ""),
-    ("OPENAI_BASE_URL", "the destination is API_BASE_URL", ""),
-    ("OPENAI_API_BASE", "the destination is API_BASE_URL", ""),
-    ("ALL_PROXY", "only HTTPS_PROXY leads through a proxy: set it, or connections are direct", "HTTPS_PROXY"),
+    ("AZURE_OPENAI_ENDPOINT", "the upstream is set with API_BASE_URL", ""),
+    ("AZURE_OPENAI_API_KEY", "the upstream gets a token, not a key", ""),
+    ("AZURE_API_BASE", "the upstream is set with API_BASE_URL", ""),
+    ("OPENAI_BASE_URL", "the upstream is set with API_BASE_URL", ""),
+    ("OPENAI_API_BASE", "the upstream is set with API_BASE_URL", ""),
+    ("ALL_PROXY", "only HTTPS_PROXY sets the egress proxy: set it, or connections are direct", "HTTPS_PROXY"),
 ];
 
 /// Notes what is set and has no effect.
@@ -42,7 +42,7 @@ pub(super) fn read(env: &mut Env<'_>) {
         }
         if let Some(meant) = nearest(name).filter(|meant| !is_set(env, meant)) {
             env.note_unknown(
-                Problem::new(format!("{name} is set, but is no setting and has no effect"))
+                Problem::new(format!("{name} is set, but is not a setting and has no effect"))
                     .hint(format!("did you mean {meant}?")),
             );
         }

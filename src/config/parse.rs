@@ -96,7 +96,7 @@ fn check_combinations(env: &mut Env<'_>, authority: &Authority, base_url: &BaseU
     if listen.is_reached_by(base_url) {
         env.problem(
             Problem::new(format!("API_BASE_URL leads back to HOST and PORT: {}", base_url.origin()))
-                .hint("it is the destination, https://NAME.openai.azure.com; or choose another PORT"),
+                .hint("set it to the upstream, https://NAME.openai.azure.com, or choose another PORT"),
         );
     }
     for note in base_url.notes().into_iter().chain(authority.note(base_url)) {

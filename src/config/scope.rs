@@ -29,7 +29,7 @@ pub(super) fn parse(value: &str) -> Parsed<String> {
     match value.strip_suffix(SUFFIX) {
         Some(resource) if !resource.is_empty() => Ok(value.to_owned()),
         Some(_) => {
-            Err(Problem::new(format!("has no resource in front of /.default: {}", quote(value))).hint(like))
+            Err(Problem::new(format!("has no resource before /.default: {}", quote(value))).hint(like))
         }
         None => {
             let problem = Problem::new(format!("does not end in /.default: {}", quote(value)));

@@ -45,13 +45,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "AZURE_SCOPE",
-        "by destination",
+        "from API_BASE_URL",
         "what the token is for, such as https://cognitiveservices.azure.com/.default",
     ),
     setting(
         "API_BASE_URL",
         "required",
-        "the destination, such as https://NAME.openai.azure.com; may have a path",
+        "the upstream's base URL, such as https://NAME.openai.azure.com; may have a path",
     ),
     setting(
         "ALLOW_INSECURE_UPSTREAM",
@@ -69,12 +69,12 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("PROXY_API_KEY", "unset", "a key that callers must present; 16 characters or more"),
     setting("SSL_CERT_FILE", "unset", "PEM bundle of roots instead of the built-in Mozilla ones"),
-    setting("HTTPS_PROXY", "unset", "way out: http://[user:password@]host[:port], port 80 unless given"),
-    setting("NO_PROXY", "unset", "reached without it: hosts, domains, addresses, networks, or *"),
+    setting("HTTPS_PROXY", "unset", "egress proxy, http://[user:password@]host[:port]; default port 80"),
+    setting("NO_PROXY", "unset", "hosts, domains, addresses or CIDRs that bypass HTTPS_PROXY, or *"),
     setting("LOG_LEVEL", "info", "error, warn, info or debug"),
     setting("LOG_FORMAT", "text", "text, or json for collectors"),
     setting("MAX_CONNECTIONS", "1024", "connections served at a time, 1 to 65536; above it: 503"),
     setting("CONNECT_TIMEOUT", "10s", "to resolve, connect and finish the TLS handshake"),
-    setting("READ_IDLE_TIMEOUT", "600s", "the longest silence accepted from the destination"),
+    setting("READ_IDLE_TIMEOUT", "600s", "how long to wait for data from the upstream before responding 504"),
     setting("SHUTDOWN_GRACE", "25s", "how long requests in flight may go on after SIGTERM"),
 ];

@@ -51,6 +51,6 @@ fn refused(variable: &str, rows: &[(&str, &str, &str)]) {
         assert!(printed.starts_with(&format!("{variable} ")), "{sentence}: {printed}");
         assert!(printed.contains(expected), "{sentence}: {printed}");
         assert!(printed.contains("hint: "), "{sentence}: no way out: {printed}");
-        assert!(!printed.contains("hunter2"), "{sentence}: a secret is told: {printed}");
+        assert!(!printed.contains("hunter2"), "{sentence}: a secret is shown: {printed}");
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn host_and_port(text: &str) -> Result<(String, Option<u16>), &'stati
             .map_err(|_| "has brackets around what is not an IPv6 address (zones are not supported)")?;
         let port = match after {
             "" => None,
-            _ => Some(after.strip_prefix(':').ok_or("has more than a port behind the IPv6 address")?),
+            _ => Some(after.strip_prefix(':').ok_or("has more than a port after the IPv6 address")?),
         };
         (address.to_string(), port)
     } else if text.parse::<Ipv6Addr>().is_ok() {

@@ -56,8 +56,8 @@ pub(super) fn digits(value: &str) -> Option<u32> {
 pub(super) fn timeout(value: &str) -> Parsed<Duration> {
     let duration = grace(value)?;
     if duration.is_zero() {
-        return Err(Problem::new("is zero, so nothing could ever finish in time")
-            .hint("use 1s or more, for example; there is no value for `never`, the longest is 24h"));
+        return Err(Problem::new("is zero, so nothing could finish in time")
+            .hint("use 1s or more, for example; `never` is not possible, the maximum is 24h"));
     }
     Ok(duration)
 }
@@ -109,7 +109,8 @@ pub(super) fn log_level(value: &str) -> Parsed<LogLevel> {
     choice(value, &levels).ok_or_else(|| {
         let problem = Problem::new(format!("is not a log level: {}", quote_word(value)));
         if value.eq_ignore_ascii_case("trace") {
-            problem.hint("debug is the most there is; raw bytes are never logged, they hold the token")
+            problem
+                .hint("debug is the most verbose; raw bytes are never logged, because they contain the token")
         } else {
             problem.hint("use error, warn, info or debug")
         }

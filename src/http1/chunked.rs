@@ -43,7 +43,7 @@ pub enum Next {
 
 /// Where in a body the decoder is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum DecoderState {
     /// Within the digits of a chunk size.
     Size {
         digits: u8,
@@ -82,7 +82,7 @@ enum State {
 /// Decodes one body.
 #[derive(Debug, Clone)]
 pub struct Decoder {
-    state: State,
+    state: DecoderState,
     /// Bytes that extensions and trailers may still take.
     allowance: usize,
     max_allowance: usize,
@@ -93,7 +93,7 @@ impl Decoder {
     /// many as the data: "a recipient ought to limit the total length of chunk extensions received in a request to an
     /// amount reasonable for the services provided" (RFC 9112 section 7.1.1).
     pub fn new(allowance: usize) -> Self {
-        Self { state: State::Size { digits: 0, size: 0 }, allowance, max_allowance: allowance }
+        Self { state: DecoderState::Size { digits: 0, size: 0 }, allowance, max_allowance: allowance }
     }
 
     /// Takes in the framing at the start of `bytes`: how many bytes that was, and what follows.
@@ -105,92 +105,103 @@ impl Decoder {
         let mut taken = 0;
         loop {
             match self.state {
-                State::Data { left } => return Ok((taken, Next::Data(left))),
-                State::End => return Ok((taken, Next::End)),
-                State::Malformed(why) => return Err(why),
+                DecoderState::Data { left } => return Ok((taken, Next::Data(left))),
+                DecoderState::End => return Ok((taken, Next::End)),
+                DecoderState::Malformed(why) => return Err(why),
                 _ => {}
             }
             let Some(byte) = bytes.get(taken) else { return Ok((taken, Next::Framing)) };
-            self.state = self.step(*byte).unwrap_or_else(State::Malformed);
+            self.state = self.step(*byte).unwrap_or_else(DecoderState::Malformed);
             taken += 1;
         }
     }
 
     /// Notes that `count` bytes of data were taken: no more than [`Next::Data`] said.
     pub fn take_data(&mut self, count: usize) {
-        let State::Data { left } = self.state else { return };
+        let DecoderState::Data { left } = self.state else { return };
         let left = left.saturating_sub(count as u64);
-        self.state = if left == 0 { State::DataCr } else { State::Data { left } };
+        self.state = if left == 0 { DecoderState::DataCr } else { DecoderState::Data { left } };
         self.allowance = self.allowance.saturating_add(2 * count).min(self.max_allowance);
     }
 
     /// The body is complete.
     pub fn is_complete(&self) -> bool {
-        self.state == State::End
+        self.state == DecoderState::End
     }
 
     /// Bytes of framing have come that no data and no end has followed yet.
     pub fn is_in_framing(&self) -> bool {
-        !matches!(self.state, State::Size { digits: 0, .. } | State::Data { .. } | State::End)
+        !matches!(
+            self.state,
+            DecoderState::Size { digits: 0, .. } | DecoderState::Data { .. } | DecoderState::End
+        )
     }
 
-    fn step(&mut self, byte: u8) -> Result<State, Malformed> {
+    fn step(&mut self, byte: u8) -> Result<DecoderState, Malformed> {
         Ok(match (self.state, byte) {
-            (State::Size { digits, size }, _) if byte.is_ascii_hexdigit() => {
+            (DecoderState::Size { digits, size }, _) if byte.is_ascii_hexdigit() => {
                 if digits == MAX_DIGITS {
                     return Err(Malformed("a chunk size is too large"));
                 }
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
-                State::Size { digits: digits + 1, size: size << 4 | u64::from(digit) }
+                DecoderState::Size { digits: digits + 1, size: size << 4 | u64::from(digit) }
             }
-            (State::Size { digits: 0, .. }, _) => return Err(Malformed("a chunk size is not a number")),
-            (State::Size { size, .. } | State::Extension { size, .. }, b'\r') => State::SizeLf { size },
-            (State::Size { size, .. }, b';') => State::Extension { size, length: self.extend(0)? },
+            (DecoderState::Size { digits: 0, .. }, _) => {
+                return Err(Malformed("a chunk size is not a number"));
+            }
+            (DecoderState::Size { size, .. } | DecoderState::Extension { size, .. }, b'\r') => {
+                DecoderState::SizeLf { size }
+            }
+            (DecoderState::Size { size, .. }, b';') => {
+                DecoderState::Extension { size, length: self.extend(0)? }
+            }
             // `chunk-ext = *( BWS ";" BWS chunk-ext-name … )`: white space is allowed before the semicolon.
-            (State::Size { size, .. }, b' ' | b'\t') => {
-                State::BeforeExtension { size, length: self.extend(0)? }
+            (DecoderState::Size { size, .. }, b' ' | b'\t') => {
+                DecoderState::BeforeExtension { size, length: self.extend(0)? }
             }
-            (State::Size { .. }, _) => return Err(Malformed("a chunk size is not a number")),
-            (State::BeforeExtension { size, length }, b' ' | b'\t') => {
-                State::BeforeExtension { size, length: self.extend(length)? }
+            (DecoderState::Size { .. }, _) => return Err(Malformed("a chunk size is not a number")),
+            (DecoderState::BeforeExtension { size, length }, b' ' | b'\t') => {
+                DecoderState::BeforeExtension { size, length: self.extend(length)? }
             }
-            (State::BeforeExtension { size, length }, b';') => {
-                State::Extension { size, length: self.extend(length)? }
+            (DecoderState::BeforeExtension { size, length }, b';') => {
+                DecoderState::Extension { size, length: self.extend(length)? }
             }
-            (State::Extension { size, length }, _) if is_text(byte) => {
-                State::Extension { size, length: self.extend(length)? }
+            (DecoderState::Extension { size, length }, _) if is_text(byte) => {
+                DecoderState::Extension { size, length: self.extend(length)? }
             }
-            (State::BeforeExtension { .. } | State::Extension { .. }, _) => {
+            (DecoderState::BeforeExtension { .. } | DecoderState::Extension { .. }, _) => {
                 return Err(Malformed("a chunk extension is malformed"));
             }
-            (State::SizeLf { size: 0 }, b'\n') => State::TrailerStart,
-            (State::SizeLf { size }, b'\n') => State::Data { left: size },
-            (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => State::Size { digits: 0, size: 0 },
-            (State::DataCr | State::DataLf, _) => return Err(Malformed("a chunk is longer than its size")),
-            (State::TrailerStart, b'\r') => State::EndLf,
-            (State::EndLf, b'\n') => State::End,
-            (State::TrailerStart | State::TrailerName, _) if super::is_token(byte) => {
-                self.spend()?;
-                State::TrailerName
+            (DecoderState::SizeLf { size: 0 }, b'\n') => DecoderState::TrailerStart,
+            (DecoderState::SizeLf { size }, b'\n') => DecoderState::Data { left: size },
+            (DecoderState::DataCr, b'\r') => DecoderState::DataLf,
+            (DecoderState::DataLf, b'\n') => DecoderState::Size { digits: 0, size: 0 },
+            (DecoderState::DataCr | DecoderState::DataLf, _) => {
+                return Err(Malformed("a chunk is longer than its size"));
             }
-            (State::TrailerName, b':') => {
+            (DecoderState::TrailerStart, b'\r') => DecoderState::EndLf,
+            (DecoderState::EndLf, b'\n') => DecoderState::End,
+            (DecoderState::TrailerStart | DecoderState::TrailerName, _) if super::is_token(byte) => {
                 self.spend()?;
-                State::TrailerValue
+                DecoderState::TrailerName
             }
-            (State::TrailerValue, b'\r') => State::TrailerLf,
-            (State::TrailerLf, b'\n') => State::TrailerStart,
-            (State::TrailerValue, _) if is_text(byte) => {
+            (DecoderState::TrailerName, b':') => {
                 self.spend()?;
-                State::TrailerValue
+                DecoderState::TrailerValue
             }
-            (State::TrailerStart | State::TrailerName | State::TrailerValue, _) => {
+            (DecoderState::TrailerValue, b'\r') => DecoderState::TrailerLf,
+            (DecoderState::TrailerLf, b'\n') => DecoderState::TrailerStart,
+            (DecoderState::TrailerValue, _) if is_text(byte) => {
+                self.spend()?;
+                DecoderState::TrailerValue
+            }
+            (DecoderState::TrailerStart | DecoderState::TrailerName | DecoderState::TrailerValue, _) => {
                 return Err(Malformed("a trailer field is malformed"));
             }
-            (State::SizeLf { .. } | State::TrailerLf | State::EndLf, _) => {
+            (DecoderState::SizeLf { .. } | DecoderState::TrailerLf | DecoderState::EndLf, _) => {
                 return Err(Malformed("a bare CR in the framing of a chunked body"));
             }
-            (State::Data { .. } | State::End | State::Malformed(_), _) => self.state,
+            (DecoderState::Data { .. } | DecoderState::End | DecoderState::Malformed(_), _) => self.state,
         })
     }
 

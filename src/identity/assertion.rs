@@ -87,7 +87,7 @@ fn encode(part: &Value) -> String {
 /// A random UUID (RFC 9562 section 5.4).
 fn uuid() -> Result<String, Problem> {
     let mut bytes = <[u8; 16]>::try_generate()
-        .map_err(|error| Problem::new(format!("the system gives no random numbers: {error}")))?;
+        .map_err(|error| Problem::new(format!("the system provides no random numbers: {error}")))?;
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -72,14 +72,14 @@ impl CertificateError {
         match self {
             Self::BadBase64 { label, line } => {
                 error(format!("has a damaged {label} block: the base64 that begins on line {line} cannot be decoded"))
-                    .hint("copy the file again from where it was made; an editor or a template may have changed it")
+                    .hint("copy the file again from its source; an editor or a template may have changed it")
             }
             Self::BadCertificate { line } => {
                 error(format!("has a CERTIFICATE block on line {line} that is not an X.509 certificate"))
-                    .hint(format!("see what is in it: openssl x509 -in {file} -noout -text"))
+                    .hint(format!("inspect it: openssl x509 -in {file} -noout -text"))
             }
             Self::BadKey { line } => {
-                error(format!("has a private key on line {line} that is not a sound RSA key"))
+                error(format!("has a private key on line {line} that is not a valid RSA key"))
                     .hint(format!("check it: openssl pkey -in {file} -check -noout"))
             }
             Self::Encrypted { line, traditional } => {
@@ -96,7 +96,7 @@ impl CertificateError {
             }
             Self::LineBreaks { line, escaped: true } => {
                 error(format!("has the characters \\n where line breaks should be, on line {line}"))
-                    .hint(format!("put the line breaks back: printf '%b' \"$(cat {file})\" > {out}"))
+                    .hint(format!("restore the line breaks: printf '%b' \"$(cat {file})\" > {out}"))
             }
             Self::LineBreaks { line, escaped: false } => {
                 error(format!("has lost its line breaks: a BEGIN or END line has more on it, on line {line}")).hint(
@@ -105,7 +105,7 @@ impl CertificateError {
             }
             Self::Mismatch { subjects } => {
                 error(format!("has a private key that belongs to none of its certificates: {}", subjects.join("; ")))
-                    .hint("put the key there that the certificate was requested with")
+                    .hint("use the private key the certificate was issued for")
                     .hint(format!(
                         "compare the public keys: openssl pkey -in {file} -pubout; openssl x509 -in {file} -noout -pubkey"
                     ))
@@ -116,12 +116,12 @@ impl CertificateError {
                            rsa_keygen_bits:2048")
             }
             Self::NoBegin { label, line } => error(format!("has END {label} on line {line} without its BEGIN line"))
-                .hint("copy the file again from where it was made, its first line included"),
+                .hint("copy the file again from its source, including its first line"),
             Self::NoBlock(format) => not_pem(format, path, &file, &out),
             Self::NoCertificate(present) => {
                 let problem = error("has a private key but no certificate".to_owned());
                 match present {
-                    PresentInstead::Request => problem.hint("it has a certificate request: put the issued certificate there"),
+                    PresentInstead::Request => problem.hint("it has a certificate request: use the issued certificate"),
                     PresentInstead::Pkcs7 => problem.hint(format!(
                         "its certificates are in a PKCS#7 block; take them out: openssl pkcs7 -in {file} -print_certs \
                          -out {out} && openssl pkey -in {file} >> {out}"
@@ -134,7 +134,7 @@ impl CertificateError {
             }
             Self::NoEnd { label, line } => {
                 error(format!("is cut off: the {label} block that begins on line {line} has no END line"))
-                    .hint("copy the file again, its last line included; replace it in one step (mv, not >)")
+                    .hint("copy the file again, including its last line; replace it in one step (mv, not >)")
             }
             Self::NoKey(present) => {
                 let problem = error("has no private key".to_owned());
@@ -224,7 +224,7 @@ fn not_pem(format: DetectedFormat, path: &Path, file: &str, out: &str) -> Proble
         )),
         DetectedFormat::Pfx => {
             pem("PKCS#12 (PFX)").hint(format!("convert it: openssl pkcs12 -in {file} -out {out} -nodes"))
-                .hint("if openssl answers `unsupported`, the file is of an older form: add -legacy")
+                .hint("if openssl reports `unsupported`, the file has an older format: add -legacy")
         }
         DetectedFormat::Unknown => Problem::new(format!("certificate file {name} has no PEM block in it"))
             .hint("it should hold a -----BEGIN CERTIFICATE----- and a -----BEGIN PRIVATE KEY----- block"),

@@ -13,7 +13,7 @@ pub(super) fn not_opened(what: &str, path: &Path, error: &io::Error) -> Problem 
         io::ErrorKind::NotFound => not_found(what, path),
         io::ErrorKind::PermissionDenied => denied(what, path),
         _ => Problem::new(format!("{what} {} cannot be read: {error}", path.display()))
-            .hint("look at the file from inside the container or pod; is its volume mounted and sound?"),
+            .hint("check the file from inside the container or pod: is its volume mounted and intact?"),
     }
 }
 
@@ -22,7 +22,7 @@ pub(super) fn not_a_file(what: &str, path: &Path, is_directory: bool) -> Problem
     let name = path.display();
     if !is_directory {
         return Problem::new(format!("{what} {name} is not a regular file"))
-            .hint("it is read again for every token, so that a pipe or a device does not do");
+            .hint("it is read for every token, so a pipe or a device cannot be used");
     }
     let problem = Problem::new(format!("{what} {name} is a directory"));
     let files: Vec<_> = fs::read_dir(path)
@@ -44,7 +44,7 @@ pub(super) fn not_a_file(what: &str, path: &Path, is_directory: bool) -> Problem
 
 pub(super) fn too_large(what: &str, path: &Path, limit: u64) -> Problem {
     Problem::new(format!("{what} {} is larger than {} KiB", path.display(), limit / 1024))
-        .hint("this is not the file that is meant; look at it, and at the path")
+        .hint("this is the wrong file; check its contents and the path")
 }
 
 fn not_found(what: &str, path: &Path) -> Problem {
@@ -135,7 +135,7 @@ fn unreadable(what: &str, path: &Path, ids: &ProcessIds, denied: Option<&DeniedP
     let (name, uid) = (path.display(), ids.uid);
     let Some(denied) = denied else {
         return Problem::new(format!("{what} {name} is unreadable for this user (uid {uid})"))
-            .hint(format!("see every step of the way: namei -l {}", shell_quoted(path)));
+            .hint(format!("see the permissions along the path: namei -l {}", shell_quoted(path)));
     };
     let DeniedPath { mode, uid: owner, gid: group, .. } = *denied;
     let reason = if denied.is_directory {
@@ -143,8 +143,9 @@ fn unreadable(what: &str, path: &Path, ids: &ProcessIds, denied: Option<&DeniedP
     } else {
         format!("it has mode {mode:04o} and owner uid {owner}")
     };
-    let problem =
-        Problem::new(format!("{what} {name} is unreadable for this user: {reason}, we are uid {uid}"));
+    let problem = Problem::new(format!(
+        "{what} {name} is unreadable for this user: {reason}, this process has uid {uid}"
+    ));
     if denied.grants_access(ids) {
         return problem.hint(
             "mode and owner would allow it: SELinux or AppArmor may not; docker: -v HOST:CONTAINER:ro,z",
@@ -154,7 +155,7 @@ fn unreadable(what: &str, path: &Path, ids: &ProcessIds, denied: Option<&DeniedP
         if denied.is_directory { ("x", "the directory", "enter") } else { ("r", "the file", "read") };
     let target = shell_quoted(&denied.path);
     if owner == uid {
-        return problem.hint(format!("it is ours: chmod u+{change} {target}"));
+        return problem.hint(format!("this user owns it: chmod u+{change} {target}"));
     }
     problem
         .hint(match owner {

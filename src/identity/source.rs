@@ -198,7 +198,7 @@ impl Notice {
             ),
             Self::Note(problem) => log::warn(&problem.message, &[("hint", &problem.hints.join("; "))]),
             Self::Renewed(certificate) => log::info(
-                "new certificate taken into use",
+                "using the new certificate",
                 &[
                     ("subject", &certificate.subject),
                     ("certificate_sha1", &certificate.sha1_hex()),

@@ -4,7 +4,7 @@
 use std::fmt::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Fields;
+use super::LogFields;
 use crate::config::LogLevel;
 
 const DIM: &str = "\x1b[2m";
@@ -20,7 +20,7 @@ pub(super) fn text(
     for_terminal: bool,
     level: LogLevel,
     message: &str,
-    fields: Fields<'_>,
+    fields: LogFields<'_>,
 ) {
     let (dim, color, reset) = if for_terminal { (DIM, color(level), RESET) } else { ("", "", "") };
     line.push_str(dim);
@@ -34,7 +34,7 @@ pub(super) fn text(
 }
 
 /// One object; its members in the order given.
-pub(super) fn json(line: &mut String, level: LogLevel, message: &str, fields: Fields<'_>) {
+pub(super) fn json(line: &mut String, level: LogLevel, message: &str, fields: LogFields<'_>) {
     line.push_str("{\"time\":\"");
     now(line, 0);
     let _ = write!(line, "\",\"level\":\"{}\",\"message\":\"", level.name());
@@ -193,11 +193,11 @@ mod tests {
 
     const ODD: &str = "a \"b\" \\ \n\r\t\u{1b}[31m\u{85}\u{2028} ä\u{1f600}";
 
-    fn plain(line: &mut String, level: LogLevel, message: &str, fields: Fields<'_>) {
+    fn plain(line: &mut String, level: LogLevel, message: &str, fields: LogFields<'_>) {
         text(line, false, level, message, fields);
     }
 
-    fn terminal(line: &mut String, level: LogLevel, message: &str, fields: Fields<'_>) {
+    fn terminal(line: &mut String, level: LogLevel, message: &str, fields: LogFields<'_>) {
         text(line, true, level, message, fields);
     }
 
@@ -227,7 +227,7 @@ mod tests {
     fn json_is_one_object_with_numbers_as_numbers() {
         let mut line = String::new();
         let half = Duration::from_millis(500);
-        let fields: Fields<'_> = &[
+        let fields: LogFields<'_> = &[
             ("n", &3),
             ("s", &Seconds(half)),
             ("ms", &Millis(half)),
@@ -248,7 +248,7 @@ mod tests {
     fn on_a_terminal_names_are_dim_and_there_is_no_date() {
         let shown = |for_terminal| {
             let mut line = String::new();
-            let fields: Fields<'_> = &[("a", &7), ("b", &Seconds(Duration::ZERO))];
+            let fields: LogFields<'_> = &[("a", &7), ("b", &Seconds(Duration::ZERO))];
             text(&mut line, for_terminal, LogLevel::Warn, "request", fields);
             line
         };

@@ -145,6 +145,6 @@ impl Network {
 #[inline(never)]
 fn session(config: &Arc<ClientConfig>, host: &str) -> Result<Box<Tls>, rustls::Error> {
     let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| rustls::Error::General("the host is no valid server name".into()))?;
+        .map_err(|_| rustls::Error::General("the host is not a valid server name".into()))?;
     Ok(Box::new(Tls::new(UnbufferedClientConnection::new(Arc::clone(config), name)?)))
 }

@@ -12,7 +12,7 @@ use super::poll::Ready;
 use super::proxy_auth::{Paused, ProxyAuth, ProxyAuthError};
 use crate::secret::Secret;
 
-/// The longest answer to CONNECT that is read.
+/// The longest response to CONNECT that is read.
 const MAX_HEAD: usize = 16 * 1024;
 
 /// An HTTP proxy.
@@ -61,7 +61,7 @@ pub(super) fn open(
         Some(_) => match auth.begin(until.deadline).map_err(refused)? {
             Some(attempt) => Some(attempt),
             None => {
-                let cause = "another connection through it was not made in time either".into();
+                let cause = "another connection through it has timed out, too".into();
                 return Err(ConnectError::EgressProxy { proxy: name(), cause });
             }
         },
@@ -120,13 +120,13 @@ fn connect(
     receive(socket, proxy.authorization.is_some(), until)
 }
 
-/// Reads the proxy's answer byte by byte up to its empty line: what follows belongs to the tunnel.
+/// Reads the proxy's response byte by byte up to its empty line: what follows belongs to the tunnel.
 fn receive(mut socket: &Socket, presented: bool, until: Wait<'_>) -> Result<Response, WaitError> {
     let mut head = Vec::with_capacity(256);
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() == MAX_HEAD {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "its answer is too long").into());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its response is too long").into());
         }
         match socket.read(&mut byte) {
             Ok(0) => {
@@ -149,7 +149,7 @@ fn receive(mut socket: &Socket, presented: bool, until: Wait<'_>) -> Result<Resp
             let error = ProxyAuthError::new(presented, challenges.map(|field| field.value));
             Ok(Response { status: response.code.unwrap_or(0), error })
         }
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "its answer is not HTTP").into()),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "its response is not HTTP").into()),
     }
 }
 

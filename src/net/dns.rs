@@ -1,5 +1,5 @@
-//! DnsCache to addresses, remembered. A name server that is slow or gone does not stop a destination that is up:
-//! the last good answer is used while a new one is looked for.
+//! Host names to addresses, cached. A name server that is down does not stop an upstream that is up:
+//! the last good result is used while the name is resolved anew.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,25 +10,25 @@ use std::time::{Duration, Instant};
 
 use super::error::{ConnectError, exhausted};
 
-/// How long an answer is used without asking again. The system's resolver does not tell the record's own time.
+/// How long a result is used without a new lookup. The system's resolver does not report the record's own TTL.
 const TTL: Duration = Duration::from_secs(30);
-/// How long a lookup is waited for when an old answer is at hand.
+/// How long a lookup is waited for when there is an expired result.
 const STALE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A cache of names. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct DnsCache(Arc<Shared>);
+pub(super) struct DnsCache(Arc<Lookups>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    entries: Mutex<HashMap<String, Entry>>,
+struct Lookups {
+    entries: Mutex<HashMap<String, Lookup>>,
     looked_up: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct Lookup {
     addresses: Vec<IpAddr>,
-    /// When the last good answer came.
+    /// When the last good result came.
     at: Option<Instant>,
     /// Counts finished lookups, so that a waiter knows its own from an earlier one.
     finished: u64,
@@ -94,10 +94,10 @@ impl DnsCache {
     fn look_up(&self, host: &str) -> io::Result<()> {
         let (shared, host) = (Arc::clone(&self.0), host.to_owned());
         let look = move || {
-            let answer = (host.as_str(), 0).to_socket_addrs();
+            let result = (host.as_str(), 0).to_socket_addrs();
             let mut entries = shared.entries.lock().unwrap_or_else(PoisonError::into_inner);
             let entry = entries.entry(host).or_default();
-            match answer.map(|found| found.map(|a| a.ip()).collect::<Vec<_>>()) {
+            match result.map(|found| found.map(|a| a.ip()).collect::<Vec<_>>()) {
                 Ok(found) if !found.is_empty() => {
                     entry.addresses = found;
                     entry.at = Some(Instant::now());
@@ -113,7 +113,7 @@ impl DnsCache {
     }
 }
 
-impl Entry {
+impl Lookup {
     fn candidates(&self) -> Vec<IpAddr> {
         interleave(&self.addresses, self.preferred)
     }
@@ -207,7 +207,7 @@ impl fmt::Display for ResolveError {
                 write!(f, "no name server responded within {} ms", within.as_millis())
             }
             Self::ServerFailure => f.write_str("no name server responded, or only with a failure (SERVFAIL)"),
-            Self::Exhausted(error) => write!(f, "the system has nothing left to look it up with: {error}"),
+            Self::Exhausted(error) => write!(f, "the system has no resources left to resolve it: {error}"),
             Self::Other(text) => f.write_str(text),
         }
     }
@@ -232,7 +232,7 @@ mod tests {
         let names = DnsCache::default();
         let first = names.addresses("localhost", soon()).unwrap();
         assert!(first.iter().all(IpAddr::is_loopback));
-        // Already expired: only the cache can answer.
+        // Already expired: only the cache has it.
         assert_eq!(names.addresses("localhost", Instant::now()).unwrap(), first);
     }
 
@@ -242,10 +242,10 @@ mod tests {
         let old = vec!["127.0.0.9".parse::<IpAddr>().unwrap()];
         names.0.entries.lock().unwrap().insert(
             "no-such-host.invalid".into(),
-            Entry {
+            Lookup {
                 addresses: old.clone(),
                 at: Some(Instant::now().checked_sub(TTL * 2).unwrap()),
-                ..Entry::default()
+                ..Lookup::default()
             },
         );
         assert_eq!(names.addresses("no-such-host.invalid", soon()).unwrap(), old);
@@ -343,7 +343,7 @@ mod tests {
         let (a, b) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         names.0.entries.lock().unwrap().insert(
             "host.test".into(),
-            Entry { addresses: vec![a, b], at: Some(Instant::now()), ..Entry::default() },
+            Lookup { addresses: vec![a, b], at: Some(Instant::now()), ..Lookup::default() },
         );
         let order = || names.addresses("host.test", Instant::now()).unwrap();
         assert_eq!(order(), [a, b]);

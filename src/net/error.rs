@@ -10,7 +10,8 @@ use super::proxy_auth::ProxyAuthError;
 use super::tls_error;
 
 /// What to do about connections that cannot be made.
-const NETWORK: &str = "check firewall and network policy; behind an egress proxy set HTTPS_PROXY";
+const NETWORK: &str =
+    "check firewall and network policy; if only an egress proxy is allowed, set HTTPS_PROXY";
 /// What to do when the system has no more memory for sockets or lookups.
 const MEMORY: &str =
     "the system has no memory left for it: raise the memory limit of this container, service or machine";
@@ -43,7 +44,7 @@ pub(crate) enum ConnectError {
     EgressProxy {
         /// The proxy's host and port.
         proxy: String,
-        /// What it answered, or why it did not.
+        /// What is wrong with its response, or why there is none.
         cause: String,
     },
     /// The egress proxy demands other credentials (407).
@@ -164,7 +165,7 @@ impl fmt::Display for ConnectError {
                     _ => Ok(()),
                 }
             }
-            Self::ClientGone => f.write_str("the application went away"),
+            Self::ClientGone => f.write_str("the client disconnected"),
         }
     }
 }

@@ -17,7 +17,7 @@ impl Ready {
     pub const WRITE: Self = Self(PollFlags::OUT);
     /// Bytes to read or room to write.
     pub const READ_WRITE: Self = Self(PollFlags::IN.union(PollFlags::OUT));
-    /// The peer has closed its side; unlike `READ`, unread bytes in front of that do not matter.
+    /// The peer has closed its side; unlike `READ`, unread bytes before that do not matter.
     pub const HANGUP: Self = Self(PollFlags::RDHUP);
     /// Nothing (the descriptor stays in the list, errors are still found).
     pub const NOTHING: Self = Self(PollFlags::empty());

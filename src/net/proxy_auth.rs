@@ -19,17 +19,17 @@ use std::time::{Duration, Instant};
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 /// After each one that follows: few enough to stay below what locks an account, or to let a lock run out.
 const PAUSE: Duration = Duration::from_secs(300);
-/// DnsCache of schemes that are shown, and the length of each.
+/// How many schemes are shown, and the length of each.
 const MAX_SCHEMES: usize = 8;
 const MAX_SCHEME: usize = 32;
 
 /// Whether the proxy accepts the credentials in `HTTPS_PROXY`. Clones share what is known.
 #[derive(Debug, Clone, Default)]
-pub(super) struct ProxyAuth(Arc<Shared>);
+pub(super) struct ProxyAuth(Arc<Gate>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct Gate {
+    state: Mutex<Credentials>,
     /// An attempt that others wait for has ended.
     attempt_ended: Condvar,
 }
@@ -52,7 +52,7 @@ pub(super) struct Paused {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Credentials {
     /// They were accepted, and not refused since.
     accepted: bool,
     /// An attempt is under way that shall show whether they are accepted.
@@ -78,7 +78,7 @@ enum Admission {
     Paused(Paused),
 }
 
-impl State {
+impl Credentials {
     fn admit(&mut self, now: Instant) -> Admission {
         if let Some(paused) = self.paused(now) {
             return Admission::Paused(paused);
@@ -138,7 +138,7 @@ impl ProxyAuth {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Credentials> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -173,7 +173,7 @@ impl Drop for Attempt<'_> {
 }
 
 impl ProxyAuthError {
-    /// The error behind a 407 with these values of `Proxy-Authenticate`.
+    /// The error that a 407 stands for, with these values of `Proxy-Authenticate`.
     pub(crate) fn new<'a>(presented: bool, challenges: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut schemes = schemes(challenges);
         if schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("basic")) {
@@ -336,7 +336,7 @@ mod tests {
             &[Admit("probe"), Accept, Admit("open"), End, Admit("open")],
         ];
         for row in rows {
-            let (mut state, mut now) = (State::default(), Instant::now());
+            let (mut state, mut now) = (Credentials::default(), Instant::now());
             for step in row {
                 match step {
                     Admit(expected) => {

@@ -25,10 +25,10 @@ const MAX_BUNDLE: u64 = 16 << 20;
 
 /// The TLS configuration for connections that leave. Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Roots(Arc<Shared>);
+pub(super) struct Roots(Arc<TrustStore>);
 
 #[derive(Debug)]
-struct Shared {
+struct TrustStore {
     /// For new connections; established ones keep theirs. A new one begins without TLS sessions to resume, so that
     /// every certificate is checked again.
     current: Mutex<Arc<ClientConfig>>,
@@ -39,15 +39,15 @@ struct Shared {
 #[derive(Debug)]
 struct Watched {
     path: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<BundleState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct BundleState {
     looked_at: Instant,
     /// The file as it was when it was last read.
     stamp: Option<Stamp>,
-    /// It had been written so shortly before that the stamp alone cannot tell.
+    /// It had been written so shortly before that the stamp alone does not show a change.
     is_racy: bool,
     certificates: Arc<[CertificateDer<'static>]>,
     /// What was last found wrong with it, which is logged once.
@@ -64,7 +64,7 @@ impl Roots {
         let Some(path) = file else {
             let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
             let config = Arc::new(client_config(roots, None)?);
-            return Ok(Self(Arc::new(Shared { current: Mutex::new(config), file: None })));
+            return Ok(Self(Arc::new(TrustStore { current: Mutex::new(config), file: None })));
         };
         let stamp = Stamp::of(path);
         let is_racy = stamp.is_some_and(Stamp::is_racy);
@@ -75,9 +75,9 @@ impl Roots {
         bundle.log_skipped(path);
         let certificates = Arc::clone(&bundle.certificates);
         let config = Arc::new(client_config(bundle.roots, Some(bundle.certificates))?);
-        let state = State { looked_at: Instant::now(), stamp, is_racy, certificates, problem: None };
+        let state = BundleState { looked_at: Instant::now(), stamp, is_racy, certificates, problem: None };
         let file = Watched { path: path.to_owned(), state: Mutex::new(state) };
-        Ok(Self(Arc::new(Shared { current: Mutex::new(config), file: Some(file) })))
+        Ok(Self(Arc::new(TrustStore { current: Mutex::new(config), file: Some(file) })))
     }
 
     /// The configuration for a new connection, read again before if the file has changed.
@@ -112,7 +112,7 @@ impl Roots {
         self.0.file.as_ref().map(|file| file.path.as_path())
     }
 
-    fn read_again(&self, file: &Watched, state: &mut State) {
+    fn read_again(&self, file: &Watched, state: &mut BundleState) {
         // Looked at before it is opened: a write in between shows as a change afterwards, never the other way round.
         state.stamp = Stamp::of(&file.path);
         state.is_racy = state.stamp.is_some_and(Stamp::is_racy);
@@ -124,7 +124,7 @@ impl Roots {
         }
     }
 
-    fn replace(&self, file: &Watched, state: &mut State, bytes: &[u8]) {
+    fn replace(&self, file: &Watched, state: &mut BundleState, bytes: &[u8]) {
         let bundle = match Bundle::parse(&file.path, bytes) {
             // At start what can be read counts. Here it is more likely a file that is being written.
             Ok(Bundle { damaged: true, .. }) => {
@@ -139,10 +139,7 @@ impl Roots {
         let was_bad = state.problem.take().is_some();
         if bundle.certificates == state.certificates {
             if was_bad {
-                log::info(
-                    "SSL_CERT_FILE is in order again, as it was before",
-                    &[("file", &file.path.display())],
-                );
+                log::info("SSL_CERT_FILE is valid again and unchanged", &[("file", &file.path.display())]);
             }
             return;
         }
@@ -153,7 +150,7 @@ impl Roots {
                 state.certificates = bundle.certificates;
                 *lock(&self.0.current) = Arc::new(config);
                 log::info(
-                    "SSL_CERT_FILE has changed: its certificates are trusted from now on",
+                    "SSL_CERT_FILE changed; using its certificates",
                     &[("file", &file.path.display()), ("certificates", &used)],
                 );
             }
@@ -162,12 +159,12 @@ impl Roots {
     }
 }
 
-impl State {
+impl BundleState {
     fn report(&mut self, problem: Problem) {
         if self.problem.as_ref() == Some(&problem.message) {
             return;
         }
-        let hint = "the certificates that it held before stay trusted";
+        let hint = "the certificates it held before stay trusted";
         log::warn(&problem.message, &[("hint", &hint), ("certificates", &self.certificates.len())]);
         self.problem = Some(problem.message);
     }
@@ -349,7 +346,7 @@ mod tests {
         same_stamp(false);
         assert!(roots.newer_than(&first).is_none());
         same_stamp(true);
-        assert!(roots.newer_than(&first).is_some(), "a write may hide behind a racy stamp");
+        assert!(roots.newer_than(&first).is_some(), "a racy stamp may hide a write");
         fs::remove_dir_all(directory).unwrap();
     }
 

@@ -59,7 +59,7 @@ impl Stream {
         Arc::clone(&self.socket)
     }
 
-    /// Puts bytes back in front of what comes next.
+    /// Puts bytes back, to be read before what comes next.
     pub(crate) fn unread(&mut self, bytes: &[u8]) {
         self.read_ahead.splice(0..0, bytes.iter().copied());
     }
@@ -175,9 +175,9 @@ impl Stream {
         Ok(true)
     }
 
-    /// A receive will find something without the socket, which does not tell.
+    /// A receive will return something that poll(2) on the socket does not report.
     pub fn has_buffered(&mut self) -> bool {
-        // What it is told by: bytes ahead, the end, or a fault.
+        // Bytes read ahead, the end, or a fault.
         let in_tls = self
             .tls
             .as_mut()

@@ -240,7 +240,7 @@ impl RecordBuffer {
         &mut self.buffer[self.start..self.end]
     }
 
-    /// Room for `least` bytes behind those that are there.
+    /// Room for `least` bytes after those that are there.
     fn room(&mut self, least: usize) -> &mut [u8] {
         if self.buffer.is_empty() {
             self.buffer = buffers::take();

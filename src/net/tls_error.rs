@@ -43,13 +43,13 @@ pub(super) fn hint(error: &Error, after_server_hello: bool, has_bundle: bool) ->
     match error {
         Error::InvalidCertificate(error) => certificate_hint(error, has_bundle),
         Error::InvalidMessage(_) => {
-            "what answers does not speak TLS: check scheme and port of the address, and HTTPS_PROXY"
+            "the server there does not speak TLS: check scheme and port of the address, and HTTPS_PROXY"
         }
         Error::AlertReceived(A::ProtocolVersion) | Error::PeerIncompatible(_) => {
             "the server has no version or cipher of TLS in common with auth-proxy, which speaks TLS 1.2 and 1.3 with ECDHE: update it"
         }
         Error::AlertReceived(A::HandshakeFailure | A::InsufficientSecurity) => {
-            "the server accepts nothing that is offered: it must speak TLS 1.2 or 1.3 with ECDHE"
+            "the server accepts no offered parameters: it must speak TLS 1.2 or 1.3 with ECDHE"
         }
         Error::AlertReceived(A::UnrecognisedName) => {
             "the server does not know this name: check the host in API_BASE_URL or AZURE_AUTHORITY_HOST"
@@ -58,13 +58,13 @@ pub(super) fn hint(error: &Error, after_server_hello: bool, has_bundle: bool) ->
             "the server has failed: see its log; it may have no certificate for this name"
         }
         Error::AlertReceived(_) => {
-            "the server, or a firewall that inspects TLS, has broken the handshake off: see its log"
+            "the server, or a firewall that inspects TLS, has aborted the handshake: see its log"
         }
         Error::General(_) | Error::UnsupportedNameType => {
             "check the host in API_BASE_URL or AZURE_AUTHORITY_HOST: a certificate cannot name it"
         }
         _ => {
-            "the other side breaks the rules of TLS: see whether a firewall or proxy in between alters connections"
+            "the peer violates the TLS protocol: check whether a firewall or proxy in between alters connections"
         }
     }
 }
@@ -73,7 +73,7 @@ fn certificate_hint(error: &CertificateError, has_bundle: bool) -> &'static str 
     use CertificateError as C;
     match error {
         C::UnknownIssuer if has_bundle => {
-            "the certificate's authority is not trusted: add its CA to the file that SSL_CERT_FILE names, which is read again by itself (private CA or inspecting proxy)"
+            "the certificate's authority is not trusted: add its CA to the file that SSL_CERT_FILE names, which is reloaded when it changes (private CA or inspecting proxy)"
         }
         C::UnknownIssuer => {
             "the certificate's authority is not trusted: set SSL_CERT_FILE to the CA bundle (private CA or inspecting proxy)"
@@ -82,7 +82,7 @@ fn certificate_hint(error: &CertificateError, has_bundle: bool) -> &'static str 
             "the server's certificate has expired, or this machine's clock is ahead"
         }
         C::NotValidYet | C::NotValidYetContext { .. } => {
-            "this machine's clock is behind, or the server's certificate starts later"
+            "this machine's clock is slow, or the server's certificate is not valid yet"
         }
         C::NotValidForNameContext { presented, .. } if presented.is_empty() => {
             "the server's certificate has no name in subjectAltName, and its common name does not count: issue one that has"
@@ -100,7 +100,7 @@ fn certificate_hint(error: &CertificateError, has_bundle: bool) -> &'static str 
         C::UnsupportedSignatureAlgorithmContext { .. }
         | C::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => UNSUPPORTED_SIGNATURE,
         C::BadEncoding => {
-            "the server's certificate cannot be parsed: it must be replaced there, or what answers is another server"
+            "the server's certificate cannot be parsed: it must be replaced, or this is another server"
         }
         C::UnhandledCriticalExtension => {
             "the server's certificate has a critical extension that is not understood: issue one without"
@@ -169,7 +169,7 @@ mod tests {
         let rows: [(Error, &str); 41] = [
             (C::UnknownIssuer.into(), "set SSL_CERT_FILE to the CA bundle"),
             (C::Expired.into(), "clock is ahead"),
-            (C::NotValidYet.into(), "clock is behind"),
+            (C::NotValidYet.into(), "clock is slow"),
             (C::NotValidForName.into(), "for another name"),
             (name(&["b.test"]), "for another name"),
             (name(&[]), "subjectAltName"),

@@ -19,7 +19,7 @@ const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.
 
 /// Trusts what webpki trusts, and a server that presents a certificate of the bundle itself. webpki takes those for
 /// authorities alone: one that `openssl req -x509` has made is a CA and may not be a server's, and one that a private
-/// CA has issued has no issuer there. curl and browsers accept both once they are told to trust them.
+/// CA has issued has no issuer there. curl and browsers accept both once they trust them.
 #[derive(Debug)]
 pub(super) struct BundleVerifier {
     pub(super) webpki: Arc<WebPkiServerVerifier>,

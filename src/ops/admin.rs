@@ -81,12 +81,12 @@ fn metrics(admin: &Admin, exchange: &mut dyn Exchange) {
 }
 
 fn not_found(_: &Admin, exchange: &mut dyn Exchange) {
-    let message = "on ADMIN_PORT there are /livez, /readyz, /startupz and /metrics";
+    let message = "ADMIN_PORT serves /livez, /readyz, /startupz and /metrics";
     ErrorResponse::request(StatusCode::NOT_FOUND, "not_found", message).send(exchange);
 }
 
 fn refuse_method(exchange: &mut dyn Exchange) {
-    let message = "ADMIN_PORT is asked with GET or HEAD";
+    let message = "ADMIN_PORT accepts GET and HEAD only";
     let response = ErrorResponse::request(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
     let mut headers = response.headers();
     headers.push("allow", b"GET, HEAD");

@@ -41,7 +41,7 @@ fn send_unavailable(status: Status, exchange: &mut dyn Exchange) {
     body.insert("status".into(), "unavailable".into());
     let reason = match (&unavailable, refresher) {
         (Some(unavailable), _) => unavailable.to_string(),
-        (None, RefresherState::Died) => "the token refresher has ended".to_owned(),
+        (None, RefresherState::Died) => "the token refresher has stopped".to_owned(),
         (None, _) => "the proxy is stopping".to_owned(),
     };
     body.insert("reason".into(), reason.into());

@@ -32,7 +32,7 @@ const UPSTREAM_KINDS: [&str; 12] = [
     "truncated",
     "closed",
     "timeout",
-    "bad_answer",
+    "bad_response",
     "internal",
     "other",
 ];

@@ -28,7 +28,7 @@ fn notify(state: &str) {
     if let Err(error) = send(&socket, state) {
         let socket = socket.to_string_lossy().into_owned();
         log::warn(
-            "the service manager cannot be told",
+            "cannot notify the service manager",
             &[("state", &state), ("socket", &socket), ("error", &error)],
         );
     }

@@ -27,9 +27,9 @@ pub(super) fn check(key: &str, head: &Head) -> Result<(), ErrorResponse> {
         return Ok(());
     }
     let message = if presented_any {
-        "the API key presented to auth-proxy is not the one that PROXY_API_KEY asks for"
+        "the API key sent to auth-proxy does not match PROXY_API_KEY"
     } else {
-        "auth-proxy asks for an API key (PROXY_API_KEY): send it as api-key or as a bearer token"
+        "auth-proxy requires an API key (PROXY_API_KEY): send it as api-key or as a bearer token"
     };
     let mut response = ErrorResponse::request(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
     response.should_retry = Some(false);

@@ -47,22 +47,22 @@ impl CapturedHeaders {
 
 /// The request is about to be sent; with the first bytes of its body, when those are buffered.
 pub(super) fn sending(path: &str, has_buffered_body: bool) {
-    log::debug("request sent", &[("path", &path), ("body_at_hand", &has_buffered_body)]);
+    log::debug("request sent", &[("path", &path), ("body_buffered", &has_buffered_body)]);
 }
 
 pub(super) fn retrying(path: &str, why: &str) {
-    log::debug("request will be sent again", &[("path", &path), ("why", &why)]);
+    log::debug("request will be retried", &[("path", &path), ("why", &why)]);
 }
 
 /// There is no usable token yet.
 pub(super) fn waiting_for_token(path: &str) {
-    log::debug("request held until there is a token", &[("path", &path)]);
+    log::debug("request waiting for a token", &[("path", &path)]);
 }
 
 pub(super) fn response_headers(path: &str, status: StatusCode, headers: &Fields) {
     if log::enabled(LogLevel::Debug) {
         let names = list(names(headers));
-        log::debug("answer headers", &[("path", &path), ("status", &status.as_u16()), ("names", &names)]);
+        log::debug("response headers", &[("path", &path), ("status", &status.as_u16()), ("names", &names)]);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::upstream::Fault;
 pub(super) const REFUSED: &str = "refused";
 /// The hint when the upstream closes the connection.
 const CLOSED_HINT: &str =
-    "the client may try again; if it repeats, check port and scheme of API_BASE_URL, and firewalls";
+    "the client may retry; if it happens again, check port and scheme of API_BASE_URL, and firewalls";
 
 /// A request that failed before a response began.
 #[derive(Debug)]
@@ -46,9 +46,9 @@ pub(super) fn from_ureq(error: &ureq::Error) -> Failure {
     }
     match error {
         ureq::Error::Timeout(_) => {
-            let message = "the destination did not answer in time";
-            let cause = "it was silent for longer than READ_IDLE_TIMEOUT".into();
-            let hint = Some("raise READ_IDLE_TIMEOUT if answers may take that long".into());
+            let message = "the upstream did not respond in time";
+            let cause = "no data within READ_IDLE_TIMEOUT".into();
+            let hint = Some("raise READ_IDLE_TIMEOUT if responses may take that long".into());
             refused(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message, "timeout", cause, hint)
         }
         // The streams and the response's head are read by us, and our faults have names. Whatever else ureq objects to is
@@ -83,10 +83,9 @@ pub(super) fn is_disconnect(error: &ureq::Error) -> bool {
 
 /// A response that cannot be relayed.
 pub(super) fn bad_response(cause: String) -> Failure {
-    let message = "the destination's answer is not valid HTTP/1.1";
-    let hint =
-        Some("check port and scheme of API_BASE_URL: something else than HTTP may answer there".into());
-    refused(StatusCode::BAD_GATEWAY, "upstream_bad_answer", message, "bad_answer", cause, hint)
+    let message = "the upstream's response is not valid HTTP/1.1";
+    let hint = Some("check port and scheme of API_BASE_URL: that port may not speak HTTP".into());
+    refused(StatusCode::BAD_GATEWAY, "upstream_bad_response", message, "bad_response", cause, hint)
 }
 
 pub(super) fn from_fault(fault: &Fault) -> Failure {
@@ -96,7 +95,7 @@ pub(super) fn from_fault(fault: &Fault) -> Failure {
         Fault::RequestBody(cause) => from_request_body(cause),
         Fault::BadResponse(why) => bad_response(why.clone()),
         Fault::Closed => {
-            let message = "the destination closed the connection without an answer";
+            let message = "the upstream closed the connection without a response";
             let hint = Some(CLOSED_HINT.into());
             refused(
                 StatusCode::BAD_GATEWAY,
@@ -108,15 +107,17 @@ pub(super) fn from_fault(fault: &Fault) -> Failure {
             )
         }
         Fault::EarlyResponse | Fault::Internal(_) => {
-            let message = "auth-proxy: a bug of auth-proxy: its log says more";
+            let message = "auth-proxy: internal error, a bug of auth-proxy; see its log";
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             let response = ErrorResponse::new(status, "server_error", "internal_error", message);
             let (kind, cause) = (fault.kind(), fault.to_string());
             Failure::Refused { response: Box::new(response), kind, cause, hint: None }
         }
         Fault::Truncated(_) => {
-            let (message, cause) =
-                ("the destination broke the connection without an answer", fault.to_string());
+            let (message, cause) = (
+                "the upstream closed the connection in the middle of its response's header section",
+                fault.to_string(),
+            );
             let hint = Some(CLOSED_HINT.into());
             refused(StatusCode::BAD_GATEWAY, "upstream_closed", message, fault.kind(), cause, hint)
         }
@@ -135,13 +136,15 @@ fn from_connect_error(error: &ConnectError) -> Failure {
     };
     match error {
         ConnectError::ClientGone => Failure::ClientGone,
-        ConnectError::Resolve { .. } => gateway("upstream_dns", "the destination's name cannot be resolved"),
-        ConnectError::Connect { .. } => gateway("upstream_unreachable", "cannot connect to the destination"),
+        ConnectError::Resolve { .. } => {
+            gateway("upstream_dns", "the upstream's host name cannot be resolved")
+        }
+        ConnectError::Connect { .. } => gateway("upstream_unreachable", "cannot connect to the upstream"),
         ConnectError::Timeout { .. } => {
-            gateway("upstream_connect_timeout", "no connection to the destination in time")
+            gateway("upstream_connect_timeout", "connecting to the upstream timed out")
         }
         ConnectError::EgressProxy { .. } => {
-            gateway("upstream_egress_proxy", "the egress proxy does not let the connection through")
+            gateway("upstream_egress_proxy", "the egress proxy refuses the connection")
         }
         ConnectError::EgressProxyAuth { error: auth_error, retry_in, .. } => {
             let seconds = retry_in.map(whole_seconds);
@@ -155,9 +158,7 @@ fn from_connect_error(error: &ConnectError) -> Failure {
             }
             failure
         }
-        ConnectError::Tls { .. } => {
-            gateway("upstream_tls", "the destination's TLS certificate or handshake is refused")
-        }
+        ConnectError::Tls { .. } => gateway("upstream_tls", "the TLS handshake with the upstream failed"),
     }
 }
 

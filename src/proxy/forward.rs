@@ -10,7 +10,7 @@ use super::access_log::{RequestOutcome, RequestStats};
 use super::debug_log::{self, CapturedHeaders};
 use super::failure::{self, Failure};
 use super::request_body::{ReplayBuffer, RequestBody};
-use super::retry::{self, Attempt, Failed, Next};
+use super::retry::{self, Attempt, Failed, RetryAction};
 use super::upstream_request::UpstreamRequest;
 use super::{Proxy, api_key, headers, relay, target, tunnel};
 use crate::http1::head::ResponseHead;
@@ -106,12 +106,12 @@ impl Proxy {
                 },
             );
             match next {
-                Next::RetryOnFreshConnection => {
+                RetryAction::RetryOnFreshConnection => {
                     is_retry = true;
                     self.metrics.retries.add("stale_connection");
                     debug_log::retrying(&stats.path, "the upstream closed the idle connection");
                 }
-                Next::ReplayWithNewerToken if self.wait_for_newer_token(&token, exchange)? => {
+                RetryAction::ReplayWithNewerToken if self.wait_for_newer_token(&token, exchange)? => {
                     is_replay = true;
                     self.metrics.retries.add("token_rejected");
                     debug_log::retrying(&stats.path, "401, and there is a newer token");
@@ -119,7 +119,7 @@ impl Proxy {
                     // reused.
                     lease.discard_buffered();
                 }
-                Next::ReplayWithNewerToken | Next::GiveUp => {
+                RetryAction::ReplayWithNewerToken | RetryAction::GiveUp => {
                     return response.map(|body| (lease, body)).map_err(|error| failure::from_ureq(&error));
                 }
             }
@@ -171,7 +171,7 @@ impl Proxy {
         if status == StatusCode::SWITCHING_PROTOCOLS {
             drop(body);
             if !request.websocket {
-                return Err(failure::bad_response("it switched protocols without being asked".into()));
+                return Err(failure::bad_response("it switched protocols unasked".into()));
             }
             let _guard = self.metrics.websockets.inc_guard();
             return open_tunnel(head, lease, exchange);

@@ -36,7 +36,7 @@ pub(super) struct Attempt {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum RetryAction {
     /// Give the client the error, or the response.
     GiveUp,
     /// Wait for a newer token, then send it again with that.
@@ -55,17 +55,17 @@ pub(super) enum Next {
 /// | stale connection | so far or complete | something | idempotent | no retry | retry on a fresh connection |
 /// | token rejected | complete | | | no replay | replay with a newer token |
 /// | otherwise | | | | | give up |
-pub(super) fn decide(failed: Failed, attempt: Attempt) -> Next {
+pub(super) fn decide(failed: Failed, attempt: Attempt) -> RetryAction {
     let Attempt { is_unsent, is_idempotent, replay, is_retry, is_replay } = attempt;
     match (failed, replay) {
-        (_, Replay::Lost) => Next::GiveUp,
+        (_, Replay::Lost) => RetryAction::GiveUp,
         (Failed::StaleConnection, _) if !is_retry && (is_unsent || is_idempotent) => {
-            Next::RetryOnFreshConnection
+            RetryAction::RetryOnFreshConnection
         }
         // A response was received, so the upstream has stopped reading: a body of which the client still has a part cannot
         // continue on another attempt.
-        (Failed::TokenRejected, Replay::Complete) if !is_replay => Next::ReplayWithNewerToken,
-        _ => Next::GiveUp,
+        (Failed::TokenRejected, Replay::Complete) if !is_replay => RetryAction::ReplayWithNewerToken,
+        _ => RetryAction::GiveUp,
     }
 }
 
@@ -76,8 +76,8 @@ mod tests {
     #[test]
     fn every_row() {
         use Failed::{Otherwise, StaleConnection, TokenRejected};
-        use Next::{GiveUp, ReplayWithNewerToken, RetryOnFreshConnection};
         use Replay::{Complete, Lost, SoFar};
+        use RetryAction::{GiveUp, ReplayWithNewerToken, RetryOnFreshConnection};
         let attempt = |is_unsent, is_idempotent, replay, is_retry, is_replay| Attempt {
             is_unsent,
             is_idempotent,

@@ -30,7 +30,7 @@ pub fn forwarded(base_url: &BaseUrl, target: &str) -> Result<String, &'static st
         return if base.is_empty() {
             Ok("*".into())
         } else {
-            Err("OPTIONS * is about the whole server, and API_BASE_URL has a path")
+            Err("OPTIONS * concerns the whole server, but API_BASE_URL has a path")
         };
     }
     // A fragment is no part of a target; a reader might cut it off.
@@ -39,7 +39,7 @@ pub fn forwarded(base_url: &BaseUrl, target: &str) -> Result<String, &'static st
     }
     let path = target.split('?').next().unwrap_or_default();
     if !base.is_empty() && leaves_base_path(path) {
-        return Err("the request target leads out of the path of API_BASE_URL by dot segments");
+        return Err("the request target leaves the path of API_BASE_URL through dot segments");
     }
     let mut forwarded = String::with_capacity(base.len() + target.len());
     forwarded.push_str(base);

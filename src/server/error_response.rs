@@ -39,14 +39,12 @@ impl Overload {
     /// What is exhausted, and what to do about it.
     fn message(self) -> &'static str {
         match self {
-            Self::Connections => "too many connections at once; try again, or raise MAX_CONNECTIONS",
-            Self::Descriptors => {
-                "too few file descriptors for another connection; try again, or raise ulimit -n (LimitNOFILE)"
-            }
-            Self::LargeHeads => "too many large request heads at once; try again",
-            Self::Memory => "too little memory for another connection; try again, or raise the memory limit",
+            Self::Connections => "too many connections; retry later, or raise MAX_CONNECTIONS",
+            Self::Descriptors => "out of file descriptors; retry later, or raise ulimit -n (LimitNOFILE)",
+            Self::LargeHeads => "too many requests with a large header section; retry later",
+            Self::Memory => "out of memory for another connection; retry later, or raise the memory limit",
             Self::Threads => {
-                "no thread for another connection; try again, or raise the limit of processes (pids.max, ulimit -u)"
+                "out of threads for another connection; retry later, or raise the process limit (pids.max, ulimit -u)"
             }
         }
     }

@@ -48,7 +48,7 @@ impl<'a> Http1Exchange<'a> {
         Self {
             body: Body::new(head.length, FRAMING_ALLOWANCE),
             rate: MinRate::new(limits.body_idle_timeout),
-            response: ResponseWriter::new(head, close, limits.write_timeout),
+            response: ResponseWriter::new(head, close, limits),
             awaits_continue: head.version == Version::HTTP_11
                 && head.length != Length::Empty
                 && head.headers.get("expect").is_some_and(|expected| fields::is(expected, "100-continue")),

@@ -235,7 +235,7 @@ impl Acceptor {
         if let Err(error) = self.pool.run(Box::new(job)) {
             let by =
                 if error.kind() == io::ErrorKind::OutOfMemory { Overload::Memory } else { Overload::Threads };
-            log_failure("cannot start a thread for a connection; it is refused", &error, by);
+            log_failure("cannot start a thread for a connection; refusing it", &error, by);
             self.overflow.admit(socket, by);
         }
     }
@@ -282,7 +282,7 @@ fn log_failure(what: &str, cause: &io::Error, by: Overload) {
             Overload::Threads => "raise the limit of processes (pids.max, ulimit -u, TasksMax)",
             _ => "raise the memory limit, or lower MAX_CONNECTIONS",
         };
-        let fields: log::Fields<'_> =
+        let fields: log::LogFields<'_> =
             &[("cause", cause), ("reason", &by.name()), ("suppressed", &suppressed), ("hint", &hint)];
         log::warn(what, fields);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
 
-use super::limits::MinRate;
+use super::limits::{Limits, MinRate};
 use super::{Head, Length};
 use crate::fields::Fields;
 use crate::http1::chunked;
@@ -19,6 +19,9 @@ pub(super) struct ResponseWriter {
     framing: Framing,
     /// The connection closes after this response.
     close: bool,
+    /// How long the connection stays open for another request, in whole seconds: clients that know it do not send one on a
+    /// connection that is just being closed.
+    keep_alive: u64,
     version: Version,
     /// The client does not expect a body: its request was HEAD.
     head_only: bool,
@@ -37,14 +40,15 @@ enum Framing {
 }
 
 impl ResponseWriter {
-    pub(super) fn new(head: &Head, close: bool, write_timeout: Duration) -> Self {
+    pub(super) fn new(head: &Head, close: bool, limits: &Limits) -> Self {
         Self {
             out: Vec::with_capacity(1024),
             framing: Framing::NotStarted,
             close,
+            keep_alive: limits.keep_alive.as_secs(),
             version: head.version,
             head_only: head.method == Method::HEAD,
-            rate: MinRate::new(write_timeout),
+            rate: MinRate::new(limits.write_timeout),
         }
     }
 
@@ -54,6 +58,7 @@ impl ResponseWriter {
             out: Vec::with_capacity(512),
             framing: Framing::NotStarted,
             close: true,
+            keep_alive: 0,
             version: Version::HTTP_11,
             head_only: false,
             rate: MinRate::new(write_timeout),
@@ -118,8 +123,11 @@ impl ResponseWriter {
             self.close = true;
         } else if self.close {
             out.extend_from_slice(b"connection: close\r\n");
-        } else if self.version == Version::HTTP_10 {
-            out.extend_from_slice(b"connection: keep-alive\r\n");
+        } else {
+            if self.version == Version::HTTP_10 {
+                out.extend_from_slice(b"connection: keep-alive\r\n");
+            }
+            let _ = write!(out, "keep-alive: timeout={}\r\n", self.keep_alive);
         }
         out.extend_from_slice(b"\r\n");
     }

@@ -190,7 +190,7 @@ impl ServerState {
     }
 
     /// Checks the requests of each connection in their order, so that what follows a malformed one is rejected, too, even
-    /// where tiny_http hands out both at once; then starts a thread for each.
+    /// where tiny_http returns both at once; then starts a thread for each.
     fn admit(self: &Arc<Self>, request: Request) {
         let head = exchange::head(&request, self);
         if head.is_err() {

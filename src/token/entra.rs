@@ -24,7 +24,7 @@ const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 const MAX_DETAIL_CHARS: usize = 300;
 /// What `application/x-www-form-urlencoded` percent-encodes (WHATWG URL section 1.3); the space becomes `+`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
-const BROKEN_HINT: &str = "if it repeats, look for a firewall or proxy that breaks the connection";
+const BROKEN_HINT: &str = "if it happens again, check for a firewall or proxy that breaks the connection";
 
 /// Entra ID's token endpoint (RFC 6749 section 4.4, with the assertion of RFC 7523 section 2.2).
 #[derive(Debug)]
@@ -116,7 +116,8 @@ fn read(response: &mut Response<ureq::Body>) -> Result<Zeroizing<Vec<u8>>, Token
     let mut reader = response.body_mut().as_reader().take(MAX_RESPONSE_BYTES as u64 + 1);
     reader.read_to_end(&mut body).map_err(|error| transport_error(&ureq::Error::from(error)))?;
     if body.len() > MAX_RESPONSE_BYTES {
-        let summary = format!("the token endpoint's answer is larger than {} KiB", MAX_RESPONSE_BYTES / 1024);
+        let summary =
+            format!("the token endpoint's response is larger than {} KiB", MAX_RESPONSE_BYTES / 1024);
         return Err(TokenError {
             status: Some(response.status().as_u16()),
             hints: vec![response::describe_sender(response.status().as_u16(), response.headers())],
@@ -131,15 +132,15 @@ fn transport_error(error: &ureq::Error) -> TokenError {
     let fault = Fault::inside(error);
     let connect = if let Some(Fault::Connect(error)) = fault { Some(error) } else { None };
     let summary = match (connect, error) {
-        (Some(ConnectError::Resolve { .. }), _) => "the name of the token endpoint could not be resolved",
+        (Some(ConnectError::Resolve { .. }), _) => "the token endpoint's host name could not be resolved",
         (Some(ConnectError::Connect { .. }), _) => "the token endpoint could not be reached",
-        (Some(ConnectError::Timeout { .. }), _) => "the token endpoint could not be reached in time",
+        (Some(ConnectError::Timeout { .. }), _) => "connecting to the token endpoint timed out",
         (Some(ConnectError::EgressProxy { .. }), _) => {
-            "the egress proxy gave no connection to the token endpoint"
+            "the egress proxy refused the connection to the token endpoint"
         }
         (Some(ConnectError::EgressProxyAuth { error, .. }), _) => &format!("the egress proxy {error}"),
-        (Some(ConnectError::Tls { .. }), _) => "there is no trusted TLS connection to the token endpoint",
-        (_, ureq::Error::Timeout(_)) => "the token endpoint did not answer in time",
+        (Some(ConnectError::Tls { .. }), _) => "the TLS handshake with the token endpoint failed",
+        (_, ureq::Error::Timeout(_)) => "the token endpoint did not respond in time",
         _ => "the connection to the token endpoint failed",
     };
     // Nothing is attempted until then, and only a person can help.
@@ -149,7 +150,7 @@ fn transport_error(error: &ureq::Error) -> TokenError {
     };
     let class = if retry_after.is_some() { Class::Permanent } else { Class::Transient };
     let hint = match (fault, error) {
-        (None, ureq::Error::Timeout(_)) => "see whether a firewall or proxy holds the answer back".into(),
+        (None, ureq::Error::Timeout(_)) => "check whether a firewall or proxy holds the response back".into(),
         _ => fault.and_then(Fault::hint).unwrap_or_else(|| BROKEN_HINT.to_owned()),
     };
     let detail = fault.map_or_else(|| error.to_string(), Fault::to_string);

@@ -111,7 +111,7 @@ impl Refresher {
         };
         // A change may only hasten the next attempt, or files that keep changing would postpone it for ever.
         if attempt < self.store.next_attempt() {
-            log::info("the certificate or token file has changed, asking for a token with it", &[]);
+            log::info("credential file changed; reloading", &[]);
             self.store.plan(attempt);
         }
     }
@@ -137,7 +137,9 @@ impl Refresher {
         let requested = self.clock.reading();
         // A fresh assertion for each attempt: Entra ID may refuse a repeated one, and the file may be new.
         let outcome = catch_panic(|| super::sign_in(&mut *self.source, &mut *self.endpoint))
-            .unwrap_or_else(|| Err(TokenError::transient("the token refresh ran into a bug of auth-proxy")))
+            .unwrap_or_else(|| {
+                Err(TokenError::transient("internal error in the token refresh, a bug of auth-proxy"))
+            })
             .and_then(|grant| self.check_still_valid(grant, requested));
         match outcome {
             Ok(grant) => self.accept(grant, requested),
@@ -197,7 +199,7 @@ fn log_success(expires_in: Duration, next_in: Duration, failures: Option<u32>) {
     if let Some(failures) = &failures {
         fields.push(("failures_before", failures));
     }
-    log::info(if failures.is_some() { "token refresh works again" } else { "token refreshed" }, &fields);
+    log::info(if failures.is_some() { "token refresh recovered" } else { "token refreshed" }, &fields);
 }
 
 /// The level for a failure that was last logged so long ago, if it was. A permanent one is logged once, until it becomes

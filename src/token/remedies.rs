@@ -47,7 +47,7 @@ const INSPECTED: &str = "check whether a TLS-inspecting proxy rewrites requests;
     auth-proxy";
 const USER: &str =
     "check that AZURE_CLIENT_ID names an application; if it does, report it as a bug of auth-proxy";
-const SECRET: &str = "check AZURE_CLIENT_ID: auth-proxy signs in with a certificate and sends no secret";
+const SECRET: &str = "check AZURE_CLIENT_ID: auth-proxy signs in with a certificate, not with a secret";
 const FEDERATED: &str = "compare issuer and subject of the federated credential, and check AZURE_CLIENT_ID; a new \
     credential takes some minutes to work";
 const POLICY: &str =
@@ -58,10 +58,10 @@ const TENANT_STATE: &str =
 const RESTRICTED: &str = "ask for the tenant to be allowed on the egress proxy that restricts tenants";
 const ISSUED: &str = "sign in with a token of the cluster or CI system that the federated credential names, or with a \
     certificate";
-const WAIT: &str = "none, it passes; auth-proxy tries again";
+const WAIT: &str = "none, it is temporary; auth-proxy retries";
 /// For too many requests.
 pub(super) const SLOW: &str =
-    "none, auth-proxy waits as long as Entra ID asks; see whether many replicas share this application";
+    "none, auth-proxy waits as long as Entra ID asks; check whether many replicas share this application";
 
 /// Every number that a client-credentials request is known to meet.
 #[rustfmt::skip]
@@ -74,7 +74,7 @@ pub const REMEDIES: &[Remedy] = &[
     row(700_021, "the assertion names another application", BUG),
     row(50_027, "the assertion is malformed or names another audience", BUG),
     row(50_012, "the certificate's chain, subject or thumbprint was not accepted", SUBJECT),
-    row(700_030, "the certificate's subject name is not authorised", SUBJECT),
+    row(700_030, "the certificate's subject name is not authorized", SUBJECT),
     row(5_002_738, "the signing algorithm is not supported", "use a certificate with an RSA key"),
     row(50_032, "the RSA key is too weak", "use a certificate with an RSA key of 2048 bits or more"),
     row(50_048, "subject and issuer of the assertion differ", BUG),
@@ -83,7 +83,7 @@ pub const REMEDIES: &[Remedy] = &[
     row(50_013, "the assertion is not valid: its issuer, signature or time",
         "check the certificate; with workload identity, which token file it is and who issued the token"),
     row(500_133, "the assertion is outside its time range",
-        "set this machine's clock, best by NTP; with workload identity, see whether the token file has expired"),
+        "set this machine's clock, best by NTP; with workload identity, check whether the token file has expired"),
     row(900_384, "the signature of the assertion is not valid", UPLOAD),
     row(5_002_741, "the assertion was not accepted",
         "see the log's detail, and https://login.microsoftonline.com/error?code=5002741"),
@@ -147,7 +147,7 @@ pub const REMEDIES: &[Remedy] = &[
     row(700_236, "the token is of another tenant of Entra ID",
         "use an identity and an application of the same tenant"),
     row(90_061, "Entra ID could not reach the token's issuer",
-        "see whether the issuer's /.well-known/openid-configuration can be reached from the internet; it may pass"),
+        "check whether the issuer's /.well-known/openid-configuration can be reached from the internet; it may be temporary"),
     row(7_000_232, "a managed identity cannot sign in with a certificate",
         "set AZURE_CLIENT_ID to an app registration; a managed identity has no certificates"),
     // Policies.
@@ -170,7 +170,7 @@ pub const REMEDIES: &[Remedy] = &[
     row(90_024, "Entra ID was too busy for the request", WAIT),
     row(90_006, "Entra ID had an internal error", WAIT),
     row(90_090, "Entra ID had an internal error", WAIT),
-    row(50_033, "Entra ID had a passing error", WAIT),
+    row(50_033, "Entra ID had a temporary error", WAIT),
     row(90_012, "the request took Entra ID too long", WAIT),
     row(90_055, "the tenant sends too many requests", SLOW),
     row(50_196, "the application asks too often", SLOW),

@@ -37,11 +37,11 @@ pub fn read(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> Res
             return token_error;
         }
         let compressed = fault == NOT_JSON && headers.contains_key(CONTENT_ENCODING);
-        let fault = if compressed { "it is compressed, which was not asked for" } else { fault };
+        let fault = if compressed { "it is compressed, which was not requested" } else { fault };
         TokenError {
             status: Some(status),
             hints: vec![describe_sender(status, headers)],
-            ..TokenError::transient(format!("the token endpoint's answer is of no use: {fault}"))
+            ..TokenError::transient(format!("the token endpoint's response cannot be used: {fault}"))
         }
     })
 }
@@ -128,8 +128,8 @@ fn summary(status: u16, error: Option<&str>, code: Option<u32>) -> String {
             Some(remedy) => format!("Entra ID gave no token: AADSTS{code}, {}", remedy.meaning),
             None => format!("Entra ID gave no token: AADSTS{code}"),
         },
-        (None, Some(error)) => format!("the token endpoint answered {status}, {error}"),
-        (None, None) => format!("the token endpoint answered {status}"),
+        (None, Some(error)) => format!("the token endpoint responded {status}, {error}"),
+        (None, None) => format!("the token endpoint responded {status}"),
     }
 }
 
@@ -140,7 +140,7 @@ fn hints(code: u32, date_skew: Option<i64>) -> Vec<String> {
     };
     let skew = date_skew.map(|ahead| match ahead {
         // The Date header has whole seconds, and the response took some time to arrive.
-        -5..=5 => "this machine's clock agrees with Entra ID's: see whether it was set a moment ago".into(),
+        -5..=5 => "this machine's clock agrees with Entra ID's: check whether it was set a moment ago".into(),
         6.. => format!("this machine's clock is {ahead} s ahead of Entra ID's"),
         _ => format!("this machine's clock is {} s behind Entra ID's", -ahead),
     });
@@ -156,7 +156,7 @@ pub(super) fn describe_sender(status: u16, headers: &HeaderMap) -> String {
     let action = match status {
         // Its own front end sends pages, too.
         500.. => "Entra ID, or a gateway before it, has failed; auth-proxy retries",
-        _ => "see whether a proxy, a filter or a sign-in page responds in place of Entra ID",
+        _ => "check whether a proxy, a filter or a sign-in page responds in place of Entra ID",
     };
     format!(
         "the response {}{}, not one of Entra ID's token endpoint: {action}",

@@ -45,7 +45,7 @@ impl Script {
             None => {
                 // A panic here would be caught by the refresher, as it should; the fixture reports it in the end.
                 self.unexpected.fetch_add(1, Ordering::SeqCst);
-                Err(TokenError::transient("the test's script has no more answers"))
+                Err(TokenError::transient("the test's script has no more responses"))
             }
         }
     }
@@ -57,7 +57,7 @@ impl Script {
             "the token endpoint's script was empty: {unexpected} unexpected token requests"
         );
         let left = self.responses.lock().unwrap_or_else(PoisonError::into_inner).len();
-        assert_eq!(left, 0, "{left} scripted token answers were never asked for");
+        assert_eq!(left, 0, "{left} scripted token responses were never requested");
     }
 }
 
@@ -163,7 +163,7 @@ pub(super) fn down() -> TokenResult {
 }
 
 pub(super) fn busy() -> TokenResult {
-    Err(TokenError { status: Some(503), ..TokenError::transient("the token endpoint answered 503") })
+    Err(TokenError { status: Some(503), ..TokenError::transient("the token endpoint responded 503") })
 }
 
 pub(super) fn refused() -> TokenResult {
@@ -180,7 +180,7 @@ pub(super) fn refused() -> TokenResult {
 
 pub(super) fn throttled(seconds: u64) -> impl FnOnce() -> TokenResult + Send + 'static {
     move || {
-        let failure = TokenError::transient("the token endpoint answered 429");
+        let failure = TokenError::transient("the token endpoint responded 429");
         Err(TokenError { status: Some(429), retry_after: Some(secs(seconds)), ..failure })
     }
 }

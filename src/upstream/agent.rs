@@ -1,4 +1,4 @@
-//! The two ureq agents: one for the destination, one for Entra ID, over the same dialer.
+//! The two ureq agents: one for the upstream, one for Entra ID, over the same dialer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +22,11 @@ const MAX_IDLE: usize = 256;
 /// The way out.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    /// For the destination: connections pooled, no overall deadline.
-    pub destination: Agent,
+    /// For the upstream: connections pooled, no overall deadline.
+    pub api: Agent,
     /// For Entra ID: a new connection for every request.
     pub entra: Agent,
-    /// Finds the connections of `destination`.
+    /// Finds the connections of `api`.
     dialer: Dialer,
     /// Its origin, and `/`.
     base: Uri,
@@ -50,7 +50,7 @@ impl Upstream {
         // machine slept for instance, would hold it up for half a minute.
         let fresh = Dialer { idle: IdlePool::new(0), ..dialer.clone() };
         Ok(Self {
-            destination: Agent::with_parts(settings(config.read_idle_timeout), dialer.clone(), NoResolver),
+            api: Agent::with_parts(settings(config.read_idle_timeout), dialer.clone(), NoResolver),
             entra: Agent::with_parts(settings(Duration::from_secs(30)), fresh, NoResolver),
             dialer,
             base: base(config)?,
@@ -91,7 +91,7 @@ impl Upstream {
         headers.reserve(2);
         headers.extend(framing);
         headers.extend(self.host.clone().map(|host| (HOST, host)));
-        connector::run(&self.destination, request, lease).map(Response::into_body)
+        connector::run(&self.api, request, lease).map(Response::into_body)
     }
 
     /// Reads the response that came before the request was sent, of which nothing more is sent.
@@ -112,13 +112,13 @@ impl Upstream {
 }
 
 fn base(config: &Config) -> Result<Uri, Problem> {
-    let destination = &config.base_url;
+    let base_url = &config.base_url;
     Uri::builder()
-        .scheme(destination.scheme.clone())
-        .authority(destination.authority.clone())
+        .scheme(base_url.scheme.clone())
+        .authority(base_url.authority.clone())
         .path_and_query("/")
         .build()
-        .map_err(|error| Problem::new(format!("API_BASE_URL {} is no URL: {error}", destination.origin())))
+        .map_err(|error| Problem::new(format!("API_BASE_URL {} is not a URL: {error}", base_url.origin())))
 }
 
 /// Everything that ureq would do by itself, off.

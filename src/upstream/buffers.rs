@@ -82,7 +82,7 @@ impl TransportBuffers {
         // Around ureq's target are the first two spaces; a line end before them means that there is none.
         let mut around = memchr::memchr2_iter(b' ', b'\n', head);
         let (Some(from), Some(to), true) = (around.next(), around.next(), head.ends_with(b"\r\n\r\n")) else {
-            return Err(ureq::Error::Io(io::Error::other("the request's head is not whole")));
+            return Err(ureq::Error::Io(io::Error::other("the request's head is incomplete")));
         };
         let rest = to..amount - 2;
         let (lines, target) = (&bypass.header_lines, bypass.target.as_bytes());

@@ -31,7 +31,7 @@ pub(super) struct Dialer {
 }
 
 thread_local! {
-    /// The lease of the request that this thread is about to hand to ureq, whose connectors get no argument of ours. Filled
+    /// The lease of the request that this thread is about to pass to ureq, whose connectors get no argument of ours. Filled
     /// by [`run`], emptied by [`Dialer::connect`] below it.
     static SLOT: RefCell<Option<Lease>> = const { RefCell::new(None) };
 }

@@ -1,4 +1,4 @@
-//! Why an exchange with Entra ID or with the destination failed. Names hosts and addresses, never what was sent.
+//! Why an exchange with Entra ID or with the upstream failed. Names hosts and addresses, never what was sent.
 
 use std::fmt;
 use std::io;
@@ -33,7 +33,7 @@ impl Fault {
             Self::Connect(error) => error.kind(),
             Self::Truncated(_) => "truncated",
             Self::Closed => "closed",
-            Self::BadResponse(_) => "bad_answer",
+            Self::BadResponse(_) => "bad_response",
             Self::EarlyResponse => "early_response",
             Self::Internal(_) => "internal",
             Self::ClientGone => "client_gone",
@@ -85,10 +85,10 @@ impl fmt::Display for Fault {
             Self::Connect(error) => error.fmt(f),
             Self::Truncated(cause) => write!(f, "the connection ended in the middle of a message: {cause}"),
             Self::Closed => f.write_str("the connection was closed without a response"),
-            Self::BadResponse(why) => write!(f, "what came is no response: {why}"),
-            Self::EarlyResponse => f.write_str("a response came before the request body was sent"),
+            Self::BadResponse(why) => write!(f, "not a valid response: {why}"),
+            Self::EarlyResponse => f.write_str("a response arrived before the request body was sent"),
             Self::Internal(what) => write!(f, "a bug of auth-proxy: {what}"),
-            Self::ClientGone => f.write_str("the application went away"),
+            Self::ClientGone => f.write_str("the client disconnected"),
             Self::RequestBody(cause) => write!(f, "the request body ended early: {cause}"),
         }
     }

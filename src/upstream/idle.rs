@@ -32,10 +32,10 @@ pub(super) struct IdleConnection {
 
 /// The idle connections; the last one to come is the first to go. Clones share them.
 #[derive(Debug, Clone)]
-pub(super) struct IdlePool(Arc<Shared>);
+pub(super) struct IdlePool(Arc<Connections>);
 
 #[derive(Debug)]
-struct Shared {
+struct Connections {
     max_idle: usize,
     idle: Mutex<VecDeque<IdleConnection>>,
 }
@@ -43,7 +43,7 @@ struct Shared {
 impl IdlePool {
     /// No connection is idle, and never more than `max_idle` will be.
     pub(super) fn new(max_idle: usize) -> Self {
-        Self(Arc::new(Shared { max_idle, idle: Mutex::default() }))
+        Self(Arc::new(Connections { max_idle, idle: Mutex::default() }))
     }
 
     /// A connection to `origin` on which nothing has come since its last response.

@@ -63,7 +63,7 @@ pub enum EarlyResponse {
 
 /// Where an exchange stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum ExchangeState {
     /// The request is being sent.
     Sending,
     /// Nobody wants what is left of the request body: it is not sent, and the response is read.
@@ -102,13 +102,13 @@ pub(super) struct Exchange {
     bypass: Option<Bypass>,
     /// The request's head waits for the first bytes of the body, which are here, to leave in one write.
     pub(super) defer_head: bool,
-    pub(super) state: State,
+    pub(super) state: ExchangeState,
     /// Bytes of the request were given to the stream.
     sent: bool,
     /// Bytes of a response were received.
     received: bool,
     /// Received, and not yet given to ureq: a head in part or whole, and what came with it.
-    input: Input,
+    input: ReceiveBuffer,
     scan: Scan,
     /// Bytes of 1xx responses.
     interim: usize,
@@ -123,7 +123,7 @@ pub(super) struct Exchange {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Input {
+pub(super) struct ReceiveBuffer {
     pub(super) buffer: Buffer,
     pub(super) start: usize,
     pub(super) end: usize,
@@ -143,10 +143,10 @@ impl Lease {
             is_prepared: false,
             bypass: None,
             defer_head: false,
-            state: State::Sending,
+            state: ExchangeState::Sending,
             sent: false,
             received: false,
-            input: Input::default(),
+            input: ReceiveBuffer::default(),
             scan: Scan::default(),
             interim: 0,
             malformed: None,
@@ -187,7 +187,7 @@ impl Lease {
 
     /// Nobody wants what is left of the request body.
     pub fn is_early(&self) -> bool {
-        self.lock().state == State::Early
+        self.lock().state == ExchangeState::Early
     }
 
     /// The response's status, once its head was read.
@@ -204,7 +204,7 @@ impl Lease {
     pub fn has_body_begun(&self) -> bool {
         let exchange = self.lock();
         let in_framing = matches!(&exchange.rest, Rest::Chunked(decoder) if decoder.is_in_framing());
-        exchange.buffered > 0 || in_framing || exchange.state != State::Body
+        exchange.buffered > 0 || in_framing || exchange.state != ExchangeState::Body
     }
 
     /// Bytes of the response's body that are here: a read of as many does not wait.
@@ -248,7 +248,7 @@ impl Lease {
         let mut exchange = self.lock();
         let mut stream = exchange.stream.take()?;
         stream.unread(&exchange.input.buffer[exchange.input.start..exchange.input.end]);
-        exchange.input = Input::default();
+        exchange.input = ReceiveBuffer::default();
         Some(stream)
     }
 
@@ -289,7 +289,7 @@ impl Exchange {
 
     /// No more can be done with the connection.
     pub(super) fn fail(&mut self) {
-        self.state = State::Failed;
+        self.state = ExchangeState::Failed;
     }
 
     /// Sends as much as it can; true when all of it has left.
@@ -334,7 +334,7 @@ impl Exchange {
             Ok(Head::Complete(_)) | Err(_) => EarlyResponse::Refused,
         };
         if early == EarlyResponse::Refused {
-            (self.state, self.is_spent) = (State::Early, true);
+            (self.state, self.is_spent) = (ExchangeState::Early, true);
         }
         early
     }
@@ -348,15 +348,15 @@ impl Exchange {
         }
     }
 
-    /// A write has failed, or nobody will read the rest: what the upstream said before tells more.
+    /// A write has failed, or nobody will read the rest: what the upstream sent before says more.
     pub(super) fn stop_sending(&mut self) {
-        (self.state, self.is_spent) = (State::Early, true);
+        (self.state, self.is_spent) = (ExchangeState::Early, true);
     }
 
     /// Nothing has come of the response yet, as far as is known without a system call.
     pub(super) fn is_silent(&mut self) -> bool {
         !self.received
-            && self.state == State::Sending
+            && self.state == ExchangeState::Sending
             && self.stream.as_mut().is_some_and(|s| !s.has_buffered())
     }
 
@@ -406,7 +406,7 @@ impl Exchange {
 
     fn malformed(&mut self, malformed: Malformed) -> Fault {
         self.malformed = Some(malformed);
-        self.state = State::Failed;
+        self.state = ExchangeState::Failed;
         Fault::BadResponse(malformed.to_string())
     }
 
@@ -431,11 +431,11 @@ impl Exchange {
     /// after 101 stays here: it belongs to the tunnel.
     pub(super) fn take_input(&mut self) -> Result<(Buffer, std::ops::Range<usize>), Fault> {
         if self.response.as_ref().is_some_and(|(head, _)| head.status == StatusCode::SWITCHING_PROTOCOLS) {
-            self.state = State::Failed;
+            self.state = ExchangeState::Failed;
             return Ok((Buffer::default(), 0..0));
         }
-        self.state = State::Body;
-        let Input { mut buffer, start, end } = std::mem::take(&mut self.input);
+        self.state = ExchangeState::Body;
+        let ReceiveBuffer { mut buffer, start, end } = std::mem::take(&mut self.input);
         let count = self.decode(&mut buffer[start..end])?;
         Ok((buffer, start..start + count))
     }
@@ -454,7 +454,7 @@ impl Exchange {
                 match decoded.next {
                     // What came before the fault is data; the fault is found again the next time.
                     Err(malformed) if decoded.data == 0 => {
-                        self.state = State::Failed;
+                        self.state = ExchangeState::Failed;
                         return Err(Fault::BadResponse(malformed.to_string()));
                     }
                     _ => (decoded.data, decoded.taken),
@@ -467,7 +467,7 @@ impl Exchange {
             Rest::UntilClose => false,
         };
         if is_complete {
-            self.state = State::Ended;
+            self.state = ExchangeState::Ended;
             // Nobody has asked for what comes after it.
             self.is_spent |= taken < bytes.len();
         }
@@ -481,13 +481,13 @@ impl Exchange {
     /// It was cut short, or its framing is malformed.
     pub(super) fn poll_body(&mut self, into: &mut [u8]) -> Result<Polled, Fault> {
         match self.state {
-            State::Body => {}
-            State::Ended => return Ok(Polled::End),
+            ExchangeState::Body => {}
+            ExchangeState::Ended => return Ok(Polled::End),
             _ => return Err(Fault::Truncated(io::ErrorKind::NotConnected.into())),
         }
         // A fault after data is found before anything is waited for.
         self.decode(&mut [])?;
-        if self.state == State::Ended {
+        if self.state == ExchangeState::Ended {
             return Ok(Polled::End);
         }
         let stream =
@@ -495,19 +495,23 @@ impl Exchange {
         match stream.receive(into) {
             Ok(Received::Bytes(count)) => {
                 let count = self.decode(&mut into[..count])?;
-                Ok(if count == 0 && self.state == State::Ended { Polled::End } else { Polled::Data(count) })
+                Ok(if count == 0 && self.state == ExchangeState::Ended {
+                    Polled::End
+                } else {
+                    Polled::Data(count)
+                })
             }
             Ok(Received::WouldBlock) => Ok(Polled::WouldBlock),
             Ok(Received::Eof) if matches!(self.rest, Rest::UntilClose) => {
-                (self.state, self.is_spent) = (State::Ended, true);
+                (self.state, self.is_spent) = (ExchangeState::Ended, true);
                 Ok(Polled::End)
             }
             Ok(Received::Eof) => {
-                self.state = State::Failed;
+                self.state = ExchangeState::Failed;
                 Err(Fault::Truncated(io::ErrorKind::UnexpectedEof.into()))
             }
             Err(error) => {
-                self.state = State::Failed;
+                self.state = ExchangeState::Failed;
                 Err(Fault::broken_off(self.origin.authority.host(), error))
             }
         }
@@ -545,7 +549,7 @@ pub(super) enum Head {
     Complete(StatusCode),
 }
 
-impl Input {
+impl ReceiveBuffer {
     /// Room for a read, grown while a head does not fit.
     fn read_buf(&mut self) -> &mut [u8] {
         if self.start == self.end {
@@ -574,7 +578,7 @@ impl Input {
 /// A connection whose response has ended well can be used again.
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if self.state == State::Ended
+        if self.state == ExchangeState::Ended
             && !self.is_spent
             && let Some(stream) = self.stream.take()
         {

@@ -1,4 +1,4 @@
-//! One question, for `check`: what answers there? Over the same agents, so over the same TLS, names and egress proxy
+//! One GET request, for `check`. Over the same agents, so over the same TLS, names and egress proxy
 //! as everything else.
 
 use std::io::Read as _;
@@ -14,9 +14,9 @@ use crate::report::Problem;
 /// Enough of a body to find an error's message in it.
 const LARGEST: u64 = 64 * 1024;
 
-/// What answered.
+/// A response, with the beginning of its body.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ProbeResponse {
     /// The status.
     pub status: u16,
     /// Every field.
@@ -31,13 +31,13 @@ pub(crate) struct Answer {
 ///
 /// # Errors
 ///
-/// There was no answer; why, and what to do.
+/// The problem of a request without a response.
 pub(crate) fn get(
     agent: &Agent,
     uri: &Uri,
     bearer: Option<&HeaderValue>,
     patience: Duration,
-) -> Result<Answer, Problem> {
+) -> Result<ProbeResponse, Problem> {
     let started = Instant::now();
     let mut request = http::Request::new(());
     *request.uri_mut() = uri.clone();
@@ -53,7 +53,12 @@ pub(crate) fn get(
     let mut bytes = Vec::new();
     // The status says the most; a body that breaks off is left out.
     let _ = body.into_reader().take(LARGEST).read_to_end(&mut bytes);
-    Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: bytes, took: started.elapsed() })
+    Ok(ProbeResponse {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body: bytes,
+        took: started.elapsed(),
+    })
 }
 
 fn no_answer(uri: &Uri, error: &ureq::Error) -> Problem {
@@ -62,9 +67,9 @@ fn no_answer(uri: &Uri, error: &ureq::Error) -> Problem {
     let cause = fault.map_or_else(|| error.to_string(), Fault::to_string);
     // Most faults name the host themselves.
     let problem =
-        Problem::new(if cause.contains(&host) { cause } else { format!("no answer from {host}: {cause}") });
+        Problem::new(if cause.contains(&host) { cause } else { format!("no response from {host}: {cause}") });
     match fault.and_then(Fault::hint) {
         Some(hint) => problem.hint(hint),
-        None => problem.hint("see whether a firewall or proxy in between breaks connections"),
+        None => problem.hint("check whether a firewall or proxy in between breaks connections"),
     }
 }

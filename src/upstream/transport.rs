@@ -9,10 +9,10 @@ use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 
 use super::Fault;
 use super::buffers::TransportBuffers;
-use super::lease::{EarlyResponse, Exchange, Head, Lease, Polled, State};
+use super::lease::{EarlyResponse, Exchange, ExchangeState, Head, Lease, Polled};
 use crate::net::poll::Ready;
 
-/// A lease in ureq's hands.
+/// A lease as ureq's transport.
 #[derive(Debug)]
 pub(super) struct Connection {
     lease: Lease,
@@ -94,7 +94,7 @@ impl Transport for Connection {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         let mut exchange = self.lease.lock();
-        if exchange.state == State::Early {
+        if exchange.state == ExchangeState::Early {
             self.buffers.discard();
             return Ok(());
         }
@@ -115,7 +115,7 @@ impl Transport for Connection {
             self.write(0, timeout)?;
         }
         self.buffers.release_output();
-        if matches!(self.lease.lock().state, State::Sending | State::Early) {
+        if matches!(self.lease.lock().state, ExchangeState::Sending | ExchangeState::Early) {
             return self.await_head(timeout);
         }
         if let Some(fault) = self.fault.take() {

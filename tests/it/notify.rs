@@ -31,5 +31,5 @@ fn the_service_manager_hears_ready_before_the_first_token_and_stopping_at_sigter
 fn a_service_manager_that_is_gone_is_a_warning() {
     let sim = Sim::start(Options::default());
     let proxy = Proxy::start_with(&sim, &[("NOTIFY_SOCKET", "/nonexistent/notify")]);
-    proxy.wait_log("the service manager cannot be told");
+    proxy.wait_log("cannot notify the service manager");
 }

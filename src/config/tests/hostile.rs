@@ -175,7 +175,7 @@ fn assert_no_secret(result: &Result<Config, Vec<crate::report::Problem>>) {
     // `{:?}` shows messages, hints, notes and every field.
     let printed = format!("{result:?}");
     assert!(!printed.contains("hunter2"), "{printed}");
-    // "hunter2" in base64 at each of the three offsets, as far as it does not depend on its neighbours.
+    // "hunter2" in base64 at each of the three offsets, as far as it does not depend on the characters around it.
     for encoded in ["aHVudGVy", "h1bnRlcj", "odW50ZXIy"] {
         assert!(!printed.contains(encoded), "{printed}");
     }

@@ -56,7 +56,7 @@ fn a_name_that_is_nearly_a_setting_is_noted() {
         ("REWRITE_LOCATIONS", "REWRITE_LOCATION"),
     ] {
         let expected =
-            format!("{name} is set, but is no setting and has no effect\n  hint: did you mean {setting}?");
+            format!("{name} is set, but is not a setting and has no effect\n  hint: did you mean {setting}?");
         assert_eq!(notes(&[(name, "hunter2")]), [expected], "{name}");
         assert!(notes(&[(name, " ")]).is_empty(), "{name}: an empty value means unset");
     }
@@ -74,8 +74,9 @@ fn what_is_missing_may_be_there_under_another_name() {
         ("AZURE_CERT_PATH", "AZURE_CERTIFICATE_PATH"),
         ("API_BASE_URI", "API_BASE_URL"),
     ] {
-        let note =
-            format!("\n  note: {name} is set, but is no setting and has no effect; did you mean {setting}?");
+        let note = format!(
+            "\n  note: {name} is set, but is not a setting and has no effect; did you mean {setting}?"
+        );
         assert!(printed.contains(&note), "{printed}");
     }
 }
@@ -86,11 +87,11 @@ fn settings_of_other_programs_are_noted_once() {
         ("AZURE_CLIENT_SECRET", "signs in with a certificate"),
         ("AZURE_CLIENT_CERTIFICATE_PASSWORD", "no setting for a passphrase"),
         ("AZURE_USERNAME", "signs in with a certificate"),
-        ("AZURE_OPENAI_ENDPOINT", "the destination is API_BASE_URL"),
+        ("AZURE_OPENAI_ENDPOINT", "the upstream is set with API_BASE_URL"),
         ("AZURE_OPENAI_API_KEY", "a token and no key"),
-        ("AZURE_API_BASE", "the destination is API_BASE_URL"),
-        ("OPENAI_BASE_URL", "the destination is API_BASE_URL"),
-        ("OPENAI_API_BASE", "the destination is API_BASE_URL"),
+        ("AZURE_API_BASE", "the upstream is set with API_BASE_URL"),
+        ("OPENAI_BASE_URL", "the upstream is set with API_BASE_URL"),
+        ("OPENAI_API_BASE", "the upstream is set with API_BASE_URL"),
         ("ALL_PROXY", "set it, or connections are direct"),
         ("all_proxy", "set it, or connections are direct"),
     ] {

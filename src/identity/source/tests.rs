@@ -184,7 +184,7 @@ fn half_a_file_is_not_taken_and_its_completion_is_noticed() {
         assert!(wait_for_change(&mut fixture.source));
         assert_eq!(fixture.after_refresh(), kept(fact));
         assert!(!fixture.source.changed(), "nothing new since");
-        assert_eq!(fixture.after_refresh(), kept_silently(), "told once");
+        assert_eq!(fixture.after_refresh(), kept_silently(), "logged once");
     }
     fs::write(&fixture.file, &new).unwrap();
     assert!(wait_for_change(&mut fixture.source));

@@ -36,67 +36,68 @@ impl Sources {
 
     fn requests(&self, text: &mut Text) {
         let m = &*self.metrics;
-        let help =
-            "Requests that ended, by method and class of status; none: the client left before an answer.";
+        let help = "Completed requests by method and status class; none: the client disconnected before the response.";
         text.family("auth_proxy_requests_total", "counter", help);
         for (method, row) in METHODS.iter().zip(&m.requests) {
             for (status, counter) in STATUSES.iter().zip(row) {
                 text.sample(&[("method", method), ("status", status)], counter.value());
             }
         }
-        let help = "From a request's head to the head of the destination's answer.";
+        let help = "Time from the request's header section to the upstream's response header section.";
         text.histogram("auth_proxy_time_to_first_byte_seconds", help, &m.first_byte);
-        let help = "From a request's head to the end of its answer; WebSockets apart.";
+        let help = "Time from the request's header section to the end of the response, without WebSockets.";
         text.histogram("auth_proxy_request_duration_seconds", help, &m.duration);
-        let help = "Bytes of bodies and WebSockets, counted when the request ends; up: to the destination.";
+        let help = "Bytes of bodies and WebSockets, counted when the request ends; up: to the upstream.";
         text.family("auth_proxy_transferred_bytes_total", "counter", help);
         text.sample(&[("direction", "up")], m.bytes_up.value());
         text.sample(&[("direction", "down")], m.bytes_down.value());
 
         for (name, help, gauge) in [
-            ("auth_proxy_requests_in_flight", "Requests being answered, WebSockets included.", &m.in_flight),
-            (
-                "auth_proxy_streams_open",
-                "Answers of unknown length being passed on: event streams.",
-                &m.streams,
-            ),
+            ("auth_proxy_requests_in_flight", "Requests in flight, including WebSockets.", &m.in_flight),
+            ("auth_proxy_streams_open", "Open responses of unknown length (event streams).", &m.streams),
             ("auth_proxy_websockets_open", "Open WebSockets.", &m.websockets),
-            ("auth_proxy_connections", "Open connections of applications.", &m.connections),
+            ("auth_proxy_connections", "Open client connections.", &m.connections),
         ] {
             text.single(name, "gauge", help, gauge.value());
         }
-        let help = "Connections served at a time (MAX_CONNECTIONS, or what descriptors allow).";
+        let help =
+            "Maximum number of simultaneous client connections (MAX_CONNECTIONS or the descriptor limit).";
         text.single("auth_proxy_connections_limit", "gauge", help, self.connections_limit);
-        let help = "Requests refused without asking the destination.";
+        let help = "Requests rejected without contacting the upstream.";
         text.family("auth_proxy_refusals_total", "counter", help);
         for (kind, count) in m.refusals.values() {
             text.sample(&[("kind", kind)], count);
         }
-        let help = "Requests refused because there was too little of something for them.";
+        let help = "Requests rejected because a resource was exhausted.";
         text.family("auth_proxy_overloaded_total", "counter", help);
         for (reason, count) in m.overloads.values() {
             text.sample(&[("reason", reason)], count);
         }
-        let help = "Requests whose client left before the end of the answer.";
-        text.single("auth_proxy_clients_gone_total", "counter", help, m.clients_gone.value());
+        let help = "Requests whose client disconnected before the end of the response.";
+        text.single("auth_proxy_client_disconnects_total", "counter", help, m.clients_gone.value());
     }
 
     fn upstream(&self, text: &mut Text) {
         let m = &*self.metrics;
-        let help = "Requests that got no answer from the destination.";
+        let help = "Requests that got no response from the upstream.";
         text.family("auth_proxy_upstream_errors_total", "counter", help);
         for (kind, count) in m.upstream_errors.values() {
             text.sample(&[("kind", kind)], count);
         }
-        let help = "Answers that the destination broke off in the middle.";
-        text.single("auth_proxy_upstream_answers_cut_total", "counter", help, m.responses_aborted.value());
-        let help = "Answers of the destination with a status that asks for somebody's attention.";
+        let help = "Responses that the upstream aborted.";
+        text.single(
+            "auth_proxy_upstream_responses_aborted_total",
+            "counter",
+            help,
+            m.responses_aborted.value(),
+        );
+        let help = "Upstream responses whose status needs attention (401, 403, 404, 429).";
         text.family("auth_proxy_upstream_denials_total", "counter", help);
         for (status, counter) in DENIALS.iter().zip(&m.denials) {
             text.sample(&[("status", status)], counter.value());
         }
-        let help = "Requests sent to the destination once more.";
-        text.family("auth_proxy_upstream_repetitions_total", "counter", help);
+        let help = "Requests retried at the upstream.";
+        text.family("auth_proxy_upstream_retries_total", "counter", help);
         for (reason, count) in m.retries.values() {
             text.sample(&[("reason", reason)], count);
         }
@@ -104,39 +105,39 @@ impl Sources {
 
     fn identity(&self, text: &mut Text) {
         let status = self.tokens.status();
-        let help = "1 when a request would be served: usable token, not stopping.";
+        let help = "1 if requests are served: there is a usable token and the program is not stopping.";
         text.single("auth_proxy_ready", "gauge", help, u8::from(status.ready()));
-        let help = "When the access token expires; absent when there was never one.";
+        let help = "Expiry time of the access token; absent before the first one.";
         text.family("auth_proxy_token_expiry_timestamp_seconds", "gauge", help);
         if let Some(left) = status.expires_in {
             text.sample(&[], (self.tokens.clock().unix() + left).as_secs());
         }
-        let help = "How long ago the access token was asked for; absent when there was never one.";
+        let help = "Time since the access token was requested; absent before the first one.";
         text.family("auth_proxy_token_age_seconds", "gauge", help);
         if let Some(age) = status.age {
             text.sample(&[], age.as_secs_f64());
         }
-        let help = "Attempts to get an access token.";
+        let help = "Sign-in attempts.";
         text.family("auth_proxy_token_refreshes_total", "counter", help);
         text.sample(&[("result", "success")], status.successes);
         text.sample(&[("result", "failure")], status.failures);
-        let help = "1 when the last attempt to get an access token failed.";
+        let help = "1 if the last sign-in attempt failed.";
         let failing = u8::from(status.last_error.is_some());
         text.single("auth_proxy_token_refresh_failing", "gauge", help, failing);
-        let help = "When the certificate in use expires; absent with workload identity.";
+        let help = "Expiry time of the certificate in use; absent without a certificate.";
         text.family("auth_proxy_certificate_expiry_timestamp_seconds", "gauge", help);
         if let Some(current) = &self.certificate {
             text.sample(&[], current.certificate().not_after_unix);
         }
-        let help = "Threads that panicked: bugs.";
+        let help = "Threads that panicked (a bug).";
         text.single("auth_proxy_panics_total", "counter", help, self.metrics.panics.value());
-        let help = "Lines of log dropped because standard error was not read.";
+        let help = "Log lines dropped because standard error was blocked.";
         text.single("auth_proxy_log_lines_dropped_total", "counter", help, log::dropped());
     }
 }
 
 fn build(text: &mut Text) {
-    text.family("auth_proxy_build_info", "gauge", "Which build this is; always 1.");
+    text.family("auth_proxy_build_info", "gauge", "Build information; always 1.");
     let target = version::target();
     let labels = [
         ("version", version::VERSION),

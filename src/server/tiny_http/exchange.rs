@@ -35,7 +35,7 @@ pub(super) fn head(request: &Request, state: &ServerState) -> Result<Head, Error
         return Err(bad("this connection was refused before"));
     }
     if is_endless(request) {
-        let message = "this build's HTTP server (tiny_http) takes request bodies of at most 1 GiB";
+        let message = "this build's HTTP server (tiny_http) accepts request bodies of at most 1 GiB";
         return Err(ErrorResponse::request(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
     }
     let mut text = format!("{} {} HTTP/{}\r\n", request.method(), request.url(), request.http_version());
@@ -59,7 +59,7 @@ pub(super) fn head(request: &Request, state: &ServerState) -> Result<Head, Error
     // chunk for the end of the body.
     if head.length == Length::Unknown {
         let message =
-            "this build's HTTP server (tiny_http) takes no chunked request bodies: send a Content-Length";
+            "this build's HTTP server (tiny_http) accepts no chunked request bodies: send a Content-Length";
         return Err(ErrorResponse::request(StatusCode::LENGTH_REQUIRED, "length_required", message));
     }
     Ok(head)
@@ -79,7 +79,7 @@ pub(super) fn respond(
         response: match &head {
             Ok(head) => {
                 let close = !wants_keep_alive(head) || closes(head);
-                ResponseWriter::new(head, close, state.limits.write_timeout)
+                ResponseWriter::new(head, close, &state.limits)
             }
             Err(_) => ResponseWriter::for_error(state.limits.write_timeout),
         },

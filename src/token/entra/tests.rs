@@ -129,7 +129,7 @@ fn useless() -> Vec<(Vec<u8>, &'static str)> {
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".to_vec(), "the connection"),
         (b"SSH-2.0-x\r\n".to_vec(), "the connection"),
         (Vec::new(), "the connection"),
-        (response("307 Moved\r\nlocation: http://127.0.0.1:1/", ""), "answered 307"),
+        (response("307 Moved\r\nlocation: http://127.0.0.1:1/", ""), "responded 307"),
     ]
 }
 
@@ -198,7 +198,7 @@ fn a_response_that_drips_times_out() {
     entra.timeout = Duration::from_millis(300);
     let started = Instant::now();
     let error = request(&mut entra).unwrap_err();
-    assert_eq!(error.summary, "the token endpoint did not answer in time");
+    assert_eq!(error.summary, "the token endpoint did not respond in time");
     assert!((Duration::from_millis(250)..Duration::from_secs(3)).contains(&started.elapsed()));
 }
 
@@ -212,7 +212,10 @@ fn a_response_without_end_is_cut_off() {
     });
     let mut entra = entra(&server.url);
     entra.timeout = Duration::from_secs(3);
-    assert_eq!(request(&mut entra).unwrap_err().summary, "the token endpoint's answer is larger than 64 KiB");
+    assert_eq!(
+        request(&mut entra).unwrap_err().summary,
+        "the token endpoint's response is larger than 64 KiB"
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod outages;
 mod permanent;
 mod thread;
 
-/// A fixture with a refresher that the test steps by hand.
+/// A fixture with a refresher that the test drives step by step.
 struct Stepped {
     fixture: Fixture,
     refresher: Refresher,

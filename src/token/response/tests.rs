@@ -84,7 +84,7 @@ fn an_error_is_understood_despite_a_status_of_200() {
     assert_eq!(error.trace_id.as_deref(), Some("0-a"));
     assert!(error.hints[0].contains("upload the certificate"), "{error:?}");
     let error = parse(200, &[], r#"{"error":"temporarily_unavailable"}"#).unwrap_err();
-    assert_eq!(error.summary, "the token endpoint answered 200, temporarily_unavailable");
+    assert_eq!(error.summary, "the token endpoint responded 200, temporarily_unavailable");
     assert_eq!(error.class, Class::Transient);
 }
 
@@ -92,7 +92,7 @@ fn an_error_is_understood_despite_a_status_of_200() {
 fn a_compressed_response_is_named() {
     let error = parse(200, &[("content-encoding", "gzip")], "\u{1f}\u{8b}\u{8}").unwrap_err();
     assert_eq!(error.class, Class::Transient);
-    assert!(error.summary.ends_with("it is compressed, which was not asked for"), "{error:?}");
+    assert!(error.summary.ends_with("it is compressed, which was not requested"), "{error:?}");
 }
 
 const TRACE: &str = "0000aaaa-11bb-cccc-dd22-eeeeee333333";
@@ -153,18 +153,18 @@ fn every_documented_number_reaches_its_remedy() {
 #[test]
 fn unknown_errors_are_transient() {
     let rows = [
-        (429, "Too Many Requests", "the token endpoint answered 429"),
-        (503, "", "the token endpoint answered 503"),
-        (403, "<html>Blocked by policy</html>", "the token endpoint answered 403"),
-        (302, "", "the token endpoint answered 302"),
-        (204, "", "the token endpoint answered 204"),
-        (400, r#"{"error":{"code":"x"}}"#, "the token endpoint answered 400"),
-        (400, r#"{"error":"a\r\nb"}"#, "the token endpoint answered 400"),
-        (502, r#"{"error":"bad_gateway"}"#, "the token endpoint answered 502, bad_gateway"),
-        (400, r#"{"error_codes":[-1]}"#, "the token endpoint answered 400"),
-        (400, r#"{"error_codes":[99999999999]}"#, "the token endpoint answered 400"),
-        (400, r#"{"error_codes":{},"error_description":"AADSTS"}"#, "the token endpoint answered 400"),
-        (400, r#"{"trace_id":"é","error_description":"Trace ID:"}"#, "the token endpoint answered 400"),
+        (429, "Too Many Requests", "the token endpoint responded 429"),
+        (503, "", "the token endpoint responded 503"),
+        (403, "<html>Blocked by policy</html>", "the token endpoint responded 403"),
+        (302, "", "the token endpoint responded 302"),
+        (204, "", "the token endpoint responded 204"),
+        (400, r#"{"error":{"code":"x"}}"#, "the token endpoint responded 400"),
+        (400, r#"{"error":"a\r\nb"}"#, "the token endpoint responded 400"),
+        (502, r#"{"error":"bad_gateway"}"#, "the token endpoint responded 502, bad_gateway"),
+        (400, r#"{"error_codes":[-1]}"#, "the token endpoint responded 400"),
+        (400, r#"{"error_codes":[99999999999]}"#, "the token endpoint responded 400"),
+        (400, r#"{"error_codes":{},"error_description":"AADSTS"}"#, "the token endpoint responded 400"),
+        (400, r#"{"trace_id":"é","error_description":"Trace ID:"}"#, "the token endpoint responded 400"),
     ];
     for (status, body, summary) in rows {
         let error = parse(status, &[], body).unwrap_err();
@@ -237,7 +237,7 @@ fn only_entra_decides_how_long_to_wait() {
 #[test]
 fn what_is_not_entras_is_described() {
     let html = "<html></html>";
-    let filter = "see whether a proxy, a filter or a sign-in page responds in place of Entra ID";
+    let filter = "check whether a proxy, a filter or a sign-in page responds in place of Entra ID";
     let outage = "Entra ID, or a gateway before it, has failed; auth-proxy retries";
     let (iis, long) = ("Microsoft-IIS/10.0", "x".repeat(41));
     type Row<'a> = (u16, &'a [(&'static str, &'a str)], &'a str, &'a str, &'a str);
@@ -300,7 +300,7 @@ fn the_skew_of_a_wrong_clock_is_reported() {
         (
             "Tue, 14 Nov 2023 22:13:18 GMT",
             2,
-            "this machine's clock agrees with Entra ID's: see whether it was set a moment ago",
+            "this machine's clock agrees with Entra ID's: check whether it was set a moment ago",
         ),
     ];
     for (date, skew, hint) in rows {

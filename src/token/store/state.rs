@@ -106,7 +106,7 @@ impl StoreState {
 
     pub(super) fn unavailable(&self, clock: &Clock) -> Unavailable {
         let reason = match self.refresher {
-            RefresherState::Died => "the token refresher has ended",
+            RefresherState::Died => "the token refresher has stopped",
             RefresherState::Stopped => "the proxy is stopping",
             _ if self.token.is_some() => "the access token has expired",
             _ => "there is no access token yet",

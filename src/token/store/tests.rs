@@ -142,7 +142,7 @@ fn the_end_ends_every_wait() {
     });
     assert!(started.elapsed() < secs(10));
     store.mark_died();
-    assert!(!store.has_died(), "it was told to");
+    assert!(!store.has_died(), "it was stopped");
 }
 
 #[test]

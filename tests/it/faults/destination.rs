@@ -47,7 +47,7 @@ fn row(name: &'static str, fault: Fault, when: When, size: usize, plain: Outcome
 
 const MS: Duration = Duration::from_millis(1);
 const CLOSED: Outcome = Error(502, "upstream_closed", "localhost");
-const BAD: Outcome = Error(502, "upstream_bad_answer", "kind=bad_answer");
+const BAD: Outcome = Error(502, "upstream_bad_response", "kind=bad_response");
 const UNREACHABLE: Outcome = Error(502, "upstream_unreachable", "cannot connect to localhost");
 const SILENT: Outcome = Error(504, "upstream_timeout", "longer than READ_IDLE_TIMEOUT");
 const NO_CONNECTION: Outcome = Error(504, "upstream_connect_timeout", "no connection to localhost");

@@ -22,9 +22,9 @@ fn row(name: &'static str, fault: Fault, plain: Expected, tls: Expected) -> Row 
 
 const FAILED: Expected = Some("the connection to the token endpoint failed");
 const UNREACHABLE: Expected = Some("the token endpoint could not be reached");
-const IN_TIME: Expected = Some("the token endpoint could not be reached in time");
-const UNTRUSTED: Expected = Some("there is no trusted TLS connection to the token endpoint");
-const SILENT: Expected = Some("the token endpoint did not answer in time");
+const IN_TIME: Expected = Some("connecting to the token endpoint timed out");
+const UNTRUSTED: Expected = Some("the TLS handshake with the token endpoint failed");
+const SILENT: Expected = Some("the token endpoint did not respond in time");
 const MS: Duration = Duration::from_millis(1);
 
 fn rows() -> Vec<Row> {

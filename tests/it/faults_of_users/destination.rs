@@ -131,7 +131,7 @@ pub(super) const ANSWERS: &[(&str, u16, &str, Told)] = &[
         "a resource behind a firewall",
         403,
         "Public access is disabled. Please configure private endpoint.",
-        told("its network rules keep us out", "use the private endpoint's name and DNS"),
+        told("its network rules block this machine", "use the private endpoint's name and DNS"),
     ),
     (
         "a path that Azure does not have",

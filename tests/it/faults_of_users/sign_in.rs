@@ -74,13 +74,13 @@ const OTHERS: &[(u16, Fields, &str, Told)] = &[
         403,
         &[("Content-Type", "text/html"), ("Server", "squid/5.7"), ("Retry-After", "86400")],
         "<html>Blocked</html>",
-        told("the token endpoint answered 403", "see whether a proxy, a filter or a sign-in page"),
+        told("the token endpoint responded 403", "see whether a proxy, a filter or a sign-in page"),
     ),
     (
         429,
         &[("Content-Type", "text/plain"), ("Retry-After", "30")],
         "Too Many Requests",
-        told("the token endpoint answered 429", "see whether many replicas share this application"),
+        told("the token endpoint responded 429", "see whether many replicas share this application"),
     ),
 ];
 

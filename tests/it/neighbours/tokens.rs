@@ -19,7 +19,7 @@ fn a_failed_refresh_is_not_the_last_one() {
     wait_for("the failed refresh", || sim.entra.requests().len() == 2);
     assert_eq!(client.get(ECHO).status, 200, "the old token is still good");
     wait_for("the refresh after it", || sim.entra.issued().len() == 2);
-    proxy.wait_log("token refresh works again");
+    proxy.wait_log("token refresh recovered");
     wait_for("a request with the new token", || {
         assert_eq!(client.get(ECHO).status, 200);
         sim.azure.request_to(ECHO).bearer() == Some(sim.entra.issued()[1].token.clone())

@@ -26,7 +26,7 @@ fn steps(finished: &Finished) -> Vec<String> {
 
 #[track_caller]
 fn assert_steps(finished: &Finished, outcomes: [&str; 5], code: i32) {
-    let names = ["settings", "certificate", "authority", "sign-in", "destination"];
+    let names = ["settings", "certificate", "authority", "sign-in", "upstream"];
     let expected: Vec<_> =
         outcomes.iter().zip(names).map(|(outcome, name)| format!("{outcome} {name}")).collect();
     assert_eq!(steps(finished), expected, "{finished:#?}");
@@ -67,7 +67,7 @@ fn a_misspelt_setting_is_named_by_check_and_at_the_start() {
     let sim = Sim::start(Options::default());
     let variables = [("PROXY_APIKEY", "hunter2hunter2"), ("AZURE_CLIENT_SECRET", "hunter2hunter2")];
     let told = [
-        "PROXY_APIKEY is set, but is no setting and has no effect",
+        "PROXY_APIKEY is set, but is not a setting and has no effect",
         "did you mean PROXY_API_KEY?",
         "AZURE_CLIENT_SECRET is set, but is not used",
     ];

@@ -56,7 +56,7 @@ fn wait_gives_up_in_time_and_says_why() {
     let finished = run(&["wait", "--max", "1"], &[("PORT", &port)]);
     assert_eq!(finished.status.code(), Some(1));
     assert!(started.elapsed() >= Duration::from_millis(500));
-    let expected = format!("error: not ready within 1 s: no answer from 127.0.0.1:{port}/health: ");
+    let expected = format!("error: not ready within 1 s: no response from 127.0.0.1:{port}/health: ");
     assert!(finished.stderr.starts_with(&expected), "{}", finished.stderr);
 }
 
@@ -113,7 +113,10 @@ fn who_was_asked_in_vain_is_named() {
         ] {
             let finished = run(arguments, &[("PORT", &port), ("HOST", host)]);
             assert_eq!(finished.status.code(), Some(1), "{finished:?}");
-            assert!(finished.stderr.starts_with(&format!("{start}no answer from ")), "{host}: {finished:?}");
+            assert!(
+                finished.stderr.starts_with(&format!("{start}no response from ")),
+                "{host}: {finished:?}"
+            );
             assert!(finished.stderr.contains(&asked), "{host}: {finished:?}");
             assert!(
                 host == "127.0.0.1" || !finished.stderr.contains(&format!("{host}:{port}")),

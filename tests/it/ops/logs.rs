@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::client::Raw;
-use crate::fixture::Proxy;
+use crate::fixture::{Proxy, environment, run_to_end};
 use crate::sim::{Answer, Options, Sim, patience, wait_for};
 
 fn start(variables: &[(&str, &str)]) -> (Sim, Proxy) {
@@ -49,6 +49,31 @@ fn in_json_numbers_are_numbers() {
     assert_eq!(token["lifetime"].as_f64(), Some(3600.0));
     for line in proxy.log() {
         assert!(serde_json::from_str::<Value>(&line).is_ok_and(|event| event["time"].is_string()), "{line}");
+    }
+}
+
+/// Each cause that ends a start: one event per problem, with the exit code, and nothing else on standard error.
+#[test]
+fn in_json_a_problem_at_start_is_an_event() {
+    let sim = Sim::start(Options::default());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for (settings, code, message) in [
+        (&[("AZURE_CLIENT_ID", "")][..], 2, "Missing required Azure AD configuration"),
+        (&[("PORT", "x"), ("LOG_LEVEL", "loud")], 2, "LOG_LEVEL is not a log level"),
+        (&[("AZURE_CERTIFICATE_PATH", "/nowhere/a.pem")], 3, "/nowhere/a.pem"),
+        (&[("HOST", "127.0.0.1"), ("PORT", &port)], 4, "cannot listen on HOST=127.0.0.1"),
+    ] {
+        let settings: Vec<_> = settings.iter().copied().chain([("LOG_FORMAT", "json")]).collect();
+        let finished = run_to_end(&["run"], environment(&sim, &settings));
+        assert_eq!(finished.status.code(), Some(code), "{finished:#?}");
+        let events: Vec<Value> =
+            finished.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        let errors: Vec<_> = events.iter().filter(|event| event["level"] == "error").collect();
+        let found = errors.iter().find(|event| event["message"].as_str().unwrap().contains(message));
+        let found = found.unwrap_or_else(|| panic!("{message}: {finished:#?}"));
+        assert_eq!(found["exit_code"], code, "{found}");
+        assert!(found["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{found}");
     }
 }
 
@@ -120,8 +145,8 @@ fn debug_tells_names_and_decisions() {
     let mut stripped: Vec<&str> = stripped.split(',').collect();
     stripped.sort_unstable();
     assert_eq!(stripped, ["api-key", "connection", "host", "x-hop"]);
-    assert!(proxy.wait_log("request sent").contains("body_at_hand="));
-    assert!(proxy.wait_log("answer headers").contains("content-type"));
+    assert!(proxy.wait_log("request sent").contains("body_buffered="));
+    assert!(proxy.wait_log("response headers").contains("content-type"));
 
     // The kept connection dies between two requests.
     sim.azure.stop();

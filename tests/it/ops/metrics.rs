@@ -97,7 +97,7 @@ fn what_is_open_is_shown_while_it_is() {
     assert_eq!(page.value("auth_proxy_streams_open") + page.value("auth_proxy_websockets_open"), 0.0);
     assert_eq!(page.value("auth_proxy_requests_total{method=\"GET\",status=\"1xx\"}"), 1.0);
     assert_eq!(page.value("auth_proxy_request_duration_seconds_count"), 1.0, "WebSockets apart");
-    assert_eq!(page.value("auth_proxy_clients_gone_total"), 1.0, "leaving is how a WebSocket ends");
+    assert_eq!(page.value("auth_proxy_client_disconnects_total"), 1.0, "leaving is how a WebSocket ends");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn failures_are_counted_by_kind_and_labels_stay_few() {
     let page = scrape(&proxy);
     assert_eq!(page.sum("auth_proxy_refusals_total"), 2.0);
     assert_eq!(page.sum("auth_proxy_upstream_errors_total"), 2.0, "connect, and one of closed or truncated");
-    assert_eq!(page.value("auth_proxy_upstream_answers_cut_total"), 1.0);
+    assert_eq!(page.value("auth_proxy_upstream_responses_aborted_total"), 1.0);
     for method in ["A", "LONGER-METHOD", "get"] {
         Client::connect(proxy.address()).request(method, "/many/paths", &authorized, b"");
     }

@@ -43,7 +43,7 @@ fn its_end_is_announced_a_month_a_week_and_a_day_before() {
                 }
             }
         }
-        let start = proxy.wait_log("auth-proxy starts");
+        let start = proxy.wait_log("auth-proxy starting");
         assert!(start.contains("certificate_sha1=") && start.contains("certificate_expires=20"), "{start}");
     }
 }
@@ -60,5 +60,5 @@ fn a_renewed_certificate_is_not_announced() {
     used(&sim, pair);
     let told = proxy.log().into_iter().filter(|line| line.contains("expires soon")).count();
     assert_eq!(told, 1, "the old one, at start");
-    proxy.wait_log("new certificate taken into use");
+    proxy.wait_log("using the new certificate");
 }

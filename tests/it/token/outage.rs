@@ -20,7 +20,7 @@ fn survives(name: &str, answer: Answer, expected: &str) {
     assert_eq!(proxy.health().status, 200, "{name}");
     let good_for = told.split("token_usable_for=").nth(1).unwrap();
     assert!(good_for.starts_with("56"), "{name}: a thirtieth of a minute's margin: {told}");
-    proxy.wait_log("token refresh works again");
+    proxy.wait_log("token refresh recovered");
     traffic.flows(5);
     traffic.end_without_failure();
     assert_eq!(sim.entra.requests().len(), 3, "{name}");

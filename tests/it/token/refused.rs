@@ -105,7 +105,7 @@ fn a_certificate_that_entra_knows_ends_a_refusal_at_once() {
     // A minute's pause after a refusal would be longer than patience.
     proxy.wait_healthy();
     assert_eq!(chat(&mut proxy.client()).status, 200);
-    proxy.wait_log("token refresh works again");
+    proxy.wait_log("token refresh recovered");
 }
 
 #[test]

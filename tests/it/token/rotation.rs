@@ -113,7 +113,7 @@ fn kubelet_swaps_the_links() {
         used(&sim, pair);
     }
     traffic.end_without_failure();
-    assert_eq!((count(&proxy, " warn "), count(&proxy, "new certificate taken into use")), (0, 2));
+    assert_eq!((count(&proxy, " warn "), count(&proxy, "using the new certificate")), (0, 2));
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn bad_file(name: &str, broken: Broken, expected: &str) {
     fs::write(sim.certificate_path(), &pair.pem).unwrap();
     used(&sim, pair);
     traffic.end_without_failure();
-    assert_eq!(count(&proxy, "new certificate taken into use"), 1, "{name}");
+    assert_eq!(count(&proxy, "using the new certificate"), 1, "{name}");
 }
 
 /// With an hour's token nothing but the change itself makes it look.
@@ -203,7 +203,7 @@ fn a_new_certificate_is_proven_within_seconds_while_the_old_token_serves() {
     replace_file(&sim.certificate_path(), &pair.pem);
     within(Duration::from_secs(15), "a second token", || sim.entra.issued().len() == 2);
     used(&sim, pair);
-    proxy.wait_log("the certificate or token file has changed, asking for a token with it");
+    proxy.wait_log("credential file changed; reloading");
 }
 
 #[test]

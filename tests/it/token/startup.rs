@@ -73,7 +73,7 @@ fn nobody_waits_for_a_token_that_is_not_under_way() {
     proxy.wait_log("token refresh failed");
     let (response, took) = timed(&mut proxy.client());
     let message = unavailable(&response, "token_unavailable");
-    assert!(message.contains("the token endpoint answered 429"), "{message}");
+    assert!(message.contains("the token endpoint responded 429"), "{message}");
     let seconds: u64 = response.header("retry-after").unwrap().parse().unwrap();
     assert!((25..=30).contains(&seconds), "{seconds}");
     assert!(took < Duration::from_secs(2), "{took:?}");
@@ -96,5 +96,5 @@ fn it_starts_while_entra_is_away_and_serves_within_five_seconds_of_its_return() 
     sim.entra.restart();
     let took = within(Duration::from_secs(5), "health", || proxy.health().status == 200);
     assert_eq!(chat(&mut proxy.client()).status, 200, "after {took:?}");
-    proxy.wait_log("token refresh works again");
+    proxy.wait_log("token refresh recovered");
 }

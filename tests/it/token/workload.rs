@@ -21,7 +21,7 @@ fn the_federated_token_file_is_read_again_for_every_sign_in() {
     let proxy = Proxy::start_with(&sim, &variables);
     assert_eq!(chat(&mut proxy.client()).status, 200);
     assert_eq!(field(&sim.entra.requests()[0], "client_assertion"), jwt(1));
-    let start = proxy.wait_log("auth-proxy starts");
+    let start = proxy.wait_log("auth-proxy starting");
     assert!(start.contains("federated_token_file=") && !start.contains("certificate_sha1"), "{start}");
     std::fs::write(&file, jwt(2)).unwrap();
     sim.entra.expect_federated(&jwt(2));

@@ -149,7 +149,7 @@ fn a_switch_that_was_not_asked_for_is_no_answer() {
         there.send(grant).unwrap();
         let response = client.response("GET").unwrap();
         assert_eq!(response.status, 502, "{fields:?} {grant}");
-        assert_eq!(response.json()["error"]["code"], "upstream_bad_answer");
+        assert_eq!(response.json()["error"]["code"], "upstream_bad_response");
         // Our token opened this connection: nothing of the application's may follow on it.
         let (bytes, _) = there.read_to_end(patience());
         assert!(bytes.is_empty(), "{bytes:?}");

@@ -222,7 +222,7 @@ fn what_comes_before_an_early_refusal_does_not_hide_it() {
             if expected == 413 {
                 check(&response, 413);
             } else {
-                assert_eq!(error_code(&response), "upstream_bad_answer");
+                assert_eq!(error_code(&response), "upstream_bad_response");
             }
         }
     });

@@ -178,7 +178,7 @@ fn the_answer_is_no_http() {
     let sim = sim(true);
     let proxy = Proxy::start(&sim);
     sim.azure.raw("220 smtp.test ESMTP\r\n\r\n");
-    check(&proxy, 502, "upstream_bad_answer", None, &["localhost:", "kind=bad_answer"]);
+    check(&proxy, 502, "upstream_bad_response", None, &["localhost:", "kind=bad_response"]);
 }
 
 #[test]

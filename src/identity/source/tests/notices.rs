@@ -86,7 +86,7 @@ fn a_certificate_from_the_near_future_is_noted_once() {
     // Four minutes before 2048-01-01.
     let mock_clock = MockClock::at_unix(2_461_449_600 - 240);
     let mut source = open(&file, &mock_clock).unwrap();
-    assert_eq!(source.already_warned.len(), 1, "told at start");
+    assert_eq!(source.already_warned.len(), 1, "logged at start");
     assert!(source.refresh().is_empty());
     mock_clock.advance(Duration::from_secs(300));
     assert!(source.refresh().is_empty());

@@ -56,7 +56,7 @@ fn the_death_of_the_thread_ends_readiness() {
     assert!(fixture.store.has_died() && !fixture.store.status().ready());
     let started = Instant::now();
     let unavailable = fixture.store.obtain(secs(5)).unwrap_err();
-    assert_eq!(unavailable.reason, "the token refresher has ended");
+    assert_eq!(unavailable.reason, "the token refresher has stopped");
     assert!(started.elapsed() < secs(1), "nothing to wait for");
 }
 

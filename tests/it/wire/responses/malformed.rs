@@ -12,7 +12,7 @@ pub fn rows() -> Vec<Row> {
 }
 
 fn bad(name: &'static str, bytes: impl AsRef<[u8]>) -> Row {
-    row(name, bytes).bad_gateway("upstream_bad_answer")
+    row(name, bytes).bad_gateway("upstream_bad_response")
 }
 
 fn heads() -> Vec<Row> {
