@@ -1,18 +1,23 @@
 //! Our identity: the certificate with its private key, and the signed assertion that proves it. Knows no HTTP.
 //!
 //! ```text
-//! file ──> pem ──> keypair (certificate + key) ──> assertion
-//!            every error: certificate_error        source, federated: read again, keep what works
+//! certificate_files ──> contents (pem, pfx) ──> keypair (certificate + key) ──> assertion
+//!                          every error: certificate_error        source, federated: read again, keep what works
 //! ```
 
 mod assertion;
+mod ber;
 mod certificate;
 mod certificate_error;
+mod certificate_files;
+mod contents;
+mod decrypt;
 mod federated;
 mod file;
 mod file_error;
 mod keypair;
 mod pem;
+mod pfx;
 mod source;
 
 #[cfg(test)]
@@ -21,9 +26,7 @@ pub(crate) mod pems;
 
 pub(crate) use certificate::Certificate;
 pub(crate) use federated::FederatedTokenFile;
-#[cfg(test)]
-pub(crate) use keypair::load;
-pub use keypair::{KeyPair, from_pem};
+pub use keypair::{KeyPair, from_file};
 pub use source::CertificateSource;
 pub(crate) use source::CurrentCertificate;
 
@@ -66,9 +69,10 @@ impl Identity {
     /// It cannot be used.
     pub(crate) fn open(config: &Config, clock: &Clock) -> Result<Self, Problem> {
         match &config.credential {
-            Credential::Certificate { path, algorithm, send_chain } => {
+            Credential::Certificate { path, password, algorithm, send_chain } => {
                 let source = CertificateSource::open(
                     path,
+                    password.clone(),
                     *algorithm,
                     *send_chain,
                     &config.client_id,
@@ -83,4 +87,10 @@ impl Identity {
             }
         }
     }
+}
+
+/// The certificate at a path that needs no password.
+#[cfg(test)]
+pub(crate) fn load(path: &std::path::Path, now: u64) -> Result<(KeyPair, Vec<Problem>), Problem> {
+    certificate_files::CertificateFiles::new(path, None).load(now)
 }

@@ -1,12 +1,14 @@
 //! `AZURE_*`: who signs in, with what, and where.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::env::Env;
 use super::url::{self, Url};
 use super::value::{self, Parsed};
 use super::{Algorithm, BaseUrl, Credential};
 use crate::report::{Problem, quote, secret_kind};
+use crate::secret::Secret;
 
 const PUBLIC_AUTHORITY: &str = "login.microsoftonline.com";
 
@@ -86,12 +88,13 @@ pub(super) fn credential(env: &mut Env<'_>) -> Option<Credential> {
             .hint("they mean the same: set one of them"),
         );
     }
+    let password = certificate_password(env).map(Arc::new);
     match (preferred.or(alias), federated) {
         (Some(path), federated) => {
             if federated.is_some() {
                 env.note(which_credential(&path));
             }
-            Some(Credential::Certificate { path, algorithm, send_chain })
+            Some(Credential::Certificate { path, password, algorithm, send_chain })
         }
         (None, Some(path)) => Some(Credential::FederatedTokenFile { path }),
         // One that is set and wrong is a problem of its own.
@@ -99,12 +102,33 @@ pub(super) fn credential(env: &mut Env<'_>) -> Option<Credential> {
         (None, None) => {
             env.missing(
                 "AZURE_CERTIFICATE_PATH",
-                "a PEM file with the certificate (uploaded under App registrations, your app, Certificates & \
+                "a PEM or PFX file with the certificate (uploaded under App registrations, your app, Certificates & \
                  secrets) and its private key; for workload identity set AZURE_FEDERATED_TOKEN_FILE instead",
             );
             None
         }
     }
+}
+
+/// What opens the certificate's file, under either name. One line break at the end is no part of it: files that secrets are
+/// mounted from have one, and no tool takes a password of two lines.
+fn certificate_password(env: &mut Env<'_>) -> Option<Secret<String>> {
+    let names = ["AZURE_CLIENT_CERTIFICATE_PASSWORD", "AZURE_CERTIFICATE_PASSWORD"];
+    let [preferred, alias] = names.map(|name| {
+        let value = env.secret(name)?;
+        let line = value.expose().strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+        Some(match line {
+            Some(line) => Secret::new(line.to_owned()),
+            None => value,
+        })
+    });
+    if let (Some(one), Some(other)) = (&preferred, &alias)
+        && one != other
+    {
+        let problem = Problem::new(format!("{} and {} are different passwords", names[0], names[1]));
+        env.problem(problem.hint("they mean the same: set one of them"));
+    }
+    preferred.or(alias)
 }
 
 fn which_credential(path: &Path) -> Problem {

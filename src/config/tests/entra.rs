@@ -115,6 +115,7 @@ fn bad_authorities() {
 fn a_certificate_has_two_names() {
     let certificate = |name: &str| Credential::Certificate {
         path: PathBuf::from(name),
+        password: None,
         algorithm: Algorithm::Ps256,
         send_chain: false,
     };

@@ -65,7 +65,7 @@ fn every_good_form_gives_the_same_pair() {
 fn line_ends_of_every_system_are_read() {
     let unix = fs::read(pem("cert-first.pem")).unwrap();
     let old_mac: Vec<u8> = unix.iter().map(|&byte| if byte == b'\n' { b'\r' } else { byte }).collect();
-    assert!(from_pem(&old_mac, Path::new("x"), NOW).is_ok());
+    assert!(from_file(&old_mac, Path::new("x"), None, NOW).is_ok());
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn a_file_truncated_at_any_byte_is_reported_as_cut_off() {
     let whole = fs::read(pem("cert-first.pem")).unwrap();
     // Without its last newline and the dash before it, the END line is not whole.
     for length in 1..whole.len() - 1 {
-        let problem = from_pem(&whole[..length], Path::new("cut.pem"), NOW).expect_err("not whole");
+        let problem = from_file(&whole[..length], Path::new("cut.pem"), None, NOW).expect_err("not whole");
         let facts = ["is cut off: ", "has no private key", "has no PEM block in it"];
         assert!(facts.iter().any(|fact| problem.message.contains(fact)), "{length} bytes: {problem}");
         assert!(!problem.hints.is_empty(), "{length} bytes");
@@ -264,7 +264,7 @@ fn a_file_damaged_at_any_byte_never_ends_the_program() {
     for at in (0..whole.len()).step_by(5) {
         let mut damaged = whole.clone();
         damaged[at] = if damaged[at] == b'A' { b'B' } else { b'A' };
-        match from_pem(&damaged, Path::new("damaged.pem"), NOW) {
+        match from_file(&damaged, Path::new("damaged.pem"), None, NOW) {
             // A certificate's signature is not ours to check.
             Ok((pair, _)) => assert_eq!(pair.certificate.key_bits, 2048, "byte {at}"),
             Err(problem) => assert!(!problem.hints.is_empty(), "byte {at}: {problem}"),

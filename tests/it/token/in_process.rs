@@ -35,12 +35,13 @@ impl InProcess {
         let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
         let mock_clock = MockClock::at_unix(unix);
         let clock = Clock::mock(Arc::clone(&mock_clock));
-        let Credential::Certificate { path, algorithm, send_chain } = &config.credential else {
+        let Credential::Certificate { path, password, algorithm, send_chain } = &config.credential else {
             panic!("the simulator signs in with a certificate");
         };
         let (client, url) = (&config.client_id, &config.token_url);
         let source =
-            CertificateSource::open(path, *algorithm, *send_chain, client, url, clock.clone()).unwrap();
+            CertificateSource::open(path, password.clone(), *algorithm, *send_chain, client, url, clock.clone())
+                .unwrap();
         let upstream = Upstream::new(&config).unwrap();
         let tokens = TokenStore::new(clock.clone());
         let entra = Entra::new(upstream.entra.clone(), clock, url, client, &config.scope);
