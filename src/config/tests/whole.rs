@@ -60,7 +60,10 @@ fn one_run_reports_every_problem() {
 #[test]
 fn dots_are_a_placeholder_wherever_they_stand() {
     // A list of names, in which they name nobody.
-    for setting in SETTINGS.iter().filter(|it| !["NO_PROXY", "IMDS_ENDPOINT"].contains(&it.name)) {
+    for setting in SETTINGS
+        .iter()
+        .filter(|it| !["NO_PROXY", "IMDS_ENDPOINT", "AZURE_KUBERNETES_CA_DATA"].contains(&it.name))
+    {
         let changes = [credential_of(setting.name), &[(setting.name, "...")]].concat();
         let printed = read(&changes);
         let printed: String = printed.unwrap_err().iter().map(|problem| format!("{problem}\n")).collect();
