@@ -50,7 +50,7 @@ fn main() {
     }
 }
 
-/// A server that answers every request and tells what it made of the body.
+/// A server that responds to every request and tells what it made of the body.
 fn start() -> (SocketAddr, Receiver<Result<usize, String>>) {
     let server = tiny_http::Server::http("127.0.0.1:0").unwrap();
     let address = server.server_addr().to_ip().unwrap();
@@ -76,14 +76,14 @@ fn connect(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     stream
 }
 
-fn answered(address: SocketAddr) -> &'static str {
+fn next_request(address: SocketAddr) -> &'static str {
     if TcpStream::connect(address).is_err() {
         return "the next connection is refused";
     }
     let mut stream = connect(address, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     match stream.read(&mut [0; 64]) {
-        Ok(1..) => "the next request is answered",
-        _ => "the next request is not answered",
+        Ok(1..) => "the next request is served",
+        _ => "the next request is not served",
     }
 }
 
@@ -91,7 +91,7 @@ fn absurd_length() -> String {
     let (address, _) = start();
     drop(connect(address, b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000000000000\r\n\r\n"));
     thread::sleep(PATIENCE);
-    answered(address).to_owned()
+    next_request(address).to_owned()
 }
 
 fn failed_accept() -> String {
@@ -103,7 +103,7 @@ fn failed_accept() -> String {
     thread::sleep(PATIENCE);
     drop(client);
     limit(usual.current.unwrap());
-    format!("with descriptors to spare again, {}; the process lives", answered(address))
+    format!("with descriptors to spare again, {}; the process lives", next_request(address))
 }
 
 fn http2() -> String {

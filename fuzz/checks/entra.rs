@@ -1,4 +1,4 @@
-//! The token endpoint's answer: a grant is one that can be used, an error holds nothing secret.
+//! The token endpoint's response: a grant is one that can be used, an error holds nothing secret.
 
 use std::time::Duration;
 

@@ -156,8 +156,8 @@ def wait_until_healthy(process):
     deadline = time.monotonic() + 20 * PATIENCE
     while True:
         try:
-            with urllib.request.urlopen(process.url + "/health", timeout=5) as answer:
-                assert (answer.status, answer.read()) == (200, b'{"status":"ok"}')
+            with urllib.request.urlopen(process.url + "/health", timeout=5) as response:
+                assert (response.status, response.read()) == (200, b'{"status":"ok"}')
                 return
         except OSError as error:
             detail = error.read().decode() if isinstance(error, urllib.error.HTTPError) else error
@@ -189,17 +189,17 @@ def pytest_runtest_makereport(item, call):
 
 
 class Azure:
-    """The simulated Azure OpenAI, asked with the proxy's own token: what an answer is without a proxy in between."""
+    """The simulated Azure OpenAI, asked with the proxy's own token: what a response is without a proxy in between."""
 
     def __init__(self, simulator, proxy, access_token):
         self._token = access_token
-        self._destination = urllib.parse.urlsplit(simulator.settings["API_BASE_URL"])
+        self._upstream = urllib.parse.urlsplit(simulator.settings["API_BASE_URL"])
         self._authorities = simulator.settings.get("SSL_CERT_FILE")
         self._proxy = urllib.parse.urlsplit(proxy.url)
 
     def directly(self, method, target, body=None):
         context = ssl.create_default_context(cafile=self._authorities)
-        to = http.client.HTTPSConnection(self._destination.hostname, self._destination.port, timeout=30, context=context)
+        to = http.client.HTTPSConnection(self._upstream.hostname, self._upstream.port, timeout=30, context=context)
         return exchange(to, method, target, body, {"authorization": f"Bearer {self._token}"})
 
     def through_the_proxy(self, method, target, body=None):
@@ -207,9 +207,9 @@ class Azure:
         return exchange(to, method, target, body, {"api-key": "dummy"})
 
 
-class Answer:
-    def __init__(self, answer):
-        self.status, self.headers, self.body = answer.status, answer.getheaders(), answer.read()
+class Response:
+    def __init__(self, response):
+        self.status, self.headers, self.body = response.status, response.getheaders(), response.read()
 
 
 def exchange(connection, method, target, body, headers):
@@ -223,7 +223,7 @@ def exchange(connection, method, target, body, headers):
         connection.putheader("content-length", str(len(body)))
     connection.endheaders(body)
     try:
-        return Answer(connection.getresponse())
+        return Response(connection.getresponse())
     finally:
         connection.close()
 

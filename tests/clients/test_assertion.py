@@ -18,7 +18,7 @@ TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 
 
 class Authority(ThreadingHTTPServer):
-    """Answers every token request, after as many failures as asked for, and keeps what it received."""
+    """Responds to every token request, after as many failures as asked for, and keeps what it received."""
 
     def __init__(self, failures=0):
         super().__init__(("127.0.0.1", 0), self.Handler)
@@ -35,8 +35,8 @@ class Authority(ThreadingHTTPServer):
             self.server.received.put((self.path, self.headers, parse_qs(body, strict_parsing=True)))
             self.server.failures -= 1
             failed = self.server.failures >= 0
-            answer = {"token_type": "Bearer", "expires_in": 3599, "access_token": "a.b.c"}
-            body = json.dumps({"error": "temporarily_unavailable"} if failed else answer).encode()
+            response = {"token_type": "Bearer", "expires_in": 3599, "access_token": "a.b.c"}
+            body = json.dumps({"error": "temporarily_unavailable"} if failed else response).encode()
             self.send_response(503 if failed else 200)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))

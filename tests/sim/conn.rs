@@ -17,7 +17,7 @@ pub struct Conn {
     inbox: Vec<u8>,
     at: usize,
     scratch: Box<[u8]>,
-    /// Nothing more may be written or answered.
+    /// Nothing more may be written.
     closed: bool,
 }
 
@@ -119,7 +119,7 @@ impl Conn {
     }
 
     /// The orderly end: close_notify, FIN, and then reading until the peer has closed too, for a while. A socket
-    /// closed with unread input would send RST, which can destroy the answer on its way.
+    /// closed with unread input would send RST, which can destroy the response on its way.
     pub fn close(&mut self) {
         self.shutdown_write();
         self.linger(Duration::from_secs(2));

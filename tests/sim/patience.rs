@@ -8,7 +8,7 @@ pub fn patience() -> Duration {
     Duration::from_millis(given.unwrap_or(30_000))
 }
 
-/// Asks again and again until there is an answer; `None` when patience ends.
+/// Asks again and again until there is a result; `None` when patience ends.
 pub fn eventually<T>(mut find: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + patience();
     loop {

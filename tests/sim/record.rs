@@ -37,11 +37,11 @@ pub struct Request {
     pub body_sha256: String,
     pub body_end: BodyEnd,
     pub trailers: Vec<(String, Vec<u8>)>,
-    /// When it was noticed that the peer closed before it had the whole answer.
+    /// When it was noticed that the peer closed before it had the whole response.
     pub peer_closed: Option<Instant>,
-    /// The status of the answer, once it was sent.
+    /// The status of the response, once it was sent.
     pub status: Option<u16>,
-    /// When the answer was complete, or given up.
+    /// When the response was complete, or given up.
     pub done: Option<Instant>,
     /// What the server thought of it: why it was refused, or which failure it met.
     pub note: String,
@@ -197,6 +197,6 @@ fn summary(request: &Request) -> String {
         (request.id, request.connection, &request.method, request.target());
     let (length, end, status, note) = (request.body_length, &request.body_end, request.status, &request.note);
     format!(
-        "#{id} on connection {connection}: {method} {target}, body {length} {end:?}, answered {status:?} {note}"
+        "#{id} on connection {connection}: {method} {target}, body {length} {end:?}, responded {status:?} {note}"
     )
 }

@@ -33,7 +33,7 @@ pub enum Fault {
 /// A running relay.
 pub struct Relay {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<RelayState>,
     accepting: Option<JoinHandle<()>>,
 }
 
@@ -44,7 +44,7 @@ enum End {
     Never,
 }
 
-struct Shared {
+struct RelayState {
     target: SocketAddr,
     /// Counts its changes, so that an open connection counts bytes from the last.
     fault: Mutex<(Fault, u64)>,
@@ -57,7 +57,7 @@ impl Relay {
     pub fn start(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(RelayState {
             target: SocketAddr::from(([127, 0, 0, 1], port)),
             fault: Mutex::new((Fault::None, 0)),
             stopping: AtomicBool::new(false),
@@ -103,7 +103,7 @@ impl Drop for Relay {
     }
 }
 
-impl Shared {
+impl RelayState {
     fn fault(&self) -> (Fault, u64) {
         self.fault.lock().unwrap().clone()
     }
@@ -130,7 +130,7 @@ impl Shared {
         let _ = sending.join();
     }
 
-    /// What the client says. Faults that stand in for the server's answer are answered here, when it says something.
+    /// What the client says. Faults that stand in for the server's response come from here, when it says something.
     fn up(&self, mut client: &TcpStream, mut server: &TcpStream) {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(n @ 1..) = client.read(&mut buffer) {

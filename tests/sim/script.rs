@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::exchange::Exchange;
 
-/// One prescribed answer. Built from one of the constructors, refined by the other methods.
+/// One prescribed response. Built from one of the constructors, refined by the other methods.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct ScriptedResponse {
     delay: Duration,
     body: When,
     kind: Kind,
@@ -21,11 +21,11 @@ pub struct Answer {
 /// What is done about the request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum When {
-    /// It is read before the answer.
+    /// It is read before the response.
     First,
-    /// The answer comes at once, the body is never read, the connection ends.
+    /// The response comes at once, the body is never read, the connection ends.
     Never,
-    /// The answer comes at once, then the body is read.
+    /// The response comes at once, then the body is read.
     After,
 }
 
@@ -47,7 +47,7 @@ pub(super) enum Kind {
     },
 }
 
-/// A piece of a hand-made answer.
+/// A piece of a hand-made response.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// These bytes, in one write (one TLS record when they fit).
@@ -71,33 +71,33 @@ pub enum Step {
     KeepAlive,
 }
 
-impl Answer {
+impl ScriptedResponse {
     /// What the server does without a script; with a delay, for example.
-    pub fn default_behaviour() -> Self {
+    pub fn default_behavior() -> Self {
         Self::of(Kind::Default)
     }
 
-    /// A well-formed answer with this status and an empty body.
+    /// A well-formed response with this status and an empty body.
     pub fn status(status: u16) -> Self {
         Self::of(Kind::Respond { status, headers: Vec::new(), body: Vec::new() })
     }
 
-    /// These bytes instead of an answer, then the orderly end of the connection.
+    /// These bytes instead of a response, then the orderly end of the connection.
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         Self::of(Kind::Steps(vec![Step::Write(bytes.into())]))
     }
 
-    /// A hand-made answer.
+    /// A hand-made response.
     pub fn steps(steps: impl Into<Vec<Step>>) -> Self {
         Self::of(Kind::Steps(steps.into()))
     }
 
-    /// RST instead of an answer.
+    /// RST instead of a response.
     pub fn drop_connection() -> Self {
         Self::steps([Step::Reset])
     }
 
-    /// No answer for as long as the peer waits.
+    /// No response for as long as the peer waits.
     pub fn silence() -> Self {
         Self::steps([Step::WaitForPeerClose])
     }
@@ -122,23 +122,23 @@ impl Answer {
         self
     }
 
-    /// Answers before reading the body, never reads it, and closes.
+    /// Responds before reading the body, never reads it, and closes.
     pub fn early(mut self) -> Self {
         self.body = When::Never;
         self
     }
 
-    /// Answers before reading the body, then reads it.
+    /// Responds before reading the body, then reads it.
     pub fn early_then_read(mut self) -> Self {
         self.body = When::After;
         self
     }
 
-    /// Adds a header to a well-formed answer; each character of the value below U+0100 is one byte.
+    /// Adds a header to a well-formed response; each character of the value below U+0100 is one byte.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         match &mut self.kind {
             Kind::Respond { headers, .. } => headers.push((name.into(), value.into())),
-            _ => panic!("only Answer::status takes headers"),
+            _ => panic!("only ScriptedResponse::status takes headers"),
         }
         self
     }
@@ -146,7 +146,7 @@ impl Answer {
     pub fn body(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         match &mut self.kind {
             Kind::Respond { body, .. } => *body = bytes.into(),
-            _ => panic!("only Answer::status takes a body"),
+            _ => panic!("only ScriptedResponse::status takes a body"),
         }
         self
     }
@@ -158,7 +158,7 @@ impl Answer {
     pub fn refresh_in(mut self, seconds: impl Into<Value>) -> Self {
         match &mut self.kind {
             Kind::Token { refresh_in, .. } => *refresh_in = Some(seconds.into()),
-            _ => panic!("only Answer::token takes refresh_in"),
+            _ => panic!("only ScriptedResponse::token takes refresh_in"),
         }
         self
     }
@@ -167,12 +167,12 @@ impl Answer {
     pub fn access_token(mut self, token: &str) -> Self {
         match &mut self.kind {
             Kind::Token { access_token, .. } => *access_token = Some(token.into()),
-            _ => panic!("only Answer::token takes an access_token"),
+            _ => panic!("only ScriptedResponse::token takes an access_token"),
         }
         self
     }
 
-    /// Plays delay and body; returns the kind when it is not one that this function can answer itself.
+    /// Plays delay and body; returns the kind when it is not one that this function can play itself.
     pub(super) fn play(self, exchange: &mut Exchange<'_>) -> io::Result<Option<Kind>> {
         let deferred = matches!(self.kind, Kind::Default | Kind::Aadsts(_) | Kind::Token { .. });
         if self.body == When::First && !deferred {
@@ -185,7 +185,7 @@ impl Answer {
         match self.kind {
             Kind::Respond { status, headers, body } => {
                 let headers: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-                exchange.answer(status, &headers, &body)?;
+                exchange.respond(status, &headers, &body)?;
             }
             Kind::Steps(steps) => {
                 for step in steps {
@@ -231,7 +231,7 @@ impl Step {
     }
 }
 
-/// Prescribed answers in order, each used once.
+/// Prescribed responses in order, each used once.
 #[derive(Default)]
 pub struct Script {
     state: Mutex<ScriptState>,
@@ -239,24 +239,24 @@ pub struct Script {
 
 #[derive(Default)]
 struct ScriptState {
-    answers: VecDeque<Answer>,
+    responses: VecDeque<ScriptedResponse>,
     strict: bool,
     overrun: u64,
 }
 
 impl Script {
-    pub fn extend(&self, answers: impl IntoIterator<Item = Answer>) {
-        self.state.lock().unwrap().answers.extend(answers);
+    pub fn extend(&self, responses: impl IntoIterator<Item = ScriptedResponse>) {
+        self.state.lock().unwrap().responses.extend(responses);
     }
 
-    /// From now on a request without a prescribed answer is a fault of the test.
+    /// From now on a request without a prescribed response is a fault of the test.
     pub fn strict(&self) {
         self.state.lock().unwrap().strict = true;
     }
 
-    /// How many answers have not been used.
+    /// How many responses have not been used.
     pub fn left(&self) -> usize {
-        self.state.lock().unwrap().answers.len()
+        self.state.lock().unwrap().responses.len()
     }
 
     /// How many requests found a strict script empty.
@@ -264,18 +264,18 @@ impl Script {
         self.state.lock().unwrap().overrun
     }
 
-    /// The next answer; the default behaviour when a lenient script is empty.
-    pub(super) fn next(&self, who: &str) -> Answer {
+    /// The next response; the default behavior when a lenient script is empty.
+    pub(super) fn next(&self, who: &str) -> ScriptedResponse {
         let mut state = self.state.lock().unwrap();
-        if let Some(answer) = state.answers.pop_front() {
-            return answer;
+        if let Some(response) = state.responses.pop_front() {
+            return response;
         }
         if !state.strict {
-            return Answer::default_behaviour();
+            return ScriptedResponse::default_behavior();
         }
         state.overrun += 1;
-        let text = format!("{who}: the script has no more answers");
+        let text = format!("{who}: the script has no more responses");
         eprintln!("{text}");
-        Answer::status(500).header("Content-Type", "text/plain").body(text)
+        ScriptedResponse::status(500).header("Content-Type", "text/plain").body(text)
     }
 }

@@ -21,7 +21,7 @@ enum Event {
     Restart,
     /// The certificate is replaced.
     Rotate(fn(&Volume, &Pair, &str)),
-    /// The records of the destination are looked at, before they are forgotten.
+    /// The records of the upstream are looked at, before they are forgotten.
     Audit,
 }
 

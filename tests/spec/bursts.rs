@@ -1,4 +1,4 @@
-//! Many connections at once: every one is answered.
+//! Many connections at once: every one gets a response.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Barrier};
@@ -11,7 +11,7 @@ use crate::client::Client;
 const CROWD: usize = 64;
 
 /// Opens connections at once, keeps them all open and uses them all together, twice. Gives the time until the
-/// last answer of the first round.
+/// last response of the first round.
 fn burst(address: SocketAddr, target: &'static str) -> Duration {
     let start = Arc::new(Barrier::new(CROWD));
     let threads: Vec<_> = (0..CROWD)
@@ -24,7 +24,7 @@ fn burst(address: SocketAddr, target: &'static str) -> Duration {
                 let target = format!("{target}?n={number}");
                 let status = client.get(&target).status;
                 let took = begin.elapsed();
-                // Nobody leaves before everybody has an answer: a place that became free would help the others.
+                // Nobody leaves before everybody has a response: a place that became free would help the others.
                 start.wait();
                 assert_eq!((status, client.get(&target).status), (200, 200));
                 took
@@ -35,7 +35,7 @@ fn burst(address: SocketAddr, target: &'static str) -> Duration {
 }
 
 #[test]
-fn connections_opened_at_once_are_all_answered() {
+fn connections_opened_at_once_all_get_a_response() {
     let pair = Pair::start_plain();
     for _ in 0..if cfg!(feature = "tiny_http") { 5 } else { 20 } {
         burst(pair.address(), "/sim/status/200");
@@ -44,7 +44,7 @@ fn connections_opened_at_once_are_all_answered() {
 
 /// With tiny_http's server most of them wait behind busy threads, until a connection to ourselves rescues them.
 #[test]
-fn they_are_answered_within_a_second_beside_a_long_stream() {
+fn a_burst_is_served_within_a_second_beside_a_long_stream() {
     let pair = Pair::start_plain();
     let mut stream = pair.client();
     stream.send("GET", "/sim/sse?events=100000&pause_ms=20", &[], b"").unwrap();
@@ -62,7 +62,7 @@ fn a_hundred_bursts() {
     let mut times: Vec<Duration> = (0..100).map(|_| burst(pair.address(), "/sim/status/200")).collect();
     times.sort();
     eprintln!(
-        "{CROWD} connections at once, 100 bursts: all answered in 100; until the last answer: median {:?}, slowest {:?}; {} threads, {} kB",
+        "{CROWD} connections at once, 100 bursts: all served in 100; until the last response: median {:?}, slowest {:?}; {} threads, {} kB",
         times[50],
         times[99],
         pair.proxy.threads(),

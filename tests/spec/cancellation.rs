@@ -1,4 +1,4 @@
-//! The client leaves: the call to the destination ends within a second, so that nobody pays for what nobody reads.
+//! The client leaves: the call to the upstream ends within a second, so that nobody pays for what nobody reads.
 
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Fixture, socket};
 use crate::client::Client;
 use crate::fixture::Proxy;
-use crate::sim::{Answer, Options, Sim, Step, eventually, patience, wait_for};
+use crate::sim::{ScriptedResponse, Options, Sim, Step, eventually, patience, wait_for};
 
 const SOON: Duration = Duration::from_secs(1);
 const GET: &str = "GET /openai/v1/x HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -38,18 +38,18 @@ impl Leaving {
     }
 }
 
-/// How often the destination may see it late before it counts: a busy machine is late once, a proxy that does not
+/// How often the upstream may see it late before it counts: a busy machine is late once, a proxy that does not
 /// watch its client always.
 const TRIES: usize = 3;
 
-/// Sends a request, waits until `ready`, leaves, and checks that the destination sees it in time.
-fn leaves(fixture: &Fixture, request: &str, answer: &Answer, ready: impl Fn(&mut Client)) {
+/// Sends a request, waits until `ready`, leaves, and checks that the upstream sees it in time.
+fn leaves(fixture: &Fixture, request: &str, response: &ScriptedResponse, ready: impl Fn(&mut Client)) {
     for leaving in Leaving::ALL {
         eprintln!("  {} {leaving:?} {request:.4}", fixture.sim.azure_url());
         let mut late = Vec::new();
         while late.len() < TRIES {
             fixture.seen();
-            fixture.sim.azure.script([answer.clone()]);
+            fixture.sim.azure.script([response.clone()]);
             let mut client = fixture.client();
             client.raw.send(request).unwrap();
             fixture.sim.azure.request_to("/openai/v1/x");
@@ -67,23 +67,23 @@ fn leaves(fixture: &Fixture, request: &str, answer: &Answer, ready: impl Fn(&mut
     }
 }
 
-fn each(answer: &Answer, ready: impl Fn(&mut Client)) {
+fn each(response: &ScriptedResponse, ready: impl Fn(&mut Client)) {
     for fixture in [Fixture::plain(), Fixture::tls()] {
         for request in [GET, POST] {
-            leaves(&fixture, request, answer, &ready);
+            leaves(&fixture, request, response, &ready);
         }
     }
 }
 
 #[test]
-fn before_the_first_byte_of_the_answer() {
-    each(&Answer::silence(), |_| ());
+fn before_the_first_byte_of_the_response() {
+    each(&ScriptedResponse::silence(), |_| ());
 }
 
 #[test]
-fn behind_an_interim_answer() {
+fn after_a_1xx_response() {
     let steps = [Step::Write(b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec()), Step::WaitForPeerClose];
-    each(&Answer::steps(steps), |_| ());
+    each(&ScriptedResponse::steps(steps), |_| ());
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn in_the_middle_of_a_stream_that_is_silent() {
         ["Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "Content-Length: 99\r\n\r\nhello", "\r\nhello"]
     {
         let bytes = format!("HTTP/1.1 200 OK\r\n{head}").into_bytes();
-        each(&Answer::steps([Step::Write(bytes), Step::WaitForPeerClose]), |client| {
+        each(&ScriptedResponse::steps([Step::Write(bytes), Step::WaitForPeerClose]), |client| {
             let mut seen = Vec::new();
             while !seen.windows(5).any(|bytes| bytes == b"hello") {
                 seen.extend(client.raw.read_some(patience()).unwrap());
@@ -104,7 +104,7 @@ fn in_the_middle_of_a_stream_that_is_silent() {
 #[test]
 fn in_the_middle_of_a_stream_that_flows() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\n\r\n".to_vec();
-    let flow = Answer::steps([Step::Write(head), Step::Repeat(vec![b'x'; 64 * 1024], 1 << 24)]);
+    let flow = ScriptedResponse::steps([Step::Write(head), Step::Repeat(vec![b'x'; 64 * 1024], 1 << 24)]);
     for fixture in [Fixture::plain(), Fixture::tls()] {
         for leaving in [Leaving::Close, Leaving::Reset] {
             fixture.seen();
@@ -180,9 +180,9 @@ fn while_a_connection_to_a_black_hole_is_being_made() {
 }
 
 #[test]
-fn while_a_tls_handshake_is_not_answered() {
+fn while_a_tls_handshake_gets_no_response() {
     let fixture = Fixture::tls();
-    fixture.sim.azure.server.mute(true);
+    fixture.sim.azure.server.set_silent(true);
     let mut client = fixture.client();
     client.raw.send(GET).unwrap();
     wait_for("the connection", || fixture.sim.azure.server.open() == 1);

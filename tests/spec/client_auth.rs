@@ -51,7 +51,7 @@ fn without_the_key_nothing_is_forwarded() {
     assert_eq!(proxy.health().status, 200, "/health needs no key");
 }
 
-/// tiny_http reads a body before it answers.
+/// tiny_http reads a body before it responds.
 #[cfg(not(feature = "tiny_http"))]
 #[test]
 fn the_refusal_does_not_wait_for_the_body() {

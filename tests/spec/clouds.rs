@@ -32,7 +32,7 @@ fn the_tenant_may_be_a_domain() {
 }
 
 #[test]
-fn the_scope_goes_with_the_destination() {
+fn the_scope_goes_with_the_upstream() {
     let sim = Sim::start(Options::default());
     // Port 1: nothing is ever sent there, only the sign-in is looked at.
     let rows = [
@@ -121,7 +121,7 @@ fn no_proxy_goes_for_token_and_api_calls_alike() {
         assert!(line.contains("entra.sim.test"), "{line}");
         assert_eq!(egress.requests().len(), seen, "{no_proxy}");
     }
-    // The sign-in goes through it, the destination does not.
+    // The sign-in goes through it, the upstream does not.
     let variables =
         [("https_proxy", url.as_str()), ("no_proxy", "azure.sim.test"), ("CONNECT_TIMEOUT", "2s")];
     let proxy = Proxy::spawn(behind_egress(&sim, &variables));

@@ -1,5 +1,5 @@
 //! The main job, on whichever HTTP server the build has: requests go in without a credential and reach the
-//! destination with one; answers come back as they were given.
+//! upstream with one; responses come back as they were given.
 
 mod bodies;
 mod crowd;
@@ -26,13 +26,13 @@ impl Pair {
         Self { proxy: Proxy::start(&sim), sim }
     }
 
-    /// Behind a destination without TLS: for load, where handshakes would be the most of it.
+    /// Behind an upstream without TLS: for load, where handshakes would be the most of it.
     fn start_plain() -> Self {
         let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
         Self { proxy: Proxy::start(&sim), sim }
     }
 
-    /// With this behind the destination's origin in `API_BASE_URL`.
+    /// With this behind the upstream's origin in `API_BASE_URL`.
     fn start_at(base_path: &str) -> Self {
         let sim = Sim::start(Options::default());
         let url = format!("{}{base_path}", sim.azure_url());

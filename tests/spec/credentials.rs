@@ -1,7 +1,7 @@
 //! Other ways to sign in: workload identity, the certificate chain, RS256.
 
 use crate::fixture::{Proxy, environment, run_to_end};
-use crate::sim::{Answer, Options, Sim, wait_for};
+use crate::sim::{ScriptedResponse, Options, Sim, wait_for};
 
 use super::rotation::short_lived;
 use super::{assertion, chat, field, granted};
@@ -42,7 +42,7 @@ fn an_expired_token_file_is_named_and_not_the_clock() {
     // {"exp":1700000000}
     std::fs::write(&file, "eyJhbGciOiJSUzI1NiJ9.eyJleHAiOjE3MDAwMDAwMDB9.c2lnbmF0dXJl").unwrap();
     let variables = [("AZURE_CERTIFICATE_PATH", ""), ("AZURE_FEDERATED_TOKEN_FILE", file.to_str().unwrap())];
-    sim.entra.script([Answer::aadsts(700_024)]);
+    sim.entra.script([ScriptedResponse::aadsts(700_024)]);
     let proxy = Proxy::start_listening(&sim, &variables);
     let logged = proxy.wait_log("aadsts=700024");
     let remedy =
@@ -53,7 +53,7 @@ fn an_expired_token_file_is_named_and_not_the_clock() {
     }
     drop(proxy);
     // It asks whether Entra ID is there first.
-    sim.entra.script([Answer::status(200), Answer::aadsts(700_024)]);
+    sim.entra.script([ScriptedResponse::status(200), ScriptedResponse::aadsts(700_024)]);
     let checked = run_to_end(&["check"], environment(&sim, &variables)).stdout;
     assert!(checked.contains(&remedy) && !checked.contains("best by NTP"), "{checked}");
 }

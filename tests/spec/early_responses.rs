@@ -1,11 +1,11 @@
-//! Answers that come while the request body is still being sent, and bodies that never end.
+//! Responses that come while the request body is still being sent, and bodies that never end.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use super::{Fixture, error_code, pour, socket};
+use super::{Fixture, error_code, write_until_blocked, socket};
 use crate::client::{Client, Ended, Response};
-use crate::sim::{Answer, BodyEnd, Step, patience};
+use crate::sim::{ScriptedResponse, BodyEnd, Step, patience};
 
 const GIB: u64 = 1 << 30;
 /// What socket buffers on the way may take, and a little more.
@@ -37,7 +37,7 @@ impl Framing {
     }
 }
 
-/// Every kind of destination and framing.
+/// Every kind of upstream and framing.
 fn each(test: impl Fn(&Fixture, Framing)) {
     for fixture in [Fixture::plain(), Fixture::tls()] {
         for framing in [Framing::Counted, Framing::Chunked] {
@@ -50,8 +50,8 @@ fn each(test: impl Fn(&Fixture, Framing)) {
     }
 }
 
-fn refusal(status: u16) -> Answer {
-    Answer::status(status).body("too early").header("x-a", "1")
+fn refusal(status: u16) -> ScriptedResponse {
+    ScriptedResponse::status(status).body("too early").header("x-a", "1")
 }
 
 fn check(response: &Response, status: u16) {
@@ -86,7 +86,7 @@ fn an_early_refusal_reaches_a_client_that_pauses() {
         fixture.sim.azure.script([refusal(413).early()]);
         let mut client = fixture.client();
         client.raw.send([framing.head().as_bytes(), &framing.piece()].concat()).unwrap();
-        fixture.sim.azure.log().wait("answer", |all| all.first()?.status);
+        fixture.sim.azure.log().wait("response", |all| all.first()?.status);
         // It goes on, a piece or two, as one that has not looked.
         for _ in 0..2 {
             if socket(&client).write_all(&framing.piece()).is_err() {
@@ -104,18 +104,18 @@ fn an_early_refusal_reaches_a_client_that_looks_only_when_it_can_send_no_more() 
         fixture.sim.azure.script([refusal(413).early()]);
         let mut client = fixture.client();
         client.raw.send(framing.head()).unwrap();
-        let sent = pour(socket(&client), &framing.piece(), GIB);
+        let sent = write_until_blocked(socket(&client), &framing.piece(), GIB);
         assert!(sent < BUFFERED, "it was made to send {sent} bytes");
         check(&client.response("POST").unwrap(), 413);
     });
 }
 
 #[test]
-fn an_early_refusal_behind_an_interim_answer_is_noticed() {
+fn an_early_refusal_after_a_1xx_response_is_noticed() {
     each(|fixture, framing| {
-        let answer =
+        let response =
             b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 X\r\nx-a: 1\r\nContent-Length: 9\r\n\r\ntoo early";
-        fixture.sim.azure.script([Answer::steps([Step::Write(answer.to_vec())]).early()]);
+        fixture.sim.azure.script([ScriptedResponse::steps([Step::Write(response.to_vec())]).early()]);
         let mut client = fixture.client();
         client.raw.send([framing.head().as_bytes(), &framing.piece()].concat()).unwrap();
         check(&client.response("POST").unwrap(), 413);
@@ -137,13 +137,13 @@ fn a_refused_body_never_looks_complete() {
 #[test]
 fn an_early_success_does_not_end_the_body() {
     for fixture in [Fixture::plain(), Fixture::tls()] {
-        fixture.sim.azure.script([Answer::status(200).body("ok").early_then_read()]);
+        fixture.sim.azure.script([ScriptedResponse::status(200).body("ok").early_then_read()]);
         let mut client = fixture.client();
         client
             .raw
             .send("POST /openai/v1/files HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
             .unwrap();
-        fixture.sim.azure.log().wait("answer", |all| all.first()?.status);
+        fixture.sim.azure.log().wait("response", |all| all.first()?.status);
         client.raw.send("67890").unwrap();
         let response = client.response("POST").unwrap();
         assert_eq!((response.status, response.text().as_str()), (200, "ok"));
@@ -153,12 +153,12 @@ fn an_early_success_does_not_end_the_body() {
 }
 
 #[test]
-fn a_destination_that_closes_early_without_an_answer_is_a_bad_gateway() {
+fn an_upstream_that_closes_early_without_a_response_is_a_502() {
     each(|fixture, framing| {
-        fixture.sim.azure.script([Answer::drop_connection().early()]);
+        fixture.sim.azure.script([ScriptedResponse::drop_connection().early()]);
         let mut client = fixture.client();
         client.raw.send(framing.head()).unwrap();
-        let sent = pour(socket(&client), &framing.piece(), GIB);
+        let sent = write_until_blocked(socket(&client), &framing.piece(), GIB);
         assert!(sent < BUFFERED, "it was made to send {sent} bytes");
         let response = client.response("POST").unwrap();
         assert_eq!((response.status, error_code(&response).as_str()), (502, "upstream_closed"));
@@ -214,7 +214,7 @@ fn what_comes_before_an_early_refusal_does_not_hide_it() {
             ("\r\n".repeat(50_000), 502),
             ("garbage".to_owned(), 502),
         ] {
-            fixture.sim.azure.script([Answer::steps([Step::Write(sent.into_bytes())]).early()]);
+            fixture.sim.azure.script([ScriptedResponse::steps([Step::Write(sent.into_bytes())]).early()]);
             let mut client = fixture.client();
             client.raw.send([framing.head().as_bytes(), &framing.piece()].concat()).unwrap();
             let response = client.response("POST").unwrap();

@@ -1,11 +1,11 @@
-//! Methods, targets, headers, answers.
+//! Methods, targets, headers, responses.
 
 use std::collections::BTreeSet;
 
 use serde_json::json;
 
 use super::{CHAT, Pair};
-use crate::sim::Answer;
+use crate::sim::ScriptedResponse;
 
 #[test]
 fn every_method_passes_with_and_without_a_body() {
@@ -30,7 +30,7 @@ fn head_has_the_headers_and_no_body() {
     assert_eq!(response.status, 200);
     assert_eq!(response.header("content-length").as_deref(), Some("1234"));
     assert!(response.header("x-request-id").is_some());
-    // Nothing of a body is in front of the next answer.
+    // Nothing of a body is in front of the next response.
     assert_eq!(client.get("/sim/bytes/7").body.len(), 7);
 }
 
@@ -81,7 +81,7 @@ fn the_clients_credentials_stay_here_and_exactly_one_of_ours_leaves() {
 }
 
 #[test]
-fn chat_is_answered() {
+fn a_chat_completion_is_forwarded() {
     let pair = Pair::start();
     let body = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]});
     let response = pair.client().post_json(CHAT, &body);
@@ -92,7 +92,7 @@ fn chat_is_answered() {
 }
 
 #[test]
-fn embeddings_are_answered() {
+fn embeddings_are_forwarded() {
     let pair = Pair::start();
     let body = json!({"input": ["one", "two", "three"], "dimensions": 1536});
     let target = "/openai/deployments/text-embedding-3-small/embeddings?api-version=2024-10-21";
@@ -115,8 +115,8 @@ fn errors_pass_as_they_are() {
         ("set-cookie", "b=2; Path=/"),
         ("content-type", "application/json; charset=\"utf-8\""),
     ];
-    let answer = given.iter().fold(Answer::status(429), |answer, (name, value)| answer.header(name, value));
-    pair.sim.azure.script([answer.body(body)]);
+    let response = given.iter().fold(ScriptedResponse::status(429), |response, (name, value)| response.header(name, value));
+    pair.sim.azure.script([response.body(body)]);
     let response = pair.client().get("/openai/models?api-version=2024-10-21");
     assert_eq!(response.status, 429);
     assert_eq!(response.text(), body);

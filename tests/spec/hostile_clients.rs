@@ -80,8 +80,8 @@ fn http2_prefaces() {
         let mut client = Raw::connect(proxy.address());
         client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
         if i % 50 == 0 {
-            let (answer, ended) = client.read_to_end(patience());
-            assert!(answer.starts_with(b"HTTP/1.1 505 "));
+            let (response, ended) = client.read_to_end(patience());
+            assert!(response.starts_with(b"HTTP/1.1 505 "));
             assert_eq!(ended, Ended::Closed);
         }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ring::digest;
 
 use super::{Fixture, socket};
-use crate::sim::{Answer, Step, latin1, patience, pattern};
+use crate::sim::{ScriptedResponse, Step, latin1, patience, pattern};
 
 const QUICK: u64 = 200 << 20;
 const LONG: u64 = 1 << 30;
@@ -91,7 +91,7 @@ fn a_gibibyte_each_way_needs_no_memory() {
     both_ways(LONG);
 }
 
-/// The destination writes an event once the client has read the one before it: an event that is held back stays the
+/// The upstream writes an event once the client has read the one before it: an event that is held back stays the
 /// last.
 #[test]
 fn events_arrive_one_by_one_as_they_are_written() {
@@ -105,7 +105,7 @@ fn events_arrive_one_by_one_as_they_are_written() {
             steps.push(Step::Write(format!("{:x}\r\n{}\r\n", event(i).len(), event(i)).into()));
         }
         steps.extend([Step::Write("0\r\n\r\n".into()), Step::KeepAlive]);
-        fixture.sim.azure.script([Answer::steps(steps)]);
+        fixture.sim.azure.script([ScriptedResponse::steps(steps)]);
         let mut client = fixture.client();
         client.raw.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         let mut seen = String::new();

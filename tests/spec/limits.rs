@@ -15,7 +15,7 @@ use http::StatusCode;
 use crate::client::{Client, Ended, Raw};
 use crate::sim::{patience, wait_for};
 
-/// Answers with the request's body; `/big` with many bytes, `/late` without having waited for it, `/panic` not at all.
+/// Responses with the request's body; `/big` with many bytes, `/late` without having waited for it, `/panic` not at all.
 struct Echo;
 
 impl Service for Echo {
@@ -136,8 +136,8 @@ fn a_head_that_drips_is_refused_when_its_time_is_over() {
         client.send("X").unwrap();
         std::thread::sleep(Duration::from_millis(20));
     }
-    let (answer, ended) = client.read_to_end(patience());
-    assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
+    let (response, ended) = client.read_to_end(patience());
+    assert!(response.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&response));
     assert_eq!(ended, Ended::Closed);
     server.serves();
 }
@@ -153,15 +153,15 @@ fn an_idle_connection_is_closed_without_a_word() {
 }
 
 #[test]
-fn what_is_sent_behind_the_last_request_does_not_destroy_its_answer() {
+fn bytes_after_the_last_request_do_not_destroy_its_response() {
     let server = Server::start(Limits::default());
     let mut client = server.raw();
     let last = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\r\nlast";
     // More than one read takes in.
     let more = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(4000);
     client.send(format!("{last}{more}")).unwrap();
-    let (answer, ended) = client.read_to_end(patience());
-    assert!(answer.ends_with(b"\r\n\r\nlast"), "{}", String::from_utf8_lossy(&answer));
+    let (response, ended) = client.read_to_end(patience());
+    assert!(response.ends_with(b"\r\n\r\nlast"), "{}", String::from_utf8_lossy(&response));
     assert_eq!(ended, Ended::Closed);
 }
 
@@ -170,8 +170,8 @@ fn a_body_that_pauses_ends_the_request() {
     let server = Server::start(short());
     let mut client = server.raw();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc").unwrap();
-    let (answer, _) = client.read_to_end(patience());
-    assert_eq!(answer, b"");
+    let (response, _) = client.read_to_end(patience());
+    assert_eq!(response, b"");
 }
 
 #[test]
@@ -179,9 +179,9 @@ fn a_body_that_came_too_late_is_the_last_of_its_connection() {
     let server = Server::start(Limits::default());
     let mut client = server.raw();
     client.send("POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc").unwrap();
-    let answer = client.read_to_end(patience()).0;
-    assert!(answer.starts_with(b"HTTP/1.1 408 "));
-    assert!(String::from_utf8_lossy(&answer).contains("\r\nconnection: close\r\n"));
+    let response = client.read_to_end(patience()).0;
+    assert!(response.starts_with(b"HTTP/1.1 408 "));
+    assert!(String::from_utf8_lossy(&response).contains("\r\nconnection: close\r\n"));
 }
 
 #[test]
@@ -189,12 +189,12 @@ fn a_client_that_reads_nothing_is_given_up() {
     let server = Server::start(short());
     let mut client = server.raw();
     client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    wait_for("the answer to begin", || server.running.connections() == 1);
-    wait_for("the answer to be given up", || server.running.connections() == 0);
+    wait_for("the response to begin", || server.running.connections() == 1);
+    wait_for("the response to be given up", || server.running.connections() == 0);
     // A reset, so that the system does not keep for minutes what nobody reads.
     let (read, ended) = client.read_to_end(patience());
     assert_eq!(ended, Ended::Cut);
-    assert!(!read.ends_with(b"0\r\n\r\n"), "a cut answer looks complete");
+    assert!(!read.ends_with(b"0\r\n\r\n"), "a cut response looks complete");
 }
 
 #[test]
@@ -208,8 +208,8 @@ fn heads_and_chunk_lines_have_an_end() {
     ] {
         let mut client = server.raw();
         client.send(head).unwrap();
-        let (answer, ended) = client.read_to_end(patience());
-        assert!(answer.starts_with(format!("HTTP/1.1 {status} ").as_bytes()));
+        let (response, ended) = client.read_to_end(patience());
+        assert!(response.starts_with(format!("HTTP/1.1 {status} ").as_bytes()));
         assert_eq!(ended, Ended::Closed);
     }
     let mut client = server.raw();
@@ -233,7 +233,7 @@ fn a_panic_ends_one_connection_only() {
 
 /// In a process of its own, this test once more: what reports panics is there for all threads.
 #[test]
-fn a_panic_is_told_once_and_counted_without_the_request() {
+fn a_panic_is_logged_once_and_counted_without_the_request() {
     const ALONE: &str = "AUTH_PROXY_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {
         let metrics = Arc::new(Metrics::new());
@@ -247,7 +247,7 @@ fn a_panic_is_told_once_and_counted_without_the_request() {
         assert_eq!(metrics.panics.value(), 1);
         return;
     }
-    let name = "limits::a_panic_is_told_once_and_counted_without_the_request";
+    let name = "limits::a_panic_is_logged_once_and_counted_without_the_request";
     let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
     let output = alone.args(["--exact", name, "--nocapture"]).env(ALONE, "1").output().unwrap();
     let (said, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -1,4 +1,4 @@
-//! Tests through real sockets, one module per behaviour.
+//! Tests through real sockets, one module per behavior.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test says what it expects by failing loudly")]
 #![allow(dead_code, reason = "client and fixture offer more than the tests of the day use")]
 #![allow(

@@ -1,7 +1,7 @@
-//! What networks do to connections, at the destination's side and at Entra ID's, each with the outcome that is expected.
+//! What networks do to connections, at the upstream's side and at Entra ID's, each with the outcome that is expected.
 //! `make test-faults` prints the rows, and adds those that take half a minute or more.
 
-mod destination;
+mod upstream;
 mod egress;
 mod entra;
 mod openssl;
@@ -22,8 +22,8 @@ fn endless_fields() -> Fault {
     Fault::Say(b"HTTP/1.1 200 OK\r\n".to_vec(), b"X: y\r\n".repeat(1024), 1 << 20)
 }
 
-/// Interim answers without end.
-fn endless_interim_answers() -> Fault {
+/// 1xx responses without end.
+fn endless_1xx_responses() -> Fault {
     Fault::Say(Vec::new(), b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(100), 1 << 20)
 }
 

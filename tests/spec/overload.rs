@@ -6,7 +6,7 @@ use crate::fixture::Proxy;
 use crate::sim::{Options, Sim, latin1, patience, wait_for};
 
 #[test]
-fn connections_above_the_cap_are_refused_and_probes_are_answered() {
+fn connections_above_the_cap_get_503_and_probes_get_200() {
     let server = Server::start(Limits { connections: 2, ..Limits::default() });
     let (mut first, mut second) = (server.client(), server.client());
     assert_eq!((first.get("/").status, second.get("/").status), (200, 200));
@@ -25,15 +25,15 @@ fn connections_above_the_cap_are_refused_and_probes_are_answered() {
 }
 
 #[test]
-fn a_silent_crowd_above_the_cap_does_not_hide_a_probe() {
+fn silent_connections_above_the_cap_do_not_hide_a_probe() {
     let server = Server::start(Limits { connections: 1, overflow: 8, ..Limits::default() });
     let mut first = server.client();
     assert_eq!(first.get("/").status, 200);
     let crowd: Vec<Raw> = (0..40).map(|_| server.raw()).collect();
     assert_eq!(server.client().get("/health").text(), "ok");
     let mut refused = crowd.into_iter().next().unwrap();
-    let (answer, _) = refused.read_to_end(patience());
-    assert!(answer.starts_with(b"HTTP/1.1 503 "));
+    let (response, _) = refused.read_to_end(patience());
+    assert!(response.starts_with(b"HTTP/1.1 503 "));
 }
 
 #[test]
@@ -49,8 +49,8 @@ fn a_burst_above_the_cap_pushes_nobody_out_unheard() {
         })
         .collect();
     for mut client in burst {
-        let (answer, ended) = client.read_to_end(patience());
-        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+        let (response, ended) = client.read_to_end(patience());
+        assert!(response.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&response));
         assert_eq!(ended, Ended::Closed);
     }
 }
@@ -71,8 +71,8 @@ fn who_is_refused_above_the_cap_can_read_it_whatever_else_was_sent() {
     ] {
         let mut refused = server.raw();
         refused.send(sent).unwrap();
-        let (answer, ended) = refused.read_to_end(patience());
-        assert!(answer.starts_with(b"HTTP/1.1 503 ") && answer.ends_with(b"}"), "{}", latin1(&answer));
+        let (response, ended) = refused.read_to_end(patience());
+        assert!(response.starts_with(b"HTTP/1.1 503 ") && response.ends_with(b"}"), "{}", latin1(&response));
         assert_eq!(ended, Ended::Closed);
         // Its side is still open, so that this is not a reset either.
         refused.send("X").unwrap();
@@ -89,8 +89,8 @@ fn idle_connections_make_room_one_by_one() {
         assert_eq!(client.get("/").status, 200);
     }
     wait_for("two to make room", || server.running.connections() == 6);
-    let answers = clients.iter_mut().map(|client| client.try_get("/").is_some_and(|r| r.status == 200));
-    let kept = answers.filter(|answered| *answered).count();
+    let responses = clients.iter_mut().map(|client| client.try_get("/").is_some_and(|r| r.status == 200));
+    let kept = responses.filter(|served| *served).count();
     assert_eq!(kept, 6);
 }
 

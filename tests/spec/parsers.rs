@@ -57,7 +57,7 @@ fn bodies() {
 }
 
 #[test]
-fn answers_of_entra() {
+fn token_responses() {
     corpus("entra");
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 use crate::fixture::Proxy;
-use crate::sim::{Answer, Options, Sim, Step, patience};
+use crate::sim::{ScriptedResponse, Options, Sim, Step, patience};
 
 const CHAT: &str = "/openai/v1/chat/completions";
 
@@ -48,7 +48,7 @@ fn our_own_errors_have_status_type_and_body_together() {
     }
 }
 
-/// The same, proxy.go, logResponse: reads the whole body of an answer with a status of 400 or more, logs it, encodes
+/// The same, proxy.go, logResponse: reads the whole body of a response with a status of 400 or more, logs it, encodes
 /// it again and rewrites its headers.
 #[test]
 fn a_429_passes_byte_for_byte_and_not_into_the_log() {
@@ -63,8 +63,8 @@ fn a_429_passes_byte_for_byte_and_not_into_the_log() {
         ("Set-Cookie", "a=1"),
         ("Set-Cookie", "b=2"),
     ];
-    let answer = Answer::status(429).body(body.clone());
-    sim.azure.script([fields.iter().fold(answer, |answer, (name, value)| answer.header(name, value))]);
+    let response = ScriptedResponse::status(429).body(body.clone());
+    sim.azure.script([fields.iter().fold(response, |response, (name, value)| response.header(name, value))]);
     let response = proxy.client().post_json(CHAT, &json!({"model": "gpt-4o"}));
     assert_eq!((response.status, &response.body), (429, &body));
     for (name, value) in fields {
@@ -75,7 +75,7 @@ fn a_429_passes_byte_for_byte_and_not_into_the_log() {
     assert!(!proxy.log().join("\n").contains("slow-down-please"));
 }
 
-/// awslabs/aws-sigv4-proxy, handler.go: holds the answer back until all of it is there.
+/// awslabs/aws-sigv4-proxy, handler.go: holds the response back until all of it is there.
 #[test]
 #[cfg_attr(feature = "tiny_http", ignore = "tiny_http does not show that a client left")]
 fn the_first_event_arrives_while_the_second_is_still_held_back() {
@@ -84,7 +84,7 @@ fn the_first_event_arrives_while_the_second_is_still_held_back() {
     let first = "data: {\"n\":1}\n\n";
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
     let piece = format!("{head}{:x}\r\n{first}\r\n", first.len());
-    sim.azure.script([Answer::steps([Step::Write(piece.into_bytes()), Step::WaitForPeerClose])]);
+    sim.azure.script([ScriptedResponse::steps([Step::Write(piece.into_bytes()), Step::WaitForPeerClose])]);
     let mut client = proxy.client();
     client.send("GET", "/stream", &[], b"").unwrap();
     let mut got = Vec::new();
@@ -93,7 +93,7 @@ fn the_first_event_arrives_while_the_second_is_still_held_back() {
         assert!(!bytes.is_empty(), "the end came before the event");
         got.extend(bytes);
     }
-    assert_eq!(sim.azure.request_to("/stream").done, None, "the destination is still at it");
+    assert_eq!(sim.azure.request_to("/stream").done, None, "the upstream is still at it");
     drop(client);
     assert!(sim.azure.finished_request_to("/stream").peer_closed.is_some());
 }

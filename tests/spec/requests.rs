@@ -4,7 +4,7 @@ use std::net::Shutdown;
 
 use super::{Fixture, error_code, fields, read_exactly, socket};
 use crate::client::{Client, Ended};
-use crate::sim::{Answer, BodyEnd, Request, latin1, patience};
+use crate::sim::{ScriptedResponse, BodyEnd, Request, latin1, patience};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -16,9 +16,9 @@ pub struct Row {
     /// Sent once `100 Continue` has come.
     after_continue: Option<Vec<u8>>,
     seen: Vec<Seen>,
-    /// One more request begins to reach the destination, and never looks complete there.
+    /// One more request begins to reach the upstream, and never looks complete there.
     cut: bool,
-    answers: Vec<Expected>,
+    responses: Vec<Expected>,
     end: End,
 }
 
@@ -30,14 +30,14 @@ enum Pace {
     ThenFin,
 }
 
-/// A complete request at the destination.
+/// A complete request at the upstream.
 struct Seen {
     line: String,
     fields: Vec<String>,
     body: Vec<u8>,
 }
 
-/// An answer at the client.
+/// A response at the client.
 struct Expected {
     method: String,
     status: u16,
@@ -52,7 +52,7 @@ enum End {
     Closed,
 }
 
-/// A row: nothing reaches the destination, nothing is answered, the connection is kept, until said otherwise.
+/// A row: nothing reaches the upstream, nothing is sent back, the connection is kept, until said otherwise.
 pub fn row(name: &'static str, sent: impl AsRef<[u8]>) -> Row {
     Row {
         name,
@@ -61,34 +61,34 @@ pub fn row(name: &'static str, sent: impl AsRef<[u8]>) -> Row {
         after_continue: None,
         seen: Vec::new(),
         cut: false,
-        answers: Vec::new(),
+        responses: Vec::new(),
         end: End::Kept,
     }
 }
 
 impl Row {
-    /// The destination sees this, whole, with these fields and no others (Host and the bearer token apart), and
+    /// The upstream sees this, whole, with these fields and no others (Host and the bearer token apart), and
     /// its 200 reaches the client.
     pub fn seen(mut self, line: &str, fields: &[&str], body: impl AsRef<[u8]>) -> Self {
         let fields = fields.iter().map(|&field| field.to_owned()).collect();
         self.seen.push(Seen { line: line.to_owned(), fields, body: body.as_ref().to_vec() });
         let method = line.split(' ').next().unwrap_or_default().to_owned();
-        self.answers.push(Expected { method, status: 200, ours: false });
+        self.responses.push(Expected { method, status: 200, ours: false });
         self
     }
 
-    /// The proxy answers this itself; the connection is kept.
-    pub fn answered(mut self, status: u16) -> Self {
-        self.answers.push(Expected { method: "GET".into(), status, ours: true });
+    /// The proxy responds to this itself; the connection is kept.
+    pub fn responds(mut self, status: u16) -> Self {
+        self.responses.push(Expected { method: "GET".into(), status, ours: true });
         self
     }
 
     /// The proxy refuses this and closes.
     pub fn refused(self, status: u16) -> Self {
-        self.answered(status).closed()
+        self.responds(status).closed()
     }
 
-    /// The request begins to reach the destination, and never looks complete there.
+    /// The request begins to reach the upstream, and never looks complete there.
     pub fn cut(mut self) -> Self {
         self.cut = true;
         self
@@ -119,12 +119,12 @@ impl Row {
     pub fn run(&self, fixture: &Fixture) {
         eprintln!("  {}", self.name);
         fixture.seen();
-        let answer = Answer::status(200).body("ok");
-        fixture.sim.azure.script(vec![answer; self.seen.len()]);
+        let response = ScriptedResponse::status(200).body("ok");
+        fixture.sim.azure.script(vec![response; self.seen.len()]);
         let mut client = fixture.client();
         self.send(&mut client, fixture);
-        for expected in &self.answers {
-            let response = client.response(&expected.method).expect("an answer");
+        for expected in &self.responses {
+            let response = client.response(&expected.method).expect("a response");
             assert_eq!(response.status, expected.status, "{}", latin1(&response.body));
             if expected.ours && expected.status >= 400 {
                 error_code(&response);
@@ -160,7 +160,7 @@ impl Row {
 
     fn check_end(&self, client: &mut Client) {
         let inbox = client.take_inbox();
-        assert_eq!(latin1(&inbox), "", "bytes behind the last answer");
+        assert_eq!(latin1(&inbox), "", "bytes behind the last response");
         match self.end {
             End::Kept => {
                 let health = client.get("/health");
@@ -181,10 +181,10 @@ impl Row {
         }
         let mut requests = fixture.seen();
         let cut = requests.extract_if(.., |request| !is_whole(request)).count();
-        assert_eq!(cut, usize::from(self.cut), "requests that the destination saw cut short");
+        assert_eq!(cut, usize::from(self.cut), "requests that the upstream saw cut short");
         let lines: Vec<String> = requests.iter().map(|r| format!("{} {}", r.method, r.target())).collect();
         let expected: Vec<&str> = self.seen.iter().map(|seen| seen.line.as_str()).collect();
-        assert_eq!(lines, expected, "complete requests at the destination");
+        assert_eq!(lines, expected, "complete requests at the upstream");
         assert_eq!(fixture.sim.azure.script_left(), 0);
         for (request, seen) in requests.iter().zip(&self.seen) {
             seen.check(request, fixture);
@@ -200,8 +200,8 @@ impl Seen {
         let own =
             |name: &str| name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case("authorization");
         let rest = fields(request.headers.iter().filter(|(name, _)| !own(name)));
-        assert_eq!(rest, self.fields, "header fields at the destination");
-        assert_eq!(latin1(&request.body), latin1(&self.body), "body at the destination");
+        assert_eq!(rest, self.fields, "header fields at the upstream");
+        assert_eq!(latin1(&request.body), latin1(&self.body), "body at the upstream");
         assert!(request.trailers.is_empty(), "trailers stay behind");
     }
 }
@@ -216,7 +216,7 @@ pub fn run(fixture: &Fixture, rows: &[Row]) {
     for row in rows {
         let run = std::panic::AssertUnwindSafe(|| row.run(fixture));
         if let Err(panic) = std::panic::catch_unwind(run) {
-            failed.push(format!("{}: {}", row.name, super::words(&*panic)));
+            failed.push(format!("{}: {}", row.name, super::panic_text(&*panic)));
             // What is left of this row must not confuse the next.
             while fixture.sim.azure.script_left() > 0 {
                 let _ = fixture.client().get("/sim/echo");

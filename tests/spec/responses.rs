@@ -2,9 +2,9 @@
 
 use super::{Fixture, error_code, fields};
 use crate::client::{Client, Ended, Response};
-use crate::sim::{Answer, Step, latin1, patience, wait_for};
+use crate::sim::{ScriptedResponse, Step, latin1, patience, wait_for};
 
-/// What the destination says, and what the client makes of it.
+/// What the upstream says, and what the client makes of it.
 pub struct Row {
     name: &'static str,
     method: &'static str,
@@ -15,14 +15,14 @@ pub struct Row {
 
 enum Expected {
     /// This, whole.
-    Answer { status: u16, fields: Vec<String>, body: Vec<u8> },
+    Complete { status: u16, fields: Vec<String>, body: Vec<u8> },
     /// At most a part of it, and the client can tell.
     Cut,
     /// 502 of ours, with this code.
     BadGateway(&'static str),
 }
 
-/// A row: the destination answers a GET with these bytes and keeps the connection.
+/// A row: the upstream responds to a GET with these bytes and keeps the connection.
 pub fn row(name: &'static str, bytes: impl AsRef<[u8]>) -> Row {
     let steps = vec![Step::Write(bytes.as_ref().to_vec()), Step::KeepAlive];
     Row { name, method: "GET", steps, tls: None, expected: Expected::Cut }
@@ -34,7 +34,7 @@ impl Row {
         self
     }
 
-    /// Instead of keeping the connection, the destination goes on like this.
+    /// Instead of keeping the connection, the upstream goes on like this.
     pub fn then(mut self, step: Step) -> Self {
         self.steps.retain(|step| !matches!(step, Step::KeepAlive));
         self.steps.push(step);
@@ -46,7 +46,7 @@ impl Row {
         self.then(Step::Write(bytes.as_ref().to_vec()))
     }
 
-    /// Only towards a destination with TLS, or without.
+    /// Only towards an upstream with TLS, or without.
     pub fn with_tls(mut self, tls: bool) -> Self {
         self.tls = Some(tls);
         self
@@ -56,7 +56,7 @@ impl Row {
     /// left out and the end of the connection ends the body.
     pub fn got(mut self, status: u16, fields: &[&str], body: impl AsRef<[u8]>) -> Self {
         let fields = fields.iter().map(|&field| field.to_owned()).collect();
-        self.expected = Expected::Answer { status, fields, body: body.as_ref().to_vec() };
+        self.expected = Expected::Complete { status, fields, body: body.as_ref().to_vec() };
         self
     }
 
@@ -72,30 +72,30 @@ impl Row {
     }
 
     fn run(&self, fixture: &Fixture, version: &str) {
-        fixture.sim.azure.script([Answer::steps(self.steps.clone())]);
+        fixture.sim.azure.script([ScriptedResponse::steps(self.steps.clone())]);
         let mut client = fixture.client();
         let head = format!("{} /r HTTP/{version}\r\nHost: proxy.test:8080\r\n\r\n", self.method);
         client.raw.send(head).unwrap();
         let response = client.response(self.method);
         let keeps = version == "1.1" && !matches!(self.expected, Expected::Cut);
         match &self.expected {
-            Expected::Answer { status, fields, body } => {
-                let response = response.expect("an answer");
+            Expected::Complete { status, fields, body } => {
+                let response = response.expect("a response");
                 check(&response, version, *status, fields, body);
             }
             Expected::Cut => {
-                let fault = response.map(|response| response.fault.expect("an answer that is not whole"));
+                let fault = response.map(|response| response.fault.expect("a response that is not whole"));
                 let (_, ended) = client.raw.read_to_end(patience());
                 assert_ne!(ended, Ended::Waiting, "the connection ends: {fault:?}");
             }
             Expected::BadGateway(code) => {
-                let response = response.expect("an answer");
+                let response = response.expect("a response");
                 assert_eq!((response.status, error_code(&response).as_str()), (502, *code));
             }
         }
-        // Whatever the destination sent too much, all of which is there by now, is no part of another answer.
-        if matches!(self.expected, Expected::Answer { .. }) {
-            wait_for("the destination to have sent everything", || {
+        // Whatever the upstream sent too much, all of which is there by now, is no part of another response.
+        if matches!(self.expected, Expected::Complete { .. }) {
+            wait_for("the upstream to have sent everything", || {
                 let requests = fixture.sim.azure.requests();
                 requests.iter().filter(|request| request.path() == "/r").all(|request| request.done.is_some())
             });
@@ -118,7 +118,7 @@ fn check(response: &Response, version: &str, status: u16, expected: &[String], b
 }
 
 fn next(client: &mut Client, fixture: &Fixture) {
-    fixture.sim.azure.script([Answer::status(200).body("next")]);
+    fixture.sim.azure.script([ScriptedResponse::status(200).body("next")]);
     let response = client.get("/next");
     assert_eq!((response.status, response.text().as_str()), (200, "next"));
     assert_eq!(fixture.sim.azure.script_left(), 0);
@@ -132,7 +132,7 @@ pub fn run(fixture: &Fixture, tls: bool, rows: &[Row]) {
             eprintln!("  {} (HTTP/{version})", row.name);
             let run = std::panic::AssertUnwindSafe(|| row.run(fixture, version));
             if let Err(panic) = std::panic::catch_unwind(run) {
-                failed.push(format!("{} (HTTP/{version}): {}", row.name, super::words(&*panic)));
+                failed.push(format!("{} (HTTP/{version}): {}", row.name, super::panic_text(&*panic)));
                 // What is left of this row must not confuse the next.
                 for _ in 0..fixture.sim.azure.script_left() {
                     let mut client = fixture.client();

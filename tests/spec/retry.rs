@@ -1,10 +1,10 @@
-//! Connections to the destination that are used again, and those that turn out to be stale.
+//! Connections to the upstream that are used again, and those that turn out to be stale.
 
 use super::{Fixture, error_code};
 use crate::client::{Client, Response};
-use crate::sim::{Answer, Step, wait_for};
+use crate::sim::{ScriptedResponse, Step, wait_for};
 
-/// Both kinds of destination, with one idle connection in the pool. The requests of one client come one behind the
+/// Both kinds of upstream, with one idle connection in the pool. The requests of one client come one behind the
 /// other: a connection is back in the pool before the next is read.
 fn each(test: impl Fn(&Fixture, &mut Client)) {
     for fixture in [Fixture::plain(), Fixture::tls()] {
@@ -24,9 +24,9 @@ fn request(client: &mut Client, method: &str, body: &[u8]) -> Response {
     client.request(method, "/openai/v1/x", &[], body)
 }
 
-/// The ways in which a destination ends a connection instead of answering.
-fn endings() -> [Answer; 2] {
-    [Answer::drop_connection(), Answer::steps([Step::Close])]
+/// The ways in which an upstream ends a connection instead of responding.
+fn endings() -> [ScriptedResponse; 2] {
+    [ScriptedResponse::drop_connection(), ScriptedResponse::steps([Step::Close])]
 }
 
 #[test]
@@ -44,11 +44,11 @@ fn one_connection_serves_many_requests() {
 }
 
 #[test]
-fn a_connection_that_the_destination_closed_is_not_used() {
+fn a_connection_that_the_upstream_closed_is_not_used() {
     each(|fixture, client| {
         for (i, method) in ["GET", "POST", "POST", "PUT", "DELETE"].into_iter().enumerate() {
             fixture.sim.azure.server.close_connections();
-            fixture.sim.azure.script([Answer::status(200)]);
+            fixture.sim.azure.script([ScriptedResponse::status(200)]);
             let body: &[u8] = if method == "GET" { b"" } else { b"body" };
             assert_eq!(request(client, method, body).status, 200);
             assert_eq!(fixture.seen().len(), 1, "{method} was sent once");
@@ -60,7 +60,7 @@ fn a_connection_that_the_destination_closed_is_not_used() {
 #[test]
 fn many_stale_connections_cost_one_new_one() {
     each(|fixture, client| {
-        let slow = Answer::status(200).delay(std::time::Duration::from_millis(300));
+        let slow = ScriptedResponse::status(200).delay(std::time::Duration::from_millis(300));
         fixture.sim.azure.script(vec![slow; 8]);
         std::thread::scope(|scope| {
             for _ in 0..8 {
@@ -81,7 +81,7 @@ fn an_idempotent_request_that_found_a_stale_connection_is_sent_again() {
         for method in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"] {
             for ending in endings() {
                 warm(fixture, client);
-                fixture.sim.azure.script([ending, Answer::status(200)]);
+                fixture.sim.azure.script([ending, ScriptedResponse::status(200)]);
                 let body: &[u8] = if method == "PUT" { b"body" } else { b"" };
                 assert_eq!(request(client, method, body).status, 200, "{method}");
                 let seen = fixture.seen();
@@ -98,7 +98,7 @@ fn an_idempotent_request_that_found_a_stale_connection_is_sent_again() {
 fn a_body_that_was_read_in_part_is_sent_again_whole() {
     each(|fixture, client| {
         let body = "x".repeat(60_000);
-        fixture.sim.azure.script([Answer::drop_connection(), Answer::status(200)]);
+        fixture.sim.azure.script([ScriptedResponse::drop_connection(), ScriptedResponse::status(200)]);
         assert_eq!(request(client, "PUT", body.as_bytes()).status, 200);
         let seen = fixture.seen();
         assert_eq!((seen.len(), seen[1].body_length), (2, 60_000));
@@ -109,7 +109,7 @@ fn a_body_that_was_read_in_part_is_sent_again_whole() {
 #[test]
 fn a_large_body_of_which_nothing_was_read_is_sent_on_a_fresh_connection() {
     each(|fixture, client| {
-        fixture.sim.azure.script([Answer::drop_connection().early(), Answer::status(200)]);
+        fixture.sim.azure.script([ScriptedResponse::drop_connection().early(), ScriptedResponse::status(200)]);
         client.raw.send("PUT /openai/v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n").unwrap();
         fixture.sim.azure.log().wait("the second attempt", |all| all.get(1).map(drop));
         client.raw.send(vec![b'x'; 200_000]).unwrap();
@@ -130,7 +130,7 @@ fn a_request_that_may_have_been_processed_is_not_repeated() {
                 fixture.sim.azure.script([ending]);
                 let response = request(client, method, b"body");
                 assert_eq!((response.status, error_code(&response).as_str()), (502, "upstream_closed"));
-                assert_eq!(fixture.seen().len(), 1, "{method} reached the destination once");
+                assert_eq!(fixture.seen().len(), 1, "{method} reached the upstream once");
             }
         }
     });
@@ -139,7 +139,7 @@ fn a_request_that_may_have_been_processed_is_not_repeated() {
 #[test]
 fn a_large_body_that_was_sent_is_not_repeated() {
     each(|fixture, client| {
-        fixture.sim.azure.script([Answer::drop_connection()]);
+        fixture.sim.azure.script([ScriptedResponse::drop_connection()]);
         let response = request(client, "PUT", &vec![b'x'; 200_000]);
         assert_eq!((response.status, error_code(&response).as_str()), (502, "upstream_closed"));
         assert_eq!(fixture.seen().len(), 1);
@@ -149,28 +149,28 @@ fn a_large_body_that_was_sent_is_not_repeated() {
 #[test]
 fn a_request_is_sent_again_once_and_on_a_pooled_connection_only() {
     each(|fixture, client| {
-        fixture.sim.azure.script([Answer::drop_connection(), Answer::drop_connection()]);
+        fixture.sim.azure.script([ScriptedResponse::drop_connection(), ScriptedResponse::drop_connection()]);
         let response = request(client, "GET", b"");
         assert_eq!((response.status, error_code(&response).as_str()), (502, "upstream_closed"));
         assert_eq!(fixture.seen().len(), 2, "pooled, then fresh");
 
-        fixture.sim.azure.script([Answer::drop_connection()]);
+        fixture.sim.azure.script([ScriptedResponse::drop_connection()]);
         assert_eq!(request(client, "GET", b"").status, 502);
         assert_eq!(fixture.seen().len(), 1, "fresh");
     });
 }
 
 #[test]
-fn an_answer_that_began_is_not_asked_for_again() {
+fn a_request_whose_response_began_is_not_sent_again() {
     each(|fixture, client| {
-        fixture.sim.azure.script([Answer::raw("HTTP/1.1 20")]);
+        fixture.sim.azure.script([ScriptedResponse::raw("HTTP/1.1 20")]);
         assert_eq!(request(client, "GET", b"").status, 502);
         assert_eq!(fixture.seen().len(), 1);
     });
 }
 
 #[test]
-fn an_outage_of_the_destination_ends_without_a_trace() {
+fn an_upstream_that_comes_back_is_used_again() {
     each(|fixture, client| {
         fixture.sim.azure.stop();
         let response = request(client, "GET", b"");

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::client::Client;
 use crate::fixture::{Proxy, environment, run_to_end};
 use crate::leaks::key_lines;
-use crate::sim::{Answer, Egress, Options, Sim, Step, client_pem, latin1, openssl, wait_for};
+use crate::sim::{ScriptedResponse, Egress, Options, Sim, Step, client_pem, latin1, openssl, wait_for};
 
 use super::rotation::{Pair, used};
 use super::{CHAT, MODELS, chat, field};
@@ -23,7 +23,7 @@ const CALLER_KEY_ESCAPED: &str = "callers-key%2B%2f0123456789abcdef";
 const FOREIGN_KEY: &str = "sk-foreign-key-0123456789";
 const QUERY: &str = "query-value-0123456789";
 const BODY: &str = "body-text-0123456789";
-const ANSWER: &str = "answer-text-0123456789";
+const RESPONSE: &str = "response-text-0123456789";
 const HEADER: &str = "header-value-0123456789";
 const PROXY_PASSWORD: &str = "proxy-p@ssword-0123456789";
 
@@ -63,20 +63,20 @@ fn traffic(sim: &Sim, proxy: &Proxy) {
     }
     assert_eq!(ask(&mut client, CHAT, &[("Authorization", &bearer), ("api-key", FOREIGN_KEY)]).status, 200);
     assert_eq!(ask(&mut client, CHAT, &[("Authorization", &foreign)]).status, 401);
-    // What the destination answers, in whole or in half.
-    let error = json!({"error": {"message": ANSWER}});
-    let answers = [
-        Answer::status(500).header("Set-Cookie", ANSWER).json(&error),
-        Answer::status(401).json(&error),
-        Answer::status(307).header("Location", &format!("https://x.test/?{ANSWER}")),
-        Answer::raw(format!("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{ANSWER}")),
-        Answer::raw(format!("{ANSWER}\r\n\r\n")),
-        Answer::raw(format!("HTTP/1.1 200 OK\r\nX: {ANSWER}\u{1}\r\n\r\n")),
-        Answer::raw(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n{ANSWER}")),
-        Answer::drop_connection(),
+    // What the upstream responds, in whole or in half.
+    let error = json!({"error": {"message": RESPONSE}});
+    let responses = [
+        ScriptedResponse::status(500).header("Set-Cookie", RESPONSE).json(&error),
+        ScriptedResponse::status(401).json(&error),
+        ScriptedResponse::status(307).header("Location", &format!("https://x.test/?{RESPONSE}")),
+        ScriptedResponse::raw(format!("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{RESPONSE}")),
+        ScriptedResponse::raw(format!("{RESPONSE}\r\n\r\n")),
+        ScriptedResponse::raw(format!("HTTP/1.1 200 OK\r\nX: {RESPONSE}\u{1}\r\n\r\n")),
+        ScriptedResponse::raw(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n{RESPONSE}")),
+        ScriptedResponse::drop_connection(),
     ];
-    for answer in answers {
-        sim.azure.script([answer]);
+    for response in responses {
+        sim.azure.script([response]);
         let _ = ask(&mut proxy.client(), &format!("{CHAT}?q={QUERY}"), &[("api-key", CALLER_KEY)]);
     }
     // Requests that nobody can make sense of.
@@ -107,27 +107,27 @@ fn traffic(sim: &Sim, proxy: &Proxy) {
     }
 }
 
-/// Sign-ins that fail, each answer with something in it that must not be told.
+/// Sign-ins that fail, each response with something in it that must not be told.
 fn trouble_at_entra(sim: &Sim) {
     let token = |text: &str| {
         let json = json!({"token_type": "Bearer", "expires_in": 3600, "access_token": text});
-        Answer::status(200).json(&json)
+        ScriptedResponse::status(200).json(&json)
     };
     let described = json!({
         "error": "invalid_request", "error_codes": [90033],
         "error_description": format!("AADSTS90033: no {} here", "eyJhbGciOi".repeat(20)),
     });
     sim.entra.script([
-        Answer::token(12).refresh_in(1),
-        token(&format!("{ANSWER}\n")),
-        Answer::status(503).body(ANSWER),
-        Answer::status(400).json(&described),
-        Answer::status(200).body(format!("{{\"access_token\":\"{ANSWER}\"")),
-        Answer::steps([Step::Close]),
+        ScriptedResponse::token(12).refresh_in(1),
+        token(&format!("{RESPONSE}\n")),
+        ScriptedResponse::status(503).body(RESPONSE),
+        ScriptedResponse::status(400).json(&described),
+        ScriptedResponse::status(200).body(format!("{{\"access_token\":\"{RESPONSE}\"")),
+        ScriptedResponse::steps([Step::Close]),
     ]);
 }
 
-fn nothing_is_told(format: &str) {
+fn no_secret_is_logged(format: &str) {
     let sim = Sim::start(Options { token_lifetime: 3, refresh_in: Some(1), ..Options::default() });
     let first = fs::read_to_string(sim.certificate_path()).unwrap();
     let basic = STANDARD.encode(format!("user:{PROXY_PASSWORD}"));
@@ -163,7 +163,7 @@ fn nothing_is_told(format: &str) {
         FOREIGN_KEY,
         QUERY,
         BODY,
-        ANSWER,
+        RESPONSE,
         HEADER,
         PROXY_PASSWORD,
         &basic,
@@ -196,16 +196,16 @@ fn nothing_is_told(format: &str) {
 }
 
 #[test]
-fn nothing_is_told_in_text_or_json() {
+fn no_secret_is_logged_in_text_or_json() {
     std::thread::scope(|scope| {
         for format in ["text", "json"] {
-            scope.spawn(move || nothing_is_told(format));
+            scope.spawn(move || no_secret_is_logged(format));
         }
     });
 }
 
 #[test]
-fn an_assertion_that_comes_back_in_an_error_is_not_told() {
+fn an_assertion_that_comes_back_in_an_error_is_not_shown() {
     let sim = Sim::start(Options::default());
     let jwt = format!("eyJhbGciOiJSUzI1NiJ9.{}.{}", "eyJzdWIi".repeat(40), "c2lnbmF0dXJl".repeat(28));
     let file = sim.dir.join("federated-token");
@@ -214,7 +214,7 @@ fn an_assertion_that_comes_back_in_an_error_is_not_told() {
         "error": "invalid_client", "error_codes": [50027], "trace_id": jwt, "correlation_id": jwt,
         "error_description": format!("AADSTS50027: '{jwt}' ({jwt}) \"{jwt}\" Trace ID: {jwt}"),
     });
-    sim.entra.script([Answer::status(401).json(&refusal)]);
+    sim.entra.script([ScriptedResponse::status(401).json(&refusal)]);
     let variables = [
         ("AZURE_CERTIFICATE_PATH", ""),
         ("AZURE_FEDERATED_TOKEN_FILE", file.to_str().unwrap()),
@@ -280,7 +280,7 @@ fn misplaced(sim: &Sim) -> Vec<Misplaced> {
 
 /// One setting after the other, and both spellings of those that have two.
 #[test]
-fn whatever_variable_a_secret_is_put_into_it_is_not_told() {
+fn a_secret_in_the_wrong_variable_is_not_shown() {
     let sim = Sim::start(Options::default());
     // So that a start ends, where it does not mind the value.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

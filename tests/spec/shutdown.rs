@@ -50,7 +50,7 @@ fn the_grace_ends_what_does_not_end_by_itself() {
 
 #[test]
 #[cfg_attr(feature = "tiny_http", ignore = "tiny_http hides its sockets: the system closes them in order")]
-fn a_forced_end_does_not_look_like_the_end_of_an_answer() {
+fn a_response_that_the_grace_period_ends_does_not_look_complete() {
     let (_sim, mut proxy) = start("300ms");
     let mut client = Raw::connect(proxy.address());
     // HTTP/1.0 has no framing for a stream but the end of the connection.

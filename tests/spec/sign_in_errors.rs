@@ -9,7 +9,7 @@ use super::rotation::Pair;
 use super::{MODELS, chat, granted};
 use crate::client::Response;
 use crate::fixture::Proxy;
-use crate::sim::{Answer, Options, Sim, replace_file, wait_for};
+use crate::sim::{ScriptedResponse, Options, Sim, replace_file, wait_for};
 
 type Variables<'a> = &'a [(&'a str, &'a str)];
 
@@ -76,11 +76,11 @@ fn callers_health_and_log_say_what_entra_said_and_what_to_do() {
         assert!(text(&health, "reason").contains(code) && logged.contains(" error "), "{sentence}");
         assert!(proxy.is_running());
     }
-    assert!(sim.azure.requests().is_empty(), "nothing went to the destination");
+    assert!(sim.azure.requests().is_empty(), "nothing went to the upstream");
 }
 
 #[test]
-fn a_refusal_is_told_once_and_not_repeated_by_requests() {
+fn a_refused_sign_in_is_logged_once_and_not_repeated_for_requests() {
     let sim = Sim::start(Options::default());
     sim.entra.unregister_all();
     let proxy = Proxy::start_listening(&sim, &[]);
@@ -127,7 +127,7 @@ fn an_upload_alone_ends_a_refusal_within_fifteen_seconds() {
 #[test]
 fn a_request_that_comes_shortly_before_the_next_attempt_waits_for_it() {
     let sim = Sim::start(Options::default());
-    sim.entra.script([Answer::aadsts(700_213)]);
+    sim.entra.script([ScriptedResponse::aadsts(700_213)]);
     let proxy = InProcess::start(&sim);
     wait_for("the refusal", || proxy.tokens.status().failures == 1);
     let due = proxy.tokens.status().unavailable.unwrap().retry_after;
@@ -147,7 +147,7 @@ fn a_wrong_clock_is_named_with_its_error() {
         let logged = proxy.wait_log("AADSTS700024");
         let error = refusal(&chat(&mut proxy.client()));
         let remedy = text(&error, "remedy");
-        // The answer may arrive in the next second.
+        // The response may arrive in the next second.
         let near = expected.replace("3600", if offset > 0 { "3599" } else { "3601" });
         assert!(remedy.contains(expected) || remedy.contains(&near), "{remedy}");
         assert!(remedy.contains("this machine's clock, best by NTP"), "{remedy}");
@@ -171,7 +171,7 @@ fn a_clock_that_is_wrong_by_some_minutes_does_not_matter() {
 #[test]
 fn trouble_that_passes_may_be_retried() {
     let sim = Sim::start(Options::default());
-    sim.entra.script((0..100).map(|_| Answer::aadsts(90033)));
+    sim.entra.script((0..100).map(|_| ScriptedResponse::aadsts(90033)));
     let proxy = Proxy::start_listening(&sim, &[]);
     proxy.wait_log("AADSTS90033");
     let response = proxy.client().get(MODELS);

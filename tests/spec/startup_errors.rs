@@ -39,7 +39,7 @@ fn settings_that_are_wrong_end_it_with_2() {
             "Missing required Azure AD configuration: AZURE_CLIENT_ID",
         ),
         ("no certificate", &[("AZURE_CERTIFICATE_PATH", "")], "configuration: AZURE_CERTIFICATE_PATH"),
-        ("no destination", &[("API_BASE_URL", "")], "configuration: API_BASE_URL"),
+        ("no upstream", &[("API_BASE_URL", "")], "configuration: API_BASE_URL"),
         ("a tenant with a slash", &[("AZURE_TENANT_ID", "contoso/../evil")], "AZURE_TENANT_ID "),
         ("a tenant of everybody", &[("AZURE_TENANT_ID", "common")], "AZURE_TENANT_ID "),
         ("a client id that is a name", &[("AZURE_CLIENT_ID", "my-app")], "AZURE_CLIENT_ID is not a GUID"),
@@ -49,7 +49,7 @@ fn settings_that_are_wrong_end_it_with_2() {
             "AZURE_AUTHORITY_HOST uses http",
         ),
         (
-            "http for the destination",
+            "http for the upstream",
             &[("API_BASE_URL", "http://name.example.com")],
             "API_BASE_URL uses http",
         ),
@@ -86,7 +86,7 @@ fn settings_that_are_wrong_end_it_with_2() {
 }
 
 #[test]
-fn one_run_tells_every_wrong_setting() {
+fn one_run_reports_every_wrong_setting() {
     let sim = Sim::start(Options::default());
     let wrong = [("AZURE_CLIENT_ID", ""), ("AZURE_TENANT_ID", "a b"), ("PORT", "x"), ("LOG_LEVEL", "loud")];
     let said = ends(&sim, &wrong, 2).stderr;
@@ -134,15 +134,15 @@ fn certificate_files_that_cannot_be_used_end_it_with_3() {
         ("weak.pem", "1024"),
     ];
     for (name, expected) in rows {
-        told_about(&sim, &pems::pem(name), expected);
+        is_refused(&sim, &pems::pem(name), expected);
     }
-    told_about(&sim, Path::new("/nowhere/certificate.pem"), "does not exist");
-    told_about(&sim, &sim.dir, "is a directory");
-    told_about(&sim, Path::new("/dev/null"), "is not a regular file");
+    is_refused(&sim, Path::new("/nowhere/certificate.pem"), "does not exist");
+    is_refused(&sim, &sim.dir, "is a directory");
+    is_refused(&sim, Path::new("/dev/null"), "is not a regular file");
 }
 
 #[track_caller]
-fn told_about(sim: &Sim, path: &Path, expected: &str) {
+fn is_refused(sim: &Sim, path: &Path, expected: &str) {
     let path = path.to_str().unwrap();
     let said = ends(sim, &[("AZURE_CERTIFICATE_PATH", path)], 3).stderr;
     let problem = &said[said.find("error: ").unwrap()..];

@@ -1,4 +1,4 @@
-//! Streams: each event comes when the destination sends it, and an end is an end.
+//! Streams: each event comes when the upstream sends it, and an end is an end.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{CHAT, Pair, events};
 use crate::client::Ended;
-use crate::sim::{Answer, Step, patience};
+use crate::sim::{ScriptedResponse, Step, patience};
 
 const SSE_HEAD: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -28,10 +28,10 @@ fn a_streamed_chat_is_complete() {
 }
 
 #[test]
-fn the_first_event_comes_while_the_destination_holds_the_second() {
+fn the_first_event_comes_before_the_upstream_sends_the_second() {
     let pair = Pair::start();
     let first = "6\r\nfirst\n\r\n";
-    pair.sim.azure.script([Answer::steps([
+    pair.sim.azure.script([ScriptedResponse::steps([
         Step::Write(format!("{SSE_HEAD}{first}").into_bytes()),
         // The second never comes.
         Step::WaitForPeerClose,
@@ -63,7 +63,7 @@ fn a_stream_cut_short_never_looks_complete() {
     let chunk = "6\r\nfirst\n\r\n";
     for end in [Step::Reset, Step::CloseWithoutNotify, Step::Close] {
         let write = Step::Write(format!("{SSE_HEAD}{chunk}").into_bytes());
-        pair.sim.azure.script([Answer::steps([write, end])]);
+        pair.sim.azure.script([ScriptedResponse::steps([write, end])]);
         let mut client = pair.client();
         let response = client.get("/cut");
         assert_eq!((response.status, response.text().as_str()), (200, "first\n"));

@@ -15,7 +15,7 @@ fn start() -> (Proxy, Sim) {
 }
 
 /// What comes back within a second.
-fn answer_to(proxy: &Proxy, request: &str) -> String {
+fn response_to(proxy: &Proxy, request: &str) -> String {
     let mut raw = Raw::connect(proxy.address());
     raw.send(request).unwrap();
     latin1(&raw.read_to_end(Duration::from_secs(1)).0)
@@ -30,8 +30,8 @@ fn a_length_beyond_all_memory_does_not_end_the_process() {
             let head = format!(
                 "POST /sim/upload HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n{more}\r\nhello"
             );
-            let answer = answer_to(&proxy, &head);
-            assert!(answer.contains("HTTP/1.1 413 ") && answer.contains("body_too_large"), "{answer}");
+            let response = response_to(&proxy, &head);
+            assert!(response.contains("HTTP/1.1 413 ") && response.contains("body_too_large"), "{response}");
         }
     }
     // The clients have left.
@@ -58,11 +58,11 @@ fn suspicious_framing_is_refused_together_with_what_follows() {
     ] {
         let body = "0\r\n\r\n";
         let smuggled = "GET /sim/echo?smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
-        let answer =
-            answer_to(&proxy, &format!("POST /sim/echo HTTP/1.1\r\nHost: x\r\n{head}\r\n{body}{smuggled}"));
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {answer}");
-        assert!(answer.contains("connection: close\r\n"), "{head}: {answer}");
-        assert!(!answer.contains("HTTP/1.1 200"), "{head}: {answer}");
+        let response =
+            response_to(&proxy, &format!("POST /sim/echo HTTP/1.1\r\nHost: x\r\n{head}\r\n{body}{smuggled}"));
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {response}");
+        assert!(response.contains("connection: close\r\n"), "{head}: {response}");
+        assert!(!response.contains("HTTP/1.1 200"), "{head}: {response}");
     }
     assert_eq!(sim.azure.requests().len(), 0);
 }
@@ -81,11 +81,11 @@ fn strange_heads_are_refused() {
         ("505", "GET / HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n"),
         ("501", "GET /sim/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
     ] {
-        let answer = answer_to(&proxy, request);
-        assert_eq!(answer.get(9..12), Some(status), "{request}: {answer}");
+        let response = response_to(&proxy, request);
+        assert_eq!(response.get(9..12), Some(status), "{request}: {response}");
     }
     let many = "X: y\r\n".repeat(200);
-    assert!(answer_to(&proxy, &format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n")).contains(" 431 "));
+    assert!(response_to(&proxy, &format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n")).contains(" 431 "));
     assert_eq!(sim.azure.requests().len(), 0);
 }
 
@@ -106,10 +106,10 @@ fn chunked_bodies_are_refused_together_with_what_follows() {
         "0\r\nTrailer: 1\r\n\r\n",
         "400\r\nonly so much",
     ] {
-        let answer = answer_to(&proxy, &format!("{head}{body}{smuggled}"));
-        assert!(answer.starts_with("HTTP/1.1 411 "), "{body:?}: {answer}");
-        assert!(answer.contains("connection: close\r\n"), "{body:?}: {answer}");
-        assert!(!answer.contains("HTTP/1.1 200"), "{body:?}: {answer}");
+        let response = response_to(&proxy, &format!("{head}{body}{smuggled}"));
+        assert!(response.starts_with("HTTP/1.1 411 "), "{body:?}: {response}");
+        assert!(response.contains("connection: close\r\n"), "{body:?}: {response}");
+        assert!(!response.contains("HTTP/1.1 200"), "{body:?}: {response}");
     }
     assert_eq!(sim.azure.requests().len(), 0);
 }
@@ -137,7 +137,7 @@ fn running_out_of_descriptors_is_no_end() {
 }
 
 #[test]
-fn a_crowd_is_turned_away_and_health_is_answered() {
+fn requests_above_the_cap_get_503_and_health_gets_200() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
     let proxy = Proxy::start_with(&sim, &[("MAX_CONNECTIONS", "2")]);
     let mut streams: Vec<Client> = (0..2).map(|_| proxy.client()).collect();
@@ -154,7 +154,7 @@ fn a_crowd_is_turned_away_and_health_is_answered() {
 }
 
 #[test]
-fn pipelined_answers_come_in_order() {
+fn pipelined_responses_come_in_order() {
     let (proxy, _sim) = start();
     let mut client = proxy.client();
     let mut requests = Vec::new();

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, Response};
 use crate::sim::{Request, Sim, latin1};
 
-/// A path that Azure answers to a GET.
+/// A path that Azure responds to.
 const MODELS: &str = "/openai/v1/models";
 const CHAT: &str = "/openai/v1/chat/completions";
 

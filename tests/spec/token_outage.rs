@@ -7,12 +7,12 @@ use super::rotation::short_lived;
 use super::traffic::Traffic;
 use super::{MODELS, chat, every_token_was_good, granted, within};
 use crate::fixture::Proxy;
-use crate::sim::{Answer, Options, Sim, Step, wait_for};
+use crate::sim::{ScriptedResponse, Options, Sim, Step, wait_for};
 
-/// The first token lives for ten minutes and is to be replaced after a second; that attempt meets this answer.
-fn survives(name: &str, answer: Answer, expected: &str) {
+/// The first token lives for ten minutes and is to be replaced after a second; that attempt meets this response.
+fn survives(name: &str, response: ScriptedResponse, expected: &str) {
     let sim = Sim::start(Options::default());
-    sim.entra.script([Answer::token(600).refresh_in(1), answer]);
+    sim.entra.script([ScriptedResponse::token(600).refresh_in(1), response]);
     let proxy = Proxy::start(&sim);
     let traffic = Traffic::start(&proxy, 1, Duration::from_millis(20));
     let told = proxy.wait_log("token refresh failed");
@@ -27,36 +27,36 @@ fn survives(name: &str, answer: Answer, expected: &str) {
 }
 
 #[test]
-fn every_useless_answer_keeps_the_old_token() {
+fn every_useless_response_keeps_the_old_token() {
     let garbage: Vec<u8> = (0..=255).cycle().take(5000).collect();
     let html = "<!DOCTYPE html><html><title>Sign in</title></html>";
-    let json = |text: &str| Answer::status(200).header("Content-Type", "application/json").body(text);
-    let moved = Answer::status(302).header("Location", "https://localhost:1/elsewhere");
+    let json = |text: &str| ScriptedResponse::status(200).header("Content-Type", "application/json").body(text);
+    let moved = ScriptedResponse::status(302).header("Location", "https://localhost:1/elsewhere");
     let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"access_token\":\"x\"";
     let rows = [
-        ("503", Answer::status(503).body("Service Unavailable"), "answered 503"),
-        ("500 with HTML", Answer::status(500).body(html), "answered 500"),
-        ("its own transient error", Answer::aadsts(90033), "AADSTS90033"),
+        ("503", ScriptedResponse::status(503).body("Service Unavailable"), "responded 503"),
+        ("500 with HTML", ScriptedResponse::status(500).body(html), "responded 500"),
+        ("its own transient error", ScriptedResponse::aadsts(90033), "AADSTS90033"),
         (
             "a sign-in page",
-            Answer::status(200).header("Content-Type", "text/html").body(html),
+            ScriptedResponse::status(200).header("Content-Type", "text/html").body(html),
             "it is not JSON",
         ),
-        ("garbage", Answer::status(200).body(garbage), "it is not JSON"),
-        ("nothing", Answer::status(200), "it is empty"),
-        ("half of it", Answer::raw(cut), "failed"),
+        ("garbage", ScriptedResponse::status(200).body(garbage), "it is not JSON"),
+        ("nothing", ScriptedResponse::status(200), "it is empty"),
+        ("half of it", ScriptedResponse::raw(cut), "failed"),
         ("JSON of another kind", json("[1,2]"), "token_type is not Bearer"),
         ("no token", json(r#"{"token_type":"Bearer","expires_in":3600}"#), "access_token is missing"),
-        ("100 KB", Answer::status(200).body("x".repeat(100_000)), "larger than 64 KiB"),
-        ("expired on arrival", Answer::token(0), "expired on arrival"),
-        ("a redirect", moved, "answered 302"),
-        ("no HTTP", Answer::raw("SSH-2.0-OpenSSH_9.7\r\n"), "failed"),
-        ("a close", Answer::steps([Step::Close]), "failed"),
-        ("a reset", Answer::drop_connection(), "failed"),
+        ("100 KB", ScriptedResponse::status(200).body("x".repeat(100_000)), "larger than 64 KiB"),
+        ("expired on arrival", ScriptedResponse::token(0), "expired on arrival"),
+        ("a redirect", moved, "responded 302"),
+        ("no HTTP", ScriptedResponse::raw("SSH-2.0-OpenSSH_9.7\r\n"), "failed"),
+        ("a close", ScriptedResponse::steps([Step::Close]), "failed"),
+        ("a reset", ScriptedResponse::drop_connection(), "failed"),
     ];
     std::thread::scope(|scope| {
-        for (name, answer, expected) in rows {
-            scope.spawn(move || survives(name, answer, expected));
+        for (name, response, expected) in rows {
+            scope.spawn(move || survives(name, response, expected));
         }
     });
 }
@@ -72,11 +72,11 @@ fn retry_after_is_honoured_in_both_forms() {
         for by_date in [false, true] {
             scope.spawn(move || {
                 let sim = Sim::start(Options::default());
-                sim.entra.script([Answer::token(600).refresh_in(1)]);
+                sim.entra.script([ScriptedResponse::token(600).refresh_in(1)]);
                 let proxy = Proxy::start(&sim);
                 let value = if by_date { in_three_seconds() } else { "3".into() };
                 sim.entra
-                    .script([Answer::status(429).header("Retry-After", &value).body("Too Many Requests")]);
+                    .script([ScriptedResponse::status(429).header("Retry-After", &value).body("Too Many Requests")]);
                 let traffic = Traffic::start(&proxy, 1, Duration::from_millis(20));
                 wait_for("a second token", || granted(&sim) == 2);
                 traffic.end_without_failure();
@@ -99,9 +99,9 @@ fn http_date(unix: u64) -> String {
 }
 
 #[test]
-fn an_answer_that_does_not_come_costs_no_request() {
+fn a_token_response_that_never_comes_costs_no_request() {
     let sim = Sim::start(Options::default());
-    sim.entra.script([Answer::token(600).refresh_in(1), Answer::silence()]);
+    sim.entra.script([ScriptedResponse::token(600).refresh_in(1), ScriptedResponse::silence()]);
     let proxy = Proxy::start(&sim);
     let traffic = Traffic::start(&proxy, 2, Duration::from_millis(10));
     wait_for("a request that hangs", || sim.entra.requests().len() == 2);
@@ -114,7 +114,7 @@ fn an_answer_that_does_not_come_costs_no_request() {
 #[test]
 fn every_token_request_has_a_connection_of_its_own() {
     let sim = Sim::start(short_lived());
-    sim.entra.script([Answer::default_behaviour(), Answer::aadsts(90033)]);
+    sim.entra.script([ScriptedResponse::default_behavior(), ScriptedResponse::aadsts(90033)]);
     let _proxy = Proxy::start(&sim);
     wait_for("three tokens", || granted(&sim) >= 3);
     let connections: Vec<u64> = sim.entra.requests().iter().map(|request| request.connection).collect();
@@ -153,7 +153,7 @@ fn past_expiry_there_is_503_and_never_an_expired_token() {
 #[test]
 fn failures_in_a_row_are_made_up_for() {
     let sim = Sim::start(Options { token_lifetime: 10, refresh_in: Some(1), ..Options::default() });
-    sim.entra.script([Answer::default_behaviour(), Answer::status(500), Answer::drop_connection()]);
+    sim.entra.script([ScriptedResponse::default_behavior(), ScriptedResponse::status(500), ScriptedResponse::drop_connection()]);
     let proxy = Proxy::start(&sim);
     let traffic = Traffic::start(&proxy, 1, Duration::from_millis(20));
     wait_for("a second token", || granted(&sim) >= 2);

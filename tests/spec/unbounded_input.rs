@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::client::Raw;
 use crate::fixture::Proxy;
-use crate::sim::{Answer, Options, Sim, Step, latin1, patience, wait_for};
+use crate::sim::{ScriptedResponse, Options, Sim, Step, latin1, patience, wait_for};
 
 /// Far more than any limit, and than what sockets on the way may hold.
 const ENDLESS: usize = 8 << 20;
@@ -19,7 +19,7 @@ const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 const POST: &str = "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// A state that a client can put us in.
-struct State {
+struct EndlessState {
     name: &'static str,
     /// What leads there.
     before: String,
@@ -30,8 +30,8 @@ struct State {
     enough: Option<usize>,
 }
 
-fn states() -> Vec<State> {
-    let state = |name, before: &str, feed, status, enough| State {
+fn states() -> Vec<EndlessState> {
+    let state = |name, before: &str, feed, status, enough| EndlessState {
         name,
         before: before.into(),
         feed,
@@ -78,7 +78,7 @@ enum Pace {
 }
 
 /// The status of the response that comes although the client goes on sending.
-fn status(proxy: &Proxy, state: &State, pace: Pace) -> u16 {
+fn status(proxy: &Proxy, state: &EndlessState, pace: Pace) -> u16 {
     let mut client = Raw::connect(proxy.address());
     client.send(&state.before).unwrap();
     let feed: Vec<u8> = match state.enough {
@@ -169,12 +169,12 @@ fn responses() -> Vec<(&'static str, &'static str, &'static str)> {
     ]
 }
 
-fn endless(before: &str, feed: &str, piece: usize) -> Answer {
+fn endless(before: &str, feed: &str, piece: usize) -> ScriptedResponse {
     let repeated = feed.repeat(piece.div_ceil(feed.len()));
     let count = (ENDLESS / repeated.len()) as u64;
     // In one write: a head that comes alone is passed on before anything is known of its body.
     let first = Step::Write(format!("{before}{repeated}").into_bytes());
-    Answer::steps([first, Step::Repeat(repeated.into_bytes(), count), Step::WaitForPeerClose])
+    ScriptedResponse::steps([first, Step::Repeat(repeated.into_bytes(), count), Step::WaitForPeerClose])
 }
 
 #[test]
@@ -190,9 +190,9 @@ fn upstreams() {
                 }
                 within_a_megabyte(&proxy, || {
                     // To a POST it comes while the body is being sent.
-                    let answer = endless(before, feed, 16 * 1024);
+                    let response = endless(before, feed, 16 * 1024);
                     let early = method == "POST";
-                    sim.azure.script([if early { answer.early() } else { answer }]);
+                    sim.azure.script([if early { response.early() } else { response }]);
                     let mut client = proxy.client();
                     let length = if early { "Content-Length: 100\r\n" } else { "" };
                     client.raw.send(format!("{method} /x HTTP/1.1\r\nHost: a\r\n{length}\r\n")).unwrap();

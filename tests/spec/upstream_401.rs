@@ -1,17 +1,17 @@
-//! The destination says 401: passed on as it is; a new token is fetched when that may help, and only then.
+//! The upstream says 401: passed on as it is; a new token is fetched when that may help, and only then.
 
 use std::time::Duration;
 
 use super::in_process::InProcess;
 use super::{CHAT, MODELS, chat, granted};
 use crate::fixture::Proxy;
-use crate::sim::{Answer, Options, Sim, wait_for};
+use crate::sim::{ScriptedResponse, Options, Sim, wait_for};
 
 const DENIED: &str = r#"{ "error":  {"code":"PermissionDenied","message":"The principal `x` lacks the required data action `Microsoft.CognitiveServices/accounts/OpenAI/deployments/chat/completions/action` to perform `POST` operation."}}"#;
 const MINUTE: Duration = Duration::from_secs(61);
 
-fn denied() -> Answer {
-    Answer::status(401).header("Content-Type", "application/json").body(DENIED)
+fn denied() -> ScriptedResponse {
+    ScriptedResponse::status(401).header("Content-Type", "application/json").body(DENIED)
 }
 
 /// One with a token that is older than a minute.
@@ -26,14 +26,14 @@ fn aged(sim: &Sim) -> InProcess {
 fn a_401_is_passed_on_unchanged() {
     let sim = Sim::start(Options::default());
     let proxy = Proxy::start(&sim);
-    let answer = Answer::status(401)
+    let response = ScriptedResponse::status(401)
         .header("WWW-Authenticate", "Bearer error=\"insufficient_scope\"")
         .header("WWW-Authenticate", "Basic realm=\"x\"")
         .header("apim-request-id", "caf\u{e9}")
         .header("x-should-retry", "true")
         .header("Content-Type", "application/json;odd")
         .body("{ \"statusCode\": 401,\t\"message\": \"\u{fc}\" }\n\n");
-    sim.azure.script([answer]);
+    sim.azure.script([response]);
     let response = chat(&mut proxy.client());
     assert_eq!(response.status, 401);
     assert_eq!(response.body, "{ \"statusCode\": 401,\t\"message\": \"\u{fc}\" }\n\n".as_bytes());
@@ -151,7 +151,7 @@ fn a_refresh_that_fails_leaves_the_401_as_it_is() {
     }
     assert_eq!(sim.azure.requests().len(), 3);
     assert_eq!(proxy.tokens.status().failures, 1, "its own schedule holds while attempts fail");
-    assert!(proxy.tokens.usable().is_some(), "the old token stays: the destination may be wrong");
+    assert!(proxy.tokens.usable().is_some(), "the old token stays: the upstream may be wrong");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_client_that_leaves_while_a_newer_token_is_waited_for_is_noticed() {
     let sim = Sim::start(Options::default());
     let proxy = aged(&sim);
     sim.azure.revoke_tokens();
-    sim.entra.script([Answer::silence()]);
+    sim.entra.script([ScriptedResponse::silence()]);
     let mut client = proxy.client();
     client.send("POST", CHAT, &[("Content-Type", "application/json")], b"{}").unwrap();
     wait_for("the token request", || sim.entra.requests().len() == 2);

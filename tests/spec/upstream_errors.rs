@@ -1,4 +1,4 @@
-//! What the caller and the log are told when there is no answer to pass on.
+//! What the caller and the log are told when there is no response to pass on.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -7,9 +7,9 @@ use super::cancel::BlackHole;
 use super::error_code;
 use crate::client::Response;
 use crate::fixture::Proxy;
-use crate::sim::{Answer, Egress, Options, Sim, Step};
+use crate::sim::{ScriptedResponse, Egress, Options, Sim, Step};
 
-/// A simulator whose Entra ID speaks plain HTTP, so that TLS settings concern the destination alone.
+/// A simulator whose Entra ID speaks plain HTTP, so that TLS settings concern the upstream alone.
 fn sim(azure_tls: bool) -> Sim {
     Sim::start(Options { entra_tls: false, azure_tls, ..Options::default() })
 }
@@ -27,7 +27,7 @@ fn check(proxy: &Proxy, status: u16, code: &str, retry: Option<&str>, log: &[&st
         assert!(line.contains(text), "{text:?} is not in {line}");
     }
     assert!(!proxy.log().join("\n").contains("SECRET"));
-    assert_eq!(proxy.health().status, 200, "the destination's trouble is not ours");
+    assert_eq!(proxy.health().status, 200, "the upstream's trouble is not ours");
     response
 }
 
@@ -75,18 +75,18 @@ fn the_certificate_is_for_another_name() {
 }
 
 #[test]
-fn the_destination_speaks_no_tls() {
+fn the_upstream_speaks_no_tls() {
     let sim = sim(true);
     let plain = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://localhost:{}", plain.local_addr().unwrap().port());
-    let answering = std::thread::spawn(move || {
+    let responding = std::thread::spawn(move || {
         let (mut stream, _) = plain.accept().unwrap();
         let _ = stream.read(&mut [0; 1024]).unwrap();
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").unwrap();
     });
     let proxy = Proxy::start_with(&sim, &[("API_BASE_URL", &url)]);
     check(&proxy, 502, "upstream_tls", Some("false"), &["TLS handshake with localhost"]);
-    answering.join().unwrap();
+    responding.join().unwrap();
 }
 
 #[test]
@@ -126,27 +126,27 @@ fn the_connection_takes_too_long() {
 fn the_handshake_takes_too_long() {
     let sim = sim(true);
     let proxy = Proxy::start_with(&sim, &[("CONNECT_TIMEOUT", "300ms")]);
-    sim.azure.server.mute(true);
+    sim.azure.server.set_silent(true);
     check(&proxy, 504, "upstream_connect_timeout", None, &["localhost:", "300 ms"]);
 }
 
 #[test]
-fn the_answer_takes_too_long() {
+fn the_response_takes_too_long() {
     for tls in [false, true] {
         let sim = sim(tls);
         let proxy = Proxy::start_with(&sim, &[("READ_IDLE_TIMEOUT", "300ms")]);
-        sim.azure.script([Answer::silence()]);
+        sim.azure.script([ScriptedResponse::silence()]);
         check(&proxy, 504, "upstream_timeout", None, &["localhost:", "kind=timeout"]);
     }
 }
 
 #[test]
-fn the_answer_pauses_for_too_long() {
+fn the_response_pauses_for_too_long() {
     for tls in [false, true] {
         let sim = sim(tls);
         let proxy = Proxy::start_with(&sim, &[("READ_IDLE_TIMEOUT", "300ms")]);
         let begin = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n".to_vec();
-        sim.azure.script([Answer::steps([Step::Write(begin), Step::WaitForPeerClose])]);
+        sim.azure.script([ScriptedResponse::steps([Step::Write(begin), Step::WaitForPeerClose])]);
         let response = proxy.client().get("/openai/v1/x");
         assert_eq!((response.status, response.body.as_slice()), (200, &b"hello"[..]));
         assert!(response.fault.is_some(), "it ends as an aborted transfer");
@@ -165,7 +165,7 @@ fn what_is_wrong_after_much_data_is_named() {
         begin.resize(begin.len() + size, b'x');
         begin.extend_from_slice(b"XX");
         let proxy = Proxy::start(&sim);
-        sim.azure.script([Answer::steps([Step::Write(begin), Step::WaitForPeerClose])]);
+        sim.azure.script([ScriptedResponse::steps([Step::Write(begin), Step::WaitForPeerClose])]);
         let response = proxy.client().get("/openai/v1/x");
         assert!(response.fault.is_some(), "{size}");
         let line = proxy.wait_log("aborted_by=");
@@ -174,7 +174,7 @@ fn what_is_wrong_after_much_data_is_named() {
 }
 
 #[test]
-fn the_answer_is_no_http() {
+fn the_response_is_not_http() {
     let sim = sim(true);
     let proxy = Proxy::start(&sim);
     sim.azure.raw("220 smtp.test ESMTP\r\n\r\n");
@@ -182,17 +182,17 @@ fn the_answer_is_no_http() {
 }
 
 #[test]
-fn there_is_no_answer() {
+fn the_upstream_closes_without_a_response() {
     let sim = sim(true);
     let proxy = Proxy::start(&sim);
-    sim.azure.script([Answer::drop_connection()]);
+    sim.azure.script([ScriptedResponse::drop_connection()]);
     check(&proxy, 502, "upstream_closed", None, &["localhost:"]);
 }
 
 #[test]
 fn there_is_no_token() {
     let sim = sim(true);
-    sim.entra.script(vec![Answer::aadsts(700_027); 100]);
+    sim.entra.script(vec![ScriptedResponse::aadsts(700_027); 100]);
     let proxy = Proxy::start_listening(&sim, &[]);
     proxy.wait_health(503);
     let response = proxy.client().get("/openai/v1/models?key=SECRET-1");
@@ -209,18 +209,18 @@ fn nothing_secret_is_logged() {
         let sim = sim(true);
         let settings = [("LOG_LEVEL", "debug"), ("LOG_FORMAT", format), ("READ_IDLE_TIMEOUT", "500ms")];
         let proxy = Proxy::start_with(&sim, &settings);
-        let answers = [
-            Answer::default_behaviour(),
-            Answer::drop_connection(),
-            Answer::silence(),
-            Answer::raw("HTTP/1.1 SECRET-answer\r\nX: SECRET-answer\r\n\r\n"),
-            Answer::raw(
-                "HTTP/1.1 200 OK\r\nContent-Length: 99\r\nSet-Cookie: SECRET-answer\r\n\r\nSECRET-answer",
+        let responses = [
+            ScriptedResponse::default_behavior(),
+            ScriptedResponse::drop_connection(),
+            ScriptedResponse::silence(),
+            ScriptedResponse::raw("HTTP/1.1 SECRET-response\r\nX: SECRET-response\r\n\r\n"),
+            ScriptedResponse::raw(
+                "HTTP/1.1 200 OK\r\nContent-Length: 99\r\nSet-Cookie: SECRET-response\r\n\r\nSECRET-response",
             ),
-            Answer::status(401).header("X-A", "SECRET-answer").body("SECRET-answer"),
+            ScriptedResponse::status(401).header("X-A", "SECRET-response").body("SECRET-response"),
         ];
-        for answer in answers {
-            sim.azure.script([answer]);
+        for response in responses {
+            sim.azure.script([response]);
             let head = "POST /sim/echo?key=SECRET-query&api-key=SECRET-query HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\
                         Authorization: Bearer SECRET-caller\r\napi-key: SECRET-caller\r\nCookie: SECRET-caller\r\n\
                         X-Custom: SECRET-caller\r\n\r\nSECRET-body";

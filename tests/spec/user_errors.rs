@@ -2,7 +2,7 @@
 //! causes its fault for real, with the real program, and looks where that user would look.
 
 mod clients;
-mod destination;
+mod upstream;
 mod sign_in;
 mod start;
 
@@ -33,8 +33,8 @@ fn there_are_enough_of_them() {
     let all = [
         start::FAULTS.len(),
         sign_in::FAULTS.len(),
-        destination::SETTINGS.len(),
-        destination::ANSWERS.len(),
+        upstream::SETTINGS.len(),
+        upstream::RESPONSES.len(),
         clients::FAULTS.len(),
     ];
     assert!(all.iter().sum::<usize>() >= 30, "{all:?}");

@@ -9,7 +9,7 @@ mod ways;
 
 use std::cell::Cell;
 
-use self::link::{Destination, Link};
+use self::link::{ScriptedUpstream, Link};
 use crate::client::{Client, Response};
 use crate::fixture::Proxy;
 use crate::sim::{Options, Sim};
@@ -26,9 +26,9 @@ const ASK: [(&str, &str); 4] = [
 const GRANT: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-/// A proxy in front of a destination that the test plays itself.
+/// A proxy in front of an upstream that the test plays itself.
 struct Rig {
-    destination: Destination,
+    upstream: ScriptedUpstream,
     proxy: Proxy,
     opened: Cell<usize>,
     _sim: Sim,
@@ -40,16 +40,16 @@ impl Rig {
     }
 
     fn start_with(tls: bool, variables: &[(&str, &str)]) -> Self {
-        let (sim, destination) = (Sim::start(Options::default()), Destination::start(tls));
-        let all = [&[("API_BASE_URL", destination.url())], variables].concat();
-        Self { proxy: Proxy::start_with(&sim, &all), destination, opened: Cell::new(0), _sim: sim }
+        let (sim, upstream) = (Sim::start(Options::default()), ScriptedUpstream::start(tls));
+        let all = [&[("API_BASE_URL", upstream.url())], variables].concat();
+        Self { proxy: Proxy::start_with(&sim, &all), upstream, opened: Cell::new(0), _sim: sim }
     }
 
-    /// A tunnel: the application's end and the destination's.
+    /// A tunnel: the application's end and the upstream's.
     fn open(&self) -> (Link, Link) {
         let mut client = self.proxy.client();
         client.send("GET", "/realtime", &ASK, b"").unwrap();
-        let mut there = self.destination.accept();
+        let mut there = self.upstream.accept();
         there.read_head();
         there.send(GRANT).unwrap();
         assert_eq!(client.response("GET").unwrap().status, 101);
@@ -59,7 +59,7 @@ impl Rig {
 }
 
 /// Asks for a WebSocket.
-fn shake_hands(client: &mut Client, target: &str) -> Response {
+fn open_websocket(client: &mut Client, target: &str) -> Response {
     client.request("GET", target, &ASK, b"")
 }
 
@@ -69,6 +69,6 @@ fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A frame of a server.
-fn answer_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+fn server_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     [&[0x80 | opcode, u8::try_from(payload.len()).unwrap()], payload].concat()
 }

@@ -165,7 +165,7 @@ impl Client {
         self
     }
 
-    /// What was read beyond the last answer; after a 101 it belongs to the new protocol.
+    /// What was read beyond the last response; after a 101 it belongs to the new protocol.
     pub fn take_inbox(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.inbox)
     }
@@ -184,13 +184,13 @@ impl Client {
         self.request("POST", target, &[("Content-Type", "application/json")], value.to_string().as_bytes())
     }
 
-    /// A request with Host and, when there is a body, Content-Length; panics when no answer comes.
+    /// A request with Host and, when there is a body, Content-Length; panics when no response comes.
     pub fn request(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         self.send(method, target, headers, body).unwrap();
-        self.response(method).unwrap_or_else(|error| panic!("no answer to {method} {target}: {error}"))
+        self.response(method).unwrap_or_else(|error| panic!("no response to {method} {target}: {error}"))
     }
 
-    /// Sends a request and does not wait for the answer.
+    /// Sends a request and does not wait for the response.
     pub fn send(
         &mut self,
         method: &str,
@@ -208,7 +208,7 @@ impl Client {
         self.raw.send([head.as_bytes(), b"\r\n", body].concat())
     }
 
-    /// The answer to a request of this method; an error only when there is no complete head.
+    /// The response to a request of this method; an error only when there is no complete head.
     pub fn response(&mut self, method: &str) -> io::Result<Response> {
         let raw_head = self.line_block()?;
         let text = latin1(&raw_head);

@@ -24,12 +24,12 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// The destination without TLS.
+    /// The upstream without TLS.
     pub fn plain() -> Self {
         Self::with(false, &[])
     }
 
-    /// The destination with TLS.
+    /// The upstream with TLS.
     pub fn tls() -> Self {
         Self::with(true, &[])
     }
@@ -41,7 +41,7 @@ impl Fixture {
         Self { sim, proxy }
     }
 
-    /// Host and port, as the destination finds them in `Host`.
+    /// Host and port, as the upstream finds them in `Host`.
     pub fn authority(&self) -> String {
         format!("localhost:{}", self.sim.azure.server.port())
     }
@@ -50,7 +50,7 @@ impl Fixture {
         self.proxy.client()
     }
 
-    /// What the destination has seen since the last call.
+    /// What the upstream has seen since the last call.
     pub fn seen(&self) -> Vec<Request> {
         let seen = self.sim.azure.requests();
         self.sim.azure.log().clear();
@@ -80,7 +80,7 @@ pub fn error_code(response: &Response) -> String {
 }
 
 /// What a panic said.
-pub fn words(panic: &(dyn std::any::Any + Send)) -> String {
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_default()
 }
@@ -94,7 +94,7 @@ pub fn socket(client: &Client) -> &TcpStream {
 }
 
 /// Writes as much of an endless body as the peer takes; how many bytes that was.
-pub fn pour(mut tcp: &TcpStream, piece: &[u8], most: u64) -> u64 {
+pub fn write_until_blocked(mut tcp: &TcpStream, piece: &[u8], most: u64) -> u64 {
     tcp.set_write_timeout(Some(patience())).unwrap();
     let mut sent = 0;
     while sent < most {

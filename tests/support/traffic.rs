@@ -50,7 +50,7 @@ impl Traffic {
         Self { stop, served, slowest, threads }
     }
 
-    /// How many requests were answered with 200 so far.
+    /// How many requests got 200 so far.
     pub fn served(&self) -> u64 {
         self.served.load(Ordering::SeqCst)
     }
@@ -60,7 +60,7 @@ impl Traffic {
         Duration::from_micros(self.slowest.load(Ordering::SeqCst))
     }
 
-    /// Waits until so many more requests were answered with 200.
+    /// Waits until so many more requests got 200.
     #[track_caller]
     pub fn flows(&self, count: u64) {
         let enough = self.served() + count;

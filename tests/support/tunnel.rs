@@ -1,4 +1,4 @@
-//! Either end of a tunnel, plain or TLS, and a destination that leaves every byte of it to the test.
+//! Either end of a tunnel, plain or TLS, and an upstream that leaves every byte of it to the test.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -177,12 +177,12 @@ impl From<Client> for Link {
 }
 
 /// Accepts connections and hands each over as soon as it has begun to speak.
-pub struct Destination {
+pub struct ScriptedUpstream {
     url: String,
     accepted: Receiver<Link>,
 }
 
-impl Destination {
+impl ScriptedUpstream {
     pub fn start(tls: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let scheme = if tls { "https" } else { "http" };
@@ -207,7 +207,7 @@ impl Destination {
 
     /// The next connection.
     pub fn accept(&self) -> Link {
-        self.accepted.recv_timeout(patience()).expect("a connection to the destination")
+        self.accepted.recv_timeout(patience()).expect("a connection to the upstream")
     }
 }
 

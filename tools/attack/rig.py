@@ -99,7 +99,7 @@ class Proxy:
         return socket.create_connection(self.address, timeout=30)
 
     def ask(self, stream, target):
-        """One request on this connection: status, head, seconds. An answer needs a Content-Length."""
+        """One request on this connection: status, head, seconds. A response needs a Content-Length."""
         start = time.monotonic()
         stream.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         data = b""
@@ -120,7 +120,7 @@ class Proxy:
             return 0, str(error), 0.0
 
     def warm_up(self):
-        """Fills the pool of connections to the destination and what else stays, then waits until it is quiet."""
+        """Fills the pool of connections to the upstream and what else stays, then waits until it is quiet."""
         threads = [threading.Thread(target=self.get, args=("/sim/slow?ms=500",)) for _ in range(100)]
         for thread in threads:
             thread.start()

@@ -110,18 +110,18 @@ def descriptors():
     with Bench() as bench:
         limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
         proxy = bench.proxy(preexec_fn=limit)
-        crowd_of(proxy, 30)
+        burst_of(proxy, 30)
         eventually(30, "the first crowd to be gone", lambda: proxy.get("/sim/echo")[0] == 200)
         eventually(30, "threads to end", lambda: proxy.figures()[1] <= 8)
         baseline = proxy.figures()
         for _ in range(20):
-            crowd_of(proxy, 200)
+            burst_of(proxy, 200)
             eventually(30, "to be served again", lambda: proxy.get("/sim/echo")[0] == 200)
         after = proxy.back_to(baseline, SLACK_KB)
         return f"RSS, threads, fds {figures(baseline)} before, {figures(after)} after"
 
 
-def crowd_of(proxy, count):
+def burst_of(proxy, count):
     crowd = []
     for _ in range(count):
         try:
@@ -150,12 +150,12 @@ def threads():
         for stream in held:
             stream.sendall(b"GET /sim/slow?ms=20000 HTTP/1.1\r\nHost: a\r\n\r\n")
         eventually(20, "no thread to be left", lambda: proxy.figures()[1] >= cap)
-        answers = [proxy.get("/sim/echo") for _ in range(200)]
+        responses = [proxy.get("/sim/echo") for _ in range(200)]
         health = proxy.get("/health")[0]
         for stream in held:
             stream.close()
-        refused = sum(status == 503 and "retry-after:" in head for status, head, _ in answers)
-        assert refused == 200 and health == 200, (refused, health, answers[0])
+        refused = sum(status == 503 and "retry-after:" in head for status, head, _ in responses)
+        assert refused == 200 and health == 200, (refused, health, responses[0])
         eventually(30, "to be served again", lambda: proxy.get("/sim/echo")[0] == 200)
         lines = bench.text(proxy.log).count("cannot start a thread")
         assert 1 <= lines <= 5, f"{lines} lines"
@@ -182,11 +182,11 @@ def memory():
                 stream.sendall(text)
                 crowd.append(stream)
             eventually(20, "no memory to be left", lambda: "cannot start a thread" in bench.text(proxy.log))
-            answers = [proxy.get("/sim/echo") for _ in range(20)]
+            responses = [proxy.get("/sim/echo") for _ in range(20)]
             health = [proxy.get("/health")[0] for _ in range(20)]
             assert health == [200] * 20, health
-            assert all(status in (200, 503) for status, *_ in answers), answers
-            said.append(f"{name}: {proxy.figures()[1]} threads, {sum(status == 503 for status, *_ in answers)} of 20 got 503")
+            assert all(status in (200, 503) for status, *_ in responses), responses
+            said.append(f"{name}: {proxy.figures()[1]} threads, {sum(status == 503 for status, *_ in responses)} of 20 got 503")
             for stream in crowd:
                 stream.close()
             eventually(30, "to be served again", lambda: proxy.get("/sim/echo")[0] == 200)
@@ -228,7 +228,7 @@ def absurd_length(proxy):
         stream.sendall(b"POST /sim/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000000000\r\n\r\n" + b"x" * 100000)
 
 
-def pour(proxy, head, filler, most):
+def write_until_blocked(proxy, head, filler, most):
     """Sends until the proxy has enough of it."""
     with proxy.connect() as stream:
         stream.sendall(head)
@@ -243,12 +243,12 @@ def pour(proxy, head, filler, most):
 
 
 def endless_head(proxy):
-    pour(proxy, b"GET / HTTP/1.1\r\nHost: a\r\nX: ", b"x" * (1 << 20), 100 << 20)
+    write_until_blocked(proxy, b"GET / HTTP/1.1\r\nHost: a\r\nX: ", b"x" * (1 << 20), 100 << 20)
 
 
 def endless_chunk(proxy):
     head = b"POST /sim/upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    pour(proxy, head, b"0" * (1 << 16), 100 << 20)
+    write_until_blocked(proxy, head, b"0" * (1 << 16), 100 << 20)
 
 
 def pipelined(proxy):
@@ -256,10 +256,10 @@ def pipelined(proxy):
     with proxy.connect() as stream:
         writer = threading.Thread(target=lambda: [stream.sendall(many) for _ in range(rounds)])
         writer.start()
-        answers, rest = 0, b""
-        while answers < 10000 * rounds:
+        responses, rest = 0, b""
+        while responses < 10000 * rounds:
             data = rest + receive(stream)
-            answers += data.count(b'{"status":"ok"}')
+            responses += data.count(b'{"status":"ok"}')
             rest = data[-14:]
         writer.join()
 
@@ -277,8 +277,8 @@ def resets(proxy):
         stream.close()
 
 
-def crowd_of_large_requests():
-    """As many connections as there may be, each with as much head and body as it likes, to a destination that is slow."""
+def burst_of_large_requests():
+    """As many connections as there may be, each with as much head and body as it likes, to an upstream that is slow."""
     said = []
     for fields, size in ((60, 60000), (14, 60000), (0, 60000)):
         with Bench() as bench:
@@ -519,13 +519,13 @@ def endless():
         with Bench() as bench:
             proxy = bench.proxy({"LOG_LEVEL": "info"}, preexec_fn=limited)
             for before, feed in feeds:
-                pour(proxy, before, feed * (65536 // len(feed)), 64 << 20)
+                write_until_blocked(proxy, before, feed * (65536 // len(feed)), 64 << 20)
             rss, cpu, refused = proxy.figures()[0], cpu_seconds(proxy), 0
             end, count = time.monotonic() + SECONDS, 0
             while time.monotonic() < end:
                 before, feed = feeds[count % len(feeds)]
                 count += 1
-                pour(proxy, before, feed * (65536 // len(feed)), 64 << 20)
+                write_until_blocked(proxy, before, feed * (65536 // len(feed)), 64 << 20)
                 status, _, took = proxy.get("/health")
                 assert status == 200 and took < 2, (status, took)
                 time.sleep(0.1)
@@ -553,7 +553,7 @@ STEPS = {
     "threads": threads,
     "memory": memory,
     "requests": requests,
-    "large-requests": crowd_of_large_requests,
+    "large-requests": burst_of_large_requests,
     "streams": streams,
     "drain": drain,
     "first-process": first_process,

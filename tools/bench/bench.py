@@ -56,10 +56,10 @@ def requests(rig):
 
 def endpoints(rig, names):
     """The direct line and these proxies: each process, and the URL of its chat completions."""
-    destination = rig.plain_destination()
+    upstream = rig.plain_upstream()
     path = "/v1/chat/completions?api-version=1"
-    proxies = {name: rig.proxy(name, destination) for name in names}
-    found = {"direct": (None, f"https://127.0.0.1:{destination.port}{path}")}
+    proxies = {name: rig.proxy(name, upstream) for name in names}
+    found = {"direct": (None, f"https://127.0.0.1:{upstream.port}{path}")}
     return found | {name: (proxy, f"http://127.0.0.1:{proxy.port}{path}") for name, proxy in proxies.items()}
 
 
@@ -76,14 +76,14 @@ def measure(name, proxy, url, connections, seconds, pause_ms=None):
 
 def streams(rig):
     """The time from an event's writing to its reading, 1 to 1,000 streams."""
-    destination = rig.stream_destination()
+    upstream = rig.stream_upstream()
     direct = ssl.create_default_context(cafile=str(rig.ca))
-    proxies = {name: rig.proxy(name, destination) for name in PROXIES}
+    proxies = {name: rig.proxy(name, upstream) for name in PROXIES}
     rows = []
     for count, period_ms, seconds, rounds in ((1, 5, 2, 3), (200, 500, 3, 2), (1000, 2000, 4, 1)):
         for _ in range(rounds):
             for name in ("direct", *PROXIES):
-                port = proxies[name].port if name in proxies else destination.port
+                port = proxies[name].port if name in proxies else upstream.port
                 with load.Streams(port, None if name in proxies else direct) as readers:
                     try:
                         readers.open(count, period_ms)
@@ -100,7 +100,7 @@ def streams(rig):
 
 def memory(rig):
     """Idle, under 256 connections, after them, and with streams open."""
-    plain, events = rig.plain_destination(), rig.stream_destination()
+    plain, events = rig.plain_upstream(), rig.stream_upstream()
     rows = []
     for name in PROXIES:
         proxy = rig.proxy(name, plain)
@@ -130,7 +130,7 @@ def memory(rig):
 
 def growth(rig):
     """CPU and memory against the number of streams, each with one event a second."""
-    events = rig.stream_destination()
+    events = rig.stream_upstream()
     rows = []
     for name in ("auth-proxy", "nginx"):
         proxy = rig.proxy(name, events)
@@ -149,7 +149,7 @@ def growth(rig):
 
 def bodies(rig):
     """100 MiB each way."""
-    plain, sink = rig.plain_destination(), rig.stream_destination()
+    plain, sink = rig.plain_upstream(), rig.stream_upstream()
     (rig.folder / "large").mkdir()
     with open(rig.folder / "large" / "file", "wb") as file:
         file.truncate(LARGE)
@@ -169,7 +169,7 @@ def bodies(rig):
                     try:
                         took = load.upload(port, "/upload", LARGE, context)
                     except ConnectionError as error:
-                        # haproxy does, now and then: it reuses a connection that the destination has closed.
+                        # haproxy does, now and then: it reuses a connection that the upstream has closed.
                         if name != "haproxy":
                             raise
                         print(f"{name}: an upload was cut: {error}")
@@ -181,7 +181,7 @@ def bodies(rig):
 
 def start(rig):
     """From exec to a port that accepts, and the size of the file."""
-    plain = rig.plain_destination()
+    plain = rig.plain_upstream()
     rows = [{"name": "auth-proxy", "size": BINARY.stat().st_size}]
     for _ in range(9):
         for name in PROXIES:

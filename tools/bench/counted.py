@@ -20,7 +20,7 @@ REQUEST = f"{HEAD}Content-Length: {len(BODY)}\r\n\r\n{BODY}".encode()
 
 def counts(rig):
     """Per request: instructions over one connection, and system calls as connections grow."""
-    plain = rig.plain_destination()
+    plain = rig.plain_upstream()
     rows = []
     for name, steps in (("auth-proxy", (1,)), ("auth-proxy, logging", (1, 2, 8, 32, 128)), ("nginx", (1, 32))):
         found = system_calls(rig, plain, name, steps)
@@ -29,13 +29,13 @@ def counts(rig):
     return rows
 
 
-def instructions(rig, destination, name):
+def instructions(rig, upstream, name):
     """In user space: what 500 more requests cost, by 500. From callgrind, since few virtual machines have the counters that
     perf reads."""
     totals = []
     for count in (100, 600):
         file = rig.folder / f"callgrind.{name.replace(', ', '-')}.{count}"
-        proxy = rig.proxy(name, destination, ("valgrind", "--tool=callgrind", f"--callgrind-out-file={file}"))
+        proxy = rig.proxy(name, upstream, ("valgrind", "--tool=callgrind", f"--callgrind-out-file={file}"))
         with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as connection:
             # Under callgrind the first token takes its time.
             while not exchange(connection):
@@ -48,24 +48,24 @@ def instructions(rig, destination, name):
 
 
 def exchange(connection):
-    """One request; whether it was answered with 200."""
+    """One request; whether it got 200."""
     connection.sendall(REQUEST)
-    answer = b""
-    while b"\r\n\r\n" not in answer:
+    response = b""
+    while b"\r\n\r\n" not in response:
         piece = connection.recv(65536)
         if not piece:
-            raise SystemExit(f"bench: the connection ended: {answer!r}")
-        answer += piece
-    head, body = answer.split(b"\r\n\r\n", 1)
+            raise SystemExit(f"bench: the connection ended: {response!r}")
+        response += piece
+    head, body = response.split(b"\r\n\r\n", 1)
     length = int(re.search(rb"content-length: (\d+)", head.lower()).group(1))
     while len(body) < length:
         body += connection.recv(65536)
     return head.startswith(b"HTTP/1.1 200")
 
 
-def system_calls(rig, destination, name, steps):
+def system_calls(rig, upstream, name, steps):
     """By name, for each number of connections; the futex calls among them are threads that wait for each other."""
-    proxy = rig.proxy(name, destination)
+    proxy = rig.proxy(name, upstream)
     url = f"http://127.0.0.1:{proxy.port}/v1/chat/completions"
     rows = []
     for connections in steps:

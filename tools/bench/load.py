@@ -85,9 +85,9 @@ def download(port, path, context=None):
     connection = connect(port, context)
     started = time.monotonic()
     connection.request("GET", path)
-    answer = connection.getresponse()
+    response = connection.getresponse()
     buffer, size = bytearray(1 << 18), 0
-    while n := answer.readinto(buffer):
+    while n := response.readinto(buffer):
         size += n
     took = time.monotonic() - started
     connection.close()
@@ -95,7 +95,7 @@ def download(port, path, context=None):
 
 
 def upload(port, path, size, context=None):
-    """Seconds until a body was sent and answered."""
+    """Seconds until a body was sent and its response came."""
     connection = connect(port, context)
     piece = memoryview(bytes(1 << 18))
     started = time.monotonic()
@@ -104,9 +104,9 @@ def upload(port, path, size, context=None):
     connection.endheaders()
     for at in range(0, size, len(piece)):
         connection.send(piece[: min(len(piece), size - at)])
-    answer = connection.getresponse()
-    if answer.status != 200 or answer.read() != b"ok":
-        raise SystemExit(f"bench: the upload was answered with {answer.status}")
+    response = connection.getresponse()
+    if response.status != 200 or response.read() != b"ok":
+        raise SystemExit(f"bench: the upload got {response.status}")
     took = time.monotonic() - started
     connection.close()
     return took

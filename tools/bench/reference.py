@@ -13,9 +13,9 @@ HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", 
 TOKEN = "Bearer " + "t" * 1200
 
 
-def main(port, destination, ca_file):
+def main(port, upstream, ca_file):
     context = ssl.create_default_context(cafile=ca_file)
-    base = f"https://127.0.0.1:{destination}"
+    base = f"https://127.0.0.1:{upstream}"
 
     async def sessions(app):
         connector = TCPConnector(ssl=context, limit=0)
@@ -30,11 +30,11 @@ def main(port, destination, ca_file):
         url = base + request.raw_path
         async with request.app["session"].request(
             request.method, url, headers=headers, data=body, allow_redirects=False, skip_auto_headers=("User-Agent",)
-        ) as answer:
-            passed = [(k, v) for k, v in answer.headers.items() if k.lower() not in HOP_BY_HOP]
-            response = web.StreamResponse(status=answer.status, headers=dict(passed))
+        ) as received:
+            passed = [(k, v) for k, v in received.headers.items() if k.lower() not in HOP_BY_HOP]
+            response = web.StreamResponse(status=received.status, headers=dict(passed))
             await response.prepare(request)
-            async for piece in answer.content.iter_any():
+            async for piece in received.content.iter_any():
                 await response.write(piece)
             await response.write_eof()
             return response

@@ -1,4 +1,4 @@
-"""The test rig: a throw-away CA, the destinations, and the proxies in front of them; each a process of ours."""
+"""The test rig: a throw-away CA, the upstreams, and the proxies in front of them; each a process of ours."""
 
 import contextlib
 import os
@@ -116,10 +116,10 @@ class Rig:
         self.processes.append(process)
         return process
 
-    def plain_destination(self):
-        """nginx: small answers and a large file."""
+    def plain_upstream(self):
+        """nginx: small responses and a large file."""
         port = free_port()
-        answer = '{"id":"chatcmpl-1","object":"chat.completion","choices":[{"message":{"content":"' + "word " * 160
+        response = '{"id":"chatcmpl-1","object":"chat.completion","choices":[{"message":{"content":"' + "word " * 160
         text = f"""
             server {{
                 listen 127.0.0.1:{port} ssl backlog=4096;
@@ -130,14 +130,14 @@ class Rig:
                 add_header x-ratelimit-remaining-requests 999;
                 add_header x-ratelimit-remaining-tokens 99999;
                 add_header strict-transport-security "max-age=31536000; includeSubDomains; preload";
-                location / {{ default_type application/json; return 200 '{answer}"}}}}]}}'; }}
+                location / {{ default_type application/json; return 200 '{response}"}}}}]}}'; }}
                 location /large {{ }}
             }}"""
-        return self.nginx("destination", port, text)
+        return self.nginx("upstream", port, text)
 
-    def stream_destination(self):
+    def stream_upstream(self):
         port = free_port()
-        command = [sys.executable, "-B", HERE / "destination.py", port, self.certificate, self.key]
+        command = [sys.executable, "-B", HERE / "upstream.py", port, self.certificate, self.key]
         return self.start("streams", command, port)
 
     def nginx(self, name, port, server, tool=(), logging=False):
@@ -156,19 +156,19 @@ class Rig:
             }}""")
         return self.start(name, [*tool, "nginx", "-e", "stderr", "-c", file], port)
 
-    def proxy(self, name, destination, tool=()):
+    def proxy(self, name, upstream, tool=()):
         """Started under `tool`, if one is given: `, logging` behind the name means one line of log per request."""
         name, *options = name.split(", ")
         make = {"auth-proxy": self.ours, "nginx": self.nginx_proxy, "haproxy": self.haproxy, "python": self.python}[name]
-        return make(destination, tool, "logging" in options)
+        return make(upstream, tool, "logging" in options)
 
-    def ours(self, destination, tool=(), logging=False):
+    def ours(self, upstream, tool=(), logging=False):
         if self.settings is None:
             self.simulator()
         port = free_port()
         environment = {
             **self.settings,
-            "API_BASE_URL": f"https://127.0.0.1:{destination.port}",
+            "API_BASE_URL": f"https://127.0.0.1:{upstream.port}",
             "HOST": "127.0.0.1",
             "PORT": str(port),
             "MAX_CONNECTIONS": "4096",
@@ -193,15 +193,15 @@ class Rig:
         bundle.write_text(self.ca.read_text() + pathlib.Path(self.settings["SSL_CERT_FILE"]).read_text())
         self.settings["SSL_CERT_FILE"] = str(bundle)
 
-    def nginx_proxy(self, destination, tool=(), logging=False):
+    def nginx_proxy(self, upstream, tool=(), logging=False):
         port = free_port()
         name = "nginx-logging" if logging else "nginx"
         return self.nginx(name, port, f"""
-            upstream destination {{ server 127.0.0.1:{destination.port}; keepalive 512; keepalive_requests 1000000000; }}
+            upstream upstream {{ server 127.0.0.1:{upstream.port}; keepalive 512; keepalive_requests 1000000000; }}
             server {{
                 listen 127.0.0.1:{port} backlog=4096;
                 location / {{
-                    proxy_pass https://destination;
+                    proxy_pass https://upstream;
                     proxy_http_version 1.1;
                     proxy_set_header Connection "";
                     proxy_set_header Authorization "{TOKEN}";
@@ -214,7 +214,7 @@ class Rig:
                 }}
             }}""", tool, logging)
 
-    def haproxy(self, destination, tool=(), _logging=False):
+    def haproxy(self, upstream, tool=(), _logging=False):
         port = free_port()
         file = self.folder / "haproxy.cfg"
         file.write_text(f"""
@@ -230,16 +230,16 @@ defaults
     http-reuse always
 frontend application
     bind 127.0.0.1:{port} backlog 4096
-    default_backend destination
-backend destination
+    default_backend upstream
+backend upstream
     http-request set-header Authorization "{TOKEN}"
-    server one 127.0.0.1:{destination.port} ssl verify required ca-file {self.ca} pool-max-conn 512
+    server one 127.0.0.1:{upstream.port} ssl verify required ca-file {self.ca} pool-max-conn 512
 """)
         return self.start("haproxy", [*tool, "haproxy", "-db", "-f", file], port)
 
-    def python(self, destination, tool=(), _logging=False):
+    def python(self, upstream, tool=(), _logging=False):
         port = free_port()
-        command = [*tool, sys.executable, "-B", HERE / "reference.py", port, destination.port, self.ca]
+        command = [*tool, sys.executable, "-B", HERE / "reference.py", port, upstream.port, self.ca]
         return self.start("python", command, port)
 
 

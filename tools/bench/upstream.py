@@ -1,4 +1,4 @@
-"""The destination of streams and uploads, with TLS: destination.py PORT CERTIFICATE KEY
+"""The upstream of streams and uploads, with TLS: upstream.py PORT CERTIFICATE KEY
 
 GET /events?period_ms=P&stagger=S   events without end, each with the time of its writing; the first after S of a period
 POST /upload                        the body is read to its end, then counted
@@ -64,12 +64,12 @@ def serve(connection, context, streams):
                 period = float(query["period_ms"][0]) / 1000
                 connection.sendall(HEAD)
                 return streams.add(connection, period, period * float(query["stagger"][0]))
-            received = answer_upload(connection, head, received)
+            received = upload_response(connection, head, received)
     except (OSError, ssl.SSLError):
         connection.close()
 
 
-def answer_upload(connection, head, received):
+def upload_response(connection, head, received):
     lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
     left = int(lengths[0].split(b":")[1]) - len(received)
     buffer = bytearray(1 << 18)

@@ -1,4 +1,4 @@
-"""The requests: a name and bytes each. `@@` becomes the number of the request, by which a destination knows whose it is."""
+"""The requests: a name and bytes each. `@@` becomes the number of the request, by which an upstream knows whose it is."""
 
 HOST = "Host: a\r\n"
 HIDDEN = "GET /@@/hidden HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -1,7 +1,7 @@
 """Differences that are meant: what differs, why, and where (patterns of names, `?` for what a pattern cannot say).
 
 `looser`: auth-proxy passes on what all others refuse. `stricter`: it refuses what all others pass on alike. `other`: its
-destination sees something else than any other's.
+upstream sees something else than any other's.
 """
 
 EXPECTED = [

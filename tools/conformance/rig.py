@@ -1,4 +1,4 @@
-"""The servers under comparison, each in front of a destination that records what it is sent."""
+"""The servers under comparison, each in front of an upstream that records what it is sent."""
 
 import os
 import re
@@ -46,8 +46,8 @@ PRIVATE = {
 }
 
 
-class Destination:
-    """Reads strictly, answers 200, and keeps what it saw by the number in it."""
+class Upstream:
+    """Reads strictly, responds 200, and keeps what it saw by the number in it."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -128,20 +128,20 @@ class Rig:
     """auth-proxy, and those of nginx and haproxy that are installed."""
 
     def __init__(self, bench):
-        self.destinations, self.ports, self.missing = {}, {}, []
+        self.upstreams, self.ports, self.missing = {}, {}, []
         for name in ("auth-proxy", "nginx", "haproxy"):
             program = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
             if name != "auth-proxy" and not program:
                 self.missing.append(name)
                 continue
-            destination = self.destinations[name] = Destination()
+            upstream = self.upstreams[name] = Upstream()
             if name == "auth-proxy":
                 # One connection to it ends by this, not by its timeout.
-                settings = {"API_BASE_URL": f"http://127.0.0.1:{destination.port}", "LOG_LEVEL": "error"}
+                settings = {"API_BASE_URL": f"http://127.0.0.1:{upstream.port}", "LOG_LEVEL": "error"}
                 self.ports[name] = bench.proxy(settings).address[1]
                 continue
             port = self.ports[name] = free_port()
-            text = (NGINX if name == "nginx" else HAPROXY).format(dir=bench.dir, port=port, to=destination.port)
+            text = (NGINX if name == "nginx" else HAPROXY).format(dir=bench.dir, port=port, to=upstream.port)
             file = os.path.join(bench.dir, name + ".conf")
             with open(file, "w") as out:
                 out.write(text)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""run.py [PATTERN...]: sends hundreds of odd requests to auth-proxy, nginx and HAProxy, each in front of a destination
+"""run.py [PATTERN...]: sends hundreds of odd requests to auth-proxy, nginx and HAProxy, each in front of an upstream
 that records, and prints where auth-proxy passes on what both others refuse, refuses what both pass on alike, or shows
-its destination something else. Differences that are meant are in expected.py; any other is a finding and exit code 1.
+its upstream something else. Differences that are meant are in expected.py; any other is a finding and exit code 1.
 
 `-v` prints every request. Nothing is installed; what is missing is said. BINARY and SIM name other binaries.
 """
@@ -36,22 +36,22 @@ def main(arguments):
         start = time.monotonic()
         jobs = [(number, server, raw.replace(b"@@", number.encode())) for number, _, raw in rows for server in rig.ports]
         with ThreadPoolExecutor(48) as pool:
-            answers = dict(pool.map(lambda job: ((job[0], job[1]), rig.send(job[1], job[2])), jobs))
-        findings, used, stray = [], set(), rig.destinations[OURS].seen.get("none", [])
+            responses = dict(pool.map(lambda job: ((job[0], job[1]), rig.send(job[1], job[2])), jobs))
+        findings, used, stray = [], set(), rig.upstreams[OURS].seen.get("none", [])
         for number, name, _ in rows:
-            seen = {server: rig.destinations[server].seen.get(number, []) for server in rig.ports}
+            seen = {server: rig.upstreams[server].seen.get(number, []) for server in rig.ports}
             kind = judge(seen, others)
             expected = next((i for i, row in enumerate(EXPECTED) if row[0] == kind and matches(name, row[2])), None)
             if verbose or kind and expected is None:
                 print(f"{kind or 'same'}: {name}" + ("" if expected is None else f" ({EXPECTED[expected][1]})"))
                 for server in rig.ports:
-                    statuses, ended = answers[number, server]
+                    statuses, ended = responses[number, server]
                     print(f"    {server:<10} {statuses}{' end' if ended else ''}: {[show(r) for r in seen[server]]}")
             if expected is not None:
                 used.add(expected)
             elif kind:
                 findings.append(name)
-        refused = {s: sum(not rig.destinations[s].seen.get(number) for number, _, _ in rows) for s in rig.ports}
+        refused = {s: sum(not rig.upstreams[s].seen.get(number) for number, _, _ in rows) for s in rig.ports}
         print(f"{len(rows)} requests to {', '.join(rig.ports)} in {time.monotonic() - start:.0f} s; refused: {refused}")
         print(f"{len(findings)} findings, {len(used)} kinds of expected differences, {len(stray)} strays")
         for i, row in enumerate(EXPECTED):
@@ -65,7 +65,7 @@ def matches(name, patterns):
 
 
 def judge(seen, others):
-    """What sets auth-proxy's destination apart; nothing when another saw the same."""
+    """What sets auth-proxy's upstream apart; nothing when another saw the same."""
     views = {server: [(r["method"], r["target"], r["fields"], r["body"]) for r in requests] for server, requests in seen.items()}
     ours, theirs = views[OURS], [views[other] for other in others]
     if any(request["odd"] for request in seen[OURS]):

@@ -25,8 +25,8 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             if message == "STOPPING=1":
                 break
             if os.environ.get("CHECK_URL"):
-                with urllib.request.urlopen(os.environ["CHECK_URL"], timeout=30) as answer:
-                    print(f"request {answer.status}", flush=True)
+                with urllib.request.urlopen(os.environ["CHECK_URL"], timeout=30) as response:
+                    print(f"request {response.status}", flush=True)
             # strace passes no signal on; the program is its child.
             children = open(f"/proc/{child.pid}/task/{child.pid}/children", encoding="ascii").read().split()
             os.kill(int(children[0]) if children else child.pid, signal.SIGTERM)

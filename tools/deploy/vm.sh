@@ -34,8 +34,8 @@ pid=$(shown MainPID)
 [[ $(awk '$1 == "NoNewPrivs:" || $1 == "Seccomp:" { print $2 }' "/proc/$pid/status" | paste -sd ' ') == '1 2' ]]
 user=$(awk '$1 == "Uid:" { print $2 }' "/proc/$pid/status")
 [[ $user != 0 && $(stat -c '%u %a' /etc/auth-proxy/certificate.pem) == '0 600' ]]
-chat http://127.0.0.1:8080 >"$WORK/answer"
-grep -q '"content"' "$WORK/answer"
+chat http://127.0.0.1:8080 >"$WORK/response"
+grep -q '"content"' "$WORK/response"
 ok 'a request through' "user $user of DynamicUser, no capability, seccomp; the certificate is root's, 0600"
 
 systemd-analyze security --threshold=20 --no-pager auth-proxy >"$WORK/security"

@@ -19,7 +19,7 @@ import urllib.request
 BINARY = os.environ.get("BINARY", "target/x86_64-unknown-linux-musl/release/auth-proxy")
 SIM = os.environ.get("SIM", "target/debug/examples/sim")
 NAME = f"auth-proxy-dns-{os.getpid()}"
-# Idle connections to the destination and remembered addresses are both too old to be used after this.
+# Idle connections to the upstream and remembered addresses are both too old to be used after this.
 FORGET = 62
 
 
@@ -39,13 +39,13 @@ def serve(mode_file):
         while query[end]:
             end += query[end] + 1
         kind, question = query[end + 1 : end + 3], query[12 : end + 5]
-        answers = b""
+        records = b""
         if mode not in ("unknown", "failing") and kind == b"\0\1":
-            answers = b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4" + socket.inet_pton(socket.AF_INET, "127.0.0.1")
+            records = b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4" + socket.inet_pton(socket.AF_INET, "127.0.0.1")
         if mode == "both" and kind == b"\0\x1c":
-            answers = b"\xc0\x0c\0\x1c\0\1\0\0\0\1\0\x10" + socket.inet_pton(socket.AF_INET6, "::1")
+            records = b"\xc0\x0c\0\x1c\0\1\0\0\0\1\0\x10" + socket.inet_pton(socket.AF_INET6, "::1")
         flags = {"unknown": b"\x81\x83", "failing": b"\x81\x82"}.get(mode, b"\x81\x80")
-        listener.sendto(query[:2] + flags + b"\0\1" + (b"\0\1" if answers else b"\0\0") + b"\0\0\0\0" + question + answers, client)
+        listener.sendto(query[:2] + flags + b"\0\1" + (b"\0\1" if records else b"\0\0") + b"\0\0\0\0" + question + records, client)
 
 
 def be_silent(port):
@@ -70,8 +70,8 @@ def ask(port):
     """Status, code and seconds of a request; run inside the namespace."""
     start = time.monotonic()
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/sim/echo", timeout=30) as answer:
-            return answer.status, "", time.monotonic() - start
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/sim/echo", timeout=30) as response:
+            return response.status, "", time.monotonic() - start
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)["error"]["code"], time.monotonic() - start
     except OSError as error:
@@ -81,7 +81,7 @@ def ask(port):
 class Rows:
     def __init__(self, folder):
         self.folder, self.processes, self.mode_file = folder, [], os.path.join(folder, "mode")
-        self.mode("answers")
+        self.mode("address")
 
     def mode(self, mode):
         with open(self.mode_file + ".new", "w") as file:
@@ -121,7 +121,7 @@ class Rows:
         settings["API_BASE_URL"] = settings["API_BASE_URL"].replace("localhost", "api.sim.test")
 
         first, _ = self.proxy(settings, 9001)
-        self.row("a name server that answers", self.ask(9001), 200)
+        self.row("a name server that responds", self.ask(9001), 200)
         port = settings["API_BASE_URL"].rsplit(":", 1)[1].split("/")[0]
         hole = self.inside(sys.executable, __file__, "be-silent", port, stdout=subprocess.PIPE)
         assert hole.stdout.readline() == b"silent\n"
@@ -150,8 +150,8 @@ class Rows:
         self.row("a silent one, the address is known", self.ask(9001), 200)
         self.mode("unknown")
         self.row("no such name any more, the address is known", self.ask(9002), 200)
-        self.mode("answers")
-        self.row("it answers again", self.ask(9004), 200)
+        self.mode("address")
+        self.row("it responds again", self.ask(9004), 200)
         for process in (first, both, slow, unknown, failing, silent):
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0

@@ -105,7 +105,7 @@ fn an_upload_cut_short_never_looks_complete() {
         let path = format!("/sim/upload/{sent}/{reset}");
         raw.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n")).unwrap();
         raw.send(pattern(0, sent)).unwrap();
-        // The destination has begun to read it.
+        // The upstream has begun to read it.
         pair.sim.azure.request_to(&path);
         if reset {
             raw.reset()

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::fixture::Proxy;
-use crate::sim::{Answer, Options, Sim, wait_for};
+use crate::sim::{ScriptedResponse, Options, Sim, wait_for};
 
 const ECHO: &str = "/sim/echo";
 
@@ -12,7 +12,7 @@ const ECHO: &str = "/sim/echo";
 #[test]
 fn a_failed_refresh_is_not_the_last_one() {
     let sim = Sim::start(Options::default());
-    sim.entra.script([Answer::token(60).refresh_in(1), Answer::aadsts(90033)]);
+    sim.entra.script([ScriptedResponse::token(60).refresh_in(1), ScriptedResponse::aadsts(90033)]);
     let proxy = Proxy::start(&sim);
     let mut client = proxy.client();
     assert_eq!(client.get(ECHO).status, 200);
@@ -35,8 +35,8 @@ fn readers_during_refreshes_never_see_an_empty_or_mixed_token() {
     // Of different lengths and letters: a mixture of two could not be mistaken for either.
     let tokens: Vec<String> =
         [('a', 900), ('b', 2500), ('c', 100), ('d', 4000)].map(|(c, n)| c.to_string().repeat(n)).into();
-    let answers = tokens.iter().map(|token| Answer::token(3600).refresh_in(1).access_token(token));
-    sim.entra.script(answers);
+    let responses = tokens.iter().map(|token| ScriptedResponse::token(3600).refresh_in(1).access_token(token));
+    sim.entra.script(responses);
     sim.entra.set_lifetime(3600, None);
     let proxy = Proxy::start(&sim);
     let done = AtomicBool::new(false);
@@ -63,7 +63,7 @@ fn readers_during_refreshes_never_see_an_empty_or_mixed_token() {
 #[test]
 fn an_expired_token_is_neither_ready_nor_sent() {
     let sim = Sim::start(Options::default());
-    sim.entra.script([Answer::token(2)]);
+    sim.entra.script([ScriptedResponse::token(2)]);
     let proxy = Proxy::start(&sim);
     sim.entra.stop();
     proxy.wait_health(503);

@@ -11,7 +11,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use crate::fixture::Proxy;
 use crate::pems;
 use crate::sim::{
-    Answer, Egress, Odd, Options, Sim, Step, expired_server_tls, mutual_tls, odd_server, odd_server_tls,
+    ScriptedResponse, Egress, Odd, Options, Sim, Step, expired_server_tls, mutual_tls, odd_server, odd_server_tls,
     other_authority_and_server, replace_file, server_pem, server_tls, temp_dir, wait_for,
 };
 
@@ -118,7 +118,7 @@ fn each_connection(serve: impl Fn(TcpStream) + Send + 'static) -> u16 {
     port
 }
 
-/// A server that answers one request of each client whose handshake succeeds.
+/// A server that responds to one request of each client whose handshake succeeds.
 fn serve(tls: Arc<ServerConfig>) -> u16 {
     each_connection(move |stream| {
         let mut tls = StreamOwned::new(ServerConnection::new(tls.clone()).unwrap(), stream);
@@ -133,10 +133,10 @@ fn serve(tls: Arc<ServerConfig>) -> u16 {
     })
 }
 
-fn serve_bytes(answer: Vec<u8>) -> u16 {
+fn serve_bytes(response: Vec<u8>) -> u16 {
     each_connection(move |mut stream| {
         let _ = stream.read(&mut [0; 4096]);
-        let _ = stream.write_all(&answer);
+        let _ = stream.write_all(&response);
     })
 }
 
@@ -154,7 +154,7 @@ fn each(side: &'static str, check: impl Fn(&Sim, Kind, &[(&str, &str)])) {
 }
 
 #[test]
-fn the_destinations() {
+fn certificates_of_upstreams() {
     each("API_BASE_URL", |sim, kind, settings| {
         let proxy = Proxy::start_with(sim, settings);
         let response = proxy.client().get("/openai/v1/models");
@@ -180,7 +180,7 @@ fn the_destinations() {
 }
 
 #[test]
-fn entra_ids() {
+fn certificates_of_entra_id() {
     each("AZURE_AUTHORITY_HOST", |sim, kind, settings| {
         let proxy = Proxy::start_listening(sim, settings);
         let line = proxy.wait_log("token refresh failed");
@@ -292,12 +292,12 @@ fn an_authority_is_replaced_while_streams_go_on() {
     let count = |text: &str| proxy.log().iter().filter(|line| line.contains(text)).count();
     // Each over a new connection.
     let once = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
-    sim.azure.at("/openai/once", Answer::raw(once));
+    sim.azure.at("/openai/once", ScriptedResponse::raw(once));
     let ask = || proxy.client().get("/openai/once").status;
     let turn = Arc::new(AtomicU64::new(0));
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsta".to_vec();
     let steps = [Step::Write(head), Step::Await(Arc::clone(&turn), 1), Step::Write(b"ble".to_vec())];
-    sim.azure.script([Answer::steps(steps)]);
+    sim.azure.script([ScriptedResponse::steps(steps)]);
     let mut stream = proxy.client();
     stream.send("GET", "/openai/v1/x", &[], b"").unwrap();
     sim.azure.request_to("/openai/v1/x");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{SECOND, endless_fields, endless_interim_answers, garbage, given_back, oversized_head};
+use super::{SECOND, endless_fields, endless_1xx_responses, garbage, given_back, oversized_head};
 use crate::fixture::Proxy;
 use crate::sim::{Fault, Options, Relay, Sim, wait_for};
 
@@ -40,7 +40,7 @@ fn rows() -> Vec<Row> {
         row("garbage", garbage(), FAILED, UNTRUSTED),
         row("oversized head", oversized_head(), FAILED, UNTRUSTED),
         row("endless fields", endless_fields(), FAILED, UNTRUSTED),
-        row("endless interim answers", endless_interim_answers(), FAILED, UNTRUSTED),
+        row("endless 1xx responses", endless_1xx_responses(), FAILED, UNTRUSTED),
     ]
 }
 
@@ -60,8 +60,8 @@ fn tls() {
 }
 
 #[test]
-#[ignore = "takes the half minute that an answer is waited for; `make test-faults`"]
-fn an_answer_that_never_comes_or_drips_is_given_up() {
+#[ignore = "takes the half minute that a response is waited for; `make test-faults`"]
+fn a_token_response_that_never_comes_or_drips_is_given_up() {
     std::thread::scope(|scope| {
         scope.spawn(|| outcome("black hole", Fault::BlackHole, false, SILENT));
         scope.spawn(|| outcome("drip", Fault::Slice(1, SECOND), false, SILENT));

@@ -1,9 +1,9 @@
-//! Between the proxy and the destination.
+//! Between the proxy and the upstream.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{endless_fields, endless_interim_answers, garbage, given_back, oversized_head};
+use super::{endless_fields, endless_1xx_responses, garbage, given_back, oversized_head};
 use crate::client::Response;
 use crate::fixture::Proxy;
 use crate::sim::{Fault, Options, Relay, Sim, pattern, wait_for};
@@ -12,11 +12,11 @@ use crate::wire::cancel::BlackHole;
 /// What the application gets.
 #[derive(Clone, Copy, Debug)]
 enum Outcome {
-    /// The whole answer.
+    /// The whole response.
     Whole,
     /// An error of ours: status, code, and what the log says.
     Error(u16, &'static str, &'static str),
-    /// The beginning of an answer, visibly cut, and what the log says.
+    /// The beginning of a response, visibly cut, and what the log says.
     Cut(&'static str),
 }
 use Outcome::{Cut, Error, Whole};
@@ -35,7 +35,7 @@ struct Row {
     name: &'static str,
     fault: Fault,
     when: When,
-    /// Bytes of the answer.
+    /// Bytes of the response.
     size: usize,
     plain: Outcome,
     tls: Outcome,
@@ -74,7 +74,7 @@ fn rows() -> Vec<Row> {
         row("garbage on a pooled connection", garbage(), Pooled, 10, BAD, CLOSED),
         row("oversized head", oversized_head(), Pooled, 10, BAD, CLOSED),
         row("endless fields", endless_fields(), Pooled, 10, BAD, CLOSED),
-        row("endless interim answers", endless_interim_answers(), Pooled, 10, BAD, CLOSED),
+        row("endless 1xx responses", endless_1xx_responses(), Pooled, 10, BAD, CLOSED),
     ]
 }
 
@@ -95,14 +95,14 @@ fn each(tls: bool, expected: impl Fn(&Row) -> Outcome) {
     let timeouts = [("CONNECT_TIMEOUT", "1500ms"), ("READ_IDLE_TIMEOUT", "1500ms")];
     for row in rows() {
         let expected = expected(&row);
-        // Where an answer is expected, a slow machine shall not make it a timeout.
+        // Where a response is expected, a slow machine shall not make it a timeout.
         let impatient = matches!(expected, Error(504, ..));
         let settings =
             [&[("API_BASE_URL", url.as_str())], &timeouts[..if impatient { 2 } else { 0 }]].concat();
         let proxy = Proxy::start_with(&sim, &settings);
         if row.when == Pooled {
             whole(&ask(&proxy, row.size), row.size);
-            // The client has its answer before the connection is back in the pool.
+            // The client has its response before the connection is back in the pool.
             proxy.wait_log(" request method=POST");
         }
         let threads = proxy.threads();

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::fixture::{Finished, Proxy, environment, run_to_end};
-use crate::sim::{Answer, Egress, Options, Sim, temp_dir};
+use crate::sim::{ScriptedResponse, Egress, Options, Sim, temp_dir};
 
 fn check(sim: &Sim, variables: &[(&str, &str)]) -> Finished {
     let finished = run_to_end(&["check"], environment(sim, variables));
@@ -36,7 +36,7 @@ fn assert_steps(finished: &Finished, outcomes: [&str; 5], code: i32) {
 const OK: [&str; 5] = ["ok"; 5];
 
 #[test]
-fn all_is_well_and_told_as_text_and_as_json() {
+fn five_good_steps_are_reported_as_text_and_as_json() {
     let sim = Sim::start(Options::default());
     let finished = check(&sim, &[("LOG_LEVEL", "info")]);
     assert_steps(&finished, OK, 0);
@@ -132,7 +132,7 @@ fn an_authority_that_cannot_be_reached_or_refuses() {
     let finished = check(&sim, &[("AZURE_AUTHORITY_HOST", "localhost:1")]);
     assert_steps(&finished, ["ok", "ok", "failed", "skipped", "skipped"], 5);
     assert!(finished.stdout.contains("hint: check firewall and network policy"), "{}", finished.stdout);
-    sim.entra.script([Answer::default_behaviour(), Answer::aadsts(700_027)]);
+    sim.entra.script([ScriptedResponse::default_behavior(), ScriptedResponse::aadsts(700_027)]);
     let finished = check(&sim, &[]);
     assert_steps(&finished, ["ok", "ok", "ok", "failed", "skipped"], 5);
     for expected in ["AADSTS700027", "hint: upload the certificate", "trace id "] {
@@ -149,14 +149,14 @@ fn a_wrong_clock_is_found_before_it_is_refused() {
 }
 
 #[test]
-fn what_the_destination_answers_is_explained() {
+fn check_explains_what_the_upstream_responds() {
     let sim = Sim::start(Options::default());
-    let error = |status, message: &str| Answer::status(status).json(&json!({"error": {"message": message}}));
+    let error = |status, message: &str| ScriptedResponse::status(status).json(&json!({"error": {"message": message}}));
     let denied = "The principal `x` lacks the required data action `y` to perform `GET /openai/models`.";
     let role = "Cognitive Services OpenAI User";
     let closed = "Public access is disabled. Please configure private endpoint.";
     let subdomain = "Please provide a custom subdomain for token authentication";
-    let moved = Answer::status(302).header("Location", "https://login.example/x?y=1");
+    let moved = ScriptedResponse::status(302).header("Location", "https://login.example/x?y=1");
     let rows = [
         (error(401, denied), "without the right to it", role),
         (
@@ -171,17 +171,17 @@ fn what_the_destination_answers_is_explained() {
         (error(404, "Resource not found"), "no such path", "API_BASE_URL is put in front"),
         (error(400, subdomain), "keys but no tokens", "own name"),
         (moved, "a redirect to login.example", "the API itself"),
-        (Answer::status(502).body("<html>"), "in trouble", "try again"),
+        (ScriptedResponse::status(502).body("<html>"), "in trouble", "try again"),
     ];
-    for (answer, meaning, remedy) in rows {
-        sim.azure.script([answer.header("apim-request-id", "r-1")]);
+    for (response, meaning, remedy) in rows {
+        sim.azure.script([response.header("apim-request-id", "r-1")]);
         let finished = check(&sim, &[]);
         assert_steps(&finished, ["ok", "ok", "ok", "ok", "failed"], 6);
         assert!(finished.stdout.contains(meaning) && finished.stdout.contains(remedy), "{}", finished.stdout);
         assert!(!finished.stdout.contains("y=1"), "{}", finished.stdout);
     }
     assert_eq!(sim.azure.requests().len(), 10, "nothing is repeated or followed");
-    sim.azure.script([Answer::status(429)]);
+    sim.azure.script([ScriptedResponse::status(429)]);
     let finished = check(&sim, &[]);
     assert_steps(&finished, OK, 0);
     assert!(finished.stdout.contains("asks for fewer requests"));
@@ -190,7 +190,7 @@ fn what_the_destination_answers_is_explained() {
 #[test]
 fn the_audience_to_try_is_the_other_one() {
     let sim = Sim::start(Options::default());
-    let refusal = || Answer::status(401).json(&json!({"error": {"message": "audience is incorrect"}}));
+    let refusal = || ScriptedResponse::status(401).json(&json!({"error": {"message": "audience is incorrect"}}));
     let cognitive = "https://cognitiveservices.azure.com/.default";
     for (scope, other) in [
         ("", "https://ai.azure.com/.default"),
@@ -206,7 +206,7 @@ fn the_audience_to_try_is_the_other_one() {
 }
 
 #[test]
-fn a_destination_that_cannot_be_reached_or_trusted() {
+fn an_upstream_that_cannot_be_reached_or_trusted() {
     let sim = Sim::start(Options { entra_tls: false, ..Options::default() });
     let failed = ["ok", "ok", "ok", "ok", "failed"];
     let finished = check(&sim, &[("API_BASE_URL", "https://localhost:1")]);
@@ -217,7 +217,7 @@ fn a_destination_that_cannot_be_reached_or_trusted() {
     let finished = check(&sim, &[("SSL_CERT_FILE", "")]);
     assert_steps(&finished, failed, 6);
     assert!(finished.stdout.contains("set SSL_CERT_FILE"), "{}", finished.stdout);
-    sim.azure.script([Answer::drop_connection()]);
+    sim.azure.script([ScriptedResponse::drop_connection()]);
     assert_steps(&check(&sim, &[]), failed, 6);
 }
 

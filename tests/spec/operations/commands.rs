@@ -150,9 +150,9 @@ fn a_name_of_this_machine_is_listened_on_at_each_of_its_addresses() {
     }
 }
 
-/// What answers there is not ours, and does so a byte at a time.
+/// What responds there is not ours, and does so a byte at a time.
 #[test]
-fn an_answer_without_end_is_not_waited_for() {
+fn a_response_without_end_is_not_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let asking = std::thread::spawn(move || run(&["healthcheck"], &[("PORT", &port), ("HOST", "127.0.0.1")]));

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::client::Raw;
 use crate::fixture::{Proxy, environment, run_to_end};
-use crate::sim::{Answer, Options, Sim, patience, wait_for};
+use crate::sim::{ScriptedResponse, Options, Sim, patience, wait_for};
 
 fn start(variables: &[(&str, &str)]) -> (Sim, Proxy) {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
@@ -17,9 +17,9 @@ fn field(line: &str, name: &str) -> Option<f64> {
 }
 
 #[test]
-fn a_request_is_one_line_with_times_bytes_and_the_destinations_names_for_it() {
+fn a_request_is_one_line_with_times_bytes_and_the_upstreams_request_ids() {
     let (sim, proxy) = start(&[("LOG_LEVEL", "info")]);
-    let ids = Answer::status(200).header("apim-request-id", "a-1").header("x-ms-request-id", "m-2");
+    let ids = ScriptedResponse::status(200).header("apim-request-id", "a-1").header("x-ms-request-id", "m-2");
     sim.azure.script([ids.body("four")]);
     proxy.client().request("POST", "/openai/v1/embeddings?secret=1", &[], b"{}");
     let line = proxy.wait_log(" request ");
@@ -37,7 +37,7 @@ fn a_request_is_one_line_with_times_bytes_and_the_destinations_names_for_it() {
 #[test]
 fn in_json_numbers_are_numbers() {
     let (sim, proxy) = start(&[("LOG_FORMAT", "json")]);
-    sim.azure.script([Answer::status(404).header("x-request-id", "r-3").body("no")]);
+    sim.azure.script([ScriptedResponse::status(404).header("x-request-id", "r-3").body("no")]);
     proxy.client().request("PUT", "/a%0Ab", &[], b"body");
     let event: Value = serde_json::from_str(&proxy.wait_log("\"request\"")).unwrap();
     assert_eq!((event["level"].as_str(), event["method"].as_str()), (Some("info"), Some("PUT")));
@@ -79,9 +79,9 @@ fn in_json_a_problem_at_start_is_an_event() {
 
 #[test]
 #[cfg_attr(feature = "tiny_http", ignore = "tiny_http does not show that a client left")]
-fn who_broke_off_is_told() {
+fn the_log_says_which_side_aborted() {
     let (sim, proxy) = start(&[("LOG_LEVEL", "info")]);
-    sim.azure.script([Answer::raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")]);
+    sim.azure.script([ScriptedResponse::raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")]);
     proxy.client().get("/cut");
     assert!(proxy.wait_log("path=/cut").contains("outcome=aborted_by_upstream"));
     let mut client = Raw::connect(proxy.address());
@@ -104,8 +104,8 @@ fn who_broke_off_is_told() {
 }
 
 #[test]
-#[cfg_attr(feature = "tiny_http", ignore = "tiny_http answers a malformed head by itself")]
-fn what_the_server_could_not_understand_is_told_without_its_words() {
+#[cfg_attr(feature = "tiny_http", ignore = "tiny_http responds to a malformed head by itself")]
+fn malformed_requests_are_logged_without_their_content() {
     let (_sim, proxy) = start(&[]);
     let mut client = Raw::connect(proxy.address());
     client.send("GET /path?query HTTP/1.1\r\nHost: a\r\nforged name: x\r\n\r\n").unwrap();
@@ -127,7 +127,7 @@ fn at_warn_served_requests_are_silent_and_failures_are_not() {
 }
 
 #[test]
-fn debug_tells_names_and_decisions() {
+fn debug_logs_names_and_decisions() {
     let (sim, proxy) = start(&[("LOG_LEVEL", "debug")]);
     let fields = [
         ("api-key", "hidden-1"),

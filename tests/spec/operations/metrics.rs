@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::exposition::Page;
 use crate::client::{Client, Raw};
 use crate::fixture::Proxy;
-use crate::sim::{Answer, Options, Sim, patience, wait_for};
+use crate::sim::{ScriptedResponse, Options, Sim, patience, wait_for};
 
 fn plain() -> Sim {
     Sim::start(Options { azure_tls: false, ..Options::default() })
@@ -16,13 +16,13 @@ fn start(sim: &Sim) -> Proxy {
 }
 
 fn scrape(proxy: &Proxy) -> Page {
-    let answer = proxy.admin("/metrics");
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.header("content-type").unwrap(), "text/plain; version=0.0.4; charset=utf-8");
-    Page::parse(&answer.text())
+    let response = proxy.admin("/metrics");
+    assert_eq!(response.status, 200);
+    assert_eq!(response.header("content-type").unwrap(), "text/plain; version=0.0.4; charset=utf-8");
+    Page::parse(&response.text())
 }
 
-/// Waits for a value: an answer is there before it is counted.
+/// Waits for a value: a response is there before it is counted.
 #[track_caller]
 fn counts(proxy: &Proxy, key: &str, expected: f64) {
     wait_for(&format!("{key} to be {expected}"), || (scrape(proxy).value(key) - expected).abs() < 1e-9);
@@ -36,7 +36,7 @@ fn requests_are_counted_by_method_status_time_and_bytes() {
     assert_eq!(client.request("POST", "/sim/echo", &[], &[b'x'; 5000]).status, 200);
     let down = client.get("/sim/slow?ms=300").body.len();
     assert!(client.get("/sim/sse?events=3").fault.is_none());
-    sim.azure.script([Answer::status(429), Answer::status(503), Answer::status(403)]);
+    sim.azure.script([ScriptedResponse::status(429), ScriptedResponse::status(503), ScriptedResponse::status(403)]);
     for status in [429, 503, 403] {
         assert_eq!(client.request("DELETE", "/openai/files/x", &[], b"").status, status);
     }
@@ -101,7 +101,7 @@ fn what_is_open_is_shown_while_it_is() {
 }
 
 #[test]
-#[cfg_attr(feature = "tiny_http", ignore = "tiny_http answers a malformed head by itself")]
+#[cfg_attr(feature = "tiny_http", ignore = "tiny_http responds to a malformed head by itself")]
 fn failures_are_counted_by_kind_and_labels_stay_few() {
     let sim = plain();
     let key = "a-key-of-16-characters";
@@ -115,7 +115,7 @@ fn failures_are_counted_by_kind_and_labels_stay_few() {
     raw.send("GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n").unwrap();
     assert!(raw.read_some(patience()).unwrap().starts_with(b"HTTP/1.1 400"));
 
-    sim.azure.script([Answer::steps([]), Answer::raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")]);
+    sim.azure.script([ScriptedResponse::steps([]), ScriptedResponse::raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")]);
     assert_eq!(client.request("POST", "/x", &authorized, b"").status, 502);
     assert!(client.request("POST", "/x", &authorized, b"").fault.is_some());
     sim.azure.stop();
@@ -136,9 +136,9 @@ fn failures_are_counted_by_kind_and_labels_stay_few() {
 }
 
 #[test]
-fn token_certificate_build_and_process_are_told() {
+fn token_certificate_build_and_process_have_metrics() {
     let sim = plain();
-    sim.entra.script([Answer::aadsts(90_033)]);
+    sim.entra.script([ScriptedResponse::aadsts(90_033)]);
     let proxy = start(&sim);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     let page = scrape(&proxy);

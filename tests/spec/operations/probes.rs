@@ -11,7 +11,7 @@ fn plain() -> Sim {
 }
 
 #[test]
-fn the_probes_tell_life_start_and_readiness_apart() {
+fn live_started_and_ready_are_three_probes() {
     let sim = plain();
     sim.entra.stop();
     let proxy =
@@ -19,18 +19,18 @@ fn the_probes_tell_life_start_and_readiness_apart() {
     proxy.wait_log("token refresh failed");
     assert_eq!(proxy.admin("/livez").status, 200);
     for probe in ["/startupz", "/readyz"] {
-        let answer = proxy.admin(probe);
-        assert_eq!((answer.status, answer.json()["status"].as_str()), (503, Some("unavailable")), "{probe}");
-        let reason = answer.json()["reason"].as_str().unwrap().to_owned();
+        let response = proxy.admin(probe);
+        assert_eq!((response.status, response.json()["status"].as_str()), (503, Some("unavailable")), "{probe}");
+        let reason = response.json()["reason"].as_str().unwrap().to_owned();
         assert!(reason.starts_with("there is no access token yet: "), "{reason}");
-        assert!(answer.header("retry-after").is_some());
+        assert!(response.header("retry-after").is_some());
     }
     sim.entra.restart();
     wait_for("readiness", || proxy.admin("/readyz").status == 200);
     for probe in ["/livez", "/startupz", "/readyz"] {
-        let answer = proxy.admin(probe);
-        assert_eq!((answer.status, answer.text().as_str()), (200, r#"{"status":"ok"}"#), "{probe}");
-        assert_eq!(answer.header("cache-control").as_deref(), Some("no-store"));
+        let response = proxy.admin(probe);
+        assert_eq!((response.status, response.text().as_str()), (200, r#"{"status":"ok"}"#), "{probe}");
+        assert_eq!(response.header("cache-control").as_deref(), Some("no-store"));
     }
 }
 
@@ -40,21 +40,21 @@ fn other_paths_and_methods_are_refused_and_nothing_is_forwarded() {
     let proxy = Proxy::start_with(&sim, &[("ADMIN_PORT", "0")]);
     let mut client = Client::connect(proxy.admin_address());
     for path in ["/", "/health", "/openai/v1/models", "/livez/", "/readyz%20"] {
-        let answer = client.get(path);
-        assert_eq!(answer.status, 404, "{path}");
-        assert_eq!(answer.json()["error"]["code"], "not_found", "{path}");
+        let response = client.get(path);
+        assert_eq!(response.status, 404, "{path}");
+        assert_eq!(response.json()["error"]["code"], "not_found", "{path}");
     }
-    let answer = client.request("POST", "/livez", &[], b"");
-    assert_eq!((answer.status, answer.header("allow").as_deref()), (405, Some("GET, HEAD")));
+    let response = client.request("POST", "/livez", &[], b"");
+    assert_eq!((response.status, response.header("allow").as_deref()), (405, Some("GET, HEAD")));
     assert_eq!(client.request("HEAD", "/livez?verbose", &[], b"").status, 200);
     assert!(sim.azure.requests().is_empty());
-    // The probes are no secret paths of the other port: there they belong to the destination.
+    // The probes are no secret paths of the other port: there they belong to the upstream.
     assert_eq!(proxy.client().get("/livez").status, 404);
     assert_eq!(sim.azure.requests().len(), 1);
 }
 
 #[test]
-fn it_is_answered_while_requests_drain_and_gone_with_the_process() {
+fn the_admin_port_responds_while_requests_drain_and_closes_with_the_process() {
     let sim = plain();
     let mut proxy = Proxy::start_with(&sim, &[("ADMIN_PORT", "0"), ("SHUTDOWN_GRACE", "20s")]);
     let admin = proxy.admin_address();
@@ -75,7 +75,7 @@ fn it_is_answered_while_requests_drain_and_gone_with_the_process() {
 }
 
 #[test]
-fn it_is_answered_when_the_other_port_is_full() {
+fn the_admin_port_responds_when_the_proxy_port_is_full() {
     let sim = plain();
     let proxy = Proxy::start_with(&sim, &[("ADMIN_PORT", "0"), ("MAX_CONNECTIONS", "1")]);
     let mut busy = Raw::connect(proxy.address());
@@ -89,7 +89,7 @@ fn it_is_answered_when_the_other_port_is_full() {
 }
 
 #[test]
-fn it_listens_where_the_proxy_does_unless_told_otherwise() {
+fn the_admin_port_listens_on_host_unless_admin_host_is_set() {
     let sim = plain();
     let host =
         |variables: &[(&str, &str)]| Proxy::start_with(&sim, variables).admin_address().ip().to_string();

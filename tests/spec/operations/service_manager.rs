@@ -4,7 +4,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use crate::fixture::Proxy;
-use crate::sim::{Answer, Options, Sim, patience};
+use crate::sim::{ScriptedResponse, Options, Sim, patience};
 
 #[test]
 fn the_service_manager_hears_ready_before_the_first_token_and_stopping_at_sigterm() {
@@ -18,7 +18,7 @@ fn the_service_manager_hears_ready_before_the_first_token_and_stopping_at_sigter
     };
 
     let sim = Sim::start(Options::default());
-    sim.entra.script([Answer::silence()]);
+    sim.entra.script([ScriptedResponse::silence()]);
     let mut proxy = Proxy::start_listening(&sim, &[("NOTIFY_SOCKET", &format!("@{name}"))]);
     hears("READY=1");
     assert_eq!(proxy.health().status, 503, "ready means listening, not signed in");

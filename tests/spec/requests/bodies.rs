@@ -30,17 +30,17 @@ fn counted() -> Vec<Row> {
         with("an OPTIONS with a body", "OPTIONS"),
         with("a body of a method that nobody knows", "FOO"),
         row(
-            "white space around a length does not reach the destination",
+            "white space around a length does not reach the upstream",
             "POST /b HTTP/1.1\r\nHost: a\r\nContent-Length:\t4 \t\r\n\r\nbody",
         )
         .seen("POST /b", &["content-length: 4"], "body"),
         row(
-            "a range of a POST is the destination's business",
+            "a range of a POST is the upstream's business",
             "POST /b HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\nContent-Length: 4\r\n\r\nbody",
         )
         .seen("POST /b", &["content-length: 4", "range: bytes=0-1"], "body"),
         row(
-            "two types of one body are the destination's business",
+            "two types of one body are the upstream's business",
             "POST /b HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nContent-Type: c/d\r\nContent-Length: 4\r\n\r\nbody",
         )
         .seen("POST /b", &["content-length: 4", "content-type: a/b", "content-type: c/d"], "body"),
@@ -57,7 +57,7 @@ fn counted() -> Vec<Row> {
         row("a length of nothing, of a POST", "POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
             .seen("POST /b", &["content-length: 0"], ""),
         row(
-            "leading zeros of a length do not reach the destination",
+            "leading zeros of a length do not reach the upstream",
             "POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 0004\r\n\r\nbody",
         )
         .seen("POST /b", &["content-length: 4"], "body"),
@@ -168,7 +168,7 @@ fn expectations() -> Vec<Row> {
             "the body of a request that is refused at once is no request",
             "POST /b#c HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbodyGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
         )
-        .answered(400)
+        .responds(400)
         .seen("GET /b", &[], ""),
         row(
             "HTTP/1.0 knows no 100 Continue",
@@ -179,7 +179,7 @@ fn expectations() -> Vec<Row> {
     ]
 }
 
-/// The destination must never take what it got for the whole.
+/// The upstream must never take what it got for the whole.
 fn cut_short() -> Vec<Row> {
     vec![
         row(

@@ -40,7 +40,7 @@ pub fn rows() -> Vec<Row> {
             .byte_by_byte()
             .seen("GET /c", &[], "")
             .seen("GET /c", &[], ""),
-        row("five requests at once are answered in order", (1..=5).map(|i| format!("GET /{i} HTTP/1.1\r\nHost: a\r\n\r\n")).collect::<String>())
+        row("five requests at once get their responses in order", (1..=5).map(|i| format!("GET /{i} HTTP/1.1\r\nHost: a\r\n\r\n")).collect::<String>())
             .seen("GET /1", &[], "")
             .seen("GET /2", &[], "")
             .seen("GET /3", &[], "")
@@ -59,13 +59,13 @@ pub fn rows() -> Vec<Row> {
             .closed(),
         row("our own health between requests of others", format!("{get}\r\nGET /health HTTP/1.1\r\nHost: a\r\n\r\n{get}\r\n"))
             .seen("GET /c", &[], "")
-            .answered(200)
+            .responds(200)
             .seen("GET /c", &[], ""),
-        row("a query does not hide the health path", "GET /health?x=1 HTTP/1.1\r\nHost: a\r\n\r\n").answered(200),
-        row("other methods of the health path are the destination's", "POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+        row("a query does not hide the health path", "GET /health?x=1 HTTP/1.1\r\nHost: a\r\n\r\n").responds(200),
+        row("other methods of the health path are the upstream's", "POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
             .seen("POST /health", &["content-length: 1"], "x"),
         row("health with a body does not upset the next request", format!("GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello{get}\r\n"))
-            .answered(200)
+            .responds(200)
             .seen("GET /c", &[], ""),
         row("the client leaves without a word", "").then_fin().closed(),
         row("the client leaves in the middle of the head", "GET /c HT").then_fin().closed(),

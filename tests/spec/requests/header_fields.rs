@@ -2,7 +2,7 @@
 
 use crate::wire::request::{Row, row};
 
-/// A GET with these lines, and what the destination sees of them.
+/// A GET with these lines, and what the upstream sees of them.
 fn get(name: &'static str, lines: &str, seen: &[&str]) -> Row {
     row(name, format!("GET /h HTTP/1.1\r\nHost: a\r\n{lines}\r\n")).seen("GET /h", seen, "")
 }
@@ -66,7 +66,7 @@ fn passing() -> Vec<Row> {
         ),
         get("Max-Forwards is for those who speak TRACE", "Max-Forwards: 0\r\n", &["max-forwards: 0"]),
         get(
-            "an origin and a preflight are the destination's business",
+            "an origin and a preflight are the upstream's business",
             "Origin: null\r\nAccess-Control-Request-Method: POST\r\n",
             &["access-control-request-method: POST", "origin: null"],
         ),

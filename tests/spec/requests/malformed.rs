@@ -1,4 +1,4 @@
-//! Heads that are no HTTP, or an HTTP that we do not speak: refused, and nothing reaches the destination.
+//! Heads that are no HTTP, or an HTTP that we do not speak: refused, and nothing reaches the upstream.
 
 use crate::wire::request::{Row, row};
 

@@ -90,7 +90,7 @@ fn targets() -> Vec<Row> {
         same("an empty query", "/a?"),
         same("a query of odd parameters", "/a?&&=&x&y==&z=%00"),
         same("question marks in the query", "/a?b?c?/d"),
-        same("dot segments are the destination's business", "/a/../b/./c/.."),
+        same("dot segments are the upstream's business", "/a/../b/./c/.."),
         same("double slashes stay", "/a//b///"),
         same("a target that begins with two slashes is a path, not a host", "//evil.test/a"),
         same("an at sign does not start a host", "/@evil.test/a"),
@@ -153,7 +153,7 @@ fn targets() -> Vec<Row> {
         refused("a host in disguise", "@evil.test/x"),
         refused("only a query", "?x"),
         row("a fragment is no part of a request target", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n")
-            .answered(400),
+            .responds(400),
         same(
             "angle brackets and quotation marks, which browsers escape and others do not",
             "/<a>\"b\"?<c>\"d\"",

@@ -1,4 +1,4 @@
-//! The table of requests: bytes in, what the destination saw, what the client got.
+//! The table of requests: bytes in, what the upstream saw, what the client got.
 
 mod bodies;
 mod connections;
@@ -25,13 +25,13 @@ fn all() -> Vec<Row> {
 }
 
 #[test]
-fn requests_on_the_wire_towards_a_plain_destination() {
+fn requests_on_the_wire_towards_a_plain_upstream() {
     let rows = all();
     assert!(rows.len() >= 120, "{} rows", rows.len());
     run(&Fixture::plain(), &rows);
 }
 
 #[test]
-fn requests_on_the_wire_towards_a_tls_destination() {
+fn requests_on_the_wire_towards_a_tls_upstream() {
     run(&Fixture::tls(), &all());
 }

@@ -82,13 +82,13 @@ fn framing() -> Vec<Row> {
         row("a request behind CONNECT", format!("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n{HIDDEN}")).refused(501),
         row("a request in a refused body, in chunks", format!("POST x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{HIDDEN}"))
             .refused(400),
-        row("a good request in front of a bad one is answered", format!("GET /s HTTP/1.1\r\nHost: a\r\n\r\nGET /t HTTP/1.1\r\n\r\n{HIDDEN}"))
+        row("a good request in front of a bad one gets its response", format!("GET /s HTTP/1.1\r\nHost: a\r\n\r\nGET /t HTTP/1.1\r\n\r\n{HIDDEN}"))
             .seen("GET /s", &[], "")
             .refused(400),
     ]
 }
 
-/// The head is good, the body is not: the request may have begun to reach the destination, which must see that
+/// The head is good, the body is not: the request may have begun to reach the upstream, which must see that
 /// it was cut.
 fn chunks() -> Vec<Row> {
     let refused = |name, bytes: &str| {

@@ -30,9 +30,9 @@ fn statuses() -> Vec<Row> {
         status("429", 429),
         status("431", 431),
         status("500", 500),
-        status("502 of the destination", 502),
-        status("503 of the destination", 503),
-        status("504 of the destination", 504),
+        status("502 of the upstream", 502),
+        status("503 of the upstream", 503),
+        status("504 of the upstream", 504),
         status("a status that nobody knows", 599),
         status("the highest status", 999),
         row("no reason", "HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nhi").got(
@@ -98,7 +98,7 @@ fn fields() -> Vec<Row> {
             "age: 1", "date: Mon, 23 Nov 2026 22:00:00 GMT", "etag: W/\"e\"", "server: x", "strict-transport-security: max-age=1", "vary: *", "via: 1.1 y",
         ]),
         with("nothing is invented: no Date, no Server", "", &[]),
-        with("fields about the destination's connection stay behind", "Connection: keep-alive, X-Hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nProxy-Connection: x\r\nUpgrade: h2c\r\nTrailer: X\r\n", &[]),
+        with("fields about the upstream's connection stay behind", "Connection: keep-alive, X-Hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nProxy-Connection: x\r\nUpgrade: h2c\r\nTrailer: X\r\n", &[]),
         with("a value of 60,000 bytes", &format!("X-A: {sixty}\r\n"), &[&format!("x-a: {sixty}")]),
         with("a hundred fields", &many, &many_seen),
         row("a compressed body stays compressed", b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n\x1f\x8b\x00\xff\x08").got(
@@ -116,7 +116,7 @@ fn fields() -> Vec<Row> {
             &["content-length: 2", "content-range: bytes 0-1/9"],
             "hi",
         ),
-        row("the destination closes, the client's connection lives on", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi")
+        row("the upstream closes, the client's connection lives on", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi")
             .then(Step::Close)
             .got(200, &["content-length: 2"], "hi"),
     ]

@@ -60,7 +60,7 @@ fn heads() -> Vec<Row> {
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         ),
         bad(
-            "a switch to WebSocket behind an interim answer",
+            "a switch to WebSocket behind a 1xx response",
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         ),
         bad(

@@ -33,16 +33,16 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// Nothing has reached the client yet, so that it can be told. POST where not a byte was answered: a GET on a pooled
+/// Nothing has reached the client yet, so that it can be told. POST where not a byte had come back: a GET on a pooled
 /// connection would be tried again.
 fn before_the_body() -> Vec<Row> {
     vec![
-        row("no answer, in order", "").of("POST").then(Step::Close).bad_gateway("upstream_closed"),
-        row("no answer, without close_notify", "")
+        row("no response, in order", "").of("POST").then(Step::Close).bad_gateway("upstream_closed"),
+        row("no response, without close_notify", "")
             .of("POST")
             .then(Step::CloseWithoutNotify)
             .bad_gateway("upstream_closed"),
-        row("no answer, a reset", "").of("POST").then(Step::Reset).bad_gateway("upstream_closed"),
+        row("no response, a reset", "").of("POST").then(Step::Reset).bad_gateway("upstream_closed"),
         row("the end in the status line", "HTTP/1.1 20").then(Step::Close).bad_gateway("upstream_closed"),
         row("the end in the head", "HTTP/1.1 200 OK\r\nContent-Le")
             .then(Step::Close)

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Raw, Response};
-use crate::sim::{Answer, Options, Sim, client_pem, openssl, replace_file};
+use crate::sim::{ScriptedResponse, Options, Sim, client_pem, openssl, replace_file};
 
 /// What goes into a token request; a test changes what it is about.
 struct Attempt {
@@ -229,34 +229,34 @@ fn certificates_are_renewed_and_clocks_go_wrong() {
 #[test]
 fn a_script_is_played_in_order() {
     let sim = Sim::start(Options::default());
-    let custom = Answer::token("3599").refresh_in(1800).access_token("prescribed");
-    let plain = Answer::status(429).header("Retry-After", "60").body("Too Many Requests");
-    sim.entra.script([Answer::aadsts(90033), plain, custom]);
-    let answers: Vec<Response> = (0..4).map(|_| Attempt::good(&sim).post(&sim)).collect();
-    refused(&answers[0], 503, 90033, "transient");
-    assert_eq!((answers[1].status, answers[1].text().as_str()), (429, "Too Many Requests"));
-    let token = answers[2].json();
+    let custom = ScriptedResponse::token("3599").refresh_in(1800).access_token("prescribed");
+    let plain = ScriptedResponse::status(429).header("Retry-After", "60").body("Too Many Requests");
+    sim.entra.script([ScriptedResponse::aadsts(90033), plain, custom]);
+    let responses: Vec<Response> = (0..4).map(|_| Attempt::good(&sim).post(&sim)).collect();
+    refused(&responses[0], 503, 90033, "transient");
+    assert_eq!((responses[1].status, responses[1].text().as_str()), (429, "Too Many Requests"));
+    let token = responses[2].json();
     assert_eq!(
         (&token["expires_in"], &token["refresh_in"], &token["access_token"]),
         (&json!("3599"), &json!(1800), &json!("prescribed"))
     );
-    assert_eq!(answers[3].status, 200);
+    assert_eq!(responses[3].status, 200);
 }
 
 #[test]
 fn an_exhausted_strict_script_fails_the_test() {
     let result = std::panic::catch_unwind(|| {
         let sim = Sim::start(Options::default());
-        sim.entra.strict_script([Answer::default_behaviour()]);
+        sim.entra.strict_script([ScriptedResponse::default_behavior()]);
         assert_eq!(Attempt::good(&sim).post(&sim).status, 200);
         let response = Attempt::good(&sim).post(&sim);
         assert_eq!(
             (response.status, response.text().as_str()),
-            (500, "entra: the script has no more answers")
+            (500, "entra: the script has no more responses")
         );
     });
     let panic = result.unwrap_err();
-    assert!(panic.downcast_ref::<String>().unwrap().contains("the script had no more answers"));
+    assert!(panic.downcast_ref::<String>().unwrap().contains("the script had no more responses"));
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! The fake Azure OpenAI answers as the real one does, to those who may ask.
+//! The fake Azure OpenAI responds as the real one does, to those who may ask.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::client::{Client, Raw, Response};
-use crate::sim::{Answer, BodyEnd, Options, Sim, pattern};
+use crate::sim::{ScriptedResponse, BodyEnd, Options, Sim, pattern};
 
 const CHAT: &str = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21";
 
@@ -103,7 +103,7 @@ fn more_than_ten_custom_headers_are_too_many() {
 }
 
 #[test]
-fn chat_is_answered_whole_and_streamed() {
+fn chat_completions_come_whole_and_as_a_stream() {
     let mut caller = Caller::new();
     let whole = caller.post(CHAT, &messages(json!({})));
     assert_eq!(whole.json()["choices"][0]["message"]["content"], "Hello from the simulated Azure OpenAI.");
@@ -166,7 +166,7 @@ fn errors_can_be_asked_for() {
 }
 
 #[test]
-fn the_other_endpoints_answer() {
+fn the_other_endpoints_respond() {
     let mut caller = Caller::new();
     let floats = caller
         .post("/openai/v1/embeddings", &json!({"input": ["a", "b"], "model": "e", "dimensions": 3}))
@@ -211,7 +211,7 @@ fn files_come_back_as_they_were_sent() {
 }
 
 #[test]
-fn probes_answer_with_what_they_saw() {
+fn probes_respond_with_what_they_saw() {
     let mut caller = Caller::new();
     let authorization = caller.authorization.clone();
     let headers = [("aUTHORIZATION", authorization.as_str()), ("X-Odd", "a\tb"), ("X-Odd", "c")];
@@ -256,20 +256,20 @@ fn azure_speaks_tls() {
 }
 
 #[test]
-fn prescribed_answers_stand_before_or_behind_the_gate() {
+fn scripted_responses_come_before_or_after_the_gate() {
     let mut caller = Caller::new();
     caller
         .sim
         .azure
-        .script([Answer::status(202).header("Operation-Location", "https://x/y").header("X-Odd", "\u{e9}")]);
+        .script([ScriptedResponse::status(202).header("Operation-Location", "https://x/y").header("X-Odd", "\u{e9}")]);
     let response = caller.client.get("/anything");
     assert_eq!((response.status, response.header_values("x-odd")), (202, vec!["\u{e9}".to_owned()]));
-    caller.sim.azure.at("/fixed", Answer::status(200).json(&json!({"fixed": true})));
+    caller.sim.azure.at("/fixed", ScriptedResponse::status(200).json(&json!({"fixed": true})));
     assert_eq!(caller.client.get("/fixed").status, 401);
     assert_eq!(caller.get("/fixed").json(), json!({"fixed": true}));
     assert_eq!(caller.get("/fixed?again").json(), json!({"fixed": true}));
     let begin = Instant::now();
-    caller.sim.azure.at("/sim/echo", Answer::default_behaviour().delay(Duration::from_millis(60)));
+    caller.sim.azure.at("/sim/echo", ScriptedResponse::default_behavior().delay(Duration::from_millis(60)));
     assert_eq!(caller.get("/sim/echo").json()["method"], "GET");
     assert!(begin.elapsed() >= Duration::from_millis(60));
 }

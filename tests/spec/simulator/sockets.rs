@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::client::{Client, Ended, Raw};
-use crate::sim::{Answer, BodyEnd, Egress, Options, Sim, Step, patience, wait_for};
+use crate::sim::{ScriptedResponse, BodyEnd, Egress, Options, Sim, Step, patience, wait_for};
 
 const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
 
@@ -30,13 +30,13 @@ fn connections_end_in_every_way() {
         (vec![write(), Step::Pause(Duration::from_millis(50)), Step::Reset], Ended::Cut),
     ];
     for (steps, ended) in rows {
-        sim.azure.script([Answer::steps(steps.clone())]);
+        sim.azure.script([ScriptedResponse::steps(steps.clone())]);
         let mut raw = tls_client(&sim);
         raw.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         let (bytes, how) = raw.read_to_end(patience());
         assert_eq!((bytes.as_slice(), how), (HALF, ended), "{steps:?}");
     }
-    sim.azure.script([Answer::silence()]);
+    sim.azure.script([ScriptedResponse::silence()]);
     let mut raw = tls_client(&sim);
     raw.send("GET /silent HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     assert_eq!(raw.read_to_end(Duration::from_millis(50)), (Vec::new(), Ended::Waiting));
@@ -50,7 +50,7 @@ fn plain_connections_are_reset_and_kept() {
     let (sim, address) = plain();
     let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
     sim.azure
-        .script([Answer::steps([Step::Write(whole.clone()), Step::KeepAlive]), Answer::drop_connection()]);
+        .script([ScriptedResponse::steps([Step::Write(whole.clone()), Step::KeepAlive]), ScriptedResponse::drop_connection()]);
     let mut client = Client::connect(address);
     assert_eq!(client.get("/").status, 200);
     client.send("GET", "/", &[], b"").unwrap();
@@ -59,9 +59,9 @@ fn plain_connections_are_reset_and_kept() {
 }
 
 #[test]
-fn an_early_answer_does_not_wait_for_the_body() {
+fn an_early_response_does_not_wait_for_the_body() {
     let (sim, address) = plain();
-    sim.azure.script([Answer::status(413).body("big").early()]);
+    sim.azure.script([ScriptedResponse::status(413).body("big").early()]);
     let mut client = Client::connect(address);
     client.raw.send("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nstart").unwrap();
     let response = client.response("POST").unwrap();
@@ -117,21 +117,21 @@ fn doubtful_framing_is_refused_and_named() {
     for head in heads {
         let mut raw = Raw::connect(address);
         raw.send(format!("POST / HTTP/1.1\r\n{head}\r\n")).unwrap();
-        let (answer, _) = raw.read_to_end(patience());
-        assert!(answer.starts_with(b"HTTP/1.1 400 "), "{head:?}");
+        let (response, _) = raw.read_to_end(patience());
+        assert!(response.starts_with(b"HTTP/1.1 400 "), "{head:?}");
         let request = sim.azure.requests().pop().unwrap();
         assert!(matches!(request.body_end, BodyEnd::Malformed(_)) && !request.note.is_empty(), "{head:?}");
     }
 }
 
 #[test]
-fn a_mute_server_accepts_and_says_nothing() {
+fn a_silenced_server_accepts_and_sends_nothing() {
     let (sim, address) = plain();
-    sim.azure.server.mute(true);
+    sim.azure.server.set_silent(true);
     let mut raw = Raw::connect(address);
     raw.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     assert_eq!(raw.read_to_end(Duration::from_millis(50)), (Vec::new(), Ended::Waiting));
-    sim.azure.server.mute(false);
+    sim.azure.server.set_silent(false);
     assert_eq!(Client::connect(address).get("/sim/echo").status, 401);
     wait_for("one connection fewer", || {
         sim.azure.server.close_connections();
@@ -163,7 +163,7 @@ fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_websocket_shakes_hands_echoes_and_closes() {
+fn a_websocket_opens_echoes_and_closes() {
     let (sim, address) = plain();
     let mut client = Client::connect(address);
     let authorization = format!("Bearer {}", sim.entra.issue());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{MODELS, chat, granted, within};
 use crate::client::{Client, Response};
 use crate::fixture::Proxy;
-use crate::sim::{Answer, Options, Sim, wait_for};
+use crate::sim::{ScriptedResponse, Options, Sim, wait_for};
 
 /// A 503 as OpenAI's SDKs read it.
 #[track_caller]
@@ -28,7 +28,7 @@ fn timed(client: &mut Client) -> (Response, Duration) {
 #[test]
 fn requests_wait_for_the_first_token() {
     let sim = Sim::start(Options::default());
-    sim.entra.script([Answer::default_behaviour().delay(Duration::from_millis(1500))]);
+    sim.entra.script([ScriptedResponse::default_behavior().delay(Duration::from_millis(1500))]);
     let proxy = Proxy::start_listening(&sim, &[]);
     let health = proxy.health();
     let reason = health.json()["reason"].as_str().unwrap().to_owned();
@@ -49,7 +49,7 @@ fn requests_wait_for_the_first_token() {
 #[test]
 fn requests_wait_five_seconds_and_no_longer() {
     let sim = Sim::start(Options::default());
-    sim.entra.script([Answer::silence()]);
+    sim.entra.script([ScriptedResponse::silence()]);
     let proxy = Proxy::start_listening(&sim, &[]);
     let (response, took) = timed(&mut proxy.client());
     let message = unavailable(&response, "token_unavailable");
@@ -67,7 +67,7 @@ fn requests_wait_five_seconds_and_no_longer() {
 #[test]
 fn nobody_waits_for_a_token_that_is_not_under_way() {
     let sim = Sim::start(Options::default());
-    let throttled = Answer::status(429).header("Retry-After", "30").body("Too Many Requests");
+    let throttled = ScriptedResponse::status(429).header("Retry-After", "30").body("Too Many Requests");
     sim.entra.strict_script([throttled]);
     let proxy = Proxy::start_listening(&sim, &[]);
     proxy.wait_log("token refresh failed");

@@ -1,4 +1,4 @@
-//! Faults in how an application calls the proxy. Its user sees the answer's message, or the log.
+//! Faults in how an application calls the proxy. Its user sees the response's message, or the log.
 
 use super::{Told, told};
 use crate::client::Raw;
@@ -35,7 +35,7 @@ pub(super) const FAULTS: &[(&str, &str, Told)] = &[
 ];
 
 #[test]
-#[cfg_attr(feature = "tiny_http", ignore = "tiny_http answers what is malformed by itself")]
+#[cfg_attr(feature = "tiny_http", ignore = "tiny_http responds to what is malformed by itself")]
 fn faults_of_applications() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
     let proxy = Proxy::start_with(&sim, &[("PROXY_API_KEY", "a-key-of-16-characters")]);
@@ -43,8 +43,8 @@ fn faults_of_applications() {
         let mut client = Raw::connect(proxy.address());
         // Every character is one byte.
         client.send(bytes.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect::<Vec<_>>()).unwrap();
-        let answer = latin1(&client.read_some(patience()).unwrap());
-        told.stands_in(&answer, fault);
+        let response = latin1(&client.read_some(patience()).unwrap());
+        told.stands_in(&response, fault);
         told.stands_in(&proxy.wait_log(told.cause), fault);
     }
     assert!(sim.azure.requests().is_empty());
@@ -61,7 +61,7 @@ fn more_connections_than_allowed() {
         busy.send("GET", "/sim/sse?events=1000&pause_ms=20", &[], b"").unwrap();
         busy.raw.read_some(patience()).unwrap().starts_with(b"HTTP/1.1 200 ")
     });
-    let answer = proxy.client().get("/openai/v1/models");
-    assert_eq!((answer.status, answer.header("retry-after").as_deref()), (503, Some("1")));
-    told("too many connections at once", "raise MAX_CONNECTIONS").stands_in(&answer.text(), "a crowd");
+    let response = proxy.client().get("/openai/v1/models");
+    assert_eq!((response.status, response.header("retry-after").as_deref()), (503, Some("1")));
+    told("too many connections at once", "raise MAX_CONNECTIONS").stands_in(&response.text(), "a crowd");
 }

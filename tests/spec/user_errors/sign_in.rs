@@ -3,7 +3,7 @@
 
 use super::{Told, told};
 use crate::fixture::Proxy;
-use crate::sim::{Answer, Options, Sim};
+use crate::sim::{ScriptedResponse, Options, Sim};
 
 /// The number of Entra ID's refusal, and what is told.
 pub(super) const FAULTS: &[(u32, Told)] = &[
@@ -42,18 +42,18 @@ pub(super) const FAULTS: &[(u32, Told)] = &[
 ];
 
 #[test]
-fn faults_that_entra_id_tells() {
+fn errors_that_entra_id_returns() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
     for (number, told) in FAULTS {
-        sim.entra.script([Answer::aadsts(*number)]);
+        sim.entra.script([ScriptedResponse::aadsts(*number)]);
         let proxy = Proxy::start_listening(&sim, &[]);
         let logged = proxy.wait_log("token refresh failed");
         let fault = format!("AADSTS{number}");
         told.stands_in(&logged, &fault);
         told.stands_in(&proxy.health().text(), &fault);
-        let answer = proxy.client().get("/openai/v1/models");
-        assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (503, Some(&*fault)));
-        told.stands_in(&answer.text(), &fault);
+        let response = proxy.client().get("/openai/v1/models");
+        assert_eq!((response.status, response.json()["error"]["code"].as_str()), (503, Some(&*fault)));
+        told.stands_in(&response.text(), &fault);
     }
 }
 
@@ -88,25 +88,25 @@ const OTHERS: &[(u16, Fields, &str, Told)] = &[
 fn responses_that_are_not_entra_ids() {
     for (status, fields, body, told) in OTHERS {
         let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
-        let mut answer = Answer::status(*status).body(*body);
+        let mut response = ScriptedResponse::status(*status).body(*body);
         for (name, value) in *fields {
-            answer = answer.header(name, value);
+            response = response.header(name, value);
         }
         // For everything that is asked meanwhile.
-        sim.entra.script((0..100).map(|_| answer.clone()));
+        sim.entra.script((0..100).map(|_| response.clone()));
         let proxy = Proxy::start_listening(&sim, &[]);
         let fault = status.to_string();
         told.stands_in(&proxy.wait_log("token refresh failed"), &fault);
         told.stands_in(&proxy.health().text(), &fault);
-        let answer = proxy.client().get("/openai/v1/models");
-        assert_eq!(answer.status, 503);
-        told.stands_in(&answer.text(), &fault);
-        let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        let response = proxy.client().get("/openai/v1/models");
+        assert_eq!(response.status, 503);
+        told.stands_in(&response.text(), &fault);
+        let seconds: u64 = response.header("retry-after").unwrap().parse().unwrap();
         assert!(seconds <= if *status == 429 { 30 } else { 3 }, "{fault}: a filter was believed: {seconds}");
     }
 }
 
-/// No answer of Entra ID's at all: the way to it is at fault.
+/// No response of Entra ID's at all: the way to it is at fault.
 #[test]
 fn an_authority_that_cannot_be_reached_or_trusted() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
@@ -128,9 +128,9 @@ fn an_authority_that_cannot_be_reached_or_trusted() {
         let proxy = Proxy::start_listening(&sim, &variables);
         let logged = proxy.wait_log("token refresh failed");
         told.stands_in(&logged, variable);
-        let answer = proxy.client().get("/openai/v1/models");
+        let response = proxy.client().get("/openai/v1/models");
         assert_eq!(
-            (answer.status, answer.json()["error"]["code"].as_str()),
+            (response.status, response.json()["error"]["code"].as_str()),
             (503, Some("token_unavailable"))
         );
     }

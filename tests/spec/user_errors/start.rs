@@ -17,7 +17,7 @@ pub(super) const FAULTS: &[(&str, &str, Value, i32, Told)] = &[
         told("Missing required Azure AD configuration: AZURE_CLIENT_ID", "App registrations"),
     ),
     (
-        "the destination was forgotten",
+        "the upstream was forgotten",
         "API_BASE_URL",
         Value::Is(""),
         2,
@@ -45,7 +45,7 @@ pub(super) const FAULTS: &[(&str, &str, Value, i32, Told)] = &[
         told("AZURE_CLIENT_ID is the placeholder of an example, not an id", "App registrations"),
     ),
     (
-        "the README's destination",
+        "the README's upstream",
         "API_BASE_URL",
         Value::Is("https://NAME.openai.azure.com"),
         2,
@@ -66,7 +66,7 @@ pub(super) const FAULTS: &[(&str, &str, Value, i32, Told)] = &[
         told("`common`, which is for people who sign in", "use the Directory (tenant) ID"),
     ),
     (
-        "a destination without its scheme",
+        "an upstream without its scheme",
         "API_BASE_URL",
         Value::Is("name.openai.azure.com"),
         2,
@@ -80,7 +80,7 @@ pub(super) const FAULTS: &[(&str, &str, Value, i32, Told)] = &[
         told("API_BASE_URL has a query", "only the start is wanted"),
     ),
     (
-        "a destination in clear",
+        "an upstream in clear",
         "API_BASE_URL",
         Value::Is("http://name.openai.azure.com"),
         2,

@@ -1,5 +1,5 @@
-//! Faults on the way to the destination, and rights that are missing there. The user sees the caller's 502, the log,
-//! or what `auth-proxy check` makes of the destination's answer, which itself passes unchanged.
+//! Faults on the way to the upstream, and rights that are missing there. The user sees the caller's 502, the log,
+//! or what `auth-proxy check` makes of the upstream's response, which itself passes unchanged.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::{Told, told};
 use crate::fixture::{Proxy, environment, run_to_end};
-use crate::sim::{Answer, Options, Sim};
+use crate::sim::{ScriptedResponse, Options, Sim};
 
 type Setting = (&'static str, &'static str, (&'static str, &'static str), &'static str, Told);
 
-/// A name for the fault, `API_BASE_URL`, one more variable, the code of the answer, and what is told. `TLS` and
-/// `PLAIN` stand for the ports of two simulated destinations, `WEB` for that of a web server.
+/// A name for the fault, `API_BASE_URL`, one more variable, the code of the response, and what is told. `TLS` and
+/// `PLAIN` stand for the ports of two simulated upstreams, `WEB` for that of a web server.
 pub(super) const SETTINGS: &[Setting] = &[
     (
         "a misspelt name",
@@ -75,7 +75,7 @@ pub(super) const SETTINGS: &[Setting] = &[
 ];
 
 #[test]
-fn faults_on_the_way_to_the_destination() {
+fn errors_on_the_way_to_the_upstream() {
     let plain = Options { entra_tls: false, azure_tls: false, ..Options::default() };
     let (tls, plain) = (Sim::start(Options { entra_tls: false, ..Options::default() }), Sim::start(plain));
     let web = web_server();
@@ -86,10 +86,10 @@ fn faults_on_the_way_to_the_destination() {
         let mut variables = vec![("API_BASE_URL", &*base), ("NO_PROXY", "localhost")];
         variables.extend((!variable.is_empty()).then_some((*variable, *value)));
         let proxy = Proxy::start_with(&plain, &variables);
-        let answer = proxy.client().get("/sim/slow?ms=60000");
-        let told_to_caller = answer.json()["error"]["code"].as_str().unwrap().to_owned();
-        assert!(told_to_caller.starts_with(code), "{fault}: {told_to_caller}");
-        let remedy = answer.json()["error"]["remedy"].as_str().unwrap_or_default().to_owned();
+        let response = proxy.client().get("/sim/slow?ms=60000");
+        let code_at_the_client = response.json()["error"]["code"].as_str().unwrap().to_owned();
+        assert!(code_at_the_client.starts_with(code), "{fault}: {code_at_the_client}");
+        let remedy = response.json()["error"]["remedy"].as_str().unwrap_or_default().to_owned();
         assert!(remedy.contains(told.next), "{fault}: {remedy:?}");
         told.stands_in(&proxy.wait_log("request failed"), fault);
     }
@@ -107,8 +107,8 @@ fn web_server() -> u16 {
     port
 }
 
-/// A name for the fault, Azure's answer to it (status and message), and what `check` tells.
-pub(super) const ANSWERS: &[(&str, u16, &str, Told)] = &[
+/// A name for the fault, Azure's response to it (status and message), and what `check` tells.
+pub(super) const RESPONSES: &[(&str, u16, &str, Told)] = &[
     (
         "the role is not assigned",
         401,
@@ -142,11 +142,11 @@ pub(super) const ANSWERS: &[(&str, u16, &str, Told)] = &[
 ];
 
 #[test]
-fn faults_that_the_destination_tells() {
+fn errors_that_the_upstream_returns() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
-    for (fault, status, message, told) in ANSWERS {
+    for (fault, status, message, told) in RESPONSES {
         let body = json!({"error": {"code": status.to_string(), "message": message}});
-        sim.azure.script([Answer::status(*status).json(&body)]);
+        sim.azure.script([ScriptedResponse::status(*status).json(&body)]);
         let finished = run_to_end(&["check"], environment(&sim, &[]));
         told.stands_in(&finished.stdout, fault);
         assert!(finished.stdout.contains(message), "{fault}: {}", finished.stdout);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::link::Link;
-use super::{Rig, answer_frame, frame};
+use super::{Rig, server_frame, frame};
 use crate::client::Ended;
 use crate::sim::{patience, wait_for};
 
@@ -40,7 +40,7 @@ fn the_end_of_one_direction_leaves_the_other_open() {
 }
 
 #[test]
-fn an_end_behind_a_full_pipe_waits_its_turn() {
+fn an_end_after_a_full_pipe_comes_last() {
     for tls in [false, true] {
         let rig = Rig::start(tls);
         // Different lengths, so that the end meets the buffers on the way at different levels.
@@ -73,8 +73,8 @@ fn an_abrupt_end_of_either_side_ends_the_other_soon() {
             let started = Instant::now();
             way(there);
             let (bytes, ended) = client.read_to_end(patience());
-            assert!(bytes.is_empty() && ended != Ended::Waiting, "destination: {name}, tls: {tls}");
-            assert!(started.elapsed() < SOON, "destination: {name}, tls: {tls}");
+            assert!(bytes.is_empty() && ended != Ended::Waiting, "upstream: {name}, tls: {tls}");
+            assert!(started.elapsed() < SOON, "upstream: {name}, tls: {tls}");
             drop(client);
 
             let (client, mut there) = rig.open();
@@ -106,7 +106,7 @@ fn an_abrupt_end_while_both_pipes_are_full_ends_both() {
     }
 }
 
-/// A destination that says much and then closes without having read all it was told resets the connection. What it
+/// An upstream that says much and then closes without having read all it was told resets the connection. What it
 /// said before is still in the kernel's hands, and an application that is connected directly gets all of it.
 #[test]
 fn what_was_said_before_a_reset_arrives() {
@@ -116,7 +116,7 @@ fn what_was_said_before_a_reset_arrives() {
         let words = fill(&mut there);
         fill(&mut client);
         let (mut buffer, mut heard) = (vec![0; 64 * 1024], 0);
-        wait_for("its last words to leave the destination", || {
+        wait_for("its last words to leave the upstream", || {
             // Not all that there is: something shall be on its way when the reset comes.
             for _ in 0..8 {
                 heard += client.try_receive(&mut buffer).unwrap().unwrap_or_default();
@@ -147,18 +147,18 @@ fn control_frames_are_bytes_like_any_other() {
         let rig = Rig::start(tls);
         let (mut client, mut there) = rig.open();
         let pairs = [
-            (frame(9, b"are you there"), answer_frame(10, b"are you there")),
-            (frame(10, b""), answer_frame(9, b"")),
+            (frame(9, b"are you there"), server_frame(10, b"are you there")),
+            (frame(10, b""), server_frame(9, b"")),
             // Reserved bits, reserved opcodes, no mask, a length that is not the shortest, a wrong mask: not ours to judge.
             (vec![0xff, 0x7e, 0, 1, 0], vec![0x0b, 0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]),
             (b"GET / HTTP/1.1\r\n\r\n".to_vec(), b"HTTP/1.1 200 OK\r\n\r\n".to_vec()),
-            (frame(8, &[0x03, 0xe8]), answer_frame(8, &[0x03, 0xe8])),
+            (frame(8, &[0x03, 0xe8]), server_frame(8, &[0x03, 0xe8])),
         ];
-        for (ask, answer) in pairs {
+        for (ask, response) in pairs {
             client.send(&ask).unwrap();
             assert_eq!(there.read_exactly(ask.len()), ask);
-            there.send(&answer).unwrap();
-            assert_eq!(client.read_exactly(answer.len()), answer);
+            there.send(&response).unwrap();
+            assert_eq!(client.read_exactly(response.len()), response);
         }
         // The close frames were passed, and nothing was ended by them: that is for the two sides to do.
         client.send("still").unwrap();

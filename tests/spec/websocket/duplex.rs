@@ -107,7 +107,7 @@ fn fifty_megabytes_each_way_with_slow_readers_neither_stick_nor_pile_up() {
 const ENOUGH: u64 = 16 << 20;
 
 /// Sends without end until the other side says something; gives what was sent by then.
-fn flood_until_answered(link: &mut Link, most: u64) -> u64 {
+fn flood_until_response(link: &mut Link, most: u64) -> u64 {
     let (block, mut buffer, mut sent) = (vec![b'f'; 64 * 1024], [0; 64], 0);
     while sent < most {
         if link.try_receive(&mut buffer).unwrap().is_some() {
@@ -144,14 +144,14 @@ fn a_flood_one_way_does_not_hold_up_the_other_way() {
         let rig = Rig::start(tls);
         let (client, mut there) = rig.open();
         let client = swallow(client);
-        let sent = flood_until_answered(&mut there, most);
+        let sent = flood_until_response(&mut there, most);
         assert!(sent < most / 4, "{sent} bytes came down before six went up, tls: {tls}");
         drop(there);
         client.join().unwrap();
 
         let (mut client, there) = rig.open();
         let there = swallow(there);
-        let sent = flood_until_answered(&mut client, most);
+        let sent = flood_until_response(&mut client, most);
         assert!(sent < most / 4, "{sent} bytes went up before six came down, tls: {tls}");
         drop(client);
         there.join().unwrap();

@@ -1,10 +1,10 @@
-//! What the destination sees of a handshake, and what the application gets when it is refused.
+//! What the upstream sees of a handshake, and what the application gets when it is refused.
 
 use super::link::Link;
-use super::{ASK, GRANT, Rig, frame, shake_hands};
+use super::{ASK, GRANT, Rig, frame, open_websocket};
 use crate::client::Client;
 use crate::fixture::Proxy;
-use crate::sim::{Answer, Options, Sim, patience};
+use crate::sim::{ScriptedResponse, Options, Sim, patience};
 
 #[test]
 fn our_bearer_goes_in_and_every_other_credential_stays_out() {
@@ -60,7 +60,7 @@ fn without_a_key_among_them_subprotocols_keep_every_byte() {
     let fields = [&ASK[..], &offers.map(|offer| ("Sec-WebSocket-Protocol", offer))].concat();
     let mut client = rig.proxy.client();
     client.send("GET", "/?", &fields, b"").unwrap();
-    let mut there = rig.destination.accept();
+    let mut there = rig.upstream.accept();
     let head = there.read_head();
     let values: Vec<&str> = head
         .lines()
@@ -75,12 +75,12 @@ fn without_a_key_among_them_subprotocols_keep_every_byte() {
     let only_key = [&ASK[..], &[("Sec-WebSocket-Protocol", "openai-insecure-api-key.K")]].concat();
     let mut client = rig.proxy.client();
     client.send("GET", "/", &only_key, b"").unwrap();
-    let head = rig.destination.accept().read_head();
+    let head = rig.upstream.accept().read_head();
     assert!(!head.to_ascii_lowercase().contains("sec-websocket-protocol"), "{head}");
 }
 
 #[test]
-fn refusals_are_ordinary_answers_and_the_connection_goes_on() {
+fn refused_handshakes_are_ordinary_responses_on_a_connection_that_stays_open() {
     let sim = Sim::start(Options::default());
     let proxy = Proxy::start(&sim);
     let mut client = proxy.client();
@@ -93,15 +93,15 @@ fn refusals_are_ordinary_answers_and_the_connection_goes_on() {
         (429, "retry-after", "7", "slow down"),
         (503, "retry-after-ms", "20", "later"),
     ] {
-        sim.azure.script([Answer::status(status).header(name, value).body(body)]);
-        let refused = shake_hands(&mut client, "/openai/v1/realtime?model=m");
+        sim.azure.script([ScriptedResponse::status(status).header(name, value).body(body)]);
+        let refused = open_websocket(&mut client, "/openai/v1/realtime?model=m");
         assert_eq!((refused.status, refused.text().as_str()), (status, body));
         assert_eq!(refused.header(name).as_deref(), Some(value));
         assert_eq!(refused.header("upgrade"), None, "nothing is switched");
     }
     assert_eq!(client.get("/sim/echo").status, 200);
-    assert_eq!(shake_hands(&mut client, "/sim/ws").status, 101, "the same connection, after all of this");
-    assert_eq!(sim.azure.server.accepted(), 1, "the destination's connection was kept, too");
+    assert_eq!(open_websocket(&mut client, "/sim/ws").status, 101, "the same connection, after all of this");
+    assert_eq!(sim.azure.server.accepted(), 1, "the upstream's connection was kept, too");
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn what_is_no_websocket_handshake_is_served_without_an_upgrade() {
 }
 
 #[test]
-fn a_switch_that_was_not_asked_for_is_no_answer() {
+fn a_101_that_was_not_requested_is_a_502() {
     let rig = Rig::start(false);
     let foreign = GRANT.replace("websocket", "h2c");
     let nameless = GRANT.replace("Upgrade: websocket\r\n", "");
@@ -144,7 +144,7 @@ fn a_switch_that_was_not_asked_for_is_no_answer() {
     {
         let mut client = rig.proxy.client();
         client.send("GET", "/", fields, b"").unwrap();
-        let mut there = rig.destination.accept();
+        let mut there = rig.upstream.accept();
         there.read_head();
         there.send(grant).unwrap();
         let response = client.response("GET").unwrap();
@@ -162,11 +162,11 @@ fn bytes_in_the_same_segment_as_a_head_belong_to_the_tunnel() {
         let rig = Rig::start(tls);
         let head: String = ASK.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let ask = format!("GET / HTTP/1.1\r\nHost: a\r\n{head}\r\n");
-        let early = [frame(1, b"said before the answer"), frame(9, b"ping")].concat();
+        let early = [frame(1, b"said before the response"), frame(9, b"ping")].concat();
         let mut client: Client = rig.proxy.client();
         client.raw.send([ask.as_bytes(), &early].concat()).unwrap();
 
-        let mut there = rig.destination.accept();
+        let mut there = rig.upstream.accept();
         there.read_head();
         there.send(["HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n", GRANT, "welcome"].concat()).unwrap();
         assert_eq!(there.read_exactly(early.len()), early, "tls: {tls}");
@@ -183,7 +183,7 @@ fn a_grant_in_single_bytes_is_understood() {
     let rig = Rig::start(true);
     let mut client = rig.proxy.client();
     client.send("GET", "/", &ASK, b"").unwrap();
-    let mut there = rig.destination.accept();
+    let mut there = rig.upstream.accept();
     there.read_head();
     for byte in GRANT.bytes().chain(*b"x") {
         there.send([byte]).unwrap();
@@ -193,12 +193,12 @@ fn a_grant_in_single_bytes_is_understood() {
 }
 
 #[test]
-fn a_destination_that_leaves_during_the_handshake_is_a_502() {
+fn an_upstream_that_leaves_during_the_handshake_is_a_502() {
     let rig = Rig::start(false);
     for said in ["", "HTTP/1.1 101 Switching Prot", &GRANT[..GRANT.len() - 2]] {
         let mut client = rig.proxy.client();
         client.send("GET", "/", &ASK, b"").unwrap();
-        let mut there = rig.destination.accept();
+        let mut there = rig.upstream.accept();
         there.read_head();
         there.send(said).unwrap();
         drop(there);
@@ -208,12 +208,12 @@ fn a_destination_that_leaves_during_the_handshake_is_a_502() {
 }
 
 #[test]
-fn an_unreachable_destination_is_a_502() {
+fn an_unreachable_upstream_is_a_502() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let sim = Sim::start(Options::default());
     let url = format!("http://{closed}");
     let proxy = Proxy::start_with(&sim, &[("API_BASE_URL", &url)]);
     let mut client = proxy.client();
-    assert_eq!(shake_hands(&mut client, "/").status, 502);
+    assert_eq!(open_websocket(&mut client, "/").status, 502);
     assert_eq!(client.get("/health").status, 200);
 }

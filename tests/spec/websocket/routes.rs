@@ -1,9 +1,9 @@
-//! Ways to the destination, and whole conversations over them.
+//! Ways to the upstream, and whole conversations over them.
 
 use serde_json::{Value, json};
 
 use super::link::Link;
-use super::{ASK, answer_frame, frame, shake_hands};
+use super::{ASK, server_frame, frame, open_websocket};
 use crate::client::{Client, Ended};
 use crate::fixture::Proxy;
 use crate::sim::{Egress, Options, Sim, patience};
@@ -32,7 +32,7 @@ fn converse(client: Client) {
     }
     assert_eq!(text, "Hello in realtime.");
     link.send(frame(8, &[0x03, 0xe8])).unwrap();
-    assert_eq!(link.read_to_end(patience()), (answer_frame(8, &[0x03, 0xe8]), Ended::Closed));
+    assert_eq!(link.read_to_end(patience()), (server_frame(8, &[0x03, 0xe8]), Ended::Closed));
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_realtime_conversation_directly_and_through_an_egress_proxy() {
         let sim = Sim::start(Options { azure_tls: tls, ..Options::default() });
         let proxy = Proxy::start(&sim);
         let mut client = proxy.client();
-        assert_eq!(shake_hands(&mut client, "/openai/v1/realtime?model=m").status, 101);
+        assert_eq!(open_websocket(&mut client, "/openai/v1/realtime?model=m").status, 101);
         converse(client);
     }
 
@@ -52,7 +52,7 @@ fn a_realtime_conversation_directly_and_through_an_egress_proxy() {
     let way_out = format!("http://u:p@127.0.0.1:{}", egress.server.port());
     let proxy = Proxy::start_with(&sim, &[("API_BASE_URL", &base), ("HTTPS_PROXY", &way_out)]);
     let mut client = proxy.client();
-    assert_eq!(shake_hands(&mut client, "/openai/v1/realtime?model=m").status, 101);
+    assert_eq!(open_websocket(&mut client, "/openai/v1/realtime?model=m").status, 101);
     converse(client);
     let connects: Vec<String> = egress.requests().iter().map(|request| request.target()).collect();
     assert_eq!(connects, [format!("azure.sim.test:{port}")]);
@@ -67,7 +67,7 @@ fn an_egress_proxy_that_refuses_is_a_502() {
     let base = format!("https://azure.sim.test:{}", sim.azure.server.port());
     let proxy = Proxy::start_with(&sim, &[("API_BASE_URL", &base), ("HTTPS_PROXY", &egress.url())]);
     let mut client = proxy.client();
-    let refused = shake_hands(&mut client, "/openai/v1/realtime?model=m");
+    let refused = open_websocket(&mut client, "/openai/v1/realtime?model=m");
     assert_eq!((refused.status, &refused.json()["error"]["code"]), (502, &json!("upstream_egress_proxy")));
     assert!(sim.azure.requests().is_empty());
 }
@@ -83,7 +83,7 @@ fn callers_show_their_key_in_a_subprotocol_or_in_the_query() {
     };
     assert_eq!(offer("a-key-of-sixteen-or-more"), 101);
     assert_eq!(offer("another-key-of-that-size"), 401);
-    let ask = |target: &str| shake_hands(&mut proxy.client(), target).status;
+    let ask = |target: &str| open_websocket(&mut proxy.client(), target).status;
     assert_eq!(ask("/openai/v1/realtime?api-key=a-key-of-sixteen-or-more"), 101);
     assert_eq!(ask("/openai/v1/realtime?api-key=another-key-of-that-size"), 401);
     assert_eq!(ask("/openai/v1/realtime"), 401);

@@ -1,4 +1,4 @@
-//! The table of responses: what the destination sends, what the client got.
+//! The table of responses: what the upstream sends, what the client got.
 
 mod content;
 mod cut;
@@ -13,14 +13,14 @@ fn all() -> Vec<Row> {
 }
 
 #[test]
-fn responses_on_the_wire_from_a_plain_destination() {
+fn responses_on_the_wire_from_a_plain_upstream() {
     let rows = all();
     assert!(rows.len() >= 60, "{} rows", rows.len());
     run(&Fixture::plain(), false, &rows);
 }
 
 #[test]
-fn responses_on_the_wire_from_a_tls_destination() {
+fn responses_on_the_wire_from_a_tls_upstream() {
     run(&Fixture::tls(), true, &all());
 }
 
@@ -37,7 +37,7 @@ fn locations_become_ours_when_that_is_wished_for() {
     };
     let rows = [
         moved(
-            "a location at the destination",
+            "a location at the upstream",
             &format!("Location: {there}/openai/x?y=1#z"),
             "location: http://proxy.test:8080/openai/x?y=1#z",
         ),

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # No internet and no DNS: a network namespace with a loopback and nothing else, names from /etc/hosts, authority and
-# destination of one's own, with their own CA.
+# upstream of one's own, with their own CA.
 . tests/deploy/lib.sh
 
 if ! have ip iproute2 'a network of its own'; then exit; fi
@@ -26,13 +26,13 @@ start "$WORK/proxy.log" "${inside[@]}" env -i "${settings[@]}" PORT=8080 "$BINAR
 proxy=$!
 healthy() { ask http://127.0.0.1:8080/health | grep '"ok"'; }
 eventually 60 healthy
-chat http://127.0.0.1:8080 >"$WORK/answer"
-grep -q '"content"' "$WORK/answer"
+chat http://127.0.0.1:8080 >"$WORK/response"
+grep -q '"content"' "$WORK/response"
 grep -q 'host: openai.sim.test' "$WORK/sim.log"
 [[ $(ip netns identify "$proxy") == "$name" ]]
 ok 'no route, no name server: signed in and a request through' 'AZURE_AUTHORITY_HOST, API_BASE_URL, SSL_CERT_FILE, /etc/hosts'
 
-# A name that nobody knows is an answer, not a wait.
+# A name that nobody knows is a response, not a wait.
 start "$WORK/lost.log" "${inside[@]}" env -i "${settings[@]}" PORT=8081 AZURE_AUTHORITY_HOST=login.microsoftonline.com "$BINARY"
 lost() {
     ask http://127.0.0.1:8081/health | grep '"reason":".*could not be resolved' \

@@ -40,8 +40,8 @@ healthy() { podman exec "$container" /auth-proxy healthcheck; }
 eventually 60 healthy
 [[ $(ask "$base/health") == '{"status":"ok"}' ]]
 ok 'read-only root, no capabilities, no new privileges, 32 MB: healthy by the image'\''s own check'
-chat "$base" >"$WORK/answer"
-grep -q '"content"' "$WORK/answer"
+chat "$base" >"$WORK/response"
+grep -q '"content"' "$WORK/response"
 grep -q 'authorization: Bearer' "$WORK/sim.log"
 ok 'a request through to the simulator'
 

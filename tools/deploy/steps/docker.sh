@@ -37,8 +37,8 @@ sed -i "s|^docker run --rm|& --detach|; s| auth-proxy\$| -e AZURE_AUTHORITY_HOST
 ) | tee "$WORK/container"
 container=$(cat "$WORK/container")
 eventually 60 healthy "$container"
-chat http://127.0.0.1:8080 >"$WORK/answer"
-grep -q '"content"' "$WORK/answer"
+chat http://127.0.0.1:8080 >"$WORK/response"
+grep -q '"content"' "$WORK/response"
 timeout 60 docker stop -t 30 "$container"
 ok 'docs/install.md: docker run, certificate of mode 0600' 'HEALTHCHECK says healthy, a request through the published port'
 
@@ -55,8 +55,8 @@ for name in AZURE_CLIENT_ID AZURE_TENANT_ID; do sed -i "s|^$name=.*|$name=${simu
 (cd "$project" && timeout 120 bash -e "$WORK/up")
 container=$(docker ps --quiet --filter name=auth-proxy)
 eventually 60 healthy "$container"
-chat http://127.0.0.1:8080 >"$WORK/answer"
-grep -q '"content"' "$WORK/answer"
+chat http://127.0.0.1:8080 >"$WORK/response"
+grep -q '"content"' "$WORK/response"
 [[ $(docker inspect --format '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.Memory}}' "$container") == 'true [ALL] 201326592' ]]
 ok 'docs/install.md: docker-compose up -d' 'healthy by its healthcheck, a request through the published port'
 

@@ -56,14 +56,14 @@ for form in sidecar-classic standalone; do
     for path in startupz readyz livez; do eventually 60 probe "$path"; done
     if [[ $form == standalone ]]; then
         [[ $(ask "http://127.0.0.1:$port/openai/v1/models" --write-out '%{http_code}' --output "$WORK/refused") == 401 ]]
-        chat "http://127.0.0.1:$port" -H "api-key: $key" >"$WORK/answer"
+        chat "http://127.0.0.1:$port" -H "api-key: $key" >"$WORK/response"
     else
-        chat "http://127.0.0.1:$port" >"$WORK/answer"
+        chat "http://127.0.0.1:$port" >"$WORK/response"
     fi
-    grep -q '"content"' "$WORK/answer"
+    grep -q '"content"' "$WORK/response"
     pid=$(podman inspect --format '{{.State.Pid}}' "$container")
     [[ $(awk '$1 == "Uid:" || $1 == "CapEff:" || $1 == "NoNewPrivs:" { print $2 }' "/proc/$pid/status" | paste -sd ' ') == '65532 0000000000000000 1' ]]
-    ok "podman play kube, $form" 'the three probes answer, a request through, uid 65532 without capabilities'
+    ok "podman play kube, $form" 'the three probes respond, a request through, uid 65532 without capabilities'
     if [[ $form == sidecar-classic ]]; then
         application=$(podman ps --all --filter "name=$pod" --format '{{.Names}}' | grep -v -e 'auth-proxy$' -e 'infra$')
         asked() { timeout 60 podman start --attach "$application"; }

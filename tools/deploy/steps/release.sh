@@ -90,7 +90,7 @@ if [[ " ${targets[*]} " == *' aarch64'* && $(uname -m) != aarch64 ]] && have qem
     start "$WORK/arm.log" env -i "${settings[@]}" "${arm[@]}"
     healthy() { env -i "${settings[@]}" "${arm[@]}" healthcheck; }
     eventually 60 healthy
-    chat "http://127.0.0.1:${settings[-1]#PORT=}" >"$WORK/answer"
-    grep -q '"content"' "$WORK/answer"
+    chat "http://127.0.0.1:${settings[-1]#PORT=}" >"$WORK/response"
+    grep -q '"content"' "$WORK/response"
     ok 'the aarch64 binary under qemu' "$("${arm[@]}" --version), healthcheck, a request through to the simulator"
 fi
