@@ -21,10 +21,10 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use serde_json::{Value, json};
 
-use super::script::{Kind, ScriptedResponse};
 use super::exchange::Exchange;
 use super::record::{Log, Request, latin1};
 use super::script::Script;
+use super::script::{Kind, ScriptedResponse};
 use super::server::Server;
 use super::tokens::{self, Tokens};
 

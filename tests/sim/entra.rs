@@ -11,12 +11,12 @@ use rustls::ServerConfig;
 use serde_json::{Value, json};
 
 use super::aadsts::Refusal;
-use super::script::{Kind, ScriptedResponse};
 use super::certs::Registered;
 use super::clock;
 use super::exchange::Exchange;
 use super::record::{Log, Request};
 use super::script::Script;
+use super::script::{Kind, ScriptedResponse};
 use super::server::Server;
 use super::tokens::{self, Issued, Tokens};
 

@@ -44,7 +44,6 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-pub use self::script::{ScriptedResponse, Step};
 pub use self::azure::Azure;
 pub use self::certs::{Odd, client_pem, odd_server, openssl, other_authority_and_server};
 pub use self::egress::Egress;
@@ -52,6 +51,7 @@ pub use self::entra::Entra;
 pub use self::patience::{eventually, patience, wait_for};
 pub use self::record::{BodyEnd, Log, OnRequest, Request, latin1};
 pub use self::relay::{Fault, Relay};
+pub use self::script::{ScriptedResponse, Step};
 pub use self::tokens::Issued;
 
 /// How a simulator is set up; `Options::default()` is what most tests want.
@@ -178,8 +178,16 @@ impl Drop for Sim {
             let _ = std::fs::remove_dir_all(&self.dir);
         }
         if !std::thread::panicking() {
-            assert_eq!(self.entra.overrun(), 0, "requests to entra for which the script had no more responses");
-            assert_eq!(self.azure.overrun(), 0, "requests to azure for which the script had no more responses");
+            assert_eq!(
+                self.entra.overrun(),
+                0,
+                "requests to entra for which the script had no more responses"
+            );
+            assert_eq!(
+                self.azure.overrun(),
+                0,
+                "requests to azure for which the script had no more responses"
+            );
         }
     }
 }

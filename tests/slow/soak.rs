@@ -1,15 +1,14 @@
-//! A minute of everything at once, and two (`SOAK_SECONDS`) of an Entra ID that refuses half of the time. `make soak`, or
-//! `cargo test --test it soak -- --ignored --nocapture`.
+//! A minute of everything at once, and two (`SOAK_SECONDS`) of an Entra ID that refuses half of the time: `make soak`.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::fixture::Proxy;
 use crate::sim::{Options, Sim, replace_file, wait_for};
+use crate::support::program::Proxy;
 
-use super::every_token_was_good;
-use super::rotation::{Pair, Volume, used};
-use super::traffic::Traffic;
+use crate::support::api::every_token_was_good;
+use crate::support::rotation::{Pair, Volume, used};
+use crate::support::traffic::Traffic;
 
 const LENGTH: Duration = Duration::from_secs(60);
 const CLIENTS: u32 = 8;
@@ -21,7 +20,7 @@ enum Event {
     Restart,
     /// The certificate is replaced.
     Rotate(fn(&Volume, &Pair, &str)),
-    /// The records of the upstream are looked at, before they are forgotten.
+    /// The records of the upstream are checked before they are forgotten.
     Audit,
 }
 
@@ -54,7 +53,6 @@ fn key_first_certificate_later(volume: &Volume, new: &Pair, old: &str) {
 const WAYS: [fn(&Volume, &Pair, &str); 4] = [rename, in_place, half_written, key_first_certificate_later];
 
 #[test]
-#[ignore = "60 s soak: make soak"]
 fn a_minute_of_everything_at_once() {
     use Event::{Audit, Restart, Rotate};
     let events = [
@@ -119,7 +117,6 @@ fn a_minute_of_everything_at_once() {
 /// For half of each token's life Entra ID says that it does not know the certificate: from another moment each time, and so
 /// that it is well again before the token is no longer used. Every fourth token the certificate rotates.
 #[test]
-#[ignore = "SOAK_SECONDS, 120 unless given: make soak"]
 fn a_permanent_error_for_half_of_each_tokens_life() {
     const LIFETIME: u64 = 30;
     // It is used for 27 s of them, of which this leaves three for an attempt.

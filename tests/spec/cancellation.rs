@@ -1,12 +1,15 @@
-//! The client leaves: the call to the upstream ends within a second, so that nobody pays for what nobody reads.
+//! When the client leaves, the request to the upstream ends within a second, so that nobody pays for a response that nobody
+//! reads: before the response, within it, and while the connection to the upstream is being made; whether the client closes,
+//! half-closes or resets its connection.
 
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use super::{Fixture, socket};
-use crate::client::Client;
-use crate::fixture::Proxy;
-use crate::sim::{ScriptedResponse, Options, Sim, Step, eventually, patience, wait_for};
+use crate::sim::{Options, ScriptedResponse, Sim, Step, eventually, patience, wait_for};
+use crate::support::client::Client;
+use crate::support::faults::BlackHole;
+use crate::support::fixture::{Fixture, socket};
+use crate::support::program::Proxy;
 
 const SOON: Duration = Duration::from_secs(1);
 const GET: &str = "GET /openai/v1/x HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -117,48 +120,6 @@ fn in_the_middle_of_a_stream_that_flows() {
             let closed = fixture.sim.azure.log().wait("closing", |all| all.first()?.peer_closed);
             assert!(closed - left < SOON, "it took {:?}", closed - left);
         }
-    }
-}
-
-/// A port that accepts nothing: its queue is full, and the kernel drops what else comes.
-pub struct BlackHole {
-    listener: TcpListener,
-    _queue: Vec<TcpStream>,
-}
-
-impl BlackHole {
-    pub fn new() -> Self {
-        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)))
-    }
-
-    pub fn at(address: SocketAddr) -> Self {
-        let domain = socket2::Domain::for_address(address);
-        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
-        socket.bind(&address.into()).unwrap();
-        socket.listen(0).unwrap();
-        let listener: TcpListener = socket.into();
-        let address = listener.local_addr().unwrap();
-        let fill = || TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
-        let queue: Vec<TcpStream> = std::iter::from_fn(fill).take(16).collect();
-        assert!(queue.len() < 16, "the queue has no end");
-        Self { listener, _queue: queue }
-    }
-
-    /// Connections that somebody is trying to make.
-    fn attempts(&self) -> usize {
-        let there = format!(":{:04X}", self.listener.local_addr().unwrap().port());
-        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        let is_attempt = |line: &&str| {
-            let mut columns = line.split_whitespace().skip(2);
-            let (remote, state) = (columns.next().unwrap_or_default(), columns.next());
-            // SYN_SENT.
-            remote.ends_with(&there) && state == Some("02")
-        };
-        sockets.lines().filter(is_attempt).count()
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://{}", self.listener.local_addr().unwrap())
     }
 }
 

@@ -1,10 +1,10 @@
 //! `PROXY_API_KEY`: who does not present it gets no further, and where it is presented it does not leave.
 
-use crate::client::Response;
-use crate::fixture::Proxy;
 use crate::sim::{Options, Sim, latin1};
+use crate::support::client::Response;
+use crate::support::program::Proxy;
 
-use super::{CHAT, MODELS};
+use crate::support::api::{CHAT, MODELS};
 
 const KEY: &str = "0123456789abcdef+/0123456789abcdef";
 

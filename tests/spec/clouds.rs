@@ -1,12 +1,16 @@
-//! Sovereign and private clouds: where to sign in, for what, trusting whom, through which way out.
+//! Sovereign and private clouds, and an egress proxy:
+//!
+//! - the authority is a host or a URL, the tenant an id or a domain, the scope follows from `API_BASE_URL`;
+//! - token and API requests alike go through `HTTPS_PROXY`, unless `NO_PROXY` names the host;
+//! - wrong credentials for the egress proxy are reported and not shown.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::fixture::{Proxy, environment};
 use crate::sim::{Egress, Options, Sim};
+use crate::support::program::{Proxy, environment};
 
-use super::{MODELS, chat};
+use crate::support::api::{MODELS, chat};
 
 #[test]
 fn the_authority_is_a_host_or_a_url_with_or_without_a_slash() {
@@ -32,7 +36,7 @@ fn the_tenant_may_be_a_domain() {
 }
 
 #[test]
-fn the_scope_goes_with_the_upstream() {
+fn the_scope_follows_from_the_base_url() {
     let sim = Sim::start(Options::default());
     // Port 1: nothing is ever sent there, only the sign-in is looked at.
     let rows = [
@@ -59,18 +63,6 @@ fn a_foundry_project_is_reached_below_its_path() {
     assert_eq!(sim.azure.requests()[0].path(), "/api/projects/p/openai/v1/chat/completions");
 }
 
-#[test]
-fn an_authority_that_is_not_trusted_is_named_with_the_way_out() {
-    let sim = Sim::start(Options::default());
-    let mut proxy = Proxy::start_listening(&sim, &[("SSL_CERT_FILE", "")]);
-    let line = proxy.wait_log("token refresh failed");
-    assert!(line.contains("no trusted TLS connection to the token endpoint"), "{line}");
-    assert!(line.contains("set SSL_CERT_FILE to the CA bundle"), "{line}");
-    let health = proxy.health().json();
-    assert!(health["remedy"].as_str().unwrap().contains("SSL_CERT_FILE"), "{health}");
-    assert!(proxy.is_running() && sim.entra.requests().is_empty());
-}
-
 /// Both servers under names that only the egress proxy resolves.
 fn behind_egress<'a>(sim: &Sim, more: &[(&'a str, &'a str)]) -> Vec<(String, String)> {
     let authority = format!("entra.sim.test:{}", sim.entra.server.port());
@@ -80,7 +72,7 @@ fn behind_egress<'a>(sim: &Sim, more: &[(&'a str, &'a str)]) -> Vec<(String, Str
 }
 
 #[test]
-fn the_way_out_is_taken_by_token_and_api_calls_alike() {
+fn https_proxy_applies_to_token_and_api_requests() {
     let sim = Sim::start(Options::default());
     let basic = format!("Basic {}", STANDARD.encode("user:p@ss"));
     let egress = Egress::start(Some(&basic));
@@ -95,28 +87,28 @@ fn the_way_out_is_taken_by_token_and_api_calls_alike() {
 }
 
 #[test]
-fn wrong_credentials_for_the_way_out_are_named_and_not_shown() {
+fn wrong_credentials_for_the_egress_proxy_are_reported_and_not_shown() {
     let sim = Sim::start(Options::default());
     let egress = Egress::start(Some("Basic other"));
     let url = format!("http://user:p%40ss@127.0.0.1:{}", egress.server.port());
     let proxy = Proxy::spawn(behind_egress(&sim, &[("HTTPS_PROXY", &url)]));
     let line = proxy.wait_log("token refresh failed");
     assert!(line.contains("the egress proxy refuses the credentials in HTTPS_PROXY (407)"), "{line}");
-    let told = proxy.log().join("\n") + &proxy.health().text();
+    let output = proxy.log().join("\n") + &proxy.health().text();
     for secret in ["p%40ss", "p@ss", &STANDARD.encode("user:p@ss")] {
-        assert!(!told.contains(secret), "{secret}: {told}");
+        assert!(!output.contains(secret), "{secret}: {output}");
     }
 }
 
 #[test]
-fn no_proxy_goes_for_token_and_api_calls_alike() {
+fn no_proxy_applies_to_token_and_api_requests() {
     let sim = Sim::start(Options::default());
     let egress = Egress::start(None);
     let (url, entra, both) = (egress.url(), "entra.sim.test", "other.test, .sim.test");
     for (no_proxy, seen) in [(entra, 0), (both, 0)] {
         let variables = [("HTTPS_PROXY", url.as_str()), ("NO_PROXY", no_proxy), ("CONNECT_TIMEOUT", "2s")];
         let proxy = Proxy::spawn(behind_egress(&sim, &variables));
-        // Nobody else knows the name: the sign-in was tried directly.
+        // The name resolves nowhere else: the sign-in was tried directly.
         let line = proxy.wait_log("token refresh failed");
         assert!(line.contains("entra.sim.test"), "{line}");
         assert_eq!(egress.requests().len(), seen, "{no_proxy}");

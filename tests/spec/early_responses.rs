@@ -1,11 +1,16 @@
-//! Responses that come while the request body is still being sent, and bodies that never end.
+//! Responses that come while the request body is still being sent:
+//!
+//! - an early error reaches the client, whether it waits, pauses or goes on sending, and ends the connection;
+//! - an early success does not end the body;
+//! - a body that was refused, or that breaks off, never looks complete to the upstream;
+//! - what is malformed or without end in place of a response is a 502.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use super::{Fixture, error_code, write_until_blocked, socket};
-use crate::client::{Client, Ended, Response};
-use crate::sim::{ScriptedResponse, BodyEnd, Step, patience};
+use crate::sim::{BodyEnd, ScriptedResponse, Step, patience};
+use crate::support::client::{Client, Ended, Response};
+use crate::support::fixture::{Fixture, error_code, socket, write_until_blocked};
 
 const GIB: u64 = 1 << 30;
 /// What socket buffers on the way may take, and a little more.

@@ -1,10 +1,11 @@
-//! The real program under clients that mean it harm, one at a time: it lives, stays small, and serves others.
+//! Hostile clients, one kind at a time: the program goes on running, stays small and serves others. Heads and chunk sizes
+//! without end are in `unbounded_input`.
 
 use std::time::Duration;
 
-use crate::client::{Ended, Raw};
-use crate::fixture::Proxy;
 use crate::sim::{Options, Sim, patience, wait_for};
+use crate::support::client::{Ended, Raw};
+use crate::support::program::Proxy;
 
 /// More than it ever takes in a debug build, far less than any of these clients sends.
 const MAX_RSS_KB: u64 = 64 * 1024;
@@ -15,14 +16,14 @@ fn start() -> (Sim, Proxy) {
     (sim, proxy)
 }
 
-fn unharmed(proxy: &mut Proxy) {
+fn assert_unharmed(proxy: &mut Proxy) {
     assert!(proxy.is_running());
     assert_eq!(proxy.client().get("/sim/echo").status, 200);
     assert!(proxy.rss_kb() < MAX_RSS_KB, "RSS is {} kB", proxy.rss_kb());
 }
 
 #[test]
-fn an_absurd_content_length_and_a_disconnect() {
+fn an_absurd_content_length_and_a_disconnect_do_no_harm() {
     let (_sim, mut proxy) = start();
     let mut client = Raw::connect(proxy.address());
     client
@@ -30,35 +31,11 @@ fn an_absurd_content_length_and_a_disconnect() {
         .unwrap();
     assert_eq!(proxy.client().get("/sim/echo").status, 200);
     drop(client);
-    unharmed(&mut proxy);
+    assert_unharmed(&mut proxy);
 }
 
 #[test]
-fn a_head_of_a_hundred_megabytes() {
-    let (_sim, mut proxy) = start();
-    let mut client = Raw::connect(proxy.address());
-    client.send("GET / HTTP/1.1\r\nHost: a\r\nX: ").unwrap();
-    let filler = vec![b'x'; 1 << 20];
-    let mut sent = 0;
-    while sent < 100 && client.send(&filler).is_ok() {
-        sent += 1;
-    }
-    assert!(sent < 100, "it was all read");
-    unharmed(&mut proxy);
-}
-
-#[test]
-fn an_endless_chunk_size() {
-    let (_sim, mut proxy) = start();
-    let mut client = Raw::connect(proxy.address());
-    client.send("POST /sim/upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
-    let zeros = vec![b'0'; 64 * 1024];
-    while client.send(&zeros).is_ok() {}
-    unharmed(&mut proxy);
-}
-
-#[test]
-fn a_flood_of_pipelined_requests() {
+fn a_flood_of_pipelined_requests_is_served() {
     let (_sim, mut proxy) = start();
     let mut client = Raw::connect(proxy.address());
     let many = "GET /health HTTP/1.1\r\nHost: a\r\n\r\n".repeat(10_000);
@@ -69,11 +46,11 @@ fn a_flood_of_pipelined_requests() {
     }
     client.send("GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     assert!(drain.join().unwrap() > 40_000 * 100);
-    unharmed(&mut proxy);
+    assert_unharmed(&mut proxy);
 }
 
 #[test]
-fn http2_prefaces() {
+fn http2_prefaces_get_505_and_leave_nothing_open() {
     let (_sim, mut proxy) = start();
     let (threads, fds) = (proxy.threads(), proxy.fds());
     for i in 0..200 {
@@ -85,37 +62,37 @@ fn http2_prefaces() {
             assert_eq!(ended, Ended::Closed);
         }
     }
-    unharmed(&mut proxy);
+    assert_unharmed(&mut proxy);
     wait_for("threads and descriptors to be given back", || {
         proxy.threads() <= threads + 8 && proxy.fds() <= fds + 8
     });
 }
 
 #[test]
-fn resets_before_accept() {
+fn resets_before_accept_do_no_harm() {
     let (_sim, mut proxy) = start();
     for _ in 0..500 {
         Raw::connect(proxy.address()).reset();
     }
-    unharmed(&mut proxy);
+    assert_unharmed(&mut proxy);
 }
 
 #[test]
-fn more_connections_than_descriptors() {
+fn more_connections_than_descriptors_are_survived() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
     let mut proxy = Proxy::start(&sim);
     limit_descriptors(proxy.pid(), 64);
     for _ in 0..3 {
-        let crowd: Vec<Raw> = (0..200).map(|_| Raw::connect(proxy.address())).collect();
-        drop(crowd);
-        wait_for("service after the crowd", || {
+        let connections: Vec<Raw> = (0..200).map(|_| Raw::connect(proxy.address())).collect();
+        drop(connections);
+        wait_for("service after the burst", || {
             let mut client = Raw::connect(proxy.address());
             let asked = client.send("GET /sim/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
             asked.is_ok() && client.read_to_end(Duration::from_secs(5)).0.starts_with(b"HTTP/1.1 200 ")
         });
     }
     wait_for("descriptors to be given back", || proxy.fds() < 40);
-    unharmed(&mut proxy);
+    assert_unharmed(&mut proxy);
 }
 
 /// Lowers the limit of a process that runs: it did not know when it started.

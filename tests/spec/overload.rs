@@ -1,9 +1,22 @@
-//! More connections than are served.
+//! More connections than are served, or many at once:
+//!
+//! - those above `MAX_CONNECTIONS` get 503 with `Retry-After`, which they can read whatever they have sent, and `/health`
+//!   goes on responding;
+//! - clients that connect and stay silent cannot hide a probe, and a burst closes no connection without a response;
+//! - idle connections are closed for new ones, one by one;
+//! - 64 connections opened at once are all served, within a second also beside a long stream;
+//! - a client that reads its response in drips is disconnected.
 
-use super::{Limits, Server};
-use crate::client::{Ended, Raw};
-use crate::fixture::Proxy;
+use std::time::Duration;
+
+use auth_proxy::testing::Limits;
+
+use crate::limits::{Server, short};
 use crate::sim::{Options, Sim, latin1, patience, wait_for};
+use crate::support::client::{Ended, Raw};
+use crate::support::fixture::Fixture;
+use crate::support::load::burst;
+use crate::support::program::Proxy;
 
 #[test]
 fn connections_above_the_cap_get_503_and_probes_get_200() {
@@ -21,7 +34,7 @@ fn connections_above_the_cap_get_503_and_probes_get_200() {
         assert_eq!(first.get("/").status, 200);
     }
     drop(second);
-    wait_for("room for another connection", || server.client().get("/").status == 200);
+    wait_for("another connection to be served", || server.client().get("/").status == 200);
 }
 
 #[test]
@@ -29,15 +42,15 @@ fn silent_connections_above_the_cap_do_not_hide_a_probe() {
     let server = Server::start(Limits { connections: 1, overflow: 8, ..Limits::default() });
     let mut first = server.client();
     assert_eq!(first.get("/").status, 200);
-    let crowd: Vec<Raw> = (0..40).map(|_| server.raw()).collect();
+    let silent: Vec<Raw> = (0..40).map(|_| server.raw()).collect();
     assert_eq!(server.client().get("/health").text(), "ok");
-    let mut refused = crowd.into_iter().next().unwrap();
+    let mut refused = silent.into_iter().next().unwrap();
     let (response, _) = refused.read_to_end(patience());
     assert!(response.starts_with(b"HTTP/1.1 503 "));
 }
 
 #[test]
-fn a_burst_above_the_cap_pushes_nobody_out_unheard() {
+fn a_burst_above_the_cap_closes_no_connection_without_a_response() {
     let server = Server::start(Limits { connections: 1, overflow: 4, ..Limits::default() });
     let mut first = server.client();
     assert_eq!(first.get("/").status, 200);
@@ -56,7 +69,7 @@ fn a_burst_above_the_cap_pushes_nobody_out_unheard() {
 }
 
 #[test]
-fn who_is_refused_above_the_cap_can_read_it_whatever_else_was_sent() {
+fn a_503_above_the_cap_can_be_read_whatever_the_client_has_sent() {
     let server = Server::start(Limits { connections: 1, ..Limits::default() });
     let mut first = server.client();
     assert_eq!(first.get("/").status, 200);
@@ -66,7 +79,7 @@ fn who_is_refused_above_the_cap_can_read_it_whatever_else_was_sent() {
         format!("{head}X: {}", "x".repeat(200_000)),
         // The rest of a body.
         format!("{head}Content-Length: 200000\r\n\r\n{}", "x".repeat(200_000)),
-        // A head that never ends is refused when the patience ends.
+        // A head that never ends is refused when its time is over.
         head.to_owned(),
     ] {
         let mut refused = server.raw();
@@ -81,14 +94,14 @@ fn who_is_refused_above_the_cap_can_read_it_whatever_else_was_sent() {
 
 /// Three quarters may stay; those above go, and no more of them.
 #[test]
-fn idle_connections_make_room_one_by_one() {
-    let keep_alive = std::time::Duration::from_millis(3000);
+fn idle_connections_are_closed_one_by_one_for_new_ones() {
+    let keep_alive = Duration::from_millis(3000);
     let server = Server::start(Limits { connections: 8, keep_alive, ..Limits::default() });
     let mut clients: Vec<_> = (0..8).map(|_| server.client()).collect();
     for client in &mut clients {
         assert_eq!(client.get("/").status, 200);
     }
-    wait_for("two to make room", || server.running.connections() == 6);
+    wait_for("two to be closed", || server.running.connections() == 6);
     let responses = clients.iter_mut().map(|client| client.try_get("/").is_some_and(|r| r.status == 200));
     let kept = responses.filter(|served| *served).count();
     assert_eq!(kept, 6);
@@ -113,10 +126,10 @@ fn streams_with_large_heads_are_not_limited_by_the_memory_for_heads() {
     assert_eq!(streams.len(), 70);
 }
 
-/// It takes a little now and then, and bytes wait for it all the time.
+/// It reads a little now and then, while bytes always wait for it.
 #[test]
-fn a_client_that_takes_its_response_in_drips_is_given_up() {
-    let server = Server::start(super::short());
+fn a_client_that_reads_its_response_in_drips_is_disconnected() {
+    let server = Server::start(short());
     let mut client = server.raw();
     socket2::SockRef::from(client.tcp()).set_recv_buffer_size(4096).unwrap();
     client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -126,4 +139,24 @@ fn a_client_that_takes_its_response_in_drips_is_given_up() {
         let _ = std::io::Read::read(&mut { client.tcp() }, &mut byte);
         server.running.connections() == 0
     });
+}
+
+#[test]
+fn connections_opened_at_once_all_get_a_response() {
+    let fixture = Fixture::plain();
+    for _ in 0..if cfg!(feature = "tiny_http") { 5 } else { 20 } {
+        burst(fixture.proxy.address(), "/sim/status/200");
+    }
+}
+
+/// With tiny_http's server most of them wait behind busy threads, until a connection to ourselves rescues them.
+#[test]
+fn a_burst_is_served_within_a_second_beside_a_long_stream() {
+    let fixture = Fixture::plain();
+    let mut stream = fixture.client();
+    stream.send("GET", "/sim/sse?events=100000&pause_ms=20", &[], b"").unwrap();
+    assert!(!stream.raw.read_some(patience()).unwrap().is_empty());
+    let times: Vec<Duration> = (0..5).map(|_| burst(fixture.proxy.address(), "/health")).collect();
+    let slowest = times.iter().max().unwrap();
+    assert!(*slowest < Duration::from_secs(1), "{times:?}");
 }

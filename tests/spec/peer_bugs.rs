@@ -1,14 +1,24 @@
-//! What a caller gets, and what the log gets instead.
+//! One test for each bug that a similar program has or had, read in its source or its issues.
+//!
+//! Some are held elsewhere: `aws-sigv4-proxy` keeps a response back until all of it is there
+//! (`streaming::each_event_arrives_before_the_next_is_written`), at debug level it logs whole requests
+//! (`secrets::no_secret_is_logged_in_text_or_json`); `miniserve` panics over a bad certificate in a chain
+//! (`parsers::certificate_files`).
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
-use crate::fixture::Proxy;
-use crate::sim::{ScriptedResponse, Options, Sim, Step, patience};
+use crate::sim::{Options, ScriptedResponse, Sim, patience, wait_for};
+use crate::support::api::CHAT;
+use crate::support::client::Raw;
+use crate::support::program::Proxy;
 
-const CHAT: &str = "/openai/v1/chat/completions";
+const ECHO: &str = "/sim/echo";
 
 /// Where nobody listens, and nobody else can as long as the socket is kept.
 fn closed() -> (Socket, SocketAddr) {
@@ -75,56 +85,6 @@ fn a_429_passes_byte_for_byte_and_not_into_the_log() {
     assert!(!proxy.log().join("\n").contains("slow-down-please"));
 }
 
-/// awslabs/aws-sigv4-proxy, handler.go: holds the response back until all of it is there.
-#[test]
-#[cfg_attr(feature = "tiny_http", ignore = "tiny_http does not show that a client left")]
-fn the_first_event_arrives_while_the_second_is_still_held_back() {
-    let sim = Sim::start(Options::default());
-    let proxy = Proxy::start(&sim);
-    let first = "data: {\"n\":1}\n\n";
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let piece = format!("{head}{:x}\r\n{first}\r\n", first.len());
-    sim.azure.script([ScriptedResponse::steps([Step::Write(piece.into_bytes()), Step::WaitForPeerClose])]);
-    let mut client = proxy.client();
-    client.send("GET", "/stream", &[], b"").unwrap();
-    let mut got = Vec::new();
-    while !got.windows(first.len()).any(|part| part == first.as_bytes()) {
-        let bytes = client.raw.read_some(patience()).unwrap();
-        assert!(!bytes.is_empty(), "the end came before the event");
-        got.extend(bytes);
-    }
-    assert_eq!(sim.azure.request_to("/stream").done, None, "the upstream is still at it");
-    drop(client);
-    assert!(sim.azure.finished_request_to("/stream").peer_closed.is_some());
-}
-
-/// The same, proxy_client.go: at debug level the whole request goes into the log, credentials included.
-#[test]
-fn a_debug_log_has_neither_token_nor_body_nor_query() {
-    let sim = Sim::start(Options::default());
-    let proxy = Proxy::start_with(&sim, &[("LOG_LEVEL", "debug")]);
-    let fields = [("api-key", "key-of-the-caller"), ("Authorization", "Bearer bearer-of-the-caller")];
-    let target = "/openai/v1/chat/completions?secret-in-query=1";
-    let body = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "words-of-the-user"}]});
-    let response = proxy.client().request("POST", target, &fields, body.to_string().as_bytes());
-    assert_eq!(response.status, 200);
-    proxy.wait_log("path=/openai/v1/chat/completions");
-    let log = proxy.log().join("\n");
-    let token = &sim.entra.issued()[0].token;
-    let signature = token.rsplit('.').next().unwrap();
-    for secret in [
-        "key-of-the-caller",
-        "bearer-of-the-caller",
-        "words-of-the-user",
-        "secret-in-query",
-        token,
-        signature,
-        "PRIVATE KEY",
-    ] {
-        assert!(!log.contains(secret), "{secret} in {log}");
-    }
-}
-
 /// The same, handler.go: gives the text of its own failure to the caller.
 #[test]
 fn details_of_a_failure_stay_in_the_log() {
@@ -147,4 +107,135 @@ fn details_of_a_failure_stay_in_the_log() {
         let line = proxy.wait_log("request failed");
         assert!(line.contains(detail), "{detail} in {line}");
     }
+}
+
+/// awslabs/aws-sigv4-proxy, proxy_client.go: collects the request's body before it sends any of it.
+#[test]
+fn an_upload_of_a_gigabyte_takes_no_memory() {
+    let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
+    let proxy = Proxy::start(&sim);
+    assert_eq!(proxy.client().get("/sim/echo").status, 200);
+    let (before, size) = (proxy.rss_kb(), 1_u64 << 30);
+    let mut client = proxy.client();
+    let head = format!("POST /sim/upload HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n");
+    client.raw.send(head).unwrap();
+    let block = vec![b'u'; 1 << 20];
+    let mut most = 0;
+    for _ in 0..size / block.len() as u64 {
+        client.raw.send(&block).unwrap();
+        most = most.max(proxy.rss_kb());
+    }
+    let response = client.response("POST").unwrap();
+    assert_eq!((response.status, &response.json()["bytes"]), (200, &size.into()));
+    assert!(most < before + 2048, "{most} KB at most, {before} KB before");
+}
+
+/// sigoden/dufs, main.rs: an accept that fails is tried again at once, for ever.
+#[test]
+#[cfg_attr(feature = "tiny_http", ignore = "tiny_http.rs has its own")]
+fn without_descriptors_it_does_not_spin_and_recovers() {
+    let sim = Sim::start(Options::default());
+    let proxy = Proxy::start(&sim);
+    let limit = Rlimit { current: Some(proxy.fds() as u64 + 4), ..getrlimit(Resource::Nofile) };
+    let pid = Pid::from_raw(i32::try_from(proxy.pid()).unwrap());
+    prlimit(pid, Resource::Nofile, limit).unwrap();
+
+    let crowd: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(proxy.address()).unwrap()).collect();
+    proxy.wait_log("cannot accept connections");
+    let (used, since) = (cpu_ticks(&proxy), Instant::now());
+    let lines = proxy.log().len();
+    // Not to wait for anything: this is how long it is watched.
+    std::thread::sleep(Duration::from_millis(500));
+    let (used, watched) = (cpu_ticks(&proxy) - used, since.elapsed());
+    // A tick is 10 ms; a spin would use all of the time.
+    assert!(used <= 10, "{used} ticks of processor in {watched:?}");
+    let lines = proxy.log().len() - lines;
+    assert!(lines <= 25, "{lines} lines of log in {watched:?}");
+
+    drop(crowd);
+    // Those that waited in the backlog are served now, and whoever comes next.
+    wait_for("a request to be served again", || {
+        let mut raw = Raw::connect(proxy.address());
+        raw.send("GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").is_ok()
+            && raw.read_to_end(patience()).0.starts_with(b"HTTP/1.1 200 ")
+    });
+}
+
+/// User and system time so far, in hundredths of a second.
+fn cpu_ticks(proxy: &Proxy) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", proxy.pid())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// Azure/aad-auth-proxy, token_provider.go, periodicallyRefreshClientToken: logs that it will try again in five
+/// minutes and returns instead. The first refresh that fails is the last one.
+#[test]
+fn a_failed_refresh_is_not_the_last_one() {
+    let sim = Sim::start(Options::default());
+    sim.entra.script([ScriptedResponse::token(60).refresh_in(1), ScriptedResponse::aadsts(90033)]);
+    let proxy = Proxy::start(&sim);
+    let mut client = proxy.client();
+    assert_eq!(client.get(ECHO).status, 200);
+    wait_for("the failed refresh", || sim.entra.requests().len() == 2);
+    assert_eq!(client.get(ECHO).status, 200, "the old token is still good");
+    wait_for("the refresh after it", || sim.entra.issued().len() == 2);
+    proxy.wait_log("token refresh recovered");
+    wait_for("a request with the new token", || {
+        assert_eq!(client.get(ECHO).status, 200);
+        sim.azure.request_to(ECHO).bearer() == Some(sim.entra.issued()[1].token.clone())
+    });
+    let carried: Vec<String> = sim.azure.requests().iter().filter_map(|request| request.bearer()).collect();
+    assert_eq!(carried[..2], [sim.entra.issued()[0].token.as_str(); 2]);
+}
+
+/// The same, setToken: stores into a local atomic and assigns a plain field, a data race without publication.
+#[test]
+fn readers_during_refreshes_never_see_an_empty_or_mixed_token() {
+    let sim = Sim::start(Options::default());
+    // Of different lengths and letters: a mixture of two could not be mistaken for either.
+    let tokens: Vec<String> =
+        [('a', 900), ('b', 2500), ('c', 100), ('d', 4000)].map(|(c, n)| c.to_string().repeat(n)).into();
+    let responses =
+        tokens.iter().map(|token| ScriptedResponse::token(3600).refresh_in(1).access_token(token));
+    sim.entra.script(responses);
+    sim.entra.set_lifetime(3600, None);
+    let proxy = Proxy::start(&sim);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = proxy.client();
+                while !done.load(Ordering::SeqCst) {
+                    assert_eq!(client.get(ECHO).status, 200);
+                }
+            });
+        }
+        let last = &tokens[tokens.len() - 1];
+        wait_for("the last token to be used", || sim.azure.request_to(ECHO).bearer().as_ref() == Some(last));
+        done.store(true, Ordering::SeqCst);
+    });
+    let issued: Vec<String> = sim.entra.issued().into_iter().map(|issued| issued.token).collect();
+    for request in sim.azure.requests() {
+        assert!(issued.contains(&request.bearer().unwrap()), "{:?}", request.headers);
+    }
+}
+
+/// The same, handler.go, checkTokenProvider: `/ready` is 200 for ever, although the token has expired long since.
+#[test]
+fn an_expired_token_is_neither_ready_nor_sent() {
+    let sim = Sim::start(Options::default());
+    sim.entra.script([ScriptedResponse::token(2)]);
+    let proxy = Proxy::start(&sim);
+    sim.entra.stop();
+    proxy.wait_health(503);
+    assert_ne!(proxy.health().json()["reason"], "the proxy is stopping");
+    let before = sim.azure.requests().len();
+    let refused = proxy.client().get(ECHO);
+    assert_eq!((refused.status, &refused.json()["error"]["type"]), (503, &"authentication_error".into()));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(sim.azure.requests().len(), before, "nothing was sent with the old token");
+    sim.entra.restart();
+    proxy.wait_healthy();
+    assert_eq!(proxy.client().get(ECHO).status, 200);
 }

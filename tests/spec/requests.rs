@@ -1,10 +1,22 @@
-//! A row of the table of requests, and how it is judged.
+//! The table of requests: bytes from a client, what the upstream sees of them, and what the client gets.
+//!
+//! - methods, targets and header fields are forwarded byte for byte ([`methods_and_targets`], [`header_fields`]);
+//! - bodies are framed as the client framed them, and one that breaks off never looks complete ([`bodies`]);
+//! - connections are kept or closed as HTTP says ([`connections`]);
+//! - what is malformed, or could be read in two ways, is rejected and nothing of it is forwarded ([`malformed`], [`smuggling`]).
+
+mod bodies;
+mod connections;
+mod header_fields;
+mod malformed;
+mod methods_and_targets;
+mod smuggling;
 
 use std::net::Shutdown;
 
-use super::{Fixture, error_code, fields, read_exactly, socket};
-use crate::client::{Client, Ended};
-use crate::sim::{ScriptedResponse, BodyEnd, Request, latin1, patience};
+use crate::sim::{BodyEnd, Request, ScriptedResponse, latin1, patience};
+use crate::support::client::{Client, Ended};
+use crate::support::fixture::{Fixture, error_code, fields, panic_text, read_exactly, socket};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -216,7 +228,7 @@ pub fn run(fixture: &Fixture, rows: &[Row]) {
     for row in rows {
         let run = std::panic::AssertUnwindSafe(|| row.run(fixture));
         if let Err(panic) = std::panic::catch_unwind(run) {
-            failed.push(format!("{}: {}", row.name, super::panic_text(&*panic)));
+            failed.push(format!("{}: {}", row.name, panic_text(&*panic)));
             // What is left of this row must not confuse the next.
             while fixture.sim.azure.script_left() > 0 {
                 let _ = fixture.client().get("/sim/echo");
@@ -224,4 +236,28 @@ pub fn run(fixture: &Fixture, rows: &[Row]) {
         }
     }
     assert!(failed.is_empty(), "{} rows failed:\n\n{}\n", failed.len(), failed.join("\n\n"));
+}
+
+fn all() -> Vec<Row> {
+    [
+        methods_and_targets::rows(),
+        header_fields::rows(),
+        bodies::rows(),
+        connections::rows(),
+        malformed::rows(),
+        smuggling::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+#[test]
+fn requests_to_an_upstream_without_tls() {
+    run(&Fixture::plain(), &all());
+}
+
+#[test]
+fn requests_to_an_upstream_with_tls() {
+    run(&Fixture::tls(), &all());
 }

@@ -1,8 +1,19 @@
-//! A row of the table of responses, and how it is judged: by a client of HTTP/1.1 and by one of HTTP/1.0.
+//! The table of responses: bytes from the upstream, and what clients of HTTP/1.1 and of HTTP/1.0 get.
+//!
+//! - status, header fields and body pass as they are ([`content`]);
+//! - a response ends where RFC 9112 says, and nothing after it becomes another response ([`framing`]);
+//! - one that breaks off never looks complete ([`truncated`]);
+//! - what is malformed becomes a 502 ([`malformed`]);
+//! - with `REWRITE_LOCATION`, locations at the upstream become locations at the proxy.
 
-use super::{Fixture, error_code, fields};
-use crate::client::{Client, Ended, Response};
+mod content;
+mod framing;
+mod malformed;
+mod truncated;
+
 use crate::sim::{ScriptedResponse, Step, latin1, patience, wait_for};
+use crate::support::client::{Client, Ended, Response};
+use crate::support::fixture::{Fixture, error_code, fields, panic_text};
 
 /// What the upstream says, and what the client makes of it.
 pub struct Row {
@@ -132,7 +143,7 @@ pub fn run(fixture: &Fixture, tls: bool, rows: &[Row]) {
             eprintln!("  {} (HTTP/{version})", row.name);
             let run = std::panic::AssertUnwindSafe(|| row.run(fixture, version));
             if let Err(panic) = std::panic::catch_unwind(run) {
-                failed.push(format!("{} (HTTP/{version}): {}", row.name, super::panic_text(&*panic)));
+                failed.push(format!("{} (HTTP/{version}): {}", row.name, panic_text(&*panic)));
                 // What is left of this row must not confuse the next.
                 for _ in 0..fixture.sim.azure.script_left() {
                     let mut client = fixture.client();
@@ -143,4 +154,51 @@ pub fn run(fixture: &Fixture, tls: bool, rows: &[Row]) {
         }
     }
     assert!(failed.is_empty(), "{} rows failed:\n\n{}\n", failed.len(), failed.join("\n\n"));
+}
+
+fn all() -> Vec<Row> {
+    [content::rows(), framing::rows(), truncated::rows(), malformed::rows()].into_iter().flatten().collect()
+}
+
+#[test]
+fn responses_of_an_upstream_without_tls() {
+    run(&Fixture::plain(), false, &all());
+}
+
+#[test]
+fn responses_of_an_upstream_with_tls() {
+    run(&Fixture::tls(), true, &all());
+}
+
+#[test]
+fn rewrite_location_turns_the_upstreams_locations_into_ours() {
+    let fixture = Fixture::with(false, &[("REWRITE_LOCATION", "true")]);
+    let there = fixture.sim.azure_url();
+    let moved = |name, from: &str, to: &str| {
+        row(name, format!("HTTP/1.1 202 Accepted\r\n{from}\r\nContent-Length: 0\r\n\r\n")).got(
+            202,
+            &["content-length: 0", to],
+            "",
+        )
+    };
+    let rows = [
+        moved(
+            "a location at the upstream",
+            &format!("Location: {there}/openai/x?y=1#z"),
+            "location: http://proxy.test:8080/openai/x?y=1#z",
+        ),
+        moved(
+            "the address of an operation",
+            &format!("Operation-Location: {there}/openai/operations/1?api-version=1"),
+            "operation-location: http://proxy.test:8080/openai/operations/1?api-version=1",
+        ),
+        moved("a location elsewhere", "Location: https://evil.test/x", "location: https://evil.test/x"),
+        moved("a relative location", "Location: ../x", "location: ../x"),
+        moved(
+            "a location on another port",
+            "Location: http://localhost:1/x",
+            "location: http://localhost:1/x",
+        ),
+    ];
+    run(&fixture, false, &rows);
 }

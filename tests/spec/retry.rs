@@ -1,10 +1,14 @@
-//! Connections to the upstream that are used again, and those that turn out to be stale.
+//! Connections to the upstream are used again, and a request that finds one closed is sent again where that is safe:
+//!
+//! - an idempotent request, once, on a fresh connection, with its whole body;
+//! - any request of which nothing was sent;
+//! - never one that may have been processed, or whose response has begun.
 
-use super::{Fixture, error_code};
-use crate::client::{Client, Response};
 use crate::sim::{ScriptedResponse, Step, wait_for};
+use crate::support::client::{Client, Response};
+use crate::support::fixture::{Fixture, error_code};
 
-/// Both kinds of upstream, with one idle connection in the pool. The requests of one client come one behind the
+/// Both kinds of upstream, with one idle connection in the pool. The requests of one client come one after the
 /// other: a connection is back in the pool before the next is read.
 fn each(test: impl Fn(&Fixture, &mut Client)) {
     for fixture in [Fixture::plain(), Fixture::tls()] {
@@ -109,7 +113,10 @@ fn a_body_that_was_read_in_part_is_sent_again_whole() {
 #[test]
 fn a_large_body_of_which_nothing_was_read_is_sent_on_a_fresh_connection() {
     each(|fixture, client| {
-        fixture.sim.azure.script([ScriptedResponse::drop_connection().early(), ScriptedResponse::status(200)]);
+        fixture
+            .sim
+            .azure
+            .script([ScriptedResponse::drop_connection().early(), ScriptedResponse::status(200)]);
         client.raw.send("PUT /openai/v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n").unwrap();
         fixture.sim.azure.log().wait("the second attempt", |all| all.get(1).map(drop));
         client.raw.send(vec![b'x'; 200_000]).unwrap();

@@ -10,13 +10,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::json;
 
-use crate::client::Client;
-use crate::fixture::{Proxy, environment, run_to_end};
-use crate::leaks::key_lines;
-use crate::sim::{ScriptedResponse, Egress, Options, Sim, Step, client_pem, latin1, openssl, wait_for};
+use crate::sim::{Egress, Options, ScriptedResponse, Sim, Step, client_pem, latin1, openssl, wait_for};
+use crate::support::client::Client;
+use crate::support::program::{Proxy, environment, run_to_end};
+use crate::support::secrets::key_lines;
 
-use super::rotation::{Pair, used};
-use super::{CHAT, MODELS, chat, field};
+use crate::support::api::{CHAT, MODELS, chat, field};
+use crate::support::rotation::{Pair, used};
 
 const CALLER_KEY: &str = "callers-key+/0123456789abcdef";
 const CALLER_KEY_ESCAPED: &str = "callers-key%2B%2f0123456789abcdef";

@@ -2,9 +2,9 @@
 
 use std::net::TcpStream;
 
-use crate::client::{Ended, Raw};
-use crate::fixture::Proxy;
 use crate::sim::{Options, Sim, latin1, patience, wait_for};
+use crate::support::client::{Ended, Raw};
+use crate::support::program::Proxy;
 
 fn start(grace: &str) -> (Sim, Proxy) {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::in_process::InProcess;
-use super::rotation::Pair;
-use super::{MODELS, chat, granted};
-use crate::client::Response;
-use crate::fixture::Proxy;
-use crate::sim::{ScriptedResponse, Options, Sim, replace_file, wait_for};
+use crate::sim::{Options, ScriptedResponse, Sim, replace_file, wait_for};
+use crate::support::api::{MODELS, chat, granted};
+use crate::support::client::Response;
+use crate::support::in_process::InProcess;
+use crate::support::program::Proxy;
+use crate::support::rotation::Pair;
 
 type Variables<'a> = &'a [(&'a str, &'a str)];
 

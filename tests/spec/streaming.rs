@@ -1,21 +1,35 @@
-//! Streams: each event comes when the upstream sends it, and an end is an end.
+//! Streams:
+//!
+//! - each event reaches the client before the upstream writes the next one;
+//! - a stream that breaks off never looks complete;
+//! - a stream goes on while its client is silent, and others are served beside it.
+//!
+//! On either HTTP server that the build can have.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::json;
 
-use super::{CHAT, Pair, events};
-use crate::client::Ended;
-use crate::sim::{ScriptedResponse, Step, patience};
+use crate::sim::{ScriptedResponse, Step, latin1, patience};
+use crate::support::api::DEPLOYMENT_CHAT;
+use crate::support::client::Response;
+use crate::support::fixture::Fixture;
 
 const SSE_HEAD: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 
+/// The data of each event.
+fn events(response: &Response) -> Vec<String> {
+    let text = response.text();
+    text.lines().filter_map(|line| line.strip_prefix("data: ")).map(str::to_owned).collect()
+}
+
 #[test]
 fn a_streamed_chat_is_complete() {
-    let pair = Pair::start();
+    let fixture = Fixture::tls();
     let body = json!({"stream": true, "messages": [{"role": "user", "content": "hi"}]});
-    let response = pair.client().post_json(CHAT, &body);
+    let response = fixture.client().post_json(DEPLOYMENT_CHAT, &body);
     assert_eq!((response.status, response.fault.clone()), (200, None));
     assert!(response.header("content-type").unwrap().starts_with("text/event-stream"));
     let events = events(&response);
@@ -28,75 +42,59 @@ fn a_streamed_chat_is_complete() {
 }
 
 #[test]
-fn the_first_event_comes_before_the_upstream_sends_the_second() {
-    let pair = Pair::start();
-    let first = "6\r\nfirst\n\r\n";
-    pair.sim.azure.script([ScriptedResponse::steps([
-        Step::Write(format!("{SSE_HEAD}{first}").into_bytes()),
-        // The second never comes.
-        Step::WaitForPeerClose,
-    ])]);
-    let mut client = pair.client();
-    client.send("GET", "/stream", &[], b"").unwrap();
-    let mut seen = Vec::new();
-    while !seen.ends_with(first.as_bytes()) {
-        let bytes = client.raw.read_some(patience()).unwrap();
-        assert!(!bytes.is_empty(), "the stream ended");
-        seen.extend(bytes);
-    }
-    assert!(pair.sim.azure.request_to("/stream").done.is_none());
-}
-
-#[test]
-fn events_come_one_by_one() {
-    let pair = Pair::start();
-    let pause = Duration::from_millis(200);
-    let response = pair.client().get("/sim/sse?events=6&pause_ms=200");
-    assert_eq!(events(&response).len(), 7);
-    let (first, last) = (response.arrivals[0].0, response.arrivals[response.arrivals.len() - 1].0);
-    assert!(last - first > pause * 4, "all came within {:?}", last - first);
-}
-
-#[test]
-fn a_stream_cut_short_never_looks_complete() {
-    let pair = Pair::start();
+fn a_stream_that_breaks_off_never_looks_complete() {
+    let fixture = Fixture::tls();
     let chunk = "6\r\nfirst\n\r\n";
     for end in [Step::Reset, Step::CloseWithoutNotify, Step::Close] {
         let write = Step::Write(format!("{SSE_HEAD}{chunk}").into_bytes());
-        pair.sim.azure.script([ScriptedResponse::steps([write, end])]);
-        let mut client = pair.client();
-        let response = client.get("/cut");
+        fixture.sim.azure.script([ScriptedResponse::steps([write, end])]);
+        let mut client = fixture.client();
+        let response = client.get("/broken");
         assert_eq!((response.status, response.text().as_str()), (200, "first\n"));
         assert!(response.fault.is_some(), "it looks complete");
     }
 }
 
 #[test]
-fn a_body_cut_short_never_looks_complete() {
-    let pair = Pair::start();
-    let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly so much";
-    pair.sim.azure.raw(head);
-    let mut client = pair.client();
-    client.send("GET", "/cut", &[], b"").unwrap();
-    // tiny_http leaves the connection open: the client waits for the rest.
-    let (seen, ended) = client.raw.read_to_end(Duration::from_millis(1000));
-    assert!(seen.ends_with(b"\r\n\r\nonly so much"));
-    let open = cfg!(feature = "tiny_http");
-    assert_eq!(ended == Ended::Waiting, open, "{ended:?}");
-}
-
-#[test]
-fn a_stream_outlasts_its_clients_silence_and_others_are_served_beside_it() {
-    let pair = Pair::start();
-    let mut streams: Vec<_> = (0..8).map(|_| pair.client()).collect();
+fn a_stream_goes_on_while_its_client_is_silent_and_others_are_served() {
+    let fixture = Fixture::tls();
+    let mut streams: Vec<_> = (0..8).map(|_| fixture.client()).collect();
     for stream in &mut streams {
         stream.send("GET", "/sim/sse?events=10&pause_ms=100", &[], b"").unwrap();
     }
     for _ in 0..10 {
-        assert_eq!(pair.client().get("/sim/echo").status, 200);
+        assert_eq!(fixture.client().get("/sim/echo").status, 200);
     }
     for stream in &mut streams {
         let response = stream.response("GET").unwrap();
         assert_eq!((events(&response).len(), response.fault.clone()), (11, None));
+    }
+}
+
+/// The upstream writes an event once the client has read the one before it: an event that is held back stays the
+/// last.
+#[test]
+fn each_event_arrives_before_the_next_is_written() {
+    for fixture in [Fixture::plain(), Fixture::tls()] {
+        let read = Arc::new(AtomicU64::new(0));
+        let event = |i: u64| format!("data: {i}\n\n");
+        let mut steps = vec![Step::Write(SSE_HEAD.into())];
+        for i in 0..20 {
+            steps.push(Step::Await(Arc::clone(&read), i));
+            steps.push(Step::Write(format!("{:x}\r\n{}\r\n", event(i).len(), event(i)).into()));
+        }
+        steps.extend([Step::Write("0\r\n\r\n".into()), Step::KeepAlive]);
+        fixture.sim.azure.script([ScriptedResponse::steps(steps)]);
+        let mut client = fixture.client();
+        client.raw.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let mut seen = String::new();
+        for i in 0..20 {
+            while !seen.contains(&event(i)) {
+                let bytes = client.raw.read_some(patience()).unwrap();
+                assert!(!bytes.is_empty(), "the stream ended before event {i}: {seen}");
+                seen.push_str(&latin1(&bytes));
+            }
+            read.store(i + 1, Ordering::SeqCst);
+        }
     }
 }

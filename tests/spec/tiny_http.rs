@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use crate::client::{Client, Raw};
-use crate::fixture::Proxy;
-use crate::sim::{Options, Sim, latin1, patience, wait_for};
+use crate::sim::{BodyEnd, Options, Sim, latin1, patience, pattern, wait_for};
+use crate::support::client::{Client, Ended, Raw};
+use crate::support::program::Proxy;
 
 fn start() -> (Proxy, Sim) {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
@@ -186,4 +186,38 @@ fn stopping_lets_a_stream_finish_and_refuses_new_connections() {
     let (rest, _) = stream.raw.read_to_end(patience());
     assert!(rest.ends_with(b"0\r\n\r\n"), "the stream was cut");
     assert!(proxy.wait_exit().success());
+}
+
+#[test]
+fn an_upload_that_breaks_off_never_looks_complete() {
+    let (proxy, sim) = start();
+    for (sent, reset) in [(3000, false), (3000, true), (100_000, false), (100_000, true)] {
+        let mut raw = Raw::connect(proxy.address());
+        let path = format!("/sim/upload/{sent}/{reset}");
+        raw.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n")).unwrap();
+        raw.send(pattern(0, sent)).unwrap();
+        // The upstream has begun to read it.
+        sim.azure.request_to(&path);
+        if reset {
+            raw.reset()
+        } else {
+            drop(raw)
+        }
+        let seen = sim.azure.finished_request_to(&path);
+        assert_eq!(seen.body_end, BodyEnd::Truncated, "{sent} bytes, reset: {reset}");
+    }
+    assert!(proxy.health().status == 200);
+}
+
+#[test]
+fn a_response_that_breaks_off_never_looks_complete() {
+    let (proxy, sim) = start();
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly so much";
+    sim.azure.raw(head);
+    let mut client = proxy.client();
+    client.send("GET", "/cut", &[], b"").unwrap();
+    // The connection stays open: the client waits for the rest.
+    let (seen, ended) = client.raw.read_to_end(Duration::from_millis(1000));
+    assert!(seen.ends_with(b"\r\n\r\nonly so much"));
+    assert_eq!(ended, Ended::Waiting);
 }

@@ -6,9 +6,9 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::client::Raw;
-use crate::fixture::Proxy;
-use crate::sim::{ScriptedResponse, Options, Sim, Step, latin1, patience, wait_for};
+use crate::sim::{Options, ScriptedResponse, Sim, Step, latin1, patience, wait_for};
+use crate::support::client::Raw;
+use crate::support::program::Proxy;
 
 /// Far more than any limit, and than what sockets on the way may hold.
 const ENDLESS: usize = 8 << 20;

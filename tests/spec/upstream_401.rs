@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::in_process::InProcess;
-use super::{CHAT, MODELS, chat, granted};
-use crate::fixture::Proxy;
-use crate::sim::{ScriptedResponse, Options, Sim, wait_for};
+use crate::sim::{Options, ScriptedResponse, Sim, wait_for};
+use crate::support::api::{CHAT, MODELS, chat, granted};
+use crate::support::in_process::InProcess;
+use crate::support::program::Proxy;
 
 const DENIED: &str = r#"{ "error":  {"code":"PermissionDenied","message":"The principal `x` lacks the required data action `Microsoft.CognitiveServices/accounts/OpenAI/deployments/chat/completions/action` to perform `POST` operation."}}"#;
 const MINUTE: Duration = Duration::from_secs(61);

@@ -1,26 +1,16 @@
-//! Faithful on the wire: raw bytes in, and what each side sees of them.
-
-pub mod cancel;
-mod early;
-mod failures;
-mod pool;
-mod request;
-mod requests;
-mod response;
-mod responses;
-mod volume;
+//! The program beside its simulator, for tests that compare what each side of it sees.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 
-use crate::client::{Client, Raw, Response};
-use crate::fixture::Proxy;
+use super::client::{Client, Raw, Response};
+use super::program::Proxy;
 use crate::sim::{Options, Request, Sim, patience};
 
-/// A simulator with a proxy in front of it, for many rows of a table.
+/// A simulator and a proxy that uses it. The proxy ends first.
 pub struct Fixture {
-    pub sim: Sim,
     pub proxy: Proxy,
+    pub sim: Sim,
 }
 
 impl Fixture {
@@ -38,7 +28,14 @@ impl Fixture {
         let sim = Sim::start(Options { azure_tls, ..Options::default() });
         let proxy = Proxy::start_with(&sim, variables);
         sim.azure.log().clear();
-        Self { sim, proxy }
+        Self { proxy, sim }
+    }
+
+    /// With this path after the upstream's origin in `API_BASE_URL`.
+    pub fn at_base_path(path: &str) -> Self {
+        let sim = Sim::start(Options::default());
+        let url = format!("{}{path}", sim.azure_url());
+        Self { proxy: Proxy::start_with(&sim, &[("API_BASE_URL", &url)]), sim }
     }
 
     /// Host and port, as the upstream finds them in `Host`.
@@ -79,13 +76,11 @@ pub fn error_code(response: &Response) -> String {
     error["code"].as_str().unwrap_or_else(|| panic!("no code in {error}")).to_owned()
 }
 
-/// What a panic said.
 pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_default()
 }
 
-/// The socket below a client.
 pub fn socket(client: &Client) -> &TcpStream {
     match &client.raw {
         Raw::Plain(tcp) => tcp,
@@ -93,11 +88,11 @@ pub fn socket(client: &Client) -> &TcpStream {
     }
 }
 
-/// Writes as much of an endless body as the peer takes; how many bytes that was.
-pub fn write_until_blocked(mut tcp: &TcpStream, piece: &[u8], most: u64) -> u64 {
+/// Writes an endless body until the peer takes no more of it; how many bytes it took.
+pub fn write_until_blocked(mut tcp: &TcpStream, piece: &[u8], limit: u64) -> u64 {
     tcp.set_write_timeout(Some(patience())).unwrap();
     let mut sent = 0;
-    while sent < most {
+    while sent < limit {
         match tcp.write(piece) {
             Ok(n) => sent += n as u64,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -9,8 +9,8 @@ use auth_proxy::testing::{
     MockClock, Proxy, Refresher, ServerHandle, Shutdown, TokenStore, Upstream,
 };
 
-use crate::client::Client;
 use crate::sim::Sim;
+use crate::support::client::Client;
 
 /// How far Entra ID's clock may be from ours here: tests let hours pass.
 const SKEW: i64 = 7 * 24 * 3600;

@@ -8,9 +8,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use crate::client::{Client, Response};
-use crate::leaks::Secrets;
 use crate::sim::{Sim, eventually, wait_for};
+use crate::support::client::{Client, Response};
+use crate::support::secrets::Secrets;
 
 type Lines = Arc<Mutex<Vec<String>>>;
 

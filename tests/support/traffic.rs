@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{MODELS, chat};
-use crate::client::Client;
-use crate::fixture::Proxy;
+use super::api::{MODELS, chat};
 use crate::sim::wait_for;
+use crate::support::client::Client;
+use crate::support::program::Proxy;
 
 /// Requests at a steady rate, over kept connections.
 pub struct Traffic {

@@ -1,5 +1,6 @@
-//! Either end of a tunnel, plain or TLS, and an upstream that leaves every byte of it to the test.
+//! WebSockets: either end of a tunnel, plain or TLS, and an upstream that leaves every byte of it to the test.
 
+use std::cell::Cell;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -9,8 +10,9 @@ use std::time::{Duration, Instant};
 use auth_proxy::testing::{Ready, wait_one};
 use rustls::{Connection, ServerConfig, ServerConnection};
 
-use crate::client::{Client, Ended, Raw};
-use crate::sim::{patience, server_tls};
+use super::client::{Client, Ended, Raw, Response};
+use super::program::Proxy;
+use crate::sim::{Options, Sim, patience, server_tls};
 
 /// A connection that can be read and written at once.
 pub struct Link {
@@ -209,6 +211,65 @@ impl ScriptedUpstream {
     pub fn accept(&self) -> Link {
         self.accepted.recv_timeout(patience()).expect("a connection to the upstream")
     }
+}
+
+/// The fields of a handshake; the key is the example of RFC 6455, section 1.3.
+pub const ASK: [(&str, &str); 4] = [
+    ("Connection", "keep-alive, Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
+/// What grants it.
+pub const GRANT: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// A proxy for an upstream that the test plays itself.
+pub struct TunnelFixture {
+    pub upstream: ScriptedUpstream,
+    pub proxy: Proxy,
+    pub opened: Cell<usize>,
+    _sim: Sim,
+}
+
+impl TunnelFixture {
+    pub fn start(tls: bool) -> Self {
+        Self::start_with(tls, &[])
+    }
+
+    pub fn start_with(tls: bool, variables: &[(&str, &str)]) -> Self {
+        let (sim, upstream) = (Sim::start(Options::default()), ScriptedUpstream::start(tls));
+        let all = [&[("API_BASE_URL", upstream.url())], variables].concat();
+        Self { proxy: Proxy::start_with(&sim, &all), upstream, opened: Cell::new(0), _sim: sim }
+    }
+
+    /// A tunnel: the application's end and the upstream's.
+    pub fn open(&self) -> (Link, Link) {
+        let mut client = self.proxy.client();
+        client.send("GET", "/realtime", &ASK, b"").unwrap();
+        let mut there = self.upstream.accept();
+        there.read_head();
+        there.send(GRANT).unwrap();
+        assert_eq!(client.response("GET").unwrap().status, 101);
+        self.opened.set(self.opened.get() + 1);
+        (client.into(), there)
+    }
+}
+
+/// Asks for a WebSocket.
+pub fn open_websocket(client: &mut Client, target: &str) -> Response {
+    client.request("GET", target, &ASK, b"")
+}
+
+/// A frame of a client: opcode and payload, masked with zeros.
+pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    [&[0x80 | opcode, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0], payload].concat()
+}
+
+/// A frame of a server.
+pub fn server_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    [&[0x80 | opcode, u8::try_from(payload.len()).unwrap()], payload].concat()
 }
 
 fn or_none(read: io::Result<usize>) -> io::Result<Option<usize>> {

@@ -11,7 +11,7 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(__file__))
-from bench import BINARY, SIM, Skipped, more_descriptors  # noqa: E402
+from harness import BINARY, SIM, Skipped, more_descriptors  # noqa: E402
 from steps import STEPS  # noqa: E402
 
 

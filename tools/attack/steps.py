@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from bench import BINARY, SECONDS, Bench, Skipped, eventually, free_port, mb, receive
+from harness import BINARY, SECONDS, Fixture, Skipped, eventually, free_port, mb, receive
 
 # Where a bound is on memory, the issue is growth: this much is noise.
 SLACK_KB = 6 * 1024
@@ -83,18 +83,18 @@ def slow(kind, count, cap):
     if not shutil.which("slowhttptest"):
         raise Skipped("no slowhttptest (package slowhttptest)")
     crowded = cap < count
-    with Bench() as bench:
-        proxy = bench.proxy({"MAX_CONNECTIONS": str(cap), "LOG_LEVEL": "info"})
+    with Fixture() as fixture:
+        proxy = fixture.proxy({"MAX_CONNECTIONS": str(cap), "LOG_LEVEL": "info"})
         baseline = proxy.warm_up()
         watch = Watch(proxy, crowded)
         watch.start()
         path = {"headers": "/", "body": "/sim/upload", "read": "/sim/bytes/10000000"}[kind]
         url = f"http://127.0.0.1:{proxy.address[1]}{path}"
         command = ["slowhttptest", *ATTACKS[kind], "-c", str(count), "-r", str(max(200, count // 5)), "-l", str(SECONDS)]
-        bench.start([*command, "-p", "5", "-u", url], "slowhttptest.log").wait(SECONDS + 60)
+        fixture.start([*command, "-p", "5", "-u", url], "slowhttptest.log").wait(SECONDS + 60)
         watch.end()
         after = proxy.back_to(baseline, SLACK_KB)
-        lines = bench.text(proxy.log).count("\n")
+        lines = fixture.text(proxy.log).count("\n")
         return (
             f"{watch.count} probes, slowest {watch.slowest * 1000:.0f} ms, {watch.refused} with 503; peak {mb(watch.peak)}; "
             f"RSS, threads, fds {figures(baseline)} before, {figures(after)} after; {lines} log lines"
@@ -107,9 +107,9 @@ def figures(found):
 
 def descriptors():
     """`ulimit -n 64`, 200 connections, then none: 20 times."""
-    with Bench() as bench:
+    with Fixture() as fixture:
         limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-        proxy = bench.proxy(preexec_fn=limit)
+        proxy = fixture.proxy(preexec_fn=limit)
         burst_of(proxy, 30)
         eventually(30, "the first crowd to be gone", lambda: proxy.get("/sim/echo")[0] == 200)
         eventually(30, "threads to end", lambda: proxy.figures()[1] <= 8)
@@ -138,13 +138,13 @@ def threads():
     """No thread is to be had (RLIMIT_NPROC): connections get 503, not silence; the log stays short."""
     if os.geteuid() != 0:
         raise Skipped("needs root, to run the proxy as a user with a limit of its own")
-    with Bench() as bench:
+    with Fixture() as fixture:
         # Nobody else runs as this user; root has no such limit.
         user, cap = 61234, 24
-        binary = os.path.join(bench.dir, "auth-proxy")
+        binary = os.path.join(fixture.dir, "auth-proxy")
         shutil.copy(BINARY, binary)
         limit = lambda: resource.setrlimit(resource.RLIMIT_NPROC, (cap, cap))
-        proxy = bench.proxy(command=[binary], preexec_fn=limit, user=user, group=user)
+        proxy = fixture.proxy(command=[binary], preexec_fn=limit, user=user, group=user)
         before = proxy.figures()
         held = [proxy.connect() for _ in range(cap)]
         for stream in held:
@@ -157,7 +157,7 @@ def threads():
         refused = sum(status == 503 and "retry-after:" in head for status, head, _ in responses)
         assert refused == 200 and health == 200, (refused, health, responses[0])
         eventually(30, "to be served again", lambda: proxy.get("/sim/echo")[0] == 200)
-        lines = bench.text(proxy.log).count("cannot start a thread")
+        lines = fixture.text(proxy.log).count("cannot start a thread")
         assert 1 <= lines <= 5, f"{lines} lines"
         after = proxy.back_to(before, SLACK_KB)
         return f"{refused} of 200 got 503 and /health 200 with {cap} threads, {lines} log lines; {figures(after)} after"
@@ -166,8 +166,8 @@ def threads():
 def memory():
     """No more memory is to be had (RLIMIT_AS): connections get 503, and it lives."""
     limit, said = 100 << 20, []
-    with Bench() as bench:
-        proxy = bench.proxy(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+    with Fixture() as fixture:
+        proxy = fixture.proxy(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
         idle, first_round = proxy.figures(), None
         large = b"".join(b"X-%d: %s\r\n" % (i, b"x" * 1000) for i in range(40))
         body = b"POST /sim/slow?ms=60000 HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n" + b"x" * 60000
@@ -181,7 +181,7 @@ def memory():
                 stream = proxy.connect()
                 stream.sendall(text)
                 crowd.append(stream)
-            eventually(20, "no memory to be left", lambda: "cannot start a thread" in bench.text(proxy.log))
+            eventually(20, "no memory to be left", lambda: "cannot start a thread" in fixture.text(proxy.log))
             responses = [proxy.get("/sim/echo") for _ in range(20)]
             health = [proxy.get("/health")[0] for _ in range(20)]
             assert health == [200] * 20, health
@@ -196,8 +196,8 @@ def memory():
 
 def requests():
     """Single requests that mean harm, each while others are served."""
-    with Bench() as bench:
-        proxy = bench.proxy()
+    with Fixture() as fixture:
+        proxy = fixture.proxy()
         baseline = proxy.warm_up()
         watch = Watch(proxy, False)
         watch.start()
@@ -281,8 +281,8 @@ def burst_of_large_requests():
     """As many connections as there may be, each with as much head and body as it likes, to an upstream that is slow."""
     said = []
     for fields, size in ((60, 60000), (14, 60000), (0, 60000)):
-        with Bench() as bench:
-            proxy = bench.proxy({"LOG_LEVEL": "warn"})
+        with Fixture() as fixture:
+            proxy = fixture.proxy({"LOG_LEVEL": "warn"})
             baseline = proxy.warm_up()
             filler = b"".join(b"X-%d: %s\r\n" % (i, b"x" * 1000) for i in range(fields))
             head = b"POST /sim/slow?ms=60000 HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n" + filler + b"\r\n"
@@ -307,8 +307,8 @@ def burst_of_large_requests():
 
 def streams(count=1000, seconds=None):
     """1,000 event streams; plain requests beside them."""
-    with Bench() as bench:
-        proxy = bench.proxy({"MAX_CONNECTIONS": "1200", "LOG_LEVEL": "warn"})
+    with Fixture() as fixture:
+        proxy = fixture.proxy({"MAX_CONNECTIONS": "1200", "LOG_LEVEL": "warn"})
         proxy.warm_up()
         seconds = seconds or SECONDS
         idle = latencies(proxy)
@@ -363,8 +363,8 @@ def drain():
     """200 streams, SIGTERM: whoever ends within the grace is whole, nobody new, exit code 0; and 1 when some do not end."""
     said = []
     for name, grace, events, code in (("all end in time", "20s", 40, 0), ("none ends in time", "1s", 100000, 1)):
-        with Bench() as bench:
-            proxy = bench.proxy({"SHUTDOWN_GRACE": grace})
+        with Fixture() as fixture:
+            proxy = fixture.proxy({"SHUTDOWN_GRACE": grace})
             wholes, crowd = [], []
             for _ in range(200):
                 stream = proxy.connect()
@@ -401,8 +401,8 @@ def first_process():
     """As PID 1, as in a container: without a handler the kernel would not even deliver SIGTERM."""
     if not shutil.which("unshare") or subprocess.run(["unshare", "--pid", "--fork", "true"], check=False).returncode:
         raise Skipped("no new PID namespace (unshare --pid --fork, as root)")
-    with Bench() as bench:
-        proxy = bench.proxy(command=["unshare", "--pid", "--fork", BINARY])
+    with Fixture() as fixture:
+        proxy = fixture.proxy(command=["unshare", "--pid", "--fork", BINARY])
         with open(f"/proc/{proxy.pid}/task/{proxy.pid}/children") as file:
             inner = int(file.read().split()[0])
         stream = proxy.connect()
@@ -417,12 +417,12 @@ def first_process():
 
 def blocked_log():
     """Standard error is a pipe that nobody reads."""
-    with Bench() as bench:
+    with Fixture() as fixture:
         reader, writer = os.pipe()
         port = free_port()
-        env = {**bench.settings, "PORT": str(port)}
+        env = {**fixture.settings, "PORT": str(port)}
         process = subprocess.Popen([BINARY], env=env, stdin=subprocess.DEVNULL, stderr=writer)
-        bench.processes.append(process)
+        fixture.processes.append(process)
         os.close(writer)
         served = 0
 
@@ -467,8 +467,8 @@ def read_some(reader):
 
 def soak():
     """Traffic of all kinds for a while: memory, threads and descriptors have no slope."""
-    with Bench() as bench:
-        proxy = bench.proxy({"LOG_LEVEL": "warn"})
+    with Fixture() as fixture:
+        proxy = fixture.proxy({"LOG_LEVEL": "warn"})
         proxy.warm_up()
         over = threading.Event()
         count = [0]
@@ -516,8 +516,8 @@ def endless():
     said = []
     for limit in (None, 64 << 20):
         limited = lambda: limit and resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        with Bench() as bench:
-            proxy = bench.proxy({"LOG_LEVEL": "info"}, preexec_fn=limited)
+        with Fixture() as fixture:
+            proxy = fixture.proxy({"LOG_LEVEL": "info"}, preexec_fn=limited)
             for before, feed in feeds:
                 write_until_blocked(proxy, before, feed * (65536 // len(feed)), 64 << 20)
             rss, cpu, refused = proxy.figures()[0], cpu_seconds(proxy), 0

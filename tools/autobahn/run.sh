@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Autobahn's WebSocket suite (RFC 6455 and permessage-deflate, some 500 cases) directly and through the proxy, as client
-# and as server; fails unless the verdicts are the same case by case: tests/clients/autobahn/run.sh [CASES...]
+# and as server; fails unless the verdicts are the same case by case: tools/autobahn/run.sh [CASES...]
 #
 # Not part of `make test`: the suite needs Python 2.7 (PYTHON2 names it) and takes a quarter of an hour. AUTH_PROXY_BIN
 # names another binary than the release one. CASES are patterns such as '1.*'; the default is all of them.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-cd "$here/../../.."
+cd "$here/../.."
 
 proxy=${AUTH_PROXY_BIN:-target/x86_64-unknown-linux-musl/release/auth-proxy}
 python2=${PYTHON2:-python2.7}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make bench`: this program, nginx, haproxy and a Python reference in front of the same TLS upstream, in turns.
 #
-# tests/bench/run.sh [PART...]: pausing requests counts streams memory growth bodies start; all of them unless given. Each
+# tools/bench/run.sh [PART...]: pausing requests counts streams memory growth bodies start; all of them unless given. Each
 # keeps its figures in target/bench/results, and docs/performance.md is written from all that are there. It ends with the
 # targets (targets.py) beside what was measured of this very binary. Nothing is asserted: a time says something beside
 # another of the same run only. BENCH_SECONDS: how long each measurement of `pausing` takes, of which there are 21.

@@ -9,9 +9,9 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "attack"))
-from bench import Bench, eventually, free_port  # noqa: E402
+from harness import Fixture, eventually, free_port  # noqa: E402
 
-__all__ = ["Bench", "Rig"]
+__all__ = ["Fixture", "Rig"]
 
 NGINX = """
 daemon off; master_process off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/nginx.err;
@@ -127,7 +127,7 @@ class Upstream:
 class Rig:
     """auth-proxy, and those of nginx and haproxy that are installed."""
 
-    def __init__(self, bench):
+    def __init__(self, fixture):
         self.upstreams, self.ports, self.missing = {}, {}, []
         for name in ("auth-proxy", "nginx", "haproxy"):
             program = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
@@ -138,16 +138,16 @@ class Rig:
             if name == "auth-proxy":
                 # One connection to it ends by this, not by its timeout.
                 settings = {"API_BASE_URL": f"http://127.0.0.1:{upstream.port}", "LOG_LEVEL": "error"}
-                self.ports[name] = bench.proxy(settings).address[1]
+                self.ports[name] = fixture.proxy(settings).address[1]
                 continue
             port = self.ports[name] = free_port()
-            text = (NGINX if name == "nginx" else HAPROXY).format(dir=bench.dir, port=port, to=upstream.port)
-            file = os.path.join(bench.dir, name + ".conf")
+            text = (NGINX if name == "nginx" else HAPROXY).format(dir=fixture.dir, port=port, to=upstream.port)
+            file = os.path.join(fixture.dir, name + ".conf")
             with open(file, "w") as out:
                 out.write(text)
             options = ["-c", file] if name == "nginx" else ["-db", "-f", file]
-            bench.start([program, *options], name + ".log")
-            eventually(30, f"{name} to listen: {bench.text(name + '.log')}", lambda: listens(port))
+            fixture.start([program, *options], name + ".log")
+            eventually(30, f"{name} to listen: {fixture.text(name + '.log')}", lambda: listens(port))
 
     def send(self, name, request):
         """The statuses that a client gets for these bytes, and whether the connection ended."""

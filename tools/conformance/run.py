@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 sys.path.insert(0, os.path.dirname(__file__))
 from expected import EXPECTED  # noqa: E402
 from cases import requests  # noqa: E402
-from rig import Bench, Rig  # noqa: E402
+from rig import Fixture, Rig  # noqa: E402
 
 OURS = "auth-proxy"
 
@@ -25,8 +25,8 @@ def main(arguments):
     patterns = [argument for argument in arguments if argument != "-v"]
     rows = [(f"c{i:03}", name, raw) for i, (name, raw) in enumerate(requests())]
     rows = [row for row in rows if not patterns or matches(row[1], patterns)]
-    with Bench() as bench:
-        rig = Rig(bench)
+    with Fixture() as fixture:
+        rig = Rig(fixture)
         for name in rig.missing:
             print(f"skipped: {name} is not installed (Debian: apt-get install nginx-light haproxy)")
         others = [name for name in rig.ports if name != OURS]

@@ -1,5 +1,5 @@
 """promises.py: what deploy/, docker-compose.yml and Dockerfile.scratch promise and no schema checks, against docs/ (whose
-settings are those of the program: tests/it/tidy) and against each other. Prints every complaint."""
+settings are those of the program: tests/spec/structure) and against each other. Prints every complaint."""
 
 import pathlib
 import re

@@ -12,11 +12,11 @@ export TARGET BINARY=${BINARY:-target/$TARGET/release/auth-proxy} SIM=${SIM:-tar
 
 steps=("$@")
 if [[ ${#steps[@]} == 0 ]]; then
-    for file in tests/deploy/steps/*.sh; do steps+=("$(basename "$file" .sh)"); done
+    for file in tools/deploy/steps/*.sh; do steps+=("$(basename "$file" .sh)"); done
 fi
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-tests/deploy/tools.sh >"$scratch/tools.log" 2>&1 || { cat "$scratch/tools.log" && exit 1; }
+tools/deploy/tools.sh >"$scratch/tools.log" 2>&1 || { cat "$scratch/tools.log" && exit 1; }
 export REPORT=$scratch/report
 : >"$REPORT"
 
@@ -29,7 +29,7 @@ for step in "${steps[@]}"; do
     mkdir "$WORK"
     status=0
     # --foreground: Ctrl-C ends the step as well, and its trap cleans up.
-    timeout --foreground --kill-after=30 "$limit" bash "tests/deploy/steps/$step.sh" 3>&1 >"$WORK/log" 2>&1 || status=$?
+    timeout --foreground --kill-after=30 "$limit" bash "tools/deploy/steps/$step.sh" 3>&1 >"$WORK/log" 2>&1 || status=$?
     if [[ $status != 0 ]]; then
         failed=$((failed + 1))
         echo "  failed   exit code $status; the end of its log:"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Inside the machine that steps/vm.sh boots, as root: the commands of docs/vm.md, then what the unit promises.
-. tests/deploy/lib.sh
+. tools/deploy/lib.sh
 exec 3>"$WORK/said"
 touch "$REPORT"
 later 'journalctl --no-pager --unit auth-proxy'

@@ -18,7 +18,8 @@ pub(super) fn chat(exchange: &mut Exchange<'_>, call: &Call<'_>) -> io::Result<(
     }
     let tools = call.json["tools"].as_array().filter(|tools| !tools.is_empty());
     // The second turn brings the tool's result: text.
-    let has_result = call.json["messages"].as_array().unwrap().iter().any(|message| message["role"] == "tool");
+    let has_result =
+        call.json["messages"].as_array().unwrap().iter().any(|message| message["role"] == "tool");
     let tool = tools.filter(|_| !has_result).map(|tools| tool_name(&tools[0]));
     if call.json["stream"] == true { stream(exchange, call, tool) } else { whole(exchange, call, tool) }
 }

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::fixture::Proxy;
 use crate::pems;
 use crate::sim::{
-    ScriptedResponse, Egress, Odd, Options, Sim, Step, expired_server_tls, mutual_tls, odd_server, odd_server_tls,
-    other_authority_and_server, replace_file, server_pem, server_tls, temp_dir, wait_for,
+    Egress, Odd, Options, ScriptedResponse, Sim, Step, expired_server_tls, mutual_tls, odd_server,
+    odd_server_tls, other_authority_and_server, replace_file, server_pem, server_tls, temp_dir, wait_for,
 };
+use crate::support::program::Proxy;
 
 /// What is wrong with the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::fixture::Proxy;
 use crate::sim::{Options, Sim, server_pem};
+use crate::support::program::Proxy;
 
 /// A server of the `openssl` command, ended with the test.
 struct OpensslServer {

@@ -3,11 +3,12 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{endless_fields, endless_1xx_responses, garbage, given_back, oversized_head};
-use crate::client::Response;
-use crate::fixture::Proxy;
 use crate::sim::{Fault, Options, Relay, Sim, pattern, wait_for};
-use crate::wire::cancel::BlackHole;
+use crate::support::client::Response;
+use crate::support::faults::{
+    BlackHole, MS, endless_1xx_responses, endless_fields, garbage, oversized_head, wait_threads_end,
+};
+use crate::support::program::Proxy;
 
 /// What the application gets.
 #[derive(Clone, Copy, Debug)]
@@ -16,17 +17,17 @@ enum Outcome {
     Whole,
     /// An error of ours: status, code, and what the log says.
     Error(u16, &'static str, &'static str),
-    /// The beginning of a response, visibly cut, and what the log says.
-    Cut(&'static str),
+    /// The beginning of a response, visibly incomplete, and what the log says.
+    Aborted(&'static str),
 }
-use Outcome::{Cut, Error, Whole};
+use Outcome::{Aborted, Error, Whole};
 
 /// Where in the life of a connection the fault begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum When {
     /// No connection is open yet.
     Cold,
-    /// An idle one rests in the pool.
+    /// An idle one is in the pool.
     Pooled,
 }
 use When::{Cold, Pooled};
@@ -45,13 +46,12 @@ fn row(name: &'static str, fault: Fault, when: When, size: usize, plain: Outcome
     Row { name, fault, when, size, plain, tls }
 }
 
-const MS: Duration = Duration::from_millis(1);
 const CLOSED: Outcome = Error(502, "upstream_closed", "localhost");
 const BAD: Outcome = Error(502, "upstream_bad_response", "kind=bad_response");
 const UNREACHABLE: Outcome = Error(502, "upstream_unreachable", "cannot connect to localhost");
 const SILENT: Outcome = Error(504, "upstream_timeout", "longer than READ_IDLE_TIMEOUT");
 const NO_CONNECTION: Outcome = Error(504, "upstream_connect_timeout", "no connection to localhost");
-const BROKEN: Outcome = Cut("aborted_by=upstream");
+const BROKEN: Outcome = Aborted("aborted_by=upstream");
 
 fn rows() -> Vec<Row> {
     vec![
@@ -79,12 +79,12 @@ fn rows() -> Vec<Row> {
 }
 
 #[test]
-fn plain() {
+fn requests_without_tls() {
     each(false, |row| row.plain);
 }
 
 #[test]
-fn tls() {
+fn requests_with_tls() {
     each(true, |row| row.tls);
 }
 
@@ -122,7 +122,7 @@ fn each(tls: bool, expected: impl Fn(&Row) -> Outcome) {
                 let line = proxy.wait_log("request failed");
                 assert!(line.contains(log), "{}: {line}", row.name);
             }
-            Cut(log) => {
+            Aborted(log) => {
                 assert_eq!(found.status, 200, "{}", row.name);
                 assert!(found.fault.is_some() && found.body.len() < row.size, "{} looks complete", row.name);
                 assert!(pattern(0, row.size).starts_with(&found.body), "{}", row.name);
@@ -136,7 +136,7 @@ fn each(tls: bool, expected: impl Fn(&Row) -> Outcome) {
             assert!(impatient || next.status == 200, "{}: {} afterwards", row.name, next.status);
             next.status == 200
         });
-        given_back(&proxy, threads.max(8));
+        wait_threads_end(&proxy, threads.max(8));
     }
 }
 
@@ -152,7 +152,7 @@ fn whole(response: &Response, size: usize) {
 }
 
 #[test]
-fn a_port_that_refuses_and_one_that_is_silent() {
+fn a_port_that_refuses_and_then_accepts() {
     let sim = Sim::start(Options { entra_tls: false, azure_tls: false, ..Options::default() });
     let proxy = Proxy::start(&sim);
     sim.azure.stop();

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::{Finished, Proxy, environment, run_to_end};
-use crate::sim::{ScriptedResponse, Egress, Options, Sim, temp_dir};
+use crate::sim::{Egress, Options, ScriptedResponse, Sim, temp_dir};
+use crate::support::program::{Finished, Proxy, environment, run_to_end};
 
 fn check(sim: &Sim, variables: &[(&str, &str)]) -> Finished {
     let finished = run_to_end(&["check"], environment(sim, variables));
@@ -151,7 +151,9 @@ fn a_wrong_clock_is_found_before_it_is_refused() {
 #[test]
 fn check_explains_what_the_upstream_responds() {
     let sim = Sim::start(Options::default());
-    let error = |status, message: &str| ScriptedResponse::status(status).json(&json!({"error": {"message": message}}));
+    let error = |status, message: &str| {
+        ScriptedResponse::status(status).json(&json!({"error": {"message": message}}))
+    };
     let denied = "The principal `x` lacks the required data action `y` to perform `GET /openai/models`.";
     let role = "Cognitive Services OpenAI User";
     let closed = "Public access is disabled. Please configure private endpoint.";
@@ -190,7 +192,8 @@ fn check_explains_what_the_upstream_responds() {
 #[test]
 fn the_audience_to_try_is_the_other_one() {
     let sim = Sim::start(Options::default());
-    let refusal = || ScriptedResponse::status(401).json(&json!({"error": {"message": "audience is incorrect"}}));
+    let refusal =
+        || ScriptedResponse::status(401).json(&json!({"error": {"message": "audience is incorrect"}}));
     let cognitive = "https://cognitiveservices.azure.com/.default";
     for (scope, other) in [
         ("", "https://ai.azure.com/.default"),

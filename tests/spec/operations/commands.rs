@@ -5,9 +5,9 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
-use crate::client::Client;
-use crate::fixture::{Finished, Proxy, environment, run_to_end};
 use crate::sim::{Options, Sim};
+use crate::support::client::Client;
+use crate::support::program::{Finished, Proxy, environment, run_to_end};
 
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Finished {
     run_to_end(arguments, variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::client::Raw;
-use crate::fixture::{Proxy, environment, run_to_end};
-use crate::sim::{ScriptedResponse, Options, Sim, patience, wait_for};
+use crate::sim::{Options, ScriptedResponse, Sim, patience, wait_for};
+use crate::support::client::Raw;
+use crate::support::program::{Proxy, environment, run_to_end};
 
 fn start(variables: &[(&str, &str)]) -> (Sim, Proxy) {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });

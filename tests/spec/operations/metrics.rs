@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::exposition::Page;
-use crate::client::{Client, Raw};
-use crate::fixture::Proxy;
-use crate::sim::{ScriptedResponse, Options, Sim, patience, wait_for};
+use crate::sim::{Options, ScriptedResponse, Sim, patience, wait_for};
+use crate::support::client::{Client, Raw};
+use crate::support::program::Proxy;
 
 fn plain() -> Sim {
     Sim::start(Options { azure_tls: false, ..Options::default() })
@@ -36,7 +36,11 @@ fn requests_are_counted_by_method_status_time_and_bytes() {
     assert_eq!(client.request("POST", "/sim/echo", &[], &[b'x'; 5000]).status, 200);
     let down = client.get("/sim/slow?ms=300").body.len();
     assert!(client.get("/sim/sse?events=3").fault.is_none());
-    sim.azure.script([ScriptedResponse::status(429), ScriptedResponse::status(503), ScriptedResponse::status(403)]);
+    sim.azure.script([
+        ScriptedResponse::status(429),
+        ScriptedResponse::status(503),
+        ScriptedResponse::status(403),
+    ]);
     for status in [429, 503, 403] {
         assert_eq!(client.request("DELETE", "/openai/files/x", &[], b"").status, status);
     }
@@ -115,7 +119,10 @@ fn failures_are_counted_by_kind_and_labels_stay_few() {
     raw.send("GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n").unwrap();
     assert!(raw.read_some(patience()).unwrap().starts_with(b"HTTP/1.1 400"));
 
-    sim.azure.script([ScriptedResponse::steps([]), ScriptedResponse::raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")]);
+    sim.azure.script([
+        ScriptedResponse::steps([]),
+        ScriptedResponse::raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"),
+    ]);
     assert_eq!(client.request("POST", "/x", &authorized, b"").status, 502);
     assert!(client.request("POST", "/x", &authorized, b"").fault.is_some());
     sim.azure.stop();

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::exposition::Page;
-use crate::fixture::Proxy;
 use crate::sim::{Options, Sim};
+use crate::support::program::Proxy;
 
 /// Labels whose values are ours; others (`instance`, `job`) come from the scraper.
 const LABELS: [&str; 6] = ["direction", "kind", "method", "reason", "result", "status"];

@@ -2,9 +2,9 @@
 
 use std::net::TcpStream;
 
-use crate::client::{Client, Raw};
-use crate::fixture::{Proxy, environment, run_to_end};
 use crate::sim::{Options, Sim, patience, wait_for};
+use crate::support::client::{Client, Raw};
+use crate::support::program::{Proxy, environment, run_to_end};
 
 fn plain() -> Sim {
     Sim::start(Options { azure_tls: false, ..Options::default() })
@@ -20,7 +20,11 @@ fn live_started_and_ready_are_three_probes() {
     assert_eq!(proxy.admin("/livez").status, 200);
     for probe in ["/startupz", "/readyz"] {
         let response = proxy.admin(probe);
-        assert_eq!((response.status, response.json()["status"].as_str()), (503, Some("unavailable")), "{probe}");
+        assert_eq!(
+            (response.status, response.json()["status"].as_str()),
+            (503, Some("unavailable")),
+            "{probe}"
+        );
         let reason = response.json()["reason"].as_str().unwrap().to_owned();
         assert!(reason.starts_with("there is no access token yet: "), "{reason}");
         assert!(response.header("retry-after").is_some());

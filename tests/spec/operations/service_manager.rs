@@ -3,8 +3,8 @@
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-use crate::fixture::Proxy;
-use crate::sim::{ScriptedResponse, Options, Sim, patience};
+use crate::sim::{Options, ScriptedResponse, Sim, patience};
+use crate::support::program::Proxy;
 
 #[test]
 fn the_service_manager_hears_ready_before_the_first_token_and_stopping_at_sigterm() {

@@ -1,6 +1,6 @@
 //! Bodies: of any method, counted or in chunks, asked for or not.
 
-use crate::wire::request::{Row, row};
+use super::{Row, row};
 
 pub fn rows() -> Vec<Row> {
     let mut rows = counted();

@@ -1,6 +1,6 @@
 //! Connections: kept or closed, one request behind the other, HTTP/1.0.
 
-use crate::wire::request::{Row, row};
+use super::{Row, row};
 
 pub fn rows() -> Vec<Row> {
     let get = "GET /c HTTP/1.1\r\nHost: a\r\n";

@@ -1,6 +1,6 @@
 //! Header fields: what passes, what stays behind, what comes instead.
 
-use crate::wire::request::{Row, row};
+use super::{Row, row};
 
 /// A GET with these lines, and what the upstream sees of them.
 fn get(name: &'static str, lines: &str, seen: &[&str]) -> Row {

@@ -1,6 +1,6 @@
 //! Heads that are no HTTP, or an HTTP that we do not speak: refused, and nothing reaches the upstream.
 
-use crate::wire::request::{Row, row};
+use super::{Row, row};
 
 pub fn rows() -> Vec<Row> {
     let mut rows = lines();

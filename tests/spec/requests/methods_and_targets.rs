@@ -1,6 +1,6 @@
 //! Any method, any path and query, byte for byte.
 
-use crate::wire::request::{Row, row};
+use super::{Row, row};
 
 pub fn rows() -> Vec<Row> {
     let mut rows = methods();

@@ -1,6 +1,6 @@
 //! Requests that two readers could understand differently. Whatever is hidden in them never becomes a request.
 
-use crate::wire::request::{Row, row};
+use super::{Row, row};
 
 /// What an attacker would like to see processed.
 const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";

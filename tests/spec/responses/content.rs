@@ -1,7 +1,7 @@
 //! Status, header fields and bodies that pass as they are.
 
+use super::{Row, row};
 use crate::sim::Step;
-use crate::wire::response::{Row, row};
 
 pub fn rows() -> Vec<Row> {
     let mut rows = statuses();

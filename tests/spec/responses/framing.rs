@@ -1,7 +1,7 @@
 //! Where a response ends.
 
+use super::{Row, row};
 use crate::sim::Step;
-use crate::wire::response::{Row, row};
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 

@@ -1,7 +1,7 @@
 //! Responses that are no HTTP/1.1, or that two readers could understand differently.
 
+use super::{Row, row};
 use crate::sim::Step;
-use crate::wire::response::{Row, row};
 
 pub fn rows() -> Vec<Row> {
     let mut rows = heads();

@@ -1,7 +1,7 @@
 //! Responses that end too early. Not one of them may look complete.
 
+use super::{Row, row};
 use crate::sim::Step;
-use crate::wire::response::{Row, row};
 
 const COUNTED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";

@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::client::{Client, Raw, Response};
-use crate::sim::{ScriptedResponse, Options, Sim, client_pem, openssl, replace_file};
+use crate::sim::{Options, ScriptedResponse, Sim, client_pem, openssl, replace_file};
+use crate::support::client::{Client, Raw, Response};
 
 /// What goes into a token request; a test changes what it is about.
 struct Attempt {

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::client::{Client, Raw, Response};
-use crate::sim::{ScriptedResponse, BodyEnd, Options, Sim, pattern};
+use crate::sim::{BodyEnd, Options, ScriptedResponse, Sim, pattern};
+use crate::support::client::{Client, Raw, Response};
 
 const CHAT: &str = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21";
 
@@ -258,10 +258,9 @@ fn azure_speaks_tls() {
 #[test]
 fn scripted_responses_come_before_or_after_the_gate() {
     let mut caller = Caller::new();
-    caller
-        .sim
-        .azure
-        .script([ScriptedResponse::status(202).header("Operation-Location", "https://x/y").header("X-Odd", "\u{e9}")]);
+    caller.sim.azure.script([ScriptedResponse::status(202)
+        .header("Operation-Location", "https://x/y")
+        .header("X-Odd", "\u{e9}")]);
     let response = caller.client.get("/anything");
     assert_eq!((response.status, response.header_values("x-odd")), (202, vec!["\u{e9}".to_owned()]));
     caller.sim.azure.at("/fixed", ScriptedResponse::status(200).json(&json!({"fixed": true})));

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::client::{Client, Ended, Raw};
-use crate::sim::{ScriptedResponse, BodyEnd, Egress, Options, Sim, Step, patience, wait_for};
+use crate::sim::{BodyEnd, Egress, Options, ScriptedResponse, Sim, Step, patience, wait_for};
+use crate::support::client::{Client, Ended, Raw};
 
 const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
 
@@ -49,8 +49,10 @@ fn connections_end_in_every_way() {
 fn plain_connections_are_reset_and_kept() {
     let (sim, address) = plain();
     let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
-    sim.azure
-        .script([ScriptedResponse::steps([Step::Write(whole.clone()), Step::KeepAlive]), ScriptedResponse::drop_connection()]);
+    sim.azure.script([
+        ScriptedResponse::steps([Step::Write(whole.clone()), Step::KeepAlive]),
+        ScriptedResponse::drop_connection(),
+    ]);
     let mut client = Client::connect(address);
     assert_eq!(client.get("/").status, 200);
     client.send("GET", "/", &[], b"").unwrap();

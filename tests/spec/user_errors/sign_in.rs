@@ -1,71 +1,86 @@
-//! Faults that only Entra ID can know, or that keep us from asking it. The program stays; the user sees the caller's
+//! Mistakes that only Entra ID can know, and a way to it that is closed. The program stays; the user sees the caller's
 //! 503, `/health` and the log.
 
-use super::{Told, told};
-use crate::fixture::Proxy;
-use crate::sim::{ScriptedResponse, Options, Sim};
+use super::{Diagnosis, diagnosis};
+use crate::sim::{Options, ScriptedResponse, Sim};
+use crate::support::program::Proxy;
 
-/// The number of Entra ID's refusal, and what is told.
-pub(super) const FAULTS: &[(u32, Told)] = &[
+/// The AADSTS number, and the diagnosis.
+const AADSTS: &[(u32, Diagnosis)] = &[
     // The certificate was not uploaded, or to another application.
     (
         700_027,
-        told("the certificate or the signature of the assertion was not accepted", "upload the certificate"),
+        diagnosis(
+            "the certificate or the signature of the assertion was not accepted",
+            "upload the certificate",
+        ),
     ),
     // The clock of this machine is wrong.
-    (700_024, told("the assertion is outside its time range", "set this machine's clock")),
+    (700_024, diagnosis("the assertion is outside its time range", "set this machine's clock")),
     // The client id of another tenant's application.
     (
         700_016,
-        told("the application was not found in this tenant", "check AZURE_CLIENT_ID and AZURE_TENANT_ID"),
+        diagnosis(
+            "the application was not found in this tenant",
+            "check AZURE_CLIENT_ID and AZURE_TENANT_ID",
+        ),
     ),
     // The application exists, its service principal does not.
-    (7_000_229, told("the application has no service principal in this tenant", "az ad sp create")),
+    (7_000_229, diagnosis("the application has no service principal in this tenant", "az ad sp create")),
     // Somebody has disabled it.
-    (7_000_112, told("the application is disabled", "ask an administrator to enable it")),
+    (7_000_112, diagnosis("the application is disabled", "ask an administrator to enable it")),
     // Another tenant's id, or another cloud's.
-    (90_002, told("the tenant was not found", "check AZURE_TENANT_ID, and AZURE_AUTHORITY_HOST")),
+    (90_002, diagnosis("the tenant was not found", "check AZURE_TENANT_ID, and AZURE_AUTHORITY_HOST")),
     // The scope names a resource that this tenant does not have.
-    (500_011, told("the resource of the scope was not found", "check AZURE_SCOPE")),
+    (500_011, diagnosis("the resource of the scope was not found", "check AZURE_SCOPE")),
     // Conditional Access for workloads.
-    (53_003, told("Conditional Access blocks this sign-in", "ask for the outgoing IP address")),
+    (53_003, diagnosis("Conditional Access blocks this sign-in", "ask for the outgoing IP address")),
     // A workload identity whose federated credential is for another service account.
-    (700_213, told("the assertion's subject fits no federated credential", "compare issuer and subject")),
+    (
+        700_213,
+        diagnosis("the assertion's subject fits no federated credential", "compare issuer and subject"),
+    ),
     // The federated credential was made a moment ago, or was forgotten.
-    (70_025, told("the application has no federated credential", "a new credential takes some minutes")),
+    (70_025, diagnosis("the application has no federated credential", "a new credential takes some minutes")),
     // Its audience is another.
-    (700_212, told("the token's audience fits no federated credential", "mostly api://AzureADTokenExchange")),
+    (
+        700_212,
+        diagnosis("the token's audience fits no federated credential", "mostly api://AzureADTokenExchange"),
+    ),
     // The tenant's name was guessed.
-    (900_023, told("the tenant is neither an id nor a domain name", "set AZURE_TENANT_ID")),
+    (900_023, diagnosis("the tenant is neither an id nor a domain name", "set AZURE_TENANT_ID")),
     // An egress proxy with tenant restrictions.
-    (500_021, told("a proxy on the way does not allow this tenant", "egress proxy that restricts tenants")),
+    (
+        500_021,
+        diagnosis("a proxy on the way does not allow this tenant", "egress proxy that restricts tenants"),
+    ),
 ];
 
 #[test]
 fn errors_that_entra_id_returns() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
-    for (number, told) in FAULTS {
+    for (number, expected) in AADSTS {
         sim.entra.script([ScriptedResponse::aadsts(*number)]);
         let proxy = Proxy::start_listening(&sim, &[]);
         let logged = proxy.wait_log("token refresh failed");
-        let fault = format!("AADSTS{number}");
-        told.stands_in(&logged, &fault);
-        told.stands_in(&proxy.health().text(), &fault);
+        let mistake = format!("AADSTS{number}");
+        expected.assert_in(&logged, &mistake);
+        expected.assert_in(&proxy.health().text(), &mistake);
         let response = proxy.client().get("/openai/v1/models");
-        assert_eq!((response.status, response.json()["error"]["code"].as_str()), (503, Some(&*fault)));
-        told.stands_in(&response.text(), &fault);
+        assert_eq!((response.status, response.json()["error"]["code"].as_str()), (503, Some(&*mistake)));
+        expected.assert_in(&response.text(), &mistake);
     }
 }
 
 type Fields = &'static [(&'static str, &'static str)];
 
-/// A status, header fields and a body that are not Entra ID's error response, and what is told.
-const OTHERS: &[(u16, Fields, &str, Told)] = &[
+/// A status, header fields and a body that are not Entra ID's error response, and the diagnosis.
+const OTHERS: &[(u16, Fields, &str, Diagnosis)] = &[
     (
         503,
         &[("Content-Type", "text/html"), ("Server", "Microsoft-HTTPAPI/2.0")],
         "<html>Service Unavailable</html>",
-        told(
+        diagnosis(
             "the response is text/html from server Microsoft-HTTPAPI/2.0",
             "Entra ID, or a gateway before it, has failed",
         ),
@@ -74,19 +89,19 @@ const OTHERS: &[(u16, Fields, &str, Told)] = &[
         403,
         &[("Content-Type", "text/html"), ("Server", "squid/5.7"), ("Retry-After", "86400")],
         "<html>Blocked</html>",
-        told("the token endpoint responded 403", "see whether a proxy, a filter or a sign-in page"),
+        diagnosis("the token endpoint responded 403", "see whether a proxy, a filter or a sign-in page"),
     ),
     (
         429,
         &[("Content-Type", "text/plain"), ("Retry-After", "30")],
         "Too Many Requests",
-        told("the token endpoint responded 429", "see whether many replicas share this application"),
+        diagnosis("the token endpoint responded 429", "see whether many replicas share this application"),
     ),
 ];
 
 #[test]
 fn responses_that_are_not_entra_ids() {
-    for (status, fields, body, told) in OTHERS {
+    for (status, fields, body, expected) in OTHERS {
         let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
         let mut response = ScriptedResponse::status(*status).body(*body);
         for (name, value) in *fields {
@@ -95,30 +110,36 @@ fn responses_that_are_not_entra_ids() {
         // For everything that is asked meanwhile.
         sim.entra.script((0..100).map(|_| response.clone()));
         let proxy = Proxy::start_listening(&sim, &[]);
-        let fault = status.to_string();
-        told.stands_in(&proxy.wait_log("token refresh failed"), &fault);
-        told.stands_in(&proxy.health().text(), &fault);
+        let mistake = status.to_string();
+        expected.assert_in(&proxy.wait_log("token refresh failed"), &mistake);
+        expected.assert_in(&proxy.health().text(), &mistake);
         let response = proxy.client().get("/openai/v1/models");
         assert_eq!(response.status, 503);
-        told.stands_in(&response.text(), &fault);
+        expected.assert_in(&response.text(), &mistake);
         let seconds: u64 = response.header("retry-after").unwrap().parse().unwrap();
-        assert!(seconds <= if *status == 429 { 30 } else { 3 }, "{fault}: a filter was believed: {seconds}");
+        assert!(
+            seconds <= if *status == 429 { 30 } else { 3 },
+            "{mistake}: the Retry-After of a filter counts: {seconds}"
+        );
     }
 }
 
-/// No response of Entra ID's at all: the way to it is at fault.
+/// The way to Entra ID is closed. Certificates that are not trusted are in `network_faults::certificates`.
 #[test]
-fn an_authority_that_cannot_be_reached_or_trusted() {
+fn an_authority_that_cannot_be_reached() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
-    for (variable, value, told) in [
-        ("AZURE_AUTHORITY_HOST", "no-such-host.invalid", told("cannot resolve", "check the spelling of")),
+    for (variable, value, expected) in [
+        (
+            "AZURE_AUTHORITY_HOST",
+            "no-such-host.invalid",
+            diagnosis("cannot resolve", "check the spelling of"),
+        ),
         (
             "AZURE_AUTHORITY_HOST",
             "localhost:1",
-            told("cannot connect to localhost:1", "check firewall and network policy"),
+            diagnosis("cannot connect to localhost:1", "check firewall and network policy"),
         ),
-        ("SSL_CERT_FILE", "", told("TLS handshake", "set SSL_CERT_FILE to the CA bundle")),
-        ("HTTPS_PROXY", "http://127.0.0.1:1", told("egress proxy 127.0.0.1:1", "check HTTPS_PROXY")),
+        ("HTTPS_PROXY", "http://127.0.0.1:1", diagnosis("egress proxy 127.0.0.1:1", "check HTTPS_PROXY")),
     ] {
         let authority = format!("entra.sim.test:{}", sim.entra.server.port());
         let mut variables = vec![(variable, value)];
@@ -127,7 +148,7 @@ fn an_authority_that_cannot_be_reached_or_trusted() {
         }
         let proxy = Proxy::start_listening(&sim, &variables);
         let logged = proxy.wait_log("token refresh failed");
-        told.stands_in(&logged, variable);
+        expected.assert_in(&logged, variable);
         let response = proxy.client().get("/openai/v1/models");
         assert_eq!(
             (response.status, response.json()["error"]["code"].as_str()),

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::link::Link;
-use super::{Rig, server_frame, frame};
-use crate::client::Ended;
 use crate::sim::{patience, wait_for};
+use crate::support::client::Ended;
+use crate::support::tunnel::{Link, TunnelFixture, frame, server_frame};
 
 /// An end is passed on within this time.
 const SOON: Duration = Duration::from_secs(1);
@@ -13,8 +12,8 @@ const SOON: Duration = Duration::from_secs(1);
 #[test]
 fn the_end_of_one_direction_leaves_the_other_open() {
     for tls in [false, true] {
-        let rig = Rig::start(tls);
-        let (mut client, mut there) = rig.open();
+        let fixture = TunnelFixture::start(tls);
+        let (mut client, mut there) = fixture.open();
         client.send("last words").unwrap();
         client.end();
         assert_eq!(there.read_to_end(patience()), (b"last words".to_vec(), Ended::Closed), "tls: {tls}");
@@ -25,7 +24,7 @@ fn the_end_of_one_direction_leaves_the_other_open() {
         there.end();
         assert_eq!(client.read_to_end(patience()), (vec![], Ended::Closed));
 
-        let (mut client, mut there) = rig.open();
+        let (mut client, mut there) = fixture.open();
         there.send("last words").unwrap();
         there.end();
         assert_eq!(client.read_to_end(patience()), (b"last words".to_vec(), Ended::Closed), "tls: {tls}");
@@ -35,17 +34,17 @@ fn the_end_of_one_direction_leaves_the_other_open() {
         }
         client.end();
         assert_eq!(there.read_to_end(patience()), (vec![], Ended::Closed), "tls: {tls}");
-        wait_all_ended(&rig);
+        wait_all_ended(&fixture);
     }
 }
 
 #[test]
 fn an_end_after_a_full_pipe_comes_last() {
     for tls in [false, true] {
-        let rig = Rig::start(tls);
+        let fixture = TunnelFixture::start(tls);
         // Different lengths, so that the end meets the buffers on the way at different levels.
         for extra in (0..6).map(|step| step * 2999) {
-            let (mut client, mut there) = rig.open();
+            let (mut client, mut there) = fixture.open();
             let sent = fill(&mut client) + extra;
             let sender = std::thread::spawn(move || {
                 client.send(vec![b'y'; extra]).unwrap();
@@ -67,9 +66,9 @@ fn an_abrupt_end_of_either_side_ends_the_other_soon() {
     let ways: [(&str, Way); 3] =
         [("reset", Link::reset), ("close", |link| drop(link)), ("cut", |link| link.cut())];
     for tls in [false, true] {
-        let rig = Rig::start(tls);
+        let fixture = TunnelFixture::start(tls);
         for (name, way) in ways {
-            let (mut client, there) = rig.open();
+            let (mut client, there) = fixture.open();
             let started = Instant::now();
             way(there);
             let (bytes, ended) = client.read_to_end(patience());
@@ -77,23 +76,23 @@ fn an_abrupt_end_of_either_side_ends_the_other_soon() {
             assert!(started.elapsed() < SOON, "upstream: {name}, tls: {tls}");
             drop(client);
 
-            let (client, mut there) = rig.open();
+            let (client, mut there) = fixture.open();
             let started = Instant::now();
             way(client);
             let (bytes, ended) = there.read_to_end(patience());
             assert!(bytes.is_empty() && ended != Ended::Waiting, "client: {name}, tls: {tls}");
             assert!(started.elapsed() < SOON, "client: {name}, tls: {tls}");
         }
-        wait_all_ended(&rig);
+        wait_all_ended(&fixture);
     }
 }
 
 #[test]
 fn an_abrupt_end_while_both_pipes_are_full_ends_both() {
     for tls in [false, true] {
-        let rig = Rig::start(tls);
+        let fixture = TunnelFixture::start(tls);
         for client_leaves in [true, false] {
-            let (mut client, mut there) = rig.open();
+            let (mut client, mut there) = fixture.open();
             fill(&mut client);
             fill(&mut there);
             let (leaves, mut stays) = if client_leaves { (client, there) } else { (there, client) };
@@ -101,7 +100,7 @@ fn an_abrupt_end_while_both_pipes_are_full_ends_both() {
             let (_, ended) = stays.read_to_end(patience());
             assert_ne!(ended, Ended::Waiting, "client leaves: {client_leaves}, tls: {tls}");
             drop(stays);
-            wait_all_ended(&rig);
+            wait_all_ended(&fixture);
         }
     }
 }
@@ -111,8 +110,8 @@ fn an_abrupt_end_while_both_pipes_are_full_ends_both() {
 #[test]
 fn what_was_said_before_a_reset_arrives() {
     for tls in [false, true] {
-        let rig = Rig::start(tls);
-        let (mut client, mut there) = rig.open();
+        let fixture = TunnelFixture::start(tls);
+        let (mut client, mut there) = fixture.open();
         let words = fill(&mut there);
         fill(&mut client);
         let (mut buffer, mut heard) = (vec![0; 64 * 1024], 0);
@@ -144,8 +143,8 @@ fn fill(link: &mut Link) -> usize {
 #[test]
 fn control_frames_are_bytes_like_any_other() {
     for tls in [false, true] {
-        let rig = Rig::start(tls);
-        let (mut client, mut there) = rig.open();
+        let fixture = TunnelFixture::start(tls);
+        let (mut client, mut there) = fixture.open();
         let pairs = [
             (frame(9, b"are you there"), server_frame(10, b"are you there")),
             (frame(10, b""), server_frame(9, b"")),
@@ -168,11 +167,11 @@ fn control_frames_are_bytes_like_any_other() {
 
 #[test]
 fn a_stop_waits_for_the_grace_time_and_then_closes() {
-    let mut rig = Rig::start_with(true, &[("SHUTDOWN_GRACE", "1s")]);
-    let (mut client, mut there) = rig.open();
+    let mut fixture = TunnelFixture::start_with(true, &[("SHUTDOWN_GRACE", "1s")]);
+    let (mut client, mut there) = fixture.open();
     let started = Instant::now();
-    rig.proxy.signal("TERM");
-    rig.proxy.wait_log("stopping");
+    fixture.proxy.signal("TERM");
+    fixture.proxy.wait_log("stopping");
     client.send("still open").unwrap();
     assert_eq!(there.read_exactly(10), b"still open");
     there.send("indeed").unwrap();
@@ -181,41 +180,41 @@ fn a_stop_waits_for_the_grace_time_and_then_closes() {
     let (bytes, ended) = client.read_to_end(patience());
     assert!(bytes.is_empty() && ended != Ended::Waiting);
     assert_ne!(there.read_to_end(patience()).1, Ended::Waiting);
-    assert_eq!(rig.proxy.wait_exit().code(), Some(1));
+    assert_eq!(fixture.proxy.wait_exit().code(), Some(1));
     let took = started.elapsed();
     assert!(took > Duration::from_millis(900) && took < Duration::from_secs(5), "{took:?}");
-    assert!(rig.proxy.log().iter().any(|line| line.contains("SHUTDOWN_GRACE is over")));
+    assert!(fixture.proxy.log().iter().any(|line| line.contains("SHUTDOWN_GRACE is over")));
 }
 
 #[test]
 fn a_stop_does_not_wait_longer_than_the_last_tunnel() {
-    let mut rig = Rig::start(false);
-    let (client, there) = rig.open();
-    rig.proxy.signal("TERM");
-    rig.proxy.wait_log("stopping");
+    let mut fixture = TunnelFixture::start(false);
+    let (client, there) = fixture.open();
+    fixture.proxy.signal("TERM");
+    fixture.proxy.wait_log("stopping");
     drop(client);
     drop(there);
-    assert_eq!(rig.proxy.wait_exit().code(), Some(0));
+    assert_eq!(fixture.proxy.wait_exit().code(), Some(0));
 }
 
 #[test]
 fn the_log_says_how_much_went_through() {
-    let rig = Rig::start(false);
-    let (mut client, mut there) = rig.open();
+    let fixture = TunnelFixture::start(false);
+    let (mut client, mut there) = fixture.open();
     client.send("12345").unwrap();
     assert_eq!(there.read_exactly(5), b"12345");
     there.send("123").unwrap();
     assert_eq!(client.read_exactly(3), b"123");
     client.end();
     there.end();
-    let line = rig.proxy.wait_log(" info  request ");
+    let line = fixture.proxy.wait_log(" info  request ");
     assert!(line.contains("status=101 bytes_up=5 bytes_down=3"), "{line}");
 }
 
 /// Waits until every tunnel that was opened has ended, by the log.
-fn wait_all_ended(rig: &Rig) {
+fn wait_all_ended(fixture: &TunnelFixture) {
     wait_for("the end of every tunnel", || {
-        let log = rig.proxy.log();
-        log.iter().filter(|line| line.contains(" info  request ")).count() == rig.opened.get()
+        let log = fixture.proxy.log();
+        log.iter().filter(|line| line.contains(" info  request ")).count() == fixture.opened.get()
     });
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use auth_proxy::testing::{Ready, wait_one};
 
-use super::Rig;
-use super::link::Link;
 use crate::sim::{patience, pattern, wait_for};
+use crate::support::load::idle_websockets;
+use crate::support::tunnel::{Link, TunnelFixture};
 
 /// Each way.
 const BYTES: u64 = 50 << 20;
@@ -81,9 +81,9 @@ fn wait_stalled(flows: &[&Flow]) {
 #[test]
 fn fifty_megabytes_each_way_with_slow_readers_neither_stick_nor_pile_up() {
     for tls in [false, true] {
-        let rig = Rig::start(tls);
-        let (client, there) = rig.open();
-        let before = rig.proxy.rss_kb();
+        let fixture = TunnelFixture::start(tls);
+        let (client, there) = fixture.open();
+        let before = fixture.proxy.rss_kb();
         let (client, client_thread) = Flow::start(client);
         let (there, there_thread) = Flow::start(there);
 
@@ -98,7 +98,7 @@ fn fifty_megabytes_each_way_with_slow_readers_neither_stick_nor_pile_up() {
         client_thread.join().unwrap();
         there_thread.join().unwrap();
 
-        let grown = rig.proxy.rss_kb().saturating_sub(before);
+        let grown = fixture.proxy.rss_kb().saturating_sub(before);
         assert!(grown < 2048, "{grown} KB more than before, tls: {tls}");
     }
 }
@@ -141,19 +141,25 @@ fn swallow(mut link: Link) -> JoinHandle<()> {
 fn a_flood_one_way_does_not_hold_up_the_other_way() {
     let most = 256 << 20;
     for tls in [false, true] {
-        let rig = Rig::start(tls);
-        let (client, mut there) = rig.open();
+        let fixture = TunnelFixture::start(tls);
+        let (client, mut there) = fixture.open();
         let client = swallow(client);
         let sent = flood_until_response(&mut there, most);
         assert!(sent < most / 4, "{sent} bytes came down before six went up, tls: {tls}");
         drop(there);
         client.join().unwrap();
 
-        let (mut client, there) = rig.open();
+        let (mut client, there) = fixture.open();
         let there = swallow(there);
         let sent = flood_until_response(&mut client, most);
         assert!(sent < most / 4, "{sent} bytes went up before six came down, tls: {tls}");
         drop(client);
         there.join().unwrap();
     }
+}
+
+#[test]
+fn a_hundred_idle_websockets_stay_small() {
+    // Frames of a debug build are twice as large as those of the release; if buffers stayed it would be 18 MB.
+    idle_websockets(100, 16_000);
 }

@@ -1,10 +1,9 @@
 //! What the upstream sees of a handshake, and what the application gets when it is refused.
 
-use super::link::Link;
-use super::{ASK, GRANT, Rig, frame, open_websocket};
-use crate::client::Client;
-use crate::fixture::Proxy;
-use crate::sim::{ScriptedResponse, Options, Sim, patience};
+use crate::sim::{Options, ScriptedResponse, Sim, patience};
+use crate::support::client::Client;
+use crate::support::program::Proxy;
+use crate::support::tunnel::{ASK, GRANT, Link, TunnelFixture, frame, open_websocket};
 
 #[test]
 fn our_bearer_goes_in_and_every_other_credential_stays_out() {
@@ -55,12 +54,12 @@ fn our_bearer_goes_in_and_every_other_credential_stays_out() {
 
 #[test]
 fn without_a_key_among_them_subprotocols_keep_every_byte() {
-    let rig = Rig::start(false);
+    let fixture = TunnelFixture::start(false);
     let offers = ["realtime,openai-beta.realtime-v1 ,  third", "in-a-line-of-its-own"];
     let fields = [&ASK[..], &offers.map(|offer| ("Sec-WebSocket-Protocol", offer))].concat();
-    let mut client = rig.proxy.client();
+    let mut client = fixture.proxy.client();
     client.send("GET", "/?", &fields, b"").unwrap();
-    let mut there = rig.upstream.accept();
+    let mut there = fixture.upstream.accept();
     let head = there.read_head();
     let values: Vec<&str> = head
         .lines()
@@ -73,9 +72,9 @@ fn without_a_key_among_them_subprotocols_keep_every_byte() {
 
     // A key alone: no offer is left, so no field either.
     let only_key = [&ASK[..], &[("Sec-WebSocket-Protocol", "openai-insecure-api-key.K")]].concat();
-    let mut client = rig.proxy.client();
+    let mut client = fixture.proxy.client();
     client.send("GET", "/", &only_key, b"").unwrap();
-    let head = rig.upstream.accept().read_head();
+    let head = fixture.upstream.accept().read_head();
     assert!(!head.to_ascii_lowercase().contains("sec-websocket-protocol"), "{head}");
 }
 
@@ -136,15 +135,15 @@ fn what_is_no_websocket_handshake_is_served_without_an_upgrade() {
 
 #[test]
 fn a_101_that_was_not_requested_is_a_502() {
-    let rig = Rig::start(false);
+    let fixture = TunnelFixture::start(false);
     let foreign = GRANT.replace("websocket", "h2c");
     let nameless = GRANT.replace("Upgrade: websocket\r\n", "");
     for (fields, grant) in
         [(&ASK[..0], GRANT), (&ASK[..], &foreign), (&ASK[..], &nameless), (&[("Upgrade", "h2c")], &foreign)]
     {
-        let mut client = rig.proxy.client();
+        let mut client = fixture.proxy.client();
         client.send("GET", "/", fields, b"").unwrap();
-        let mut there = rig.upstream.accept();
+        let mut there = fixture.upstream.accept();
         there.read_head();
         there.send(grant).unwrap();
         let response = client.response("GET").unwrap();
@@ -159,14 +158,14 @@ fn a_101_that_was_not_requested_is_a_502() {
 #[test]
 fn bytes_in_the_same_segment_as_a_head_belong_to_the_tunnel() {
     for tls in [false, true] {
-        let rig = Rig::start(tls);
+        let fixture = TunnelFixture::start(tls);
         let head: String = ASK.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let ask = format!("GET / HTTP/1.1\r\nHost: a\r\n{head}\r\n");
         let early = [frame(1, b"said before the response"), frame(9, b"ping")].concat();
-        let mut client: Client = rig.proxy.client();
+        let mut client: Client = fixture.proxy.client();
         client.raw.send([ask.as_bytes(), &early].concat()).unwrap();
 
-        let mut there = rig.upstream.accept();
+        let mut there = fixture.upstream.accept();
         there.read_head();
         there.send(["HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n", GRANT, "welcome"].concat()).unwrap();
         assert_eq!(there.read_exactly(early.len()), early, "tls: {tls}");
@@ -180,10 +179,10 @@ fn bytes_in_the_same_segment_as_a_head_belong_to_the_tunnel() {
 
 #[test]
 fn a_grant_in_single_bytes_is_understood() {
-    let rig = Rig::start(true);
-    let mut client = rig.proxy.client();
+    let fixture = TunnelFixture::start(true);
+    let mut client = fixture.proxy.client();
     client.send("GET", "/", &ASK, b"").unwrap();
-    let mut there = rig.upstream.accept();
+    let mut there = fixture.upstream.accept();
     there.read_head();
     for byte in GRANT.bytes().chain(*b"x") {
         there.send([byte]).unwrap();
@@ -194,11 +193,11 @@ fn a_grant_in_single_bytes_is_understood() {
 
 #[test]
 fn an_upstream_that_leaves_during_the_handshake_is_a_502() {
-    let rig = Rig::start(false);
+    let fixture = TunnelFixture::start(false);
     for said in ["", "HTTP/1.1 101 Switching Prot", &GRANT[..GRANT.len() - 2]] {
-        let mut client = rig.proxy.client();
+        let mut client = fixture.proxy.client();
         client.send("GET", "/", &ASK, b"").unwrap();
-        let mut there = rig.upstream.accept();
+        let mut there = fixture.upstream.accept();
         there.read_head();
         there.send(said).unwrap();
         drop(there);

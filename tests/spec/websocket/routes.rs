@@ -2,11 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::link::Link;
-use super::{ASK, server_frame, frame, open_websocket};
-use crate::client::{Client, Ended};
-use crate::fixture::Proxy;
 use crate::sim::{Egress, Options, Sim, patience};
+use crate::support::client::{Client, Ended};
+use crate::support::program::Proxy;
+use crate::support::tunnel::{ASK, Link, frame, open_websocket, server_frame};
 
 /// The next event of a server.
 fn next(link: &mut Link) -> Value {

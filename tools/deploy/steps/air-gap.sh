@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # No internet and no DNS: a network namespace with a loopback and nothing else, names from /etc/hosts, authority and
 # upstream of one's own, with their own CA.
-. tests/deploy/lib.sh
+. tools/deploy/lib.sh
 
 if ! have ip iproute2 'a network of its own'; then exit; fi
 name=auth-proxy-test-$$

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The image of Dockerfile.scratch, built from the binary of `make build`, and run as tightly as docs/install.md says.
-. tests/deploy/lib.sh
-. tests/deploy/podman.sh
+. tools/deploy/lib.sh
+. tools/deploy/podman.sh
 
 if ! have podman podman 'the image'; then exit; fi
 build_image
@@ -56,7 +56,7 @@ limit=$(cat "/sys/fs/cgroup/memory$(sed -n 's/.*:memory://p' "/proc/$pid/cgroup"
     cat "/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$pid/cgroup")/memory.max")
 [[ $limit == $((32 << 20)) ]] || fail "the kernel's limit of memory is $limit"
 idle=$(status "$pid" VmRSS)
-timeout 180 python3 tests/deploy/load.py "127.0.0.1:$port" 100 20 200
+timeout 180 python3 tools/deploy/load.py "127.0.0.1:$port" 100 20 200
 peak=$(status "$pid" VmHWM)
 [[ $(podman inspect --format '{{.State.OOMKilled}} {{.State.Running}}' "$container") == 'false true' ]]
 ok '100 streams at once within 32 MB, which the kernel enforces' "resident $(mb "$idle") idle, $(mb "$peak") at most"

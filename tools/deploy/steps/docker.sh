@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Container and Compose as docs/install.md has them, word for word but for the values, with a Docker daemon.
-. tests/deploy/lib.sh
-. tests/deploy/docker.sh
+. tools/deploy/lib.sh
+. tools/deploy/docker.sh
 
 if ! start_docker 'docs/install.md with Docker'; then exit; fi
 timeout 120 docker build -f Dockerfile.scratch --target prebuilt --build-arg "BINARY=$BINARY" -t auth-proxy .

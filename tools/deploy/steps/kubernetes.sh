@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # The manifests: what they promise (`make deploy-check`), built by kustomize, and against the schemas of two versions of
 # Kubernetes.
-. tests/deploy/lib.sh
+. tools/deploy/lib.sh
 versions=(1.29 1.37)
 
 if timeout 300 tests/clients/install.sh main; then
-    timeout 60 tests/deploy/check.sh
+    timeout 60 tools/deploy/check.sh
     ok 'promises: restricted Pod Security, probes, reachable addresses, grace periods, resources, settings, versions'
 else
     skipped 'promises' 'no PyYAML: PyPI cannot be reached'

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # The files themselves.
-. tests/deploy/lib.sh
+. tools/deploy/lib.sh
 
 if have shellcheck shellcheck 'shell scripts'; then
-    timeout 60 shellcheck -x deploy/dist/*.sh tests/deploy/*.sh tests/deploy/steps/*.sh
+    timeout 60 shellcheck -x deploy/dist/*.sh tools/deploy/*.sh tools/deploy/steps/*.sh
     ok 'shell scripts: shellcheck'
 fi
 

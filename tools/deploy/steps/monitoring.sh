@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The alert rules: well-formed, and each fires when it should.
-. tests/deploy/lib.sh
+. tools/deploy/lib.sh
 
 if ! have promtool prometheus 'alert rules'; then exit; fi
 timeout 60 promtool check rules deploy/monitoring/rules.yml | tee "$WORK/checked"

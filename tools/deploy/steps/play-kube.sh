@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # The forms that podman can run, as it runs them: settings from the ConfigMap, the certificate and the key from Secrets, the
 # security context as it is written.
-. tests/deploy/lib.sh
-. tests/deploy/podman.sh
+. tools/deploy/lib.sh
+. tools/deploy/podman.sh
 
 if ! have podman podman 'podman play kube' || ! have kubectl kubernetes-client 'podman play kube'; then exit; fi
 if ! target/tools/deploy/bin/python -c 'import yaml'; then
@@ -33,7 +33,7 @@ play() {
     timeout 60 kubectl kustomize "deploy/kubernetes/$1" | sed "s/\(auth-proxy-certificate\|auth-proxy-api-key\)$/$pod-\1/; s/$pod-auth-proxy-/$pod-/" >"$WORK/manifest"
     mapfile -t settings < <(grep -v -e '^HOST=' -e '^PORT=' -e '^SSL_CERT_FILE=' "$WORK/env")
     settings+=(HOST=127.0.0.1 "PORT=$port" ADMIN_HOST=127.0.0.1 "ADMIN_PORT=$admin" "PROXY_API_KEY=$key")
-    timeout 60 target/tools/deploy/bin/python tests/deploy/play.py "$WORK/manifest" "$image" "$2" "$pod" \
+    timeout 60 target/tools/deploy/bin/python tools/deploy/play.py "$WORK/manifest" "$image" "$2" "$pod" \
         "$sim/certificate.pem" "$sim/ca.pem" "${settings[@]}" >"$WORK/pod.yaml"
     timeout 120 podman play kube "$WORK/pod.yaml"
     container=$(podman ps --all --filter "name=$pod" --format '{{.Names}}' | grep 'auth-proxy$')

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # `make dist`, and what a user does with each of its files.
-. tests/deploy/lib.sh
-. tests/deploy/podman.sh
-. tests/deploy/docker.sh
+. tools/deploy/lib.sh
+. tools/deploy/podman.sh
+. tools/deploy/docker.sh
 
 targets=()
 for target in $DIST_TARGETS; do

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # `make vendor`: builds in another folder, without a network and without cargo's own store, and gives the same bits.
-. tests/deploy/lib.sh
+. tools/deploy/lib.sh
 
 make vendor
 bundle=$(echo dist/auth-proxy-*-source.tar.gz)

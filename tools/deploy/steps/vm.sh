@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # docs/vm.md on a machine of its own: systemd as process 1 with this system's programs, and a file system, processes
-# and a loopback that nobody else sees (systemd-nspawn). tests/deploy/vm.sh is what happens inside.
-. tests/deploy/lib.sh
+# and a loopback that nobody else sees (systemd-nspawn). tools/deploy/vm.sh is what happens inside.
+. tools/deploy/lib.sh
 
 if ! have systemd-nspawn systemd-container 'the unit under systemd'; then exit; fi
 if [[ $UID != 0 ]]; then
@@ -22,7 +22,7 @@ FailureAction=exit
 Type=oneshot
 WorkingDirectory=/repository
 Environment=WORK=/trial REPORT=/trial/report SIM=$SIM BINARY=$BINARY TARBALL=$tarball
-ExecStart=/bin/bash tests/deploy/vm.sh
+ExecStart=/bin/bash tools/deploy/vm.sh
 StandardOutput=append:/trial/inside
 StandardError=append:/trial/inside
 END

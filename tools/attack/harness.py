@@ -31,7 +31,7 @@ def eventually(seconds, what, condition):
         time.sleep(0.05)
 
 
-class Bench:
+class Fixture:
     """A simulator, and the proxies that use it. Everything ends with the `with`."""
 
     def __init__(self, sim_options=()):
@@ -73,16 +73,16 @@ class Bench:
 class Proxy:
     """The program under attack."""
 
-    def __init__(self, bench, settings, command=(BINARY,), **options):
-        self.bench, self.log = bench, f"proxy-{len(bench.processes)}.log"
+    def __init__(self, fixture, settings, command=(BINARY,), **options):
+        self.fixture, self.log = fixture, f"proxy-{len(fixture.processes)}.log"
         self.address = ("127.0.0.1", free_port())
-        env = {**bench.settings, "PORT": str(self.address[1]), **settings}
-        self.process = bench.start(list(command), self.log, env=env, **options)
+        env = {**fixture.settings, "PORT": str(self.address[1]), **settings}
+        self.process = fixture.start(list(command), self.log, env=env, **options)
         self.pid = self.process.pid
         eventually(30, "the proxy to be healthy", self.healthy)
 
     def healthy(self):
-        assert self.process.poll() is None, self.bench.text(self.log)
+        assert self.process.poll() is None, self.fixture.text(self.log)
         return self.get("/health")[0] == 200
 
     def figures(self):
