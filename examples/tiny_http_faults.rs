@@ -50,23 +50,23 @@ fn main() {
     }
 }
 
-/// A server that responds to every request and tells what it made of the body.
+/// A server that responds to every request and reports what it made of the body.
 fn start() -> (SocketAddr, Receiver<Result<usize, String>>) {
     let server = tiny_http::Server::http("127.0.0.1:0").unwrap();
     let address = server.server_addr().to_ip().unwrap();
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for mut request in std::iter::repeat_with(|| server.recv()).map_while(Result::ok) {
             if request.url() == "/upload" {
                 let read = request.as_reader().read_to_end(&mut Vec::new());
-                let _ = tell.send(read.map_err(|error| error.to_string()));
+                let _ = sender.send(read.map_err(|error| error.to_string()));
             }
             let _ = request.respond(tiny_http::Response::from_string("ok"));
         }
         // The listener goes on listening in its thread; only nobody takes what it accepts.
         thread::park();
     });
-    (address, told)
+    (address, receiver)
 }
 
 fn connect(address: SocketAddr, bytes: &[u8]) -> TcpStream {
@@ -140,11 +140,11 @@ fn silent_head() -> String {
 }
 
 fn short_upload() -> String {
-    let (address, told) = start();
+    let (address, receiver) = start();
     let client =
         connect(address, b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\nhello");
     client.shutdown(Shutdown::Write).unwrap();
-    match told.recv_timeout(PATIENCE) {
+    match receiver.recv_timeout(PATIENCE) {
         Ok(Ok(count)) => format!("the server reads a complete body of {count} bytes"),
         other => format!("the server notices: {other:?}"),
     }

@@ -56,13 +56,13 @@ fn check_grant(grant: &Grant, secret: &str) {
     let day = Duration::from_secs(86_400);
     assert!((Duration::from_secs(1)..=day).contains(&grant.expires_in), "{:?}", grant.expires_in);
     assert!(grant.refresh_in.is_none_or(|refresh_in| (Duration::from_secs(1)..=day).contains(&refresh_in)));
-    let told = format!("{grant:?}{:?}", grant.bearer());
-    assert!(secret.len() < 12 || !told.contains(secret), "{told}");
+    let shown = format!("{grant:?}{:?}", grant.bearer());
+    assert!(secret.len() < 12 || !shown.contains(secret), "{shown}");
 }
 
 fn check_error(error: &TokenError) {
-    let told = [vec![error.summary.clone()], error.hints.clone()].concat();
-    for line in &told {
+    let shown = [vec![error.summary.clone()], error.hints.clone()].concat();
+    for line in &shown {
         assert!(!line.is_empty() && line.len() < 300 && !line.contains(char::is_control), "{line:?}");
     }
     assert!(

@@ -60,7 +60,7 @@ fn read_in_pieces(data: &[u8], mut pieces: Pieces) -> Result<Option<(RequestHead
 
 /// Byte by byte: the first end or fault decides. A CR at the end of what is there may still get its LF.
 fn naive_end(data: &[u8]) -> Result<Option<usize>, ()> {
-    // A client that speaks TLS is told so at once.
+    // A client that speaks TLS gets its own message at once.
     if data.starts_with(&[0x16, 0x03]) || data.starts_with(b"PROXY ") {
         return Err(());
     }

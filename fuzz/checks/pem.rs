@@ -68,10 +68,10 @@ fn check_pair(pair: &KeyPair) {
 fn check_problem(problem: &Problem, file: &[u8]) {
     assert!(problem.message.starts_with("certificate file file.pem "), "{problem}");
     assert!(!problem.hints.is_empty(), "no remedy: {problem}");
-    let told = problem.to_string();
-    for window in told.as_bytes().windows(WINDOW).filter(|window| looks_secret(window)) {
+    let text = problem.to_string();
+    for window in text.as_bytes().windows(WINDOW).filter(|window| looks_secret(window)) {
         let is_shown = file.windows(WINDOW).any(|piece| piece == window);
-        assert!(!is_shown, "shows {}: {told}", String::from_utf8_lossy(window));
+        assert!(!is_shown, "shows {}: {text}", String::from_utf8_lossy(window));
     }
 }
 

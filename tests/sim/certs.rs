@@ -150,7 +150,7 @@ fn make_odd(dir: &Path, odd: Odd) -> String {
     let (command, arguments): (&[&str], &[&str]) = match odd {
         Odd::WrongPurpose => (&by_authority, &["-sha256", "-extfile", &leaf]),
         Odd::Sha1 => (&by_authority, &["-sha1", "-extfile", &leaf]),
-        // Newer commands make version 3 unless they are told otherwise.
+        // Newer commands make version 3 unless asked otherwise.
         Odd::Version1 => (&by_authority, &["-sha256"]),
         Odd::SelfSignedExpired => {
             (&by_itself, &["-startdate", "20200101000000Z", "-enddate", "20210101000000Z"])

@@ -174,8 +174,8 @@ impl Log {
             kept.body_bytes = kept.body_bytes.saturating_sub(oldest.body.len());
         }
         drop(kept);
-        if let (Some(tell), Some(request)) = (&self.on_request, copy) {
-            tell(&request);
+        if let (Some(notify), Some(request)) = (&self.on_request, copy) {
+            notify(&request);
         }
         id
     }

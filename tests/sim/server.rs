@@ -140,7 +140,7 @@ fn listen(address: SocketAddr, reservation: &Socket) -> io::Result<TcpListener> 
 fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
-    // Connections inherit it: a crowd that reads nothing shall not fill this side of the proxy with megabytes each.
+    // Connections inherit it: many clients that read nothing shall not fill this side of the proxy with megabytes each.
     socket.set_tcp_notsent_lowat(64 * 1024)?;
     socket.bind(&address.into())?;
     Ok(socket)

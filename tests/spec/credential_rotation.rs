@@ -106,7 +106,7 @@ fn bad_file(name: &str, broken: Broken, expected: &str) {
     let tokens = sim.entra.issued().len();
     wait_for("more tokens for the old certificate", || sim.entra.issued().len() >= tokens + 2);
     assert_eq!(proxy.health().status, 200, "{name}");
-    assert_eq!(count(&proxy, " warn "), 1, "{name}: told once: {:#?}", proxy.log());
+    assert_eq!(count(&proxy, " warn "), 1, "{name}: logged once: {:#?}", proxy.log());
     fs::write(sim.certificate_path(), &pair.pem).unwrap();
     used(&sim, pair);
     traffic.end_without_failure();

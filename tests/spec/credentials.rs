@@ -64,7 +64,7 @@ fn an_expired_token_file_is_named_and_not_the_clock() {
 }
 
 #[test]
-fn the_certificate_wins_over_the_file_and_the_log_says_so() {
+fn a_certificate_takes_precedence_over_a_token_file_and_the_log_says_so() {
     let sim = Sim::start(Options::default());
     let file = sim.dir.join("federated-token");
     std::fs::write(&file, jwt(1)).unwrap();
@@ -75,7 +75,7 @@ fn the_certificate_wins_over_the_file_and_the_log_says_so() {
 }
 
 #[test]
-fn the_assertion_is_the_documented_form_and_nothing_more() {
+fn the_assertion_has_the_documented_form_and_nothing_more() {
     let sim = Sim::start(Options::default());
     let _proxy = Proxy::start(&sim);
     let request = &sim.entra.requests()[0];
@@ -91,7 +91,7 @@ fn the_assertion_is_the_documented_form_and_nothing_more() {
 }
 
 #[test]
-fn the_chain_goes_along_when_asked_for() {
+fn the_certificate_chain_is_sent_when_asked_for() {
     let sim = Sim::start(Options::default());
     let path = sim.certificate_path();
     let ours = std::fs::read_to_string(&path).unwrap();
@@ -109,7 +109,7 @@ fn the_chain_goes_along_when_asked_for() {
 }
 
 #[test]
-fn rs256_goes_with_the_sha1_thumbprint() {
+fn rs256_comes_with_the_sha1_thumbprint() {
     let sim = Sim::start(Options::default());
     let proxy = Proxy::start_with(&sim, &[("AZURE_ASSERTION_ALGORITHM", "RS256")]);
     let (header, _) = assertion(&sim.entra.requests()[0]);
@@ -130,7 +130,7 @@ fn ends_in(days: u32, dir: &Path) -> String {
 }
 
 #[test]
-fn its_end_is_announced_a_month_a_week_and_a_day_before() {
+fn the_end_of_a_certificate_is_announced_a_month_a_week_and_a_day_before() {
     let sim = Sim::start(Options::default());
     for (days, within_days) in [(29, Some(30)), (6, Some(7)), (1, Some(1)), (40, None)] {
         let pem = ends_in(days, &sim.dir);
@@ -138,12 +138,12 @@ fn its_end_is_announced_a_month_a_week_and_a_day_before() {
         replace_file(&sim.certificate_path(), &pem);
         let proxy = Proxy::start(&sim);
         let log = proxy.log();
-        let told: Vec<&String> =
+        let announced: Vec<&String> =
             log.iter().filter(|line| line.contains("the certificate expires soon")).collect();
         match within_days {
-            None => assert!(told.is_empty(), "{told:?}"),
+            None => assert!(announced.is_empty(), "{announced:?}"),
             Some(within_days) => {
-                let [line] = told[..] else { panic!("{days}: {told:?}") };
+                let [line] = announced[..] else { panic!("{days}: {announced:?}") };
                 for expected in [
                     &format!("within_days={within_days} "),
                     "CN=ends soon",
@@ -169,7 +169,7 @@ fn a_renewed_certificate_is_not_announced() {
     let pair = Pair::uploaded(1, &sim);
     replace_file(&sim.certificate_path(), &pair.pem);
     used(&sim, pair);
-    let told = proxy.log().into_iter().filter(|line| line.contains("expires soon")).count();
-    assert_eq!(told, 1, "the old one, at start");
+    let announced = proxy.log().into_iter().filter(|line| line.contains("expires soon")).count();
+    assert_eq!(announced, 1, "the old one, at start");
     proxy.wait_log("using the new certificate");
 }

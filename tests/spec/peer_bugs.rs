@@ -140,7 +140,7 @@ fn without_descriptors_it_does_not_spin_and_recovers() {
     let pid = Pid::from_raw(i32::try_from(proxy.pid()).unwrap());
     prlimit(pid, Resource::Nofile, limit).unwrap();
 
-    let crowd: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(proxy.address()).unwrap()).collect();
+    let connections: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(proxy.address()).unwrap()).collect();
     proxy.wait_log("cannot accept connections");
     let (used, since) = (cpu_ticks(&proxy), Instant::now());
     let lines = proxy.log().len();
@@ -152,7 +152,7 @@ fn without_descriptors_it_does_not_spin_and_recovers() {
     let lines = proxy.log().len() - lines;
     assert!(lines <= 25, "{lines} lines of log in {watched:?}");
 
-    drop(crowd);
+    drop(connections);
     // Those that waited in the backlog are served now, and whoever comes next.
     wait_for("a request to be served again", || {
         let mut raw = Raw::connect(proxy.address());

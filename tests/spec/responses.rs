@@ -120,9 +120,12 @@ fn check(response: &Response, version: &str, status: u16, expected: &[String], b
     assert_eq!(response.status, status);
     assert_eq!(response.fault, None, "the body is whole");
     assert_eq!(latin1(&response.body), latin1(body));
-    let connection = if version == "1.0" { vec!["close".to_owned()] } else { vec![] };
+    let (connection, keep_alive) =
+        if version == "1.0" { (&["close"][..], &[][..]) } else { (&[][..], &["timeout=75"][..]) };
     assert_eq!(response.header_values("connection"), connection);
-    let rest = fields(response.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("connection")));
+    assert_eq!(response.header_values("keep-alive"), keep_alive);
+    let own = |name: &str| ["connection", "keep-alive"].iter().any(|own| name.eq_ignore_ascii_case(own));
+    let rest = fields(response.headers.iter().filter(|(name, _)| !own(name)));
     let expected: Vec<&String> =
         expected.iter().filter(|field| version == "1.1" || *field != "transfer-encoding: chunked").collect();
     assert_eq!(rest.iter().collect::<Vec<_>>(), expected, "header fields at the client");

@@ -1,4 +1,8 @@
-//! Everything that can go right and wrong, at the loudest level: no secret stands in the log.
+//! No secret is shown, whatever goes wrong:
+//!
+//! - keys, tokens, assertions, passwords, bodies, queries and header values are in no log line, not at debug level either;
+//! - an assertion that an error of Entra ID repeats is not shown;
+//! - a secret that somebody put into the wrong variable is not shown.
 
 use std::collections::HashSet;
 use std::fs;
@@ -107,8 +111,8 @@ fn traffic(sim: &Sim, proxy: &Proxy) {
     }
 }
 
-/// Sign-ins that fail, each response with something in it that must not be told.
-fn trouble_at_entra(sim: &Sim) {
+/// Sign-ins that fail, each response with something in it that must not be shown.
+fn script_failed_sign_ins(sim: &Sim) {
     let token = |text: &str| {
         let json = json!({"token_type": "Bearer", "expires_in": 3600, "access_token": text});
         ScriptedResponse::status(200).json(&json)
@@ -135,7 +139,7 @@ fn no_secret_is_logged(format: &str) {
     let escaped = PROXY_PASSWORD.replace('@', "%40");
     let authority = format!("entra.sim.test:{}", sim.entra.server.port());
     let base = format!("https://azure.sim.test:{}", sim.azure.server.port());
-    trouble_at_entra(&sim);
+    script_failed_sign_ins(&sim);
     let proxy = Proxy::spawn(environment(
         &sim,
         &[
@@ -185,8 +189,8 @@ fn no_secret_is_logged(format: &str) {
     assert!(secrets.len() > 60 && secrets.iter().all(|secret| secret.len() > 2));
     let log = proxy.log();
     for line in &log {
-        let told: Vec<&String> = secrets.iter().filter(|secret| line.contains(secret.as_str())).collect();
-        assert!(told.is_empty(), "{told:?} in {line}");
+        let leaked: Vec<&String> = secrets.iter().filter(|secret| line.contains(secret.as_str())).collect();
+        assert!(leaked.is_empty(), "{leaked:?} in {line}");
     }
     let all = log.join("\n");
     for expected in ["debug", "token request", "request failed", CHAT, "token refresh failed", "AADSTS90033"]
@@ -222,9 +226,9 @@ fn an_assertion_that_comes_back_in_an_error_is_not_shown() {
     ];
     let proxy = Proxy::start_listening(&sim, &variables);
     proxy.wait_log("AADSTS50027");
-    let told = proxy.log().join("\n") + &proxy.health().text() + &chat(&mut proxy.client()).text();
+    let output = proxy.log().join("\n") + &proxy.health().text() + &chat(&mut proxy.client()).text();
     for secret in ["eyJzdWIi", "c2lnbmF0dXJl", "eyJhbGci"] {
-        assert!(!told.contains(secret), "{told}");
+        assert!(!output.contains(secret), "{output}");
     }
 }
 
@@ -310,19 +314,19 @@ fn a_secret_in_the_wrong_variable_is_not_shown() {
                     let secret = windows(secret);
                     for arguments in [&[][..], &["check"], &["check", "--json"]] {
                         let ran = run_to_end(arguments, environment(sim, &variables));
-                        let told = ran.stdout + &ran.stderr;
+                        let output = ran.stdout + &ran.stderr;
                         let leaked: Vec<_> =
-                            windows(&told).intersection(&secret).map(|text| latin1(text)).collect();
-                        assert!(leaked.is_empty(), "{name}={value}, {arguments:?}: {leaked:?} in\n{told}");
+                            windows(&output).intersection(&secret).map(|text| latin1(text)).collect();
+                        assert!(leaked.is_empty(), "{name}={value}, {arguments:?}: {leaked:?} in\n{output}");
                         // It was refused by name, or this variable takes any text.
                         let takes = ["PROXY_API_KEY", "NO_PROXY", "no_proxy", "HTTPS_PROXY", "https_proxy"]
                             .contains(name);
-                        let refused = ran.status.code() == Some(2) && told.contains(name);
+                        let refused = ran.status.code() == Some(2) && output.contains(name);
                         assert!(
-                            refused || takes && !told.is_empty(),
-                            "{name}={value}, {arguments:?}: {told}"
+                            refused || takes && !output.is_empty(),
+                            "{name}={value}, {arguments:?}: {output}"
                         );
-                        assert!(!told.contains("panicked"), "{name}={value}, {arguments:?}: {told}");
+                        assert!(!output.contains("panicked"), "{name}={value}, {arguments:?}: {output}");
                     }
                 }
             });

@@ -1,4 +1,9 @@
-//! What only Entra ID can know keeps the program running: everybody is told what is wrong, and it recovers.
+//! A sign-in that Entra ID refuses does not end the program:
+//!
+//! - clients, `/health` and the log have its code, what it means and what to do;
+//! - it is logged once, and requests cause no attempt;
+//! - a new certificate ends it at once, an upload of the old one within fifteen seconds;
+//! - a wrong clock is named, and one that is wrong by some minutes does not matter.
 
 use std::time::Duration;
 
@@ -13,7 +18,7 @@ use crate::support::rotation::Pair;
 
 type Variables<'a> = &'a [(&'a str, &'a str)];
 
-/// What a caller is told.
+/// The error in a 503 that no retry can mend.
 #[track_caller]
 fn refusal(response: &Response) -> Value {
     let body = response.json();
@@ -31,7 +36,7 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 }
 
 #[test]
-fn callers_health_and_log_say_what_entra_said_and_what_to_do() {
+fn clients_health_and_log_have_the_code_the_cause_and_the_remedy() {
     let sim = Sim::start(Options::default());
     let rows: [(&str, Variables<'_>, &str, &str); 4] = [
         (
@@ -90,12 +95,12 @@ fn a_refused_sign_in_is_logged_once_and_not_repeated_for_requests() {
         assert_eq!(client.get(MODELS).status, 503);
     }
     assert_eq!(sim.entra.requests().len(), 1, "requests cause no sign-in");
-    let told = proxy.log().iter().filter(|line| line.contains("token refresh failed")).count();
-    assert_eq!(told, 1);
+    let logged = proxy.log().iter().filter(|line| line.contains("token refresh failed")).count();
+    assert_eq!(logged, 1);
 }
 
 #[test]
-fn a_certificate_that_entra_knows_ends_a_refusal_at_once() {
+fn a_certificate_that_entra_id_knows_ends_a_refusal_at_once() {
     let sim = Sim::start(Options::default());
     replace_file(&sim.certificate_path(), &Pair::number(0).pem);
     let proxy = Proxy::start_listening(&sim, &[]);
@@ -169,7 +174,7 @@ fn a_clock_that_is_wrong_by_some_minutes_does_not_matter() {
 }
 
 #[test]
-fn trouble_that_passes_may_be_retried() {
+fn a_temporary_failure_may_be_retried() {
     let sim = Sim::start(Options::default());
     sim.entra.script((0..100).map(|_| ScriptedResponse::aadsts(90033)));
     let proxy = Proxy::start_listening(&sim, &[]);

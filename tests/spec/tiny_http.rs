@@ -115,7 +115,7 @@ fn chunked_bodies_are_refused_together_with_what_follows() {
 }
 
 #[test]
-fn running_out_of_descriptors_is_no_end() {
+fn it_survives_running_out_of_descriptors() {
     let (proxy, _sim) = start();
     let pid = Pid::from_raw(i32::try_from(proxy.pid()).unwrap());
     let most = getrlimit(Resource::Nofile).maximum;
@@ -124,13 +124,13 @@ fn running_out_of_descriptors_is_no_end() {
         let before = proxy.log().len();
         let tight = Rlimit { current: Some(proxy.fds() as u64 + room), maximum: most };
         prlimit(pid, Resource::Nofile, tight).unwrap();
-        let crowd: Vec<Raw> = (0..10).map(|_| Raw::connect(proxy.address())).collect();
+        let connections: Vec<Raw> = (0..10).map(|_| Raw::connect(proxy.address())).collect();
         wait_for("its accept thread to end, with an error or for want of a duplicate", || {
             let ended = |line: &String| line.contains("cannot accept") || line.contains("panicked");
             proxy.log()[before..].iter().any(ended)
         });
         prlimit(pid, Resource::Nofile, usual).unwrap();
-        drop(crowd);
+        drop(connections);
         wait_for("a new server", || proxy.log()[before..].iter().any(|line| line.contains("was replaced")));
         proxy.wait_healthy();
     }

@@ -117,11 +117,11 @@ fn survives(name: &str, response: ScriptedResponse, expected: &str) {
     sim.entra.script([ScriptedResponse::token(600).refresh_in(1), response]);
     let proxy = Proxy::start(&sim);
     let traffic = Traffic::start(&proxy, 1, Duration::from_millis(20));
-    let told = proxy.wait_log("token refresh failed");
-    assert!(told.contains(expected), "{name}: {told}");
+    let line = proxy.wait_log("token refresh failed");
+    assert!(line.contains(expected), "{name}: {line}");
     assert_eq!(proxy.health().status, 200, "{name}");
-    let good_for = told.split("token_usable_for=").nth(1).unwrap();
-    assert!(good_for.starts_with("56"), "{name}: a thirtieth of a minute's margin: {told}");
+    let good_for = line.split("token_usable_for=").nth(1).unwrap();
+    assert!(good_for.starts_with("56"), "{name}: a thirtieth of a minute's margin: {line}");
     proxy.wait_log("token refresh recovered");
     traffic.flows(5);
     traffic.end_without_failure();
@@ -289,17 +289,17 @@ fn after_a_stop_across_expiry_the_first_request_is_served_with_a_new_token() {
         proxy.signal("STOP");
         all_expired(&sim);
         // These are in their sockets when the program wakes.
-        let mut crowd: Vec<_> = (0..8).map(|_| proxy.client()).collect();
-        crowd.push(kept);
-        for client in &mut crowd {
+        let mut clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();
+        clients.push(kept);
+        for client in &mut clients {
             client.send("GET", MODELS, &[], b"").unwrap();
         }
         proxy.signal("CONT");
-        for client in &mut crowd {
+        for client in &mut clients {
             assert_eq!(client.response("GET").unwrap().status, 200);
         }
         assert_eq!(proxy.health().status, 200);
-        kept = crowd.pop().unwrap();
+        kept = clients.pop().unwrap();
     }
     every_token_was_good(&sim);
 }
@@ -353,7 +353,7 @@ fn after_a_pause_of_the_machine_the_old_token_is_not_sent() {
 #[test]
 fn a_connection_that_takes_longer_than_the_token_lives_carries_the_next_one() {
     let sim = Sim::start(Options { token_lifetime: 2, ..Options::default() });
-    // Accepts at once, but lets no byte through before it is told to.
+    // Accepts at once, but lets no byte through before the test opens it.
     let gate = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("https://localhost:{}", gate.local_addr().unwrap().port());
     let (arrived, arrivals) = mpsc::channel();

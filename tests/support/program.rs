@@ -81,7 +81,7 @@ impl Proxy {
         let problem = match address {
             Some(Ok(address)) => return Self { child, lines, secrets, reader: Some(reader), address },
             Some(Err(status)) => format!("it ended with {status}"),
-            None => "it did not say that it listens".into(),
+            None => "it did not log that it listens".into(),
         };
         let _ = child.kill();
         let _ = child.wait();
@@ -89,7 +89,7 @@ impl Proxy {
         panic!("auth-proxy did not start: {problem}\n{}", lines.lock().unwrap().join("\n"));
     }
 
-    /// As [`Proxy::start_with`], for one whose log level keeps it from telling its address.
+    /// As [`Proxy::start_with`], for one whose log level hides its address.
     pub fn start_silent(sim: &Sim, variables: &[(&str, &str)]) -> Self {
         // Another program may take the port in between; nobody here does.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -1,12 +1,12 @@
-//! Whatever a test is about: its program logs at the loudest level, and no secret that it holds stands in the log.
+//! Whatever a test is about, its program logs at debug level, and none of its secrets may be in the log.
 
 use std::fs;
 
-/// What must not be told by a program with a certain environment.
+/// What a program with a certain environment must not show.
 pub struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// Those of the files and variables as they are now. What is replaced later is the business of `token::secrets`.
+    /// Those of the files and variables as they are now. What is replaced later is the business of `secrets`.
     pub fn of(environment: &[(String, String)]) -> Self {
         // Every token, assertion and federated token begins with the base64 of `{"`.
         let mut secrets = vec!["eyJ".to_owned()];
@@ -23,12 +23,12 @@ impl Secrets {
         Self(secrets)
     }
 
-    /// Fails when a line tells one.
+    /// Fails when a line shows one.
     #[track_caller]
     pub fn search(&self, text: &str) {
         for line in text.lines() {
-            let told = self.0.iter().find(|secret| line.contains(secret.as_str()));
-            assert!(told.is_none(), "{told:?} in {line}");
+            let leaked = self.0.iter().find(|secret| line.contains(secret.as_str()));
+            assert!(leaked.is_none(), "{leaked:?} in {line}");
         }
     }
 }

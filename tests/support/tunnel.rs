@@ -154,7 +154,7 @@ impl Link {
         socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
-    /// Bytes that the kernel of the other side has not confirmed, as Linux tells.
+    /// Bytes that the kernel of the other side has not acknowledged, by /proc/net/tcp.
     pub fn unacknowledged(&self) -> u64 {
         let hex = |address: SocketAddr| format!("0100007F:{:04X}", address.port());
         let ends = [hex(self.tcp.local_addr().unwrap()), hex(self.tcp.peer_addr().unwrap())];

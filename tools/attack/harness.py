@@ -159,7 +159,7 @@ def receive(stream):
 
 
 def more_descriptors():
-    """As many as are allowed: a crowd takes one each."""
+    """As many as are allowed: each connection takes one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most

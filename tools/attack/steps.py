@@ -25,9 +25,9 @@ ATTACKS = {
 class Watch(threading.Thread):
     """Once a second, while an attack lasts: a probe, /health, a kept connection; all along, an event stream."""
 
-    def __init__(self, proxy, crowded):
+    def __init__(self, proxy, overloaded):
         super().__init__()
-        self.proxy, self.crowded = proxy, crowded
+        self.proxy, self.overloaded = proxy, overloaded
         self.kept = proxy.connect()
         proxy.ask(self.kept, "/sim/echo")
         self.stream = proxy.connect()
@@ -45,7 +45,7 @@ class Watch(threading.Thread):
             for target in ("/sim/echo", "/health"):
                 status, head, took = self.proxy.get(target)
                 self.slowest = max(self.slowest, took)
-                refusal = status == 503 and "retry-after:" in head and target != "/health" and self.crowded
+                refusal = status == 503 and "retry-after:" in head and target != "/health" and self.overloaded
                 self.refused += refusal
                 if status != 200 and not refusal:
                     self.faults.append(f"{target}: {status} {head}")
@@ -82,11 +82,11 @@ def slow(kind, count, cap):
     """slowhttptest with `count` connections against a proxy that serves `cap`."""
     if not shutil.which("slowhttptest"):
         raise Skipped("no slowhttptest (package slowhttptest)")
-    crowded = cap < count
+    overloaded = cap < count
     with Fixture() as fixture:
         proxy = fixture.proxy({"MAX_CONNECTIONS": str(cap), "LOG_LEVEL": "info"})
         baseline = proxy.warm_up()
-        watch = Watch(proxy, crowded)
+        watch = Watch(proxy, overloaded)
         watch.start()
         path = {"headers": "/", "body": "/sim/upload", "read": "/sim/bytes/10000000"}[kind]
         url = f"http://127.0.0.1:{proxy.address[1]}{path}"
@@ -111,7 +111,7 @@ def descriptors():
         limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
         proxy = fixture.proxy(preexec_fn=limit)
         burst_of(proxy, 30)
-        eventually(30, "the first crowd to be gone", lambda: proxy.get("/sim/echo")[0] == 200)
+        eventually(30, "the first burst to be gone", lambda: proxy.get("/sim/echo")[0] == 200)
         eventually(30, "threads to end", lambda: proxy.figures()[1] <= 8)
         baseline = proxy.figures()
         for _ in range(20):
@@ -122,15 +122,15 @@ def descriptors():
 
 
 def burst_of(proxy, count):
-    crowd = []
+    opened = []
     for _ in range(count):
         try:
             stream = socket.create_connection(proxy.address, timeout=5)
             stream.sendall(b"GET /sim/echo HTTP/1.1\r\nHost: a\r\n\r\n")
-            crowd.append(stream)
+            opened.append(stream)
         except OSError:
             pass
-    for stream in crowd:
+    for stream in opened:
         stream.close()
 
 
@@ -176,18 +176,18 @@ def memory():
             # What the allocator keeps of the first round serves the second: it must not become more.
             if len(said) == len(crowds):
                 first_round = (proxy.back_to(idle, 2 * SLACK_KB)[0], *idle[1:])
-            crowd = []
+            opened = []
             for _ in range(600):
                 stream = proxy.connect()
                 stream.sendall(text)
-                crowd.append(stream)
+                opened.append(stream)
             eventually(20, "no memory to be left", lambda: "cannot start a thread" in fixture.text(proxy.log))
             responses = [proxy.get("/sim/echo") for _ in range(20)]
             health = [proxy.get("/health")[0] for _ in range(20)]
             assert health == [200] * 20, health
             assert all(status in (200, 503) for status, *_ in responses), responses
             said.append(f"{name}: {proxy.figures()[1]} threads, {sum(status == 503 for status, *_ in responses)} of 20 got 503")
-            for stream in crowd:
+            for stream in opened:
                 stream.close()
             eventually(30, "to be served again", lambda: proxy.get("/sim/echo")[0] == 200)
         after = proxy.back_to(first_round, SLACK_KB)
@@ -286,18 +286,18 @@ def burst_of_large_requests():
             baseline = proxy.warm_up()
             filler = b"".join(b"X-%d: %s\r\n" % (i, b"x" * 1000) for i in range(fields))
             head = b"POST /sim/slow?ms=60000 HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n" + filler + b"\r\n"
-            crowd, peak = [], 0
+            opened, peak = [], 0
             for _ in range(1020):
                 stream = proxy.connect()
                 # Without its last bytes: it is held until the end.
                 stream.sendall(head + b"x" * size)
-                crowd.append(stream)
+                opened.append(stream)
             end = time.monotonic() + 10
             while time.monotonic() < end:
                 peak = max(peak, proxy.figures()[0])
                 time.sleep(0.2)
             assert proxy.get("/health")[0] == 200
-            for stream in crowd:
+            for stream in opened:
                 stream.close()
             after = proxy.back_to(baseline, 2 * SLACK_KB)
             said.append(f"heads of {fields} kB, bodies of {size // 1000} kB: peak {mb(peak)}, {figures(after)} after")
@@ -312,19 +312,19 @@ def streams(count=1000, seconds=None):
         proxy.warm_up()
         seconds = seconds or SECONDS
         idle = latencies(proxy)
-        crowd = []
+        opened = []
         for _ in range(count):
             stream = proxy.connect()
             stream.sendall(b"GET /sim/sse?events=%d&pause_ms=1000 HTTP/1.1\r\nHost: a\r\n\r\n" % (seconds + 30))
-            crowd.append(stream)
-        for stream in crowd:
+            opened.append(stream)
+        for stream in opened:
             receive(stream)
         time.sleep(2)
         busy, peak, end = [], 0, time.monotonic() + seconds
         while time.monotonic() < end:
             busy += latencies(proxy, 50)
             peak = max(peak, proxy.figures()[0])
-        for stream in crowd:
+        for stream in opened:
             stream.setblocking(False)
             seen = b""
             try:
@@ -365,14 +365,14 @@ def drain():
     for name, grace, events, code in (("all end in time", "20s", 40, 0), ("none ends in time", "1s", 100000, 1)):
         with Fixture() as fixture:
             proxy = fixture.proxy({"SHUTDOWN_GRACE": grace})
-            wholes, crowd = [], []
+            wholes, opened = [], []
             for _ in range(200):
                 stream = proxy.connect()
                 stream.sendall(b"GET /sim/sse?events=%d&pause_ms=100 HTTP/1.1\r\nHost: a\r\n\r\n" % events)
-                crowd.append(stream)
-            for stream in crowd:
+                opened.append(stream)
+            for stream in opened:
                 receive(stream)
-            readers = [threading.Thread(target=read_whole, args=(stream, wholes)) for stream in crowd]
+            readers = [threading.Thread(target=read_whole, args=(stream, wholes)) for stream in opened]
             for reader in readers:
                 reader.start()
             proxy.process.send_signal(signal.SIGTERM)

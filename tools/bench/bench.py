@@ -18,7 +18,7 @@ from rig import BINARY, ROOT, Rig
 
 RESULTS = ROOT / "target" / "bench" / "results"
 PROXIES = ("auth-proxy", "nginx", "haproxy", "python")
-# The same with one line of log for each request, as auth-proxy and Debian's nginx do unless told otherwise.
+# The same with one line of log for each request, as auth-proxy and Debian's nginx do by default.
 LOGGING = ("auth-proxy, logging", "nginx, logging")
 # Connections, and the mean of each one's pauses in ms: some 200, 900 and 2,000 requests a second.
 PAUSING = ((1, 5), (32, 35), (100, 50))

@@ -1,4 +1,4 @@
-"""manager.py COMMAND...: runs it as a service manager would, and says what it was told.
+"""manager.py COMMAND...: runs it as a service manager would, and prints what it was sent.
 
 Prints each message of the notification socket with the seconds since the start; after READY=1 it makes a request to the
 address in CHECK_URL, if that is set, then sends SIGTERM and prints the exit code.

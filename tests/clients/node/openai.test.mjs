@@ -153,7 +153,7 @@ test('OpenAI: realtime at aimock', async () => {
   assert.equal(text, aimockGreeting);
 });
 
-test('OpenAI: a refused WebSocket is told as such', async () => {
+test('OpenAI: a refused WebSocket is reported as such', async () => {
   const client = new OpenAI({ baseURL: `${PROXY_URL}/openai/v2`, apiKey: 'dummy' });
   await assert.rejects(conversation(new OpenAIRealtimeWS(realtime, client)), /404/);
 });

@@ -1,4 +1,4 @@
-//! Certificates that must not be trusted, each with its own words and its own remedy, at both sides.
+//! Certificates that must not be trusted, each with its own cause and remedy, at both sides: the table of what the log says.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -52,7 +52,7 @@ impl Kind {
     ];
 
     /// What the log says, and what it advises.
-    fn words(self) -> (&'static str, &'static str) {
+    fn expected_log(self) -> (&'static str, &'static str) {
         match self {
             Self::Expired => ("certificate expired", "has expired, or this machine's clock is ahead"),
             Self::WrongName => ("not valid for name", "the certificate is for another name"),
@@ -110,7 +110,7 @@ fn unrelated_ca() -> String {
     pems::pem("ca.crt").to_str().unwrap().to_owned()
 }
 
-/// Serves every connection until the end of the tests: a listener does not tell when nobody will come.
+/// Serves every connection until the end of the tests: a listener cannot know when nobody will come any more.
 fn each_connection(serve: impl Fn(TcpStream) + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -165,7 +165,7 @@ fn certificates_of_upstreams() {
         );
         assert_eq!(response.header("x-should-retry").as_deref(), Some("false"), "{kind:?}");
         let line = proxy.wait_log("request failed");
-        let (cause, hint) = kind.words();
+        let (cause, hint) = kind.expected_log();
         assert!(line.contains("kind=tls") && line.contains(cause) && line.contains(hint), "{kind:?}: {line}");
         let host = if kind == Kind::WrongName { "other.test" } else { "localhost" };
         assert!(line.contains(&format!("TLS handshake with {host} failed: ")), "{kind:?}: {line}");
@@ -184,8 +184,8 @@ fn certificates_of_entra_id() {
     each("AZURE_AUTHORITY_HOST", |sim, kind, settings| {
         let proxy = Proxy::start_listening(sim, settings);
         let line = proxy.wait_log("token refresh failed");
-        let (cause, hint) = kind.words();
-        assert!(line.contains("there is no trusted TLS connection"), "{kind:?}: {line}");
+        let (cause, hint) = kind.expected_log();
+        assert!(line.contains("the TLS handshake with the token endpoint failed"), "{kind:?}: {line}");
         assert!(line.contains(cause) && line.contains(hint), "{kind:?}: {line}");
         let health = proxy.health();
         assert_eq!(health.status, 503, "{kind:?}");
@@ -234,9 +234,9 @@ fn a_servers_own_certificate_in_the_bundle_is_trusted() {
         let response = Proxy::start_with(&sim, &settings).client().get("/openai/v1/models");
         match refused {
             None => assert_eq!((response.status, response.text().as_str()), (200, "ok"), "{name}"),
-            Some(words) => {
+            Some(cause) => {
                 assert_eq!(response.status, 502, "{name}");
-                assert!(response.text().contains(words), "{name}: {}", response.text());
+                assert!(response.text().contains(cause), "{name}: {}", response.text());
             }
         }
     }
@@ -264,7 +264,7 @@ fn a_replaced_bundle_is_trusted_from_the_next_request_on() {
             proxy.wait_healthy();
         }
         assert_eq!(proxy.client().get("/sim/echo").status, 200);
-        let line = proxy.wait_log("SSL_CERT_FILE has changed");
+        let line = proxy.wait_log("SSL_CERT_FILE changed");
         assert!(line.contains("bundle.pem") && line.contains("certificates=2"), "{line}");
         // A file that is no good changes nothing, for connections that are open and for new ones.
         replace_file(&bundle, "");
@@ -294,9 +294,9 @@ fn an_authority_is_replaced_while_streams_go_on() {
     let once = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
     sim.azure.at("/openai/once", ScriptedResponse::raw(once));
     let ask = || proxy.client().get("/openai/once").status;
-    let turn = Arc::new(AtomicU64::new(0));
+    let last_piece = Arc::new(AtomicU64::new(0));
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsta".to_vec();
-    let steps = [Step::Write(head), Step::Await(Arc::clone(&turn), 1), Step::Write(b"ble".to_vec())];
+    let steps = [Step::Write(head), Step::Await(Arc::clone(&last_piece), 1), Step::Write(b"ble".to_vec())];
     sim.azure.script([ScriptedResponse::steps(steps)]);
     let mut stream = proxy.client();
     stream.send("GET", "/openai/v1/x", &[], b"").unwrap();
@@ -309,7 +309,7 @@ fn an_authority_is_replaced_while_streams_go_on() {
     let issued = sim.entra.issued().len();
     assert_eq!(ask(), 200);
     wait_for("a token over the new connection", || sim.entra.issued().len() > issued);
-    proxy.wait_log("SSL_CERT_FILE has changed");
+    proxy.wait_log("SSL_CERT_FILE changed");
 
     // What is no good changes nothing, and is logged once, however often it is looked at.
     replace_file(&bundle, "-----BEGIN CERTIFICATE-----\nno certificate");
@@ -327,14 +327,14 @@ fn an_authority_is_replaced_while_streams_go_on() {
     replace_file(&bundle, &new_ca);
     show(&old);
     assert_eq!(ask(), 502);
-    proxy.wait_log("SSL_CERT_FILE is in order again");
-    assert_eq!(count("SSL_CERT_FILE has changed"), 1);
+    proxy.wait_log("SSL_CERT_FILE is valid again");
+    assert_eq!(count("SSL_CERT_FILE changed"), 1);
     let old_ca = std::fs::read_to_string(sim.dir.join("ca.pem")).unwrap();
     replace_file(&bundle, &format!("{old_ca}{new_ca}"));
     assert_eq!(ask(), 200);
-    wait_for("the log", || count("SSL_CERT_FILE has changed") == 2);
+    wait_for("the log", || count("SSL_CERT_FILE changed") == 2);
 
-    turn.store(1, Ordering::SeqCst);
+    last_piece.store(1, Ordering::SeqCst);
     let response = stream.response("GET").unwrap();
     assert_eq!((response.status, response.text().as_str(), response.fault), (200, "stable", None));
 }

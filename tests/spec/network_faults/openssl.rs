@@ -113,9 +113,12 @@ fn authorities() {
     each("AZURE_AUTHORITY_HOST", |sim, (name, _, cause, hint), settings| {
         let proxy = Proxy::start_listening(sim, settings);
         let line = proxy.wait_log("token refresh failed");
-        for text in
-            ["there is no trusted TLS connection", "TLS handshake with localhost failed: ", cause, hint]
-        {
+        for text in [
+            "the TLS handshake with the token endpoint failed",
+            "TLS handshake with localhost failed: ",
+            cause,
+            hint,
+        ] {
             assert!(line.contains(text), "{name}: {text:?} is not in {line}");
         }
         let health = proxy.health();

@@ -49,7 +49,7 @@ fn row(name: &'static str, fault: Fault, when: When, size: usize, plain: Outcome
 const CLOSED: Outcome = Error(502, "upstream_closed", "localhost");
 const BAD: Outcome = Error(502, "upstream_bad_response", "kind=bad_response");
 const UNREACHABLE: Outcome = Error(502, "upstream_unreachable", "cannot connect to localhost");
-const SILENT: Outcome = Error(504, "upstream_timeout", "longer than READ_IDLE_TIMEOUT");
+const SILENT: Outcome = Error(504, "upstream_timeout", "no data within READ_IDLE_TIMEOUT");
 const NO_CONNECTION: Outcome = Error(504, "upstream_connect_timeout", "no connection to localhost");
 const BROKEN: Outcome = Aborted("aborted_by=upstream");
 

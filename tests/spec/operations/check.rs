@@ -7,10 +7,10 @@ use crate::support::program::{Finished, Proxy, environment, run_to_end};
 
 fn check(sim: &Sim, variables: &[(&str, &str)]) -> Finished {
     let finished = run_to_end(&["check"], environment(sim, variables));
-    let told = format!("{}{}", finished.stdout, finished.stderr);
+    let output = format!("{}{}", finished.stdout, finished.stderr);
     for issued in sim.entra.issued() {
         let secret = issued.token.rsplit('.').next().unwrap();
-        assert!(!told.contains(secret) && !told.contains("eyJ"), "the token is shown: {told}");
+        assert!(!output.contains(secret) && !output.contains("eyJ"), "the token is shown: {output}");
     }
     finished
 }
@@ -66,7 +66,7 @@ fn five_good_steps_are_reported_as_text_and_as_json() {
 fn a_misspelt_setting_is_named_by_check_and_at_the_start() {
     let sim = Sim::start(Options::default());
     let variables = [("PROXY_APIKEY", "hunter2hunter2"), ("AZURE_CLIENT_SECRET", "hunter2hunter2")];
-    let told = [
+    let expected = [
         "PROXY_APIKEY is set, but is not a setting and has no effect",
         "did you mean PROXY_API_KEY?",
         "AZURE_CLIENT_SECRET is set, but is not used",
@@ -74,9 +74,9 @@ fn a_misspelt_setting_is_named_by_check_and_at_the_start() {
     let finished = check(&sim, &variables);
     assert_steps(&finished, OK, 0);
     let proxy = Proxy::start_with(&sim, &variables);
-    for told in told {
-        assert_eq!(finished.stdout.matches(told).count(), 1, "{told}: {}", finished.stdout);
-        assert_eq!(proxy.log().iter().filter(|line| line.contains(told)).count(), 1, "{:#?}", proxy.log());
+    for text in expected {
+        assert_eq!(finished.stdout.matches(text).count(), 1, "{text}: {}", finished.stdout);
+        assert_eq!(proxy.log().iter().filter(|line| line.contains(text)).count(), 1, "{:#?}", proxy.log());
     }
     assert!(!(finished.stdout + &proxy.log().join("\n")).contains("hunter2"));
     let warned = proxy.wait_log("PROXY_APIKEY");
@@ -160,20 +160,20 @@ fn check_explains_what_the_upstream_responds() {
     let subdomain = "Please provide a custom subdomain for token authentication";
     let moved = ScriptedResponse::status(302).header("Location", "https://login.example/x?y=1");
     let rows = [
-        (error(401, denied), "without the right to it", role),
+        (error(401, denied), "signed in, but not authorized", role),
         (
             error(401, "The access token is from wrong issuer or its audience is incorrect."),
-            "does not accept the token, whose audience may be another one's",
+            "does not accept the token; the token's audience may be wrong",
             "hint: set AZURE_SCOPE=https://ai.azure.com/.default",
         ),
         (error(401, "Unauthorized"), "does not accept the token", "check AZURE_SCOPE"),
-        (error(401, "Access denied due to invalid subscription key"), "asks for a key", "own name"),
+        (error(401, "Access denied due to invalid subscription key"), "requires a key", "own name"),
         (error(403, closed), "network rules", "private endpoint"),
-        (error(403, "no"), "may not do this", role),
-        (error(404, "Resource not found"), "no such path", "API_BASE_URL is put in front"),
-        (error(400, subdomain), "keys but no tokens", "own name"),
+        (error(403, "no"), "not allowed to do this", role),
+        (error(404, "Resource not found"), "no such path", "the path of API_BASE_URL precedes"),
+        (error(400, subdomain), "keys only, no tokens", "own name"),
         (moved, "a redirect to login.example", "the API itself"),
-        (ScriptedResponse::status(502).body("<html>"), "in trouble", "try again"),
+        (ScriptedResponse::status(502).body("<html>"), "has failed", "retry"),
     ];
     for (response, meaning, remedy) in rows {
         sim.azure.script([response.header("apim-request-id", "r-1")]);
@@ -186,7 +186,7 @@ fn check_explains_what_the_upstream_responds() {
     sim.azure.script([ScriptedResponse::status(429)]);
     let finished = check(&sim, &[]);
     assert_steps(&finished, OK, 0);
-    assert!(finished.stdout.contains("asks for fewer requests"));
+    assert!(finished.stdout.contains("limits the request rate"));
 }
 
 #[test]

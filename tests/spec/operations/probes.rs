@@ -86,8 +86,8 @@ fn the_admin_port_responds_when_the_proxy_port_is_full() {
     busy.send("GET /sim/slow?ms=60000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     wait_for("the only place to be taken", || proxy.client().get("/sim/echo").status == 503);
     // More than the admin port serves at a time.
-    let mut crowd: Vec<Client> = (0..24).map(|_| Client::connect(proxy.admin_address())).collect();
-    for client in &mut crowd {
+    let mut clients: Vec<Client> = (0..24).map(|_| Client::connect(proxy.admin_address())).collect();
+    for client in &mut clients {
         assert_eq!(client.get("/livez").status, 200);
     }
 }

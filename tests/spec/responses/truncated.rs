@@ -33,7 +33,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// Nothing has reached the client yet, so that it can be told. POST where not a byte had come back: a GET on a pooled
+/// Nothing has reached the client yet, so an error can still be sent. POST where not a byte had come back: a GET on a pooled
 /// connection would be tried again.
 fn before_the_body() -> Vec<Row> {
     vec![
@@ -73,7 +73,7 @@ fn until_close() -> Vec<Row> {
             .then(Step::CloseWithoutNotify)
             .with_tls(true)
             .cut(),
-        // Without TLS a FIN is all there is: nobody can tell.
+        // Without TLS a FIN is all there is: nobody can see the difference.
         row("no framing, plain, an end like any other", format!("{UNTIL_CLOSE}12345"))
             .then(Step::CloseWithoutNotify)
             .with_tls(false)

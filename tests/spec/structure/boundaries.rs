@@ -13,7 +13,7 @@ struct Rule {
 
 const RULES: &[Rule] = &[
     Rule {
-        why: "the server knows no tokens, no settings and nothing behind it",
+        why: "the server knows no tokens, no settings and nothing of the proxy",
         within: &["server"],
         except: &[],
         forbidden: &[
@@ -49,7 +49,7 @@ const RULES: &[Rule] = &[
         ],
     },
     Rule {
-        why: "bytes know no messages, no settings and nobody who uses them",
+        why: "bytes know no messages, no settings and none of their users",
         within: &["net"],
         except: &[],
         forbidden: &[
@@ -72,7 +72,7 @@ const RULES: &[Rule] = &[
         forbidden: &["TcpStream"],
     },
     Rule {
-        why: "what passes on its way knows no tokens and no settings",
+        why: "what forwards bytes knows no tokens and no settings",
         within: &[
             "proxy/headers.rs",
             "proxy/relay.rs",
@@ -114,7 +114,7 @@ const RULES: &[Rule] = &[
         ],
     },
     Rule {
-        why: "the way out knows no tokens and nobody who uses it",
+        why: "upstream knows no tokens and none of its users",
         within: &["upstream"],
         except: &[],
         forbidden: &["crate::token", "crate::identity", "crate::proxy", "crate::server", "crate::ops"],
@@ -126,7 +126,7 @@ const RULES: &[Rule] = &[
         forbidden: &["crate::proxy", "crate::server", "crate::ops"],
     },
     Rule {
-        why: "only the way out and those who send requests name ureq",
+        why: "only upstream and those who send requests name ureq",
         within: &[""],
         except: &["upstream", "token/entra.rs", "proxy/forward.rs", "proxy/failure.rs"],
         forbidden: &["ureq"],
@@ -164,7 +164,7 @@ const RULES: &[Rule] = &[
         forbidden: &["crate::app", "crate::cli"],
     },
     Rule {
-        why: "settings are read in one place; what terminals and service managers set is not ours to tell",
+        why: "settings are read in one place; what terminals and service managers set is not a setting of ours",
         within: &[""],
         except: &["cli.rs", "log.rs", "main.rs", "ops/notify.rs"],
         forbidden: &["env::var", "env::vars", "env::var_os"],
@@ -178,7 +178,7 @@ const RULES: &[Rule] = &[
 ];
 
 #[test]
-fn nobody_knows_whom_he_must_not_know() {
+fn no_module_names_what_it_must_not_know() {
     let files = rust_files("src/");
     let mut found = Vec::new();
     for rule in RULES {
@@ -210,7 +210,7 @@ fn nobody_knows_whom_he_must_not_know() {
 
 /// Both sides could be wrong together: an assertion that is made and verified by the same code proves nothing.
 #[test]
-fn the_simulator_uses_nothing_of_the_product_and_the_product_nothing_of_it() {
+fn the_simulator_uses_nothing_of_the_program_and_the_program_nothing_of_it() {
     let mut found = Vec::new();
     for file in rust_files("tests/sim/") {
         for (number, line) in code(&file) {

@@ -41,8 +41,8 @@ fn help_lists_every_setting_and_every_exit_code() {
     for setting in SETTINGS {
         let entry = format!("\n  {}\n      {} (", setting.name, setting.meaning);
         let default = format!("{})\n", setting.default);
-        let told = help.split_once(&entry).map(|(_, rest)| rest.trim_start_matches("default: "));
-        assert!(told.is_some_and(|told| told.starts_with(&default)), "{} in\n{help}", setting.name);
+        let rest = help.split_once(&entry).map(|(_, rest)| rest.trim_start_matches("default: "));
+        assert!(rest.is_some_and(|rest| rest.starts_with(&default)), "{} in\n{help}", setting.name);
     }
     let document = read("docs/settings.md");
     for exit in [Exit::Done, Exit::Failed, Exit::Usage, Exit::Identity, Exit::Listen] {
@@ -112,14 +112,14 @@ fn looked_up(text: &str) -> Vec<&str> {
     rows.flat_map(|row| cells(row)[0].split('`').skip(1).step_by(2)).collect()
 }
 
-/// People search for what they see: the tables hold the words that are said, by us or, as the tests have it, by Azure.
+/// People search for what they see: the tables hold the messages of the program or, as the tests have them, of Azure.
 #[test]
-fn messages_to_look_up_are_those_that_are_said() {
+fn messages_to_look_up_are_those_of_the_program() {
     let files = ["src/", "tests/sim/", "tests/spec/"].into_iter().flat_map(rust_files);
     let files = files.filter(|file| !file.starts_with("tests/spec/structure"));
-    // A text that is written on several lines is said on one.
-    let said: String = files.map(|file| read(&file).replace("\\\n", "")).collect();
-    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    // A text that is written on several lines is one here.
+    let messages: String = files.map(|file| read(&file).replace("\\\n", "")).collect();
+    let messages = messages.split_whitespace().collect::<Vec<_>>().join(" ");
     let is_code = |text: &str| {
         let number = text.strip_prefix("AADSTS").map(|number| number.trim_end_matches('…'));
         number.is_some_and(|number| {
@@ -129,9 +129,9 @@ fn messages_to_look_up_are_those_that_are_said() {
     let document = read("docs/troubleshooting.md");
     let texts = looked_up(&document);
     assert!(texts.len() > 40, "{texts:?}");
-    let unsaid =
-        texts.into_iter().filter(|text| !is_code(text) && !said.contains(&text.replace('\\', "\\\\")));
-    none("nobody says", &unsaid.map(str::to_owned).collect::<Vec<_>>());
+    let unknown_texts =
+        texts.into_iter().filter(|text| !is_code(text) && !messages.contains(&text.replace('\\', "\\\\")));
+    none("no such message", &unknown_texts.map(str::to_owned).collect::<Vec<_>>());
 }
 
 /// The calls that log an event, each up to the end of its statement.
@@ -171,7 +171,7 @@ fn the_log_in_the_documentation_is_that_of_the_program() {
     none("docs/log-schema.md lacks", &found);
 
     let code = sources.join("\n");
-    let unsaid =
+    let unknown_texts =
         looked_up(&document).into_iter().filter(|event| !event.contains('…') && !code.contains(event));
-    none("nobody logs", &unsaid.map(str::to_owned).collect::<Vec<_>>());
+    none("no such event", &unknown_texts.map(str::to_owned).collect::<Vec<_>>());
 }

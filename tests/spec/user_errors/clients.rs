@@ -11,14 +11,14 @@ const MISTAKES: &[(&str, &str, Diagnosis)] = &[
         "no key where PROXY_API_KEY is set",
         "GET /openai/v1/models HTTP/1.1\r\nHost: a\r\n\r\n",
         diagnosis(
-            "auth-proxy asks for an API key (PROXY_API_KEY)",
+            "auth-proxy requires an API key (PROXY_API_KEY)",
             "send it as api-key or as a bearer token",
         ),
     ),
     (
         "another key than that",
         "GET /openai/v1/models HTTP/1.1\r\nHost: a\r\napi-key: dummy\r\n\r\n",
-        diagnosis("the API key presented to auth-proxy is not the one", "PROXY_API_KEY"),
+        diagnosis("the API key sent to auth-proxy does not match", "PROXY_API_KEY"),
     ),
     (
         "https:// in the client's base URL",
@@ -69,6 +69,6 @@ fn more_connections_than_allowed() {
     });
     let response = proxy.client().get("/openai/v1/models");
     assert_eq!((response.status, response.header("retry-after").as_deref()), (503, Some("1")));
-    diagnosis("too many connections at once", "raise MAX_CONNECTIONS")
+    diagnosis("too many connections", "raise MAX_CONNECTIONS")
         .assert_in(&response.text(), "too many connections");
 }

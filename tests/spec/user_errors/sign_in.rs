@@ -89,13 +89,13 @@ const OTHERS: &[(u16, Fields, &str, Diagnosis)] = &[
         403,
         &[("Content-Type", "text/html"), ("Server", "squid/5.7"), ("Retry-After", "86400")],
         "<html>Blocked</html>",
-        diagnosis("the token endpoint responded 403", "see whether a proxy, a filter or a sign-in page"),
+        diagnosis("the token endpoint responded 403", "check whether a proxy, a filter or a sign-in page"),
     ),
     (
         429,
         &[("Content-Type", "text/plain"), ("Retry-After", "30")],
         "Too Many Requests",
-        diagnosis("the token endpoint responded 429", "see whether many replicas share this application"),
+        diagnosis("the token endpoint responded 429", "check whether many replicas share this application"),
     ),
 ];
 

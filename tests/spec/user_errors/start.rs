@@ -59,14 +59,14 @@ const MISTAKES: &[(&str, &str, Value, i32, Diagnosis)] = &[
         "AZURE_TENANT_ID",
         Value::Is("..."),
         2,
-        diagnosis("AZURE_TENANT_ID is the placeholder `...`", "put the real value"),
+        diagnosis("AZURE_TENANT_ID is the placeholder `...`", "replace it with the real value"),
     ),
     (
         "the tenant that is for everybody",
         "AZURE_TENANT_ID",
         Value::Is("common"),
         2,
-        diagnosis("`common`, which is for people who sign in", "use the Directory (tenant) ID"),
+        diagnosis("`common`, which is for users", "use the Directory (tenant) ID"),
     ),
     (
         "an upstream without its scheme",
@@ -80,7 +80,7 @@ const MISTAKES: &[(&str, &str, Value, i32, Diagnosis)] = &[
         "API_BASE_URL",
         Value::Is("https://name.openai.azure.com/openai/deployments/d/chat/completions?api-version=1"),
         2,
-        diagnosis("API_BASE_URL has a query", "only the start is wanted"),
+        diagnosis("API_BASE_URL has a query", "use only the beginning"),
     ),
     (
         "an upstream in clear",
@@ -111,7 +111,7 @@ const MISTAKES: &[(&str, &str, Value, i32, Diagnosis)] = &[
         "PROXY_API_KEY",
         Value::Is("\n"),
         2,
-        diagnosis("PROXY_API_KEY holds nothing but white space", "look at the secret it comes from"),
+        diagnosis("PROXY_API_KEY holds nothing but white space", "check the secret it comes from"),
     ),
     (
         "a Secret as a variable where its file's path belongs",
@@ -206,7 +206,7 @@ const MISTAKES: &[(&str, &str, Value, i32, Diagnosis)] = &[
         "AZURE_CERTIFICATE_PATH",
         Value::Pem("escaped.pem"),
         3,
-        diagnosis("has the characters \\n where line breaks should be", "put the line breaks back"),
+        diagnosis("has the characters \\n where line breaks should be", "restore the line breaks"),
     ),
     (
         "a port that another program has",

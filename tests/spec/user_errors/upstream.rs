@@ -54,7 +54,7 @@ const SETTINGS: &[Setting] = &[
         "http://localhost:PLAIN",
         ("READ_IDLE_TIMEOUT", "200ms"),
         "upstream_timeout",
-        diagnosis("silent for longer than READ_IDLE_TIMEOUT", "raise READ_IDLE_TIMEOUT"),
+        diagnosis("no data within READ_IDLE_TIMEOUT", "raise READ_IDLE_TIMEOUT"),
     ),
 ];
 
@@ -85,7 +85,7 @@ const REFUSALS: &[(&str, u16, &str, Diagnosis)] = &[
         "the role is not assigned",
         401,
         "The principal `x` lacks the required data action `y` to perform `GET /openai/models` operation.",
-        diagnosis("signed in, but without the right to it", "assign the role Cognitive Services OpenAI User"),
+        diagnosis("signed in, but not authorized", "assign the role Cognitive Services OpenAI User"),
     ),
     (
         "the scope of another service",
@@ -97,7 +97,7 @@ const REFUSALS: &[(&str, u16, &str, Diagnosis)] = &[
         "a regional endpoint",
         400,
         "Please provide a custom subdomain for token authentication, otherwise API key is required.",
-        diagnosis("takes keys but no tokens", "set API_BASE_URL to the resource's own name"),
+        diagnosis("accepts keys only, no tokens", "set API_BASE_URL to the resource's own name"),
     ),
     (
         "a resource behind a firewall",
@@ -109,7 +109,7 @@ const REFUSALS: &[(&str, u16, &str, Diagnosis)] = &[
         "a path that Azure does not have",
         404,
         "Resource not found",
-        diagnosis("there is no such path", "API_BASE_URL is put in front of every request's path"),
+        diagnosis("there is no such path", "the path of API_BASE_URL precedes every request's path"),
     ),
 ];
 

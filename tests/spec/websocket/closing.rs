@@ -105,26 +105,26 @@ fn an_abrupt_end_while_both_pipes_are_full_ends_both() {
     }
 }
 
-/// An upstream that says much and then closes without having read all it was told resets the connection. What it
-/// said before is still in the kernel's hands, and an application that is connected directly gets all of it.
+/// An upstream that sends much and then closes without having read all that it was sent resets the connection. What it sent
+/// before is still in the kernel, and an application that is connected directly gets all of it.
 #[test]
-fn what_was_said_before_a_reset_arrives() {
+fn bytes_that_were_sent_before_a_reset_arrive() {
     for tls in [false, true] {
         let fixture = TunnelFixture::start(tls);
         let (mut client, mut there) = fixture.open();
-        let words = fill(&mut there);
+        let sent = fill(&mut there);
         fill(&mut client);
-        let (mut buffer, mut heard) = (vec![0; 64 * 1024], 0);
+        let (mut buffer, mut received) = (vec![0; 64 * 1024], 0);
         wait_for("its last words to leave the upstream", || {
             // Not all that there is: something shall be on its way when the reset comes.
             for _ in 0..8 {
-                heard += client.try_receive(&mut buffer).unwrap().unwrap_or_default();
+                received += client.try_receive(&mut buffer).unwrap().unwrap_or_default();
             }
             there.flushed().unwrap() && there.unacknowledged() == 0
         });
         drop(there);
-        heard += client.read_to_end(patience()).0.len();
-        assert_eq!(heard, words, "tls: {tls}");
+        received += client.read_to_end(patience()).0.len();
+        assert_eq!(received, sent, "tls: {tls}");
     }
 }
 
@@ -198,7 +198,7 @@ fn a_stop_does_not_wait_longer_than_the_last_tunnel() {
 }
 
 #[test]
-fn the_log_says_how_much_went_through() {
+fn the_log_has_the_bytes_of_each_direction() {
     let fixture = TunnelFixture::start(false);
     let (mut client, mut there) = fixture.open();
     client.send("12345").unwrap();

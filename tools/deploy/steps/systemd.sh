@@ -22,9 +22,9 @@ cp "$sim/certificate.pem" "$WORK/credentials"
 port=$(free_port)
 settings+=("AZURE_CERTIFICATE_PATH=$WORK/credentials/certificate.pem" HOST=127.0.0.1 "PORT=$port")
 env -i PATH="$PATH" "${settings[@]}" "CHECK_URL=http://127.0.0.1:$port/openai/v1/models" \
-    timeout 120 python3 tools/deploy/manager.py "$BINARY" | tee "$WORK/told"
-[[ $(cut -d ' ' -f 1-2 "$WORK/told" | sed 's/ [0-9.]*\.[0-9]*$//' | paste -sd ' ') == 'READY=1 request 200 STOPPING=1 exit 0' ]]
-ok 'Type=notify' "READY=1 after $(awk '/^READY/ { print $2 * 1000 }' "$WORK/told") ms, a request, STOPPING=1 at SIGTERM, exit 0"
+    timeout 120 python3 tools/deploy/manager.py "$BINARY" | tee "$WORK/notified"
+[[ $(cut -d ' ' -f 1-2 "$WORK/notified" | sed 's/ [0-9.]*\.[0-9]*$//' | paste -sd ' ') == 'READY=1 request 200 STOPPING=1 exit 0' ]]
+ok 'Type=notify' "READY=1 after $(awk '/^READY/ { print $2 * 1000 }' "$WORK/notified") ms, a request, STOPPING=1 at SIGTERM, exit 0"
 
 if have strace strace 'SystemCallFilter' && have systemd-analyze systemd 'SystemCallFilter'; then
     env -i PATH="$PATH" "${settings[@]}" "CHECK_URL=http://127.0.0.1:$port/openai/v1/models" \
