@@ -23,7 +23,7 @@ use http::StatusCode;
 /// Connections per burst.
 const SIZES: [usize; 4] = [8, 16, 32, 64];
 /// A connection without a response by then counts as unserved.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// Long enough for the threads of a new server to have gone to rest.
 const QUIET: Duration = Duration::from_millis(100);
 
@@ -32,7 +32,7 @@ type Server = (&'static str, fn() -> Started);
 
 fn main() {
     let bursts = std::env::args().nth(1).map_or(20, |text| text.parse().expect("how many bursts"));
-    println!("{bursts} bursts each; a connection is unserved after {PATIENCE:?}\n");
+    println!("{bursts} bursts each; a connection is unserved after {TIMEOUT:?}\n");
     println!(
         "{:<28}{:>12}{:>22}{:>26}{:>12}{:>12}",
         "server", "connections", "bursts with a loss", "connections unserved", "median", "slowest"
@@ -105,7 +105,7 @@ fn ours() -> Started {
     let mut running = listener.serve(Arc::new(Hello), Limits::default(), Arc::clone(&stop)).unwrap();
     let end = move || {
         stop.trigger();
-        running.drain(Instant::now() + PATIENCE);
+        running.drain(Instant::now() + TIMEOUT);
     };
     (address, Box::new(end))
 }
@@ -118,7 +118,7 @@ fn ours_over_tiny_http() -> Started {
     let mut running = listener.serve(Arc::new(Hello), Limits::default(), Arc::clone(&stop)).unwrap();
     let end = move || {
         stop.trigger();
-        running.drain(Instant::now() + PATIENCE);
+        running.drain(Instant::now() + TIMEOUT);
     };
     (address, Box::new(end))
 }
@@ -164,7 +164,7 @@ fn burst(address: SocketAddr, size: usize) -> Burst {
 }
 
 fn is_served(mut connection: &TcpStream) -> bool {
-    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    connection.set_read_timeout(Some(TIMEOUT)).unwrap();
     match connection.read(&mut [0; 1024]) {
         Ok(n) => n > 0,
         Err(error) => {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Longer than anything on the loopback takes.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 type Fault = fn() -> String;
 
@@ -71,7 +71,7 @@ fn start() -> (SocketAddr, Receiver<Result<usize, String>>) {
 
 fn connect(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let _ = stream.write_all(bytes);
     stream
 }
@@ -90,7 +90,7 @@ fn next_request(address: SocketAddr) -> &'static str {
 fn absurd_length() -> String {
     let (address, _) = start();
     drop(connect(address, b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000000000000\r\n\r\n"));
-    thread::sleep(PATIENCE);
+    thread::sleep(TIMEOUT);
     next_request(address).to_owned()
 }
 
@@ -100,7 +100,7 @@ fn failed_accept() -> String {
     let limit = |current| setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..usual }).unwrap();
     limit(descriptors() as u64 + 1);
     let client = connect(address, b"");
-    thread::sleep(PATIENCE);
+    thread::sleep(TIMEOUT);
     drop(client);
     limit(usual.current.unwrap());
     format!("with descriptors to spare again, {}; the process lives", next_request(address))
@@ -112,9 +112,9 @@ fn http2() -> String {
     for _ in 0..10 {
         drop(connect(address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
         // For each to meet an idle thread, not a queue.
-        thread::sleep(PATIENCE / 20);
+        thread::sleep(TIMEOUT / 20);
     }
-    thread::sleep(PATIENCE);
+    thread::sleep(TIMEOUT);
     let (threads, descriptors) = (threads() - before.0, descriptors() - before.1);
     format!(
         "the clients have left; beside the 4 threads that were idle, {threads} more threads and {descriptors} more descriptors stay"
@@ -127,16 +127,16 @@ fn endless_head() -> String {
     let mut client = connect(address, b"GET / HTTP/1.1\r\nX: ");
     let part = [b'x'; 64 * 1024];
     (0..1024).for_each(|_| client.write_all(&part).unwrap());
-    thread::sleep(PATIENCE);
+    thread::sleep(TIMEOUT);
     format!("read to the end and kept: {} MB more memory", (resident_kb() - before) / 1024)
 }
 
 fn silent_head() -> String {
     let (address, _) = start();
     let mut client = connect(address, b"GET / HTTP/1.1\r\n");
-    client.set_read_timeout(Some(5 * PATIENCE)).unwrap();
+    client.set_read_timeout(Some(5 * TIMEOUT)).unwrap();
     let closed = client.read(&mut [0]).is_ok();
-    format!("after {:?} the connection is {}", 5 * PATIENCE, if closed { "closed" } else { "still open" })
+    format!("after {:?} the connection is {}", 5 * TIMEOUT, if closed { "closed" } else { "still open" })
 }
 
 fn short_upload() -> String {
@@ -144,7 +144,7 @@ fn short_upload() -> String {
     let client =
         connect(address, b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\nhello");
     client.shutdown(Shutdown::Write).unwrap();
-    match receiver.recv_timeout(PATIENCE) {
+    match receiver.recv_timeout(TIMEOUT) {
         Ok(Ok(count)) => format!("the server reads a complete body of {count} bytes"),
         other => format!("the server notices: {other:?}"),
     }

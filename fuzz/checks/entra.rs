@@ -10,7 +10,7 @@ use super::reference::{is_token, trim};
 /// 2023-11-14T22:13:20Z.
 const NOW: Duration = Duration::from_secs(1_700_000_000);
 
-/// `data` is a status, header fields, one per line, and behind an empty line the body.
+/// `data` is a status, header fields, one per line, and after an empty line the body.
 pub fn check(data: &[u8]) {
     let mut rest = data;
     let mut line = || {

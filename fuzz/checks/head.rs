@@ -65,9 +65,9 @@ fn naive_end(data: &[u8]) -> Result<Option<usize>, ()> {
         return Err(());
     }
     for (i, byte) in data.iter().enumerate() {
-        let (before, behind) = (&data[..i], data.get(i + 1));
+        let (before, after) = (&data[..i], data.get(i + 1));
         match byte {
-            b'\r' if behind.is_some_and(|behind| *behind != b'\n') => return Err(()),
+            b'\r' if after.is_some_and(|after| *after != b'\n') => return Err(()),
             b'\n' if !before.ends_with(b"\r") => return Err(()),
             b'\n' if before.ends_with(b"\r\n\r") => return Ok(Some(i + 1)),
             b' ' | b'\t' if before.ends_with(b"\r\n") => return Err(()),

@@ -26,7 +26,7 @@ SIMULATOR = Path(os.environ.get("AUTH_PROXY_SIM", ROOT / "target/debug/examples/
 PROXY = Path(os.environ.get("AUTH_PROXY_BIN", ROOT / "target/x86_64-unknown-linux-musl/release/auth-proxy"))
 CLIENTS = Path(os.environ.get("CLIENTS_DIR", ROOT / "target/clients"))
 # Slow machines multiply every wait: the Rust tests' variable, whose default is ten seconds.
-PATIENCE = float(os.environ.get("TEST_PATIENCE_MS", "10000")) / 10_000
+TIMEOUT_SCALE = float(os.environ.get("TEST_TIMEOUT_MS", "10000")) / 10_000
 # Between the events of the simulator's streams.
 PAUSE_MS = 60
 
@@ -67,7 +67,7 @@ class Process:
 
     def wait_for(self, pattern, seconds=20):
         """The first match of the pattern in a line of the output."""
-        deadline = time.monotonic() + seconds * PATIENCE
+        deadline = time.monotonic() + seconds * TIMEOUT_SCALE
         with self._grew:
             while True:
                 for line in self.lines:
@@ -82,7 +82,7 @@ class Process:
         if self._child.poll() is None:
             self._child.terminate()
             try:
-                self._child.wait(10 * PATIENCE)
+                self._child.wait(10 * TIMEOUT_SCALE)
             except subprocess.TimeoutExpired:
                 self._child.kill()
         self._child.wait()
@@ -153,7 +153,7 @@ def running_proxy(settings):
 
 
 def wait_until_healthy(process):
-    deadline = time.monotonic() + 20 * PATIENCE
+    deadline = time.monotonic() + 20 * TIMEOUT_SCALE
     while True:
         try:
             with urllib.request.urlopen(process.url + "/health", timeout=5) as response:

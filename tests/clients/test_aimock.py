@@ -1,7 +1,7 @@
 """Against aimock, a fake Azure OpenAI that is not ours and has authentication on.
 
 It takes `Authorization`, `api-key` and more, and refuses a request when any of them is not the one token: each success below
-says that the token is there and the caller's own key is gone.
+says that the token is there and the client's own key is gone.
 """
 
 import json

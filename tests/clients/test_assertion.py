@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
 import pytest
-from conftest import PATIENCE, running_proxy
+from conftest import TIMEOUT_SCALE, running_proxy
 from verify_assertion import encode, verify, verify_with_cryptography
 
 CLIENT = "6731de76-14a6-49ae-97bc-6eba6914391e"
@@ -78,7 +78,7 @@ def sign_in(certificate):
                 **settings,
             }
             started.enter_context(running_proxy(environment))
-            return authority.url, [authority.received.get(timeout=20 * PATIENCE) for _ in range(failures + 1)]
+            return authority.url, [authority.received.get(timeout=20 * TIMEOUT_SCALE) for _ in range(failures + 1)]
 
         yield run
 

@@ -10,7 +10,7 @@ import time
 import httpx
 import pytest
 import websockets.sync.client as websockets
-from conftest import PATIENCE, assert_incremental
+from conftest import TIMEOUT_SCALE, assert_incremental
 
 CHAT = "/openai/deployments/{}/chat/completions?api-version=2024-10-21"
 BODY = {"messages": [{"role": "user", "content": "Say hello"}]}
@@ -97,7 +97,7 @@ def test_a_websocket_is_tunnelled(proxy):
     with websockets.connect(address, **settings) as socket:
         for message in ("hello", b"\0" * 1_000_000, ""):
             socket.send(message)
-            assert socket.recv(timeout=10 * PATIENCE) == message
+            assert socket.recv(timeout=10 * TIMEOUT_SCALE) == message
 
 
 @needs_curl

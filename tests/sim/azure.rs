@@ -100,7 +100,7 @@ impl Azure {
         self.log().wait(path, |requests| requests.iter().rev().find(wanted).cloned())
     }
 
-    /// Prescribes the next responses, whatever is asked. They are given in front of the gate.
+    /// Prescribes the next responses, whatever is asked. They are given before the gate.
     pub fn script(&self, responses: impl IntoIterator<Item = ScriptedResponse>) {
         self.shared.script.extend(responses);
     }
@@ -116,7 +116,7 @@ impl Azure {
         self.script([ScriptedResponse::raw(bytes)]);
     }
 
-    /// Prescribes every response to this path, behind the gate.
+    /// Prescribes every response to this path, after the gate.
     pub fn at(&self, path: &str, response: ScriptedResponse) {
         self.shared.fixed.lock().unwrap().insert(path.to_owned(), response);
     }
@@ -208,7 +208,7 @@ impl AzureServer {
     }
 }
 
-/// The part of the path behind the prefix that says how it is addressed. Without an api-version, or under `/v1`
+/// The part of the path after the prefix that says how it is addressed. Without an api-version, or under `/v1`
 /// alone, Azure knows nothing.
 fn operation<'a>(call: &Call<'a>) -> Option<&'a str> {
     let versioned = super::form::query(call.query, "api-version").is_some();

@@ -98,13 +98,13 @@ fn trailers(conn: &mut Conn) -> Result<Vec<(String, Vec<u8>)>, Fault> {
     fault.map_or(Ok(trailers), |fault| Err(Fault::Malformed(fault)))
 }
 
-/// At least one byte and at most `most`; returns how many.
-fn piece(conn: &mut Conn, most: u64, take: impl FnOnce(&[u8])) -> Result<u64, Fault> {
+/// At least one byte and at most `limit`; returns how many.
+fn piece(conn: &mut Conn, limit: u64, take: impl FnOnce(&[u8])) -> Result<u64, Fault> {
     if conn.available().is_empty() {
         fill(conn)?;
     }
     let available = conn.available();
-    let count = available.len().min(usize::try_from(most).unwrap_or(usize::MAX));
+    let count = available.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
     take(&available[..count]);
     conn.consume(count);
     Ok(count as u64)

@@ -99,7 +99,7 @@ pub fn other_authority_and_server() -> (String, String) {
     (ca, server)
 }
 
-/// Makes such a certificate: PEM, the key behind it.
+/// Makes such a certificate: PEM, the key after it.
 pub fn odd_server(odd: Odd) -> String {
     let dir = super::temp_dir("auth-proxy-sim-odd");
     let pem = make_odd(&dir, odd);

@@ -59,9 +59,9 @@ impl Conn {
     }
 
     /// As [`Conn::fill`], for at most this long; `None` when nothing came.
-    pub fn fill_within(&mut self, patience: Duration) -> io::Result<Option<usize>> {
+    pub fn fill_within(&mut self, timeout: Duration) -> io::Result<Option<usize>> {
         // Zero would mean "for ever".
-        self.tcp.set_read_timeout(Some(patience.max(Duration::from_millis(1))))?;
+        self.tcp.set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
         let result = self.fill();
         self.tcp.set_read_timeout(None)?;
         match result {
@@ -149,8 +149,8 @@ impl Conn {
         self.closed = true;
     }
 
-    fn linger(&mut self, patience: Duration) {
-        let deadline = Instant::now() + patience;
+    fn linger(&mut self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
         while let Some(left) = deadline.checked_duration_since(Instant::now()) {
             match self.fill_within(left) {
                 Ok(Some(1..)) => self.consume(self.available().len()),

@@ -28,13 +28,13 @@ mod entra;
 mod exchange;
 mod form;
 mod head;
-mod patience;
 mod record;
 mod relay;
 mod script;
 mod server;
 mod status;
 mod tokens;
+mod wait;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,11 +48,11 @@ pub use self::azure::Azure;
 pub use self::certs::{Odd, client_pem, odd_server, openssl, other_authority_and_server};
 pub use self::egress::Egress;
 pub use self::entra::Entra;
-pub use self::patience::{eventually, patience, wait_for};
 pub use self::record::{BodyEnd, Log, OnRequest, Request, latin1};
 pub use self::relay::{Fault, Relay};
 pub use self::script::{ScriptedResponse, Step};
 pub use self::tokens::Issued;
+pub use self::wait::{eventually, timeout, wait_for};
 
 /// How a simulator is set up; `Options::default()` is what most tests want.
 #[derive(Clone)]
@@ -215,7 +215,7 @@ pub fn replace_file(path: &Path, content: &str) {
     std::fs::rename(beside, path).unwrap();
 }
 
-/// The certificate of both servers, and its key behind it.
+/// The certificate of both servers, and its key after it.
 pub fn server_pem() -> &'static str {
     &certs::material().server
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
-use super::patience;
+use super::wait;
 
 /// Records beyond these are forgotten, oldest first, so that load tests do not fill the memory.
 const KEEP_REQUESTS: usize = 10_000;
@@ -91,7 +91,7 @@ impl Request {
         self.target().split('?').next().unwrap_or_default().to_owned()
     }
 
-    /// The target behind the question mark.
+    /// The target after the question mark.
     pub fn query(&self) -> Option<String> {
         self.target().split_once('?').map(|(_, query)| query.to_owned())
     }
@@ -152,14 +152,12 @@ impl Log {
         kept.body_bytes = 0;
     }
 
-    /// Waits until this finds something among the requests. Panics, and lists them, when patience ends.
+    /// Waits until this finds something among the requests. Panics, and lists them, at the timeout.
     pub fn wait<T>(&self, what: &str, find: impl Fn(&[Request]) -> Option<T>) -> T {
-        patience::eventually(|| find(self.kept.lock().unwrap().requests.make_contiguous())).unwrap_or_else(
-            || {
-                let seen: Vec<String> = self.requests().iter().map(summary).collect();
-                panic!("no {what} in time; requests so far:\n  {}", seen.join("\n  "))
-            },
-        )
+        wait::eventually(|| find(self.kept.lock().unwrap().requests.make_contiguous())).unwrap_or_else(|| {
+            let seen: Vec<String> = self.requests().iter().map(summary).collect();
+            panic!("no {what} in time; requests so far:\n  {}", seen.join("\n  "))
+        })
     }
 
     pub(super) fn add(&self, mut request: Request) -> u64 {

@@ -7,7 +7,7 @@ use crate::support::load::{BURST, burst};
 
 /// As many as docs/decisions/0001-http-server.md reports of tiny_http.
 #[test]
-fn a_hundred_bursts() {
+fn a_hundred_bursts_are_all_served() {
     let fixture = Fixture::plain();
     let mut times: Vec<Duration> =
         (0..100).map(|_| burst(fixture.proxy.address(), "/sim/status/200")).collect();

@@ -5,7 +5,7 @@
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use crate::sim::{Options, ScriptedResponse, Sim, Step, eventually, patience, wait_for};
+use crate::sim::{Options, ScriptedResponse, Sim, Step, eventually, timeout, wait_for};
 use crate::support::client::Client;
 use crate::support::faults::BlackHole;
 use crate::support::fixture::{Fixture, socket};
@@ -79,18 +79,18 @@ fn each(response: &ScriptedResponse, ready: impl Fn(&mut Client)) {
 }
 
 #[test]
-fn before_the_first_byte_of_the_response() {
+fn a_client_that_leaves_before_the_response_ends_the_request() {
     each(&ScriptedResponse::silence(), |_| ());
 }
 
 #[test]
-fn after_a_1xx_response() {
+fn a_client_that_leaves_after_a_1xx_response_ends_the_request() {
     let steps = [Step::Write(b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec()), Step::WaitForPeerClose];
     each(&ScriptedResponse::steps(steps), |_| ());
 }
 
 #[test]
-fn in_the_middle_of_a_stream_that_is_silent() {
+fn a_client_that_leaves_a_silent_stream_ends_it() {
     for head in
         ["Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "Content-Length: 99\r\n\r\nhello", "\r\nhello"]
     {
@@ -98,14 +98,14 @@ fn in_the_middle_of_a_stream_that_is_silent() {
         each(&ScriptedResponse::steps([Step::Write(bytes), Step::WaitForPeerClose]), |client| {
             let mut seen = Vec::new();
             while !seen.windows(5).any(|bytes| bytes == b"hello") {
-                seen.extend(client.raw.read_some(patience()).unwrap());
+                seen.extend(client.raw.read_some(timeout()).unwrap());
             }
         });
     }
 }
 
 #[test]
-fn in_the_middle_of_a_stream_that_flows() {
+fn a_client_that_leaves_a_flowing_stream_ends_it() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\n\r\n".to_vec();
     let flow = ScriptedResponse::steps([Step::Write(head), Step::Repeat(vec![b'x'; 64 * 1024], 1 << 24)]);
     for fixture in [Fixture::plain(), Fixture::tls()] {
@@ -114,7 +114,7 @@ fn in_the_middle_of_a_stream_that_flows() {
             fixture.sim.azure.script([flow.clone()]);
             let mut client = fixture.client();
             client.raw.send(GET).unwrap();
-            client.raw.read_some(patience()).unwrap();
+            client.raw.read_some(timeout()).unwrap();
             let left = Instant::now();
             leaving.leave(client);
             let closed = fixture.sim.azure.log().wait("closing", |all| all.first()?.peer_closed);
@@ -124,7 +124,7 @@ fn in_the_middle_of_a_stream_that_flows() {
 }
 
 #[test]
-fn while_a_connection_to_a_black_hole_is_being_made() {
+fn a_client_that_leaves_ends_an_attempt_to_connect() {
     let sim = Sim::start(Options::default());
     let hole = BlackHole::new();
     let proxy = Proxy::start_with(&sim, &[("API_BASE_URL", &hole.url()), ("CONNECT_TIMEOUT", "60s")]);
@@ -141,7 +141,7 @@ fn while_a_connection_to_a_black_hole_is_being_made() {
 }
 
 #[test]
-fn while_a_tls_handshake_gets_no_response() {
+fn a_client_that_leaves_ends_a_tls_handshake() {
     let fixture = Fixture::tls();
     fixture.sim.azure.server.set_silent(true);
     let mut client = fixture.client();

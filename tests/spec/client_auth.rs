@@ -1,4 +1,7 @@
-//! `PROXY_API_KEY`: who does not present it gets no further, and where it is presented it does not leave.
+//! `PROXY_API_KEY`:
+//!
+//! - a request without the key, or with another one, gets 401 and nothing is forwarded, not even its body is waited for;
+//! - the key is accepted in every usual header field and query parameter, and is not forwarded or logged.
 
 use crate::sim::{Options, Sim, latin1};
 use crate::support::client::Response;
@@ -54,7 +57,7 @@ fn without_the_key_nothing_is_forwarded() {
 /// tiny_http reads a body before it responds.
 #[cfg(not(feature = "tiny_http"))]
 #[test]
-fn the_refusal_does_not_wait_for_the_body() {
+fn a_401_does_not_wait_for_the_body() {
     let sim = Sim::start(Options::default());
     let proxy = started(&sim);
     let mut client = proxy.client();
@@ -64,7 +67,7 @@ fn the_refusal_does_not_wait_for_the_body() {
 }
 
 #[test]
-fn the_key_is_taken_in_every_usual_place_and_goes_no_further() {
+fn the_key_is_accepted_in_every_usual_place_and_not_forwarded() {
     let sim = Sim::start(Options::default());
     let proxy = started(&sim);
     let encoded = KEY.replace('+', "%2B").replace('/', "%2F");

@@ -20,7 +20,7 @@ fn count(proxy: &Proxy, text: &str) -> usize {
 }
 
 #[test]
-fn kubelet_swaps_the_links() {
+fn a_mounted_secret_that_kubelet_swaps_is_reloaded() {
     let sim = Sim::start(short_lived());
     let volume = Volume::new(sim.dir.join("volume"), &fs::read_to_string(sim.certificate_path()).unwrap());
     let file = volume.file();
@@ -37,7 +37,7 @@ fn kubelet_swaps_the_links() {
 }
 
 #[test]
-fn a_file_is_renamed_over_it_and_the_old_certificate_removed_from_entra() {
+fn a_file_renamed_over_the_certificate_is_reloaded() {
     let sim = Sim::start(short_lived());
     let proxy = Proxy::start(&sim);
     let traffic = Traffic::start(&proxy, 2, Duration::from_millis(20));
@@ -51,7 +51,7 @@ fn a_file_is_renamed_over_it_and_the_old_certificate_removed_from_entra() {
 }
 
 #[test]
-fn it_is_written_in_place_and_removed_and_written_again() {
+fn a_file_written_in_place_is_reloaded_also_after_it_was_removed() {
     let sim = Sim::start(short_lived());
     let proxy = Proxy::start(&sim);
     let traffic = Traffic::start(&proxy, 2, Duration::from_millis(20));
@@ -115,7 +115,7 @@ fn bad_file(name: &str, broken: Broken, expected: &str) {
 
 /// With an hour's token nothing but the change itself makes it look.
 #[test]
-fn a_new_certificate_is_proven_within_seconds_while_the_old_token_serves() {
+fn a_new_certificate_is_used_within_seconds_while_the_old_token_serves() {
     let sim = Sim::start(Options::default());
     let proxy = Proxy::start(&sim);
     assert_eq!(chat(&mut proxy.client()).status, 200);
@@ -127,7 +127,7 @@ fn a_new_certificate_is_proven_within_seconds_while_the_old_token_serves() {
 }
 
 #[test]
-fn a_new_certificate_that_entra_does_not_know_costs_no_request() {
+fn a_new_certificate_that_entra_id_does_not_know_costs_no_request() {
     let sim = Sim::start(Options { token_lifetime: 600, refresh_in: Some(1), ..Options::default() });
     let proxy = Proxy::start(&sim);
     let traffic = Traffic::start(&proxy, 2, Duration::from_millis(20));

@@ -52,9 +52,9 @@ fn an_expired_token_file_is_named_and_not_the_clock() {
     let logged = proxy.wait_log("aadsts=700024");
     let remedy =
         format!("an expired token file: {} holds a token until 2023-11-14T22:13:20Z;", file.display());
-    for said in [logged, proxy.health().text(), proxy.client().get("/openai/v1/models").text()] {
-        assert!(said.contains(&remedy) && said.contains("subPath"), "{said}");
-        assert!(!said.contains("clock") && !said.contains("NTP"), "{said}");
+    for text in [logged, proxy.health().text(), proxy.client().get("/openai/v1/models").text()] {
+        assert!(text.contains(&remedy) && text.contains("subPath"), "{text}");
+        assert!(!text.contains("clock") && !text.contains("NTP"), "{text}");
     }
     drop(proxy);
     // It asks whether Entra ID is there first.

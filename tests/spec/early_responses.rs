@@ -8,7 +8,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use crate::sim::{BodyEnd, ScriptedResponse, Step, patience};
+use crate::sim::{BodyEnd, ScriptedResponse, Step, timeout};
 use crate::support::client::{Client, Ended, Response};
 use crate::support::fixture::{Fixture, error_code, socket, write_until_blocked};
 
@@ -67,7 +67,7 @@ fn check(response: &Response, status: u16) {
 }
 
 fn check_closed(client: &mut Client) {
-    let (rest, ended) = client.raw.read_to_end(patience());
+    let (rest, ended) = client.raw.read_to_end(timeout());
     assert_eq!(rest, b"");
     assert_ne!(ended, Ended::Waiting);
 }
@@ -104,7 +104,7 @@ fn an_early_refusal_reaches_a_client_that_pauses() {
 }
 
 #[test]
-fn an_early_refusal_reaches_a_client_that_looks_only_when_it_can_send_no_more() {
+fn an_early_refusal_reaches_a_client_that_reads_only_when_it_can_send_no_more() {
     each(|fixture, framing| {
         fixture.sim.azure.script([refusal(413).early()]);
         let mut client = fixture.client();
@@ -171,7 +171,7 @@ fn an_upstream_that_closes_early_without_a_response_is_a_502() {
 }
 
 #[test]
-fn an_upload_cut_short_never_looks_complete_and_ends_at_once() {
+fn an_upload_that_breaks_off_never_looks_complete_and_ends_at_once() {
     each(|fixture, framing| {
         for reset in [false, true] {
             fixture.seen();
@@ -206,7 +206,7 @@ fn the_length_of_a_refused_body_does_not_matter() {
 
 /// What an upstream sends before a refusal hides it from nobody, and what has no end is a bad gateway at its limit.
 #[test]
-fn what_comes_before_an_early_refusal_does_not_hide_it() {
+fn bytes_before_an_early_refusal_do_not_hide_it() {
     let refusal = "HTTP/1.1 413 X\r\nx-a: 1\r\nContent-Length: 9\r\n\r\ntoo early";
     let long_hints = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "x".repeat(20_000));
     let endless = format!("HTTP/1.1 103 Early Hints\r\nLink: {}", "x".repeat(100_000));

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use ring::digest::{SHA256, digest};
 use serde_json::json;
 
-use crate::sim::{BodyEnd, ScriptedResponse, patience, pattern};
+use crate::sim::{BodyEnd, ScriptedResponse, pattern, timeout};
 use crate::support::api::DEPLOYMENT_CHAT;
 use crate::support::client::Ended;
 use crate::support::fixture::Fixture;
@@ -168,7 +168,7 @@ fn a_connection_closes_when_the_client_asks_for_it() {
     let mut client = fixture.client();
     let response = client.request("GET", "/sim/echo", &[("Connection", "close")], b"");
     assert_eq!(response.header("connection").as_deref(), Some("close"));
-    let (rest, ended) = client.raw.read_to_end(patience());
+    let (rest, ended) = client.raw.read_to_end(timeout());
     assert_eq!((rest.len(), ended), (0, Ended::Closed));
 }
 
@@ -249,7 +249,7 @@ fn a_body_is_sent_after_100_continue() {
     let mut client = fixture.client();
     let head = "POST /sim/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
     client.raw.send(head).unwrap();
-    let interim = client.raw.read_some(patience()).unwrap();
+    let interim = client.raw.read_some(timeout()).unwrap();
     assert!(interim.starts_with(b"HTTP/1.1 100 Continue\r\n"));
     assert!(interim.ends_with(b"\r\n\r\n"));
     client.raw.send("hello").unwrap();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::sim::{Options, Sim, patience, wait_for};
+use crate::sim::{Options, Sim, timeout, wait_for};
 use crate::support::client::{Ended, Raw};
 use crate::support::program::Proxy;
 
@@ -57,7 +57,7 @@ fn http2_prefaces_get_505_and_leave_nothing_open() {
         let mut client = Raw::connect(proxy.address());
         client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
         if i % 50 == 0 {
-            let (response, ended) = client.read_to_end(patience());
+            let (response, ended) = client.read_to_end(timeout());
             assert!(response.starts_with(b"HTTP/1.1 505 "));
             assert_eq!(ended, Ended::Closed);
         }

@@ -1,7 +1,7 @@
 //! Limits of the server, made small enough to reach, in-process with a service that echoes:
 //!
 //! - a head has a deadline, a body may not pause for too long, an idle connection is closed;
-//! - a client that reads nothing is disconnected, and a response that is cut never looks complete;
+//! - a client that reads nothing is disconnected, and a response that is aborted never looks complete;
 //! - a panic ends one connection, is logged once and counted, and shows nothing of the request;
 //! - a response survives whatever the client sends after its last request.
 //!
@@ -17,10 +17,10 @@ use auth_proxy::testing::{
 };
 use http::StatusCode;
 
-use crate::sim::{patience, wait_for};
+use crate::sim::{timeout, wait_for};
 use crate::support::client::{Client, Ended, Raw};
 
-/// Responses with the request's body; `/big` with many bytes, `/late` without having waited for it, `/panic` not at all.
+/// Responds with the request's body; `/big` with many bytes, `/late` without having waited for it, `/panic` not at all.
 struct Echo;
 
 impl Service for Echo {
@@ -94,7 +94,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.trigger();
-        self.running.drain(Instant::now() + patience());
+        self.running.drain(Instant::now() + timeout());
     }
 }
 
@@ -125,7 +125,7 @@ fn both_addresses_of_a_loopback_name_are_served_until_the_shutdown() {
         assert_eq!(client.request("POST", "/", &[], b"alive").body, b"alive");
     }
     stop.trigger();
-    assert!(running.drain(Instant::now() + patience()));
+    assert!(running.drain(Instant::now() + timeout()));
     for address in addresses {
         assert!(std::net::TcpStream::connect(address).is_err(), "{address} is still listened on");
     }
@@ -142,7 +142,7 @@ fn a_head_that_drips_gets_408_at_its_deadline() {
         client.send("X").unwrap();
         std::thread::sleep(Duration::from_millis(20));
     }
-    let (response, ended) = client.read_to_end(patience());
+    let (response, ended) = client.read_to_end(timeout());
     assert!(response.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&response));
     assert_eq!(ended, Ended::Closed);
     server.assert_serves();
@@ -152,7 +152,7 @@ fn a_head_that_drips_gets_408_at_its_deadline() {
 fn an_idle_connection_is_closed_without_a_response() {
     let server = Server::start(short());
     let mut idle = server.raw();
-    assert_eq!(idle.read_to_end(patience()), (Vec::new(), Ended::Closed));
+    assert_eq!(idle.read_to_end(timeout()), (Vec::new(), Ended::Closed));
     let mut kept = server.client();
     assert_eq!(kept.get("/").status, 200);
     assert!(kept.response("GET").is_err());
@@ -166,7 +166,7 @@ fn bytes_after_the_last_request_do_not_destroy_its_response() {
     // More than one read takes in.
     let more = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(4000);
     client.send(format!("{last}{more}")).unwrap();
-    let (response, ended) = client.read_to_end(patience());
+    let (response, ended) = client.read_to_end(timeout());
     assert!(response.ends_with(b"\r\n\r\nlast"), "{}", String::from_utf8_lossy(&response));
     assert_eq!(ended, Ended::Closed);
 }
@@ -176,7 +176,7 @@ fn a_body_that_pauses_too_long_ends_the_request() {
     let server = Server::start(short());
     let mut client = server.raw();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc").unwrap();
-    let (response, _) = client.read_to_end(patience());
+    let (response, _) = client.read_to_end(timeout());
     assert_eq!(response, b"");
 }
 
@@ -185,7 +185,7 @@ fn a_response_that_did_not_wait_for_the_body_closes_the_connection() {
     let server = Server::start(Limits::default());
     let mut client = server.raw();
     client.send("POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc").unwrap();
-    let response = client.read_to_end(patience()).0;
+    let response = client.read_to_end(timeout()).0;
     assert!(response.starts_with(b"HTTP/1.1 408 "));
     assert!(String::from_utf8_lossy(&response).contains("\r\nconnection: close\r\n"));
 }
@@ -198,9 +198,9 @@ fn a_client_that_reads_nothing_is_disconnected() {
     wait_for("the response to begin", || server.running.connections() == 1);
     wait_for("the response to be abandoned", || server.running.connections() == 0);
     // A reset, so that the system does not keep for minutes what nobody reads.
-    let (read, ended) = client.read_to_end(patience());
-    assert_eq!(ended, Ended::Cut);
-    assert!(!read.ends_with(b"0\r\n\r\n"), "a cut response looks complete");
+    let (read, ended) = client.read_to_end(timeout());
+    assert_eq!(ended, Ended::Aborted);
+    assert!(!read.ends_with(b"0\r\n\r\n"), "an aborted response looks complete");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn a_panic_ends_one_connection_only() {
     assert_eq!(other.get("/").status, 200);
     let mut client = server.raw();
     client.send("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    assert_eq!(client.read_to_end(patience()).0, b"");
+    assert_eq!(client.read_to_end(timeout()).0, b"");
     wait_for("the panic to be counted", || server.running.panics() == 1);
     assert_eq!(other.get("/").status, 200);
 }
@@ -225,7 +225,7 @@ fn a_panic_is_logged_once_and_counted_without_the_request() {
         let server = Server::start(Limits::default());
         let mut client = server.raw();
         client.send("GET /panic?hunter2 HTTP/1.1\r\nHost: a\r\nX: hunter3\r\n\r\n").unwrap();
-        assert_eq!(client.read_to_end(patience()).0, b"");
+        assert_eq!(client.read_to_end(timeout()).0, b"");
         wait_for("the panic to be counted", || metrics.panics.value() == 1);
         server.assert_serves();
         assert_eq!(metrics.panics.value(), 1);
@@ -248,7 +248,7 @@ fn a_shutdown_closes_idle_connections_and_the_listener_at_once() {
     let mut idle = server.client();
     assert_eq!(idle.get("/").status, 200);
     server.stop.trigger();
-    assert!(server.running.drain(Instant::now() + patience()));
+    assert!(server.running.drain(Instant::now() + timeout()));
     assert!(idle.response("GET").is_err());
     assert!(std::net::TcpStream::connect(server.address).is_err());
 }

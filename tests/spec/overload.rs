@@ -12,7 +12,7 @@ use std::time::Duration;
 use auth_proxy::testing::Limits;
 
 use crate::limits::{Server, short};
-use crate::sim::{Options, Sim, latin1, patience, wait_for};
+use crate::sim::{Options, Sim, latin1, timeout, wait_for};
 use crate::support::client::{Ended, Raw};
 use crate::support::fixture::Fixture;
 use crate::support::load::burst;
@@ -45,7 +45,7 @@ fn silent_connections_above_the_cap_do_not_hide_a_probe() {
     let silent: Vec<Raw> = (0..40).map(|_| server.raw()).collect();
     assert_eq!(server.client().get("/health").text(), "ok");
     let mut refused = silent.into_iter().next().unwrap();
-    let (response, _) = refused.read_to_end(patience());
+    let (response, _) = refused.read_to_end(timeout());
     assert!(response.starts_with(b"HTTP/1.1 503 "));
 }
 
@@ -62,7 +62,7 @@ fn a_burst_above_the_cap_closes_no_connection_without_a_response() {
         })
         .collect();
     for mut client in burst {
-        let (response, ended) = client.read_to_end(patience());
+        let (response, ended) = client.read_to_end(timeout());
         assert!(response.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&response));
         assert_eq!(ended, Ended::Closed);
     }
@@ -84,7 +84,7 @@ fn a_503_above_the_cap_can_be_read_whatever_the_client_has_sent() {
     ] {
         let mut refused = server.raw();
         refused.send(sent).unwrap();
-        let (response, ended) = refused.read_to_end(patience());
+        let (response, ended) = refused.read_to_end(timeout());
         assert!(response.starts_with(b"HTTP/1.1 503 ") && response.ends_with(b"}"), "{}", latin1(&response));
         assert_eq!(ended, Ended::Closed);
         // Its side is still open, so that this is not a reset either.
@@ -118,7 +118,7 @@ fn streams_with_large_heads_are_not_limited_by_the_memory_for_heads() {
             let mut client = Raw::connect(proxy.address());
             let target = "/sim/sse?events=1000&pause_ms=50";
             client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n{cookie}\r\n")).unwrap();
-            let first = client.read_some(patience()).unwrap();
+            let first = client.read_some(timeout()).unwrap();
             assert!(first.starts_with(b"HTTP/1.1 200 "), "{}", latin1(&first));
             client
         })
@@ -149,13 +149,13 @@ fn connections_opened_at_once_all_get_a_response() {
     }
 }
 
-/// With tiny_http's server most of them wait behind busy threads, until a connection to ourselves rescues them.
+/// With tiny_http's server most of them wait for busy threads, until the server connects to itself.
 #[test]
 fn a_burst_is_served_within_a_second_beside_a_long_stream() {
     let fixture = Fixture::plain();
     let mut stream = fixture.client();
     stream.send("GET", "/sim/sse?events=100000&pause_ms=20", &[], b"").unwrap();
-    assert!(!stream.raw.read_some(patience()).unwrap().is_empty());
+    assert!(!stream.raw.read_some(timeout()).unwrap().is_empty());
     let times: Vec<Duration> = (0..5).map(|_| burst(fixture.proxy.address(), "/health")).collect();
     let slowest = times.iter().max().unwrap();
     assert!(*slowest < Duration::from_secs(1), "{times:?}");

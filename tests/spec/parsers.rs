@@ -48,43 +48,43 @@ fn corpus(target: &str) {
 }
 
 #[test]
-fn responses_of_the_upstream() {
+fn the_response_corpus_holds() {
     corpus("response");
 }
 
 #[test]
-fn responses_that_ureq_reads_like_us() {
+fn the_agreement_corpus_holds() {
     corpus("agreement");
     run("agreement", &Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/response"), MUTATIONS);
 }
 
 #[test]
-fn bodies() {
+fn the_chunked_corpus_holds() {
     corpus("chunked");
 }
 
 #[test]
-fn token_responses() {
+fn the_entra_corpus_holds() {
     corpus("entra");
 }
 
 #[test]
-fn targets_and_header_fields() {
+fn the_filter_corpus_holds() {
     corpus("filter");
 }
 
 #[test]
-fn request_heads() {
+fn the_head_corpus_holds() {
     corpus("head");
 }
 
 #[test]
-fn locations() {
+fn the_location_corpus_holds() {
     corpus("location");
 }
 
 #[test]
-fn certificate_files() {
+fn the_certificate_corpus_holds() {
     corpus("pem");
     // With keys in them, so that they are not in the repository.
     run("pem", pems::directory(), 5);
@@ -129,7 +129,7 @@ enum Read {
     /// Both read this status and this body, and find this after it; a connection that can be used again or cannot.
     Whole(u16, &'static str, &'static str, Then),
     /// Both read this status and this much of the body.
-    Cut(u16, &'static str),
+    Truncated(u16, &'static str),
     /// We refuse it, whatever ureq does.
     Refused,
     /// ureq refuses it, and this exception says why.
@@ -142,7 +142,7 @@ enum Then {
     Close,
 }
 
-use Read::{Cut, Excused, Refused, Whole};
+use Read::{Excused, Refused, Truncated, Whole};
 use Then::{Close, Reuse};
 
 /// For `GET`, unless the row says `HEAD` in front.
@@ -161,8 +161,8 @@ const ROWS: &[(&str, Read)] = &[
     ("HTTP/1.1 200 OK\r\nContent-Length: +3\r\n\r\nabc", Refused),
     ("HTTP/1.1 200 OK\r\nContent-Length: 0x3\r\n\r\nabc", Refused),
     ("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\nabc", Refused),
-    ("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\nabc", Cut(200, "abc")),
-    ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", Cut(200, "abc")),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\nabc", Truncated(200, "abc")),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", Truncated(200, "abc")),
     ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nrest", Whole(200, "", "rest", Reuse)),
     // Transfer-Encoding, alone and with Content-Length.
     ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nrest", Whole(200, "abc", "rest", Reuse)),
@@ -186,17 +186,17 @@ const ROWS: &[(&str, Read)] = &[
     ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: 1\r\n folded\r\n\r\n", Refused),
     ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: 1\n\r\n", Refused),
     ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n\r\n0\r\n\r\nx\r\n0\r\n\r\nrest", Whole(200, "\r\n0\r\n\r\nx", "rest", Reuse)),
-    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n", Cut(200, "abc")),
-    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", Cut(200, "abc")),
-    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc", Cut(200, "abc")),
-    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Cut(200, "")),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n", Truncated(200, "abc")),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", Truncated(200, "abc")),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc", Truncated(200, "abc")),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Truncated(200, "")),
     ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\n0\n\n", Refused),
     ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n", Refused),
     ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+3\r\nabc\r\n0\r\n\r\n", Refused),
     ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n 3\r\nabc\r\n0\r\n\r\n", Refused),
     ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3 \r\nabc\r\n0\r\n\r\n", Refused),
     ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n00000000000000003\r\nabc\r\n0\r\n\r\n", Refused),
-    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nabc", Cut(200, "abc")),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nabc", Truncated(200, "abc")),
     // Responses without a body, whatever their fields say.
     ("HTTP/1.1 204 No Content\r\n\r\nrest", Whole(204, "", "rest", Reuse)),
     ("HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\nrest", Whole(204, "", "rest", Reuse)),
@@ -261,7 +261,7 @@ const ROWS: &[(&str, Read)] = &[
 ];
 
 #[test]
-fn ureq_reads_what_we_accept_as_we_do() {
+fn ureq_reads_every_response_that_we_accept_as_we_do() {
     for (row, expected) in ROWS {
         let (method, sent) =
             row.strip_prefix("HEAD ").map_or((Method::GET, *row), |sent| (Method::HEAD, sent));
@@ -275,7 +275,7 @@ fn ureq_reads_what_we_accept_as_we_do() {
                 (status, latin1(&body).as_str(), after(end).as_str(), &then)
                     == (*expected_status, *expected_body, *rest, expected_then)
             }
-            (Verdict::Same(Response { status, body, end: None, .. }), Cut(expected, part)) => {
+            (Verdict::Same(Response { status, body, end: None, .. }), Truncated(expected, part)) => {
                 (status, body.as_slice()) == (*expected, part.as_bytes())
             }
             (Verdict::Refused, Refused) => true,

@@ -3,7 +3,7 @@
 //! Some are held elsewhere: `aws-sigv4-proxy` keeps a response back until all of it is there
 //! (`streaming::each_event_arrives_before_the_next_is_written`), at debug level it logs whole requests
 //! (`secrets::no_secret_is_logged_in_text_or_json`); `miniserve` panics over a bad certificate in a chain
-//! (`parsers::certificate_files`).
+//! (`parsers::the_certificate_corpus_holds`).
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
-use crate::sim::{Options, ScriptedResponse, Sim, patience, wait_for};
+use crate::sim::{Options, ScriptedResponse, Sim, timeout, wait_for};
 use crate::support::api::CHAT;
 use crate::support::client::Raw;
 use crate::support::program::Proxy;
@@ -120,14 +120,14 @@ fn an_upload_of_a_gigabyte_takes_no_memory() {
     let head = format!("POST /sim/upload HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n");
     client.raw.send(head).unwrap();
     let block = vec![b'u'; 1 << 20];
-    let mut most = 0;
+    let mut peak = 0;
     for _ in 0..size / block.len() as u64 {
         client.raw.send(&block).unwrap();
-        most = most.max(proxy.rss_kb());
+        peak = peak.max(proxy.rss_kb());
     }
     let response = client.response("POST").unwrap();
     assert_eq!((response.status, &response.json()["bytes"]), (200, &size.into()));
-    assert!(most < before + 2048, "{most} KB at most, {before} KB before");
+    assert!(peak < before + 2048, "{peak} KB at most, {before} KB before");
 }
 
 /// sigoden/dufs, main.rs: an accept that fails is tried again at once, for ever.
@@ -157,7 +157,7 @@ fn without_descriptors_it_does_not_spin_and_recovers() {
     wait_for("a request to be served again", || {
         let mut raw = Raw::connect(proxy.address());
         raw.send("GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").is_ok()
-            && raw.read_to_end(patience()).0.starts_with(b"HTTP/1.1 200 ")
+            && raw.read_to_end(timeout()).0.starts_with(b"HTTP/1.1 200 ")
     });
 }
 

@@ -14,7 +14,7 @@ mod smuggling;
 
 use std::net::Shutdown;
 
-use crate::sim::{BodyEnd, Request, ScriptedResponse, latin1, patience};
+use crate::sim::{BodyEnd, Request, ScriptedResponse, latin1, timeout};
 use crate::support::client::{Client, Ended};
 use crate::support::fixture::{Fixture, error_code, fields, panic_text, read_exactly, socket};
 
@@ -29,7 +29,7 @@ pub struct Row {
     after_continue: Option<Vec<u8>>,
     seen: Vec<Seen>,
     /// One more request begins to reach the upstream, and never looks complete there.
-    cut: bool,
+    truncated: bool,
     responses: Vec<Expected>,
     end: End,
 }
@@ -38,7 +38,7 @@ pub struct Row {
 enum Pace {
     Whole,
     ByteByByte,
-    /// The client ends its side behind the last byte.
+    /// The client ends its side after the last byte.
     ThenFin,
 }
 
@@ -72,7 +72,7 @@ pub fn row(name: &'static str, sent: impl AsRef<[u8]>) -> Row {
         pace: Pace::Whole,
         after_continue: None,
         seen: Vec::new(),
-        cut: false,
+        truncated: false,
         responses: Vec::new(),
         end: End::Kept,
     }
@@ -101,8 +101,8 @@ impl Row {
     }
 
     /// The request begins to reach the upstream, and never looks complete there.
-    pub fn cut(mut self) -> Self {
-        self.cut = true;
+    pub fn truncated(mut self) -> Self {
+        self.truncated = true;
         self
     }
 
@@ -156,7 +156,7 @@ impl Row {
             Pace::ThenFin => {
                 client.raw.send(&self.sent).unwrap();
                 // With the end at once, it would not even begin.
-                if self.cut {
+                if self.truncated {
                     fixture.sim.azure.log().wait("first bytes of a body", |all| {
                         all.first().filter(|request| request.body_length > 0).map(drop)
                     });
@@ -172,28 +172,28 @@ impl Row {
 
     fn check_end(&self, client: &mut Client) {
         let inbox = client.take_inbox();
-        assert_eq!(latin1(&inbox), "", "bytes behind the last response");
+        assert_eq!(latin1(&inbox), "", "bytes after the last response");
         match self.end {
             End::Kept => {
                 let health = client.get("/health");
                 assert_eq!((health.status, health.text().as_str()), (200, r#"{"status":"ok"}"#));
             }
             End::Closed => {
-                let (rest, ended) = client.raw.read_to_end(patience());
+                let (rest, ended) = client.raw.read_to_end(timeout());
                 assert_eq!((latin1(&rest).as_str(), ended), ("", Ended::Closed));
             }
         }
     }
 
     fn check_seen(&self, fixture: &Fixture) {
-        if self.cut {
-            fixture.sim.azure.log().wait("end of the request that was cut", |all| {
+        if self.truncated {
+            fixture.sim.azure.log().wait("end of the truncated request", |all| {
                 (all.len() > self.seen.len() && all.iter().all(|r| r.done.is_some())).then_some(())
             });
         }
         let mut requests = fixture.seen();
-        let cut = requests.extract_if(.., |request| !is_whole(request)).count();
-        assert_eq!(cut, usize::from(self.cut), "requests that the upstream saw cut short");
+        let truncated = requests.extract_if(.., |request| !is_whole(request)).count();
+        assert_eq!(truncated, usize::from(self.truncated), "requests that the upstream saw truncated");
         let lines: Vec<String> = requests.iter().map(|r| format!("{} {}", r.method, r.target())).collect();
         let expected: Vec<&str> = self.seen.iter().map(|seen| seen.line.as_str()).collect();
         assert_eq!(lines, expected, "complete requests at the upstream");
@@ -214,7 +214,7 @@ impl Seen {
         let rest = fields(request.headers.iter().filter(|(name, _)| !own(name)));
         assert_eq!(rest, self.fields, "header fields at the upstream");
         assert_eq!(latin1(&request.body), latin1(&self.body), "body at the upstream");
-        assert!(request.trailers.is_empty(), "trailers stay behind");
+        assert!(request.trailers.is_empty(), "trailers are not forwarded");
     }
 }
 

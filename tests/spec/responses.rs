@@ -11,7 +11,7 @@ mod framing;
 mod malformed;
 mod truncated;
 
-use crate::sim::{ScriptedResponse, Step, latin1, patience, wait_for};
+use crate::sim::{ScriptedResponse, Step, latin1, timeout, wait_for};
 use crate::support::client::{Client, Ended, Response};
 use crate::support::fixture::{Fixture, error_code, fields, panic_text};
 
@@ -28,7 +28,7 @@ enum Expected {
     /// This, whole.
     Complete { status: u16, fields: Vec<String>, body: Vec<u8> },
     /// At most a part of it, and the client can tell.
-    Cut,
+    Aborted,
     /// 502 of ours, with this code.
     BadGateway(&'static str),
 }
@@ -36,7 +36,7 @@ enum Expected {
 /// A row: the upstream responds to a GET with these bytes and keeps the connection.
 pub fn row(name: &'static str, bytes: impl AsRef<[u8]>) -> Row {
     let steps = vec![Step::Write(bytes.as_ref().to_vec()), Step::KeepAlive];
-    Row { name, method: "GET", steps, tls: None, expected: Expected::Cut }
+    Row { name, method: "GET", steps, tls: None, expected: Expected::Aborted }
 }
 
 impl Row {
@@ -77,8 +77,8 @@ impl Row {
     }
 
     /// The client gets a broken transfer.
-    pub fn cut(mut self) -> Self {
-        self.expected = Expected::Cut;
+    pub fn aborted(mut self) -> Self {
+        self.expected = Expected::Aborted;
         self
     }
 
@@ -88,15 +88,15 @@ impl Row {
         let head = format!("{} /r HTTP/{version}\r\nHost: proxy.test:8080\r\n\r\n", self.method);
         client.raw.send(head).unwrap();
         let response = client.response(self.method);
-        let keeps = version == "1.1" && !matches!(self.expected, Expected::Cut);
+        let keeps = version == "1.1" && !matches!(self.expected, Expected::Aborted);
         match &self.expected {
             Expected::Complete { status, fields, body } => {
                 let response = response.expect("a response");
                 check(&response, version, *status, fields, body);
             }
-            Expected::Cut => {
+            Expected::Aborted => {
                 let fault = response.map(|response| response.fault.expect("a response that is not whole"));
-                let (_, ended) = client.raw.read_to_end(patience());
+                let (_, ended) = client.raw.read_to_end(timeout());
                 assert_ne!(ended, Ended::Waiting, "the connection ends: {fault:?}");
             }
             Expected::BadGateway(code) => {

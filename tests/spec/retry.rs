@@ -34,7 +34,7 @@ fn endings() -> [ScriptedResponse; 2] {
 }
 
 #[test]
-fn one_connection_serves_many_requests() {
+fn one_upstream_connection_serves_many_requests() {
     each(|fixture, client| {
         for _ in 0..10 {
             assert_eq!(client.get("/sim/echo").status, 200);
@@ -129,7 +129,7 @@ fn a_large_body_of_which_nothing_was_read_is_sent_on_a_fresh_connection() {
 }
 
 #[test]
-fn a_request_that_may_have_been_processed_is_not_repeated() {
+fn a_request_that_may_have_been_processed_is_not_sent_again() {
     each(|fixture, client| {
         for method in ["POST", "PATCH", "FOO"] {
             for ending in endings() {
@@ -144,7 +144,7 @@ fn a_request_that_may_have_been_processed_is_not_repeated() {
 }
 
 #[test]
-fn a_large_body_that_was_sent_is_not_repeated() {
+fn a_large_body_that_was_sent_is_not_sent_again() {
     each(|fixture, client| {
         fixture.sim.azure.script([ScriptedResponse::drop_connection()]);
         let response = request(client, "PUT", &vec![b'x'; 200_000]);

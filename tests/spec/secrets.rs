@@ -22,8 +22,8 @@ use crate::support::secrets::key_lines;
 use crate::support::api::{CHAT, MODELS, chat, field};
 use crate::support::rotation::{Pair, used};
 
-const CALLER_KEY: &str = "callers-key+/0123456789abcdef";
-const CALLER_KEY_ESCAPED: &str = "callers-key%2B%2f0123456789abcdef";
+const CLIENT_KEY: &str = "clients-key+/0123456789abcdef";
+const CLIENT_KEY_ESCAPED: &str = "clients-key%2B%2f0123456789abcdef";
 const FOREIGN_KEY: &str = "sk-foreign-key-0123456789";
 const QUERY: &str = "query-value-0123456789";
 const BODY: &str = "body-text-0123456789";
@@ -31,7 +31,7 @@ const RESPONSE: &str = "response-text-0123456789";
 const HEADER: &str = "header-value-0123456789";
 const PROXY_PASSWORD: &str = "proxy-p@ssword-0123456789";
 
-/// The secret in base64, whatever stands in front of it, and with escapes.
+/// The secret in base64, whatever stands before it, and with escapes.
 fn encodings(secret: &str) -> Vec<String> {
     // Three alignments, each without the characters that its neighbours share.
     let mut encodings: Vec<String> = (0..3)
@@ -59,9 +59,9 @@ fn traffic(sim: &Sim, proxy: &Proxy) {
             [("Cookie", HEADER), ("OpenAI-Organization", HEADER), ("Content-Type", "application/json")];
         client.request("POST", target, &[headers, &common].concat(), chat.as_bytes())
     };
-    let (bearer, foreign) = (format!("Bearer {CALLER_KEY}"), format!("Bearer {FOREIGN_KEY}"));
+    let (bearer, foreign) = (format!("Bearer {CLIENT_KEY}"), format!("Bearer {FOREIGN_KEY}"));
     let mut client = proxy.client();
-    for key in [CALLER_KEY, CALLER_KEY_ESCAPED] {
+    for key in [CLIENT_KEY, CLIENT_KEY_ESCAPED] {
         let target = format!("{CHAT}?q={QUERY}&api-key={key}&subscription-key={FOREIGN_KEY}");
         assert_eq!(ask(&mut client, &target, &[("api-key", FOREIGN_KEY)]).status, 200);
     }
@@ -81,26 +81,26 @@ fn traffic(sim: &Sim, proxy: &Proxy) {
     ];
     for response in responses {
         sim.azure.script([response]);
-        let _ = ask(&mut proxy.client(), &format!("{CHAT}?q={QUERY}"), &[("api-key", CALLER_KEY)]);
+        let _ = ask(&mut proxy.client(), &format!("{CHAT}?q={QUERY}"), &[("api-key", CLIENT_KEY)]);
     }
     // Requests that nobody can make sense of.
     let heads = [
-        format!("GET {MODELS}?q={QUERY}\u{1} HTTP/1.1\r\nHost: x\r\napi-key: {CALLER_KEY}\r\n\r\n"),
-        format!("GET http://x.test/{QUERY}?{QUERY} HTTP/1.1\r\nHost: x\r\napi-key: {CALLER_KEY}\r\n\r\n"),
-        format!("GET {MODELS}#{QUERY} HTTP/1.1\r\nHost: x\r\napi-key: {CALLER_KEY}\r\n\r\n"),
-        format!("GET {MODELS} HTTP/1.1\r\nHost: x\r\nBad Name: {HEADER}\r\napi-key: {CALLER_KEY}\r\n\r\n"),
+        format!("GET {MODELS}?q={QUERY}\u{1} HTTP/1.1\r\nHost: x\r\napi-key: {CLIENT_KEY}\r\n\r\n"),
+        format!("GET http://x.test/{QUERY}?{QUERY} HTTP/1.1\r\nHost: x\r\napi-key: {CLIENT_KEY}\r\n\r\n"),
+        format!("GET {MODELS}#{QUERY} HTTP/1.1\r\nHost: x\r\napi-key: {CLIENT_KEY}\r\n\r\n"),
+        format!("GET {MODELS} HTTP/1.1\r\nHost: x\r\nBad Name: {HEADER}\r\napi-key: {CLIENT_KEY}\r\n\r\n"),
         format!("GET {MODELS} HTTP/1.1\r\nHost: x\r\nContent-Length: {HEADER}\r\n\r\n"),
         format!("{HEADER} {MODELS} HTTP/1.1 {HEADER}\r\n\r\n"),
         format!(
-            "GET /openai/v1/realtime?model=m&api-key={CALLER_KEY}&q={QUERY} HTTP/1.1\r\nHost: x\r\nConnection: \
+            "GET /openai/v1/realtime?model=m&api-key={CLIENT_KEY}&q={QUERY} HTTP/1.1\r\nHost: x\r\nConnection: \
              Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \
              dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: realtime, openai-insecure-api-key.{FOREIGN_KEY}\r\n\r\n"
         ),
         format!(
-            "POST {CHAT}?{QUERY} HTTP/1.1\r\nHost: x\r\napi-key: {CALLER_KEY}\r\nContent-Length: 900\r\n\r\n{BODY}"
+            "POST {CHAT}?{QUERY} HTTP/1.1\r\nHost: x\r\napi-key: {CLIENT_KEY}\r\nContent-Length: 900\r\n\r\n{BODY}"
         ),
         format!(
-            "POST {CHAT} HTTP/1.1\r\nHost: x\r\napi-key: {CALLER_KEY}\r\nTransfer-Encoding: chunked\r\n\r\n{BODY}"
+            "POST {CHAT} HTTP/1.1\r\nHost: x\r\napi-key: {CLIENT_KEY}\r\nTransfer-Encoding: chunked\r\n\r\n{BODY}"
         ),
     ];
     for head in heads {
@@ -146,7 +146,7 @@ fn no_secret_is_logged(format: &str) {
             ("AZURE_AUTHORITY_HOST", &authority),
             ("API_BASE_URL", &base),
             ("HTTPS_PROXY", &format!("http://user:{escaped}@127.0.0.1:{}", egress.server.port())),
-            ("PROXY_API_KEY", CALLER_KEY),
+            ("PROXY_API_KEY", CLIENT_KEY),
             ("LOG_LEVEL", "debug"),
             ("LOG_FORMAT", format),
         ],
@@ -162,8 +162,8 @@ fn no_secret_is_logged(format: &str) {
     used(&sim, pair);
 
     let mut secrets: Vec<String> = [
-        CALLER_KEY,
-        CALLER_KEY_ESCAPED,
+        CLIENT_KEY,
+        CLIENT_KEY_ESCAPED,
         FOREIGN_KEY,
         QUERY,
         BODY,

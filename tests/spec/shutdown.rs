@@ -1,8 +1,12 @@
-//! SIGTERM: not ready at once, nobody new, requests in flight finish or the grace ends them.
+//! At SIGTERM:
+//!
+//! - the program is not ready at once and accepts no new connections;
+//! - requests in flight finish within `SHUTDOWN_GRACE`, those that do not are aborted and never look complete;
+//! - the exit code is 0 when everything finished, 1 when something was aborted; a second signal ends it at once.
 
 use std::net::TcpStream;
 
-use crate::sim::{Options, Sim, latin1, patience, wait_for};
+use crate::sim::{Options, Sim, latin1, timeout, wait_for};
 use crate::support::client::{Ended, Raw};
 use crate::support::program::Proxy;
 
@@ -13,7 +17,7 @@ fn start(grace: &str) -> (Sim, Proxy) {
 }
 
 #[test]
-fn streams_that_end_within_the_grace_are_whole() {
+fn streams_that_end_within_the_grace_period_are_complete() {
     let (sim, mut proxy) = start("20s");
     let streams: Vec<_> = (0..20)
         .map(|_| {
@@ -37,15 +41,15 @@ fn streams_that_end_within_the_grace_are_whole() {
 }
 
 #[test]
-fn the_grace_ends_what_does_not_end_by_itself() {
+fn a_stream_longer_than_the_grace_period_is_aborted() {
     let (_sim, mut proxy) = start("300ms");
     let mut client = Raw::connect(proxy.address());
     client.send("GET /sim/sse?events=1000&pause_ms=50 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    assert!(!client.read_some(patience()).unwrap().is_empty());
+    assert!(!client.read_some(timeout()).unwrap().is_empty());
     proxy.signal("TERM");
     assert_eq!(proxy.wait_exit().code(), Some(1));
-    let (rest, _) = client.read_to_end(patience());
-    assert!(!rest.ends_with(b"0\r\n\r\n"), "a cut stream looks complete");
+    let (rest, _) = client.read_to_end(timeout());
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "an aborted stream looks complete");
 }
 
 #[test]
@@ -55,10 +59,10 @@ fn a_response_that_the_grace_period_ends_does_not_look_complete() {
     let mut client = Raw::connect(proxy.address());
     // HTTP/1.0 has no framing for a stream but the end of the connection.
     client.send("GET /sim/sse?events=1000&pause_ms=50 HTTP/1.0\r\n\r\n").unwrap();
-    assert!(!client.read_some(patience()).unwrap().is_empty());
+    assert!(!client.read_some(timeout()).unwrap().is_empty());
     proxy.signal("TERM");
     assert_eq!(proxy.wait_exit().code(), Some(1));
-    assert_eq!(client.read_to_end(patience()).1, Ended::Cut);
+    assert_eq!(client.read_to_end(timeout()).1, Ended::Aborted);
 }
 
 #[test]
@@ -85,7 +89,7 @@ fn an_idle_program_stops_with_success() {
 /// It stood in the backlog, or had just connected, when the signal came.
 #[test]
 #[cfg_attr(feature = "tiny_http", ignore = "tiny_http closes connections as it likes")]
-fn a_connection_whose_first_request_comes_just_after_the_signal_is_served() {
+fn a_first_request_that_comes_just_after_the_signal_is_served() {
     let (_sim, mut proxy) = start("20s");
     let mut clients: Vec<_> = (0..20).map(|_| proxy.client()).collect();
     proxy.signal("TERM");
@@ -98,7 +102,7 @@ fn a_connection_whose_first_request_comes_just_after_the_signal_is_served() {
 
 #[test]
 #[cfg_attr(feature = "tiny_http", ignore = "tiny_http hides its connections")]
-fn who_is_refused_when_the_signal_comes_can_read_it() {
+fn a_503_sent_at_the_signal_can_be_read() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
     let mut proxy = Proxy::start_with(&sim, &[("MAX_CONNECTIONS", "1")]);
     // The fixture's own connection may be there a moment longer.
@@ -122,7 +126,7 @@ fn who_is_refused_when_the_signal_comes_can_read_it() {
         .collect();
     proxy.signal("TERM");
     for mut client in refused {
-        let (response, ended) = client.read_to_end(patience());
+        let (response, ended) = client.read_to_end(timeout());
         assert!(response.starts_with(b"HTTP/1.1 503 ") && response.ends_with(b"}"), "{}", latin1(&response));
         assert_eq!(ended, Ended::Closed);
     }

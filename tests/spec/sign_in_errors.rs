@@ -107,7 +107,7 @@ fn a_certificate_that_entra_id_knows_ends_a_refusal_at_once() {
     proxy.wait_log("token refresh failed");
     let known = Pair::uploaded(1, &sim);
     replace_file(&sim.certificate_path(), &known.pem);
-    // A minute's pause after a refusal would be longer than patience.
+    // A minute's pause after a refusal would be longer than the timeout.
     proxy.wait_healthy();
     assert_eq!(chat(&mut proxy.client()).status, 200);
     proxy.wait_log("token refresh recovered");

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::json;
 
-use crate::sim::{ScriptedResponse, Step, latin1, patience};
+use crate::sim::{ScriptedResponse, Step, latin1, timeout};
 use crate::support::api::DEPLOYMENT_CHAT;
 use crate::support::client::Response;
 use crate::support::fixture::Fixture;
@@ -90,7 +90,7 @@ fn each_event_arrives_before_the_next_is_written() {
         let mut seen = String::new();
         for i in 0..20 {
             while !seen.contains(&event(i)) {
-                let bytes = client.raw.read_some(patience()).unwrap();
+                let bytes = client.raw.read_some(timeout()).unwrap();
                 assert!(!bytes.is_empty(), "the stream ended before event {i}: {seen}");
                 seen.push_str(&latin1(&bytes));
             }

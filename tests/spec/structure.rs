@@ -53,7 +53,7 @@ fn is_test(file: &str) -> bool {
     file.ends_with("/tests.rs") || file.contains("/tests/") || file.ends_with("/test_kit.rs")
 }
 
-/// The part of a file in front of its test module.
+/// The part of a file before its test module.
 fn without_tests(text: &str) -> &str {
     text.find("#[cfg(test)]\nmod tests {").map_or(text, |tests| &text[..tests])
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use crate::sim::{BodyEnd, Options, Sim, latin1, patience, pattern, wait_for};
+use crate::sim::{BodyEnd, Options, Sim, latin1, pattern, timeout, wait_for};
 use crate::support::client::{Client, Ended, Raw};
 use crate::support::program::Proxy;
 
@@ -118,11 +118,11 @@ fn chunked_bodies_are_refused_together_with_what_follows() {
 fn it_survives_running_out_of_descriptors() {
     let (proxy, _sim) = start();
     let pid = Pid::from_raw(i32::try_from(proxy.pid()).unwrap());
-    let most = getrlimit(Resource::Nofile).maximum;
-    let usual = Rlimit { current: most, maximum: most };
-    for room in 1..=4 {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let usual = Rlimit { current: hard, maximum: hard };
+    for spare in 1..=4 {
         let before = proxy.log().len();
-        let tight = Rlimit { current: Some(proxy.fds() as u64 + room), maximum: most };
+        let tight = Rlimit { current: Some(proxy.fds() as u64 + spare), maximum: hard };
         prlimit(pid, Resource::Nofile, tight).unwrap();
         let connections: Vec<Raw> = (0..10).map(|_| Raw::connect(proxy.address())).collect();
         wait_for("its accept thread to end, with an error or for want of a duplicate", || {
@@ -143,14 +143,14 @@ fn requests_above_the_cap_get_503_and_health_gets_200() {
     let mut streams: Vec<Client> = (0..2).map(|_| proxy.client()).collect();
     for stream in &mut streams {
         stream.send("GET", "/sim/sse?events=1000&pause_ms=50", &[], b"").unwrap();
-        assert!(!stream.raw.read_some(patience()).unwrap().is_empty());
+        assert!(!stream.raw.read_some(timeout()).unwrap().is_empty());
     }
     let mut client = proxy.client();
     let refused = client.get("/sim/echo");
     assert_eq!((refused.status, refused.header("retry-after").as_deref()), (503, Some("1")));
     assert_eq!(client.get("/health").status, 200);
     drop(streams);
-    wait_for("a place", || proxy.client().get("/sim/echo").status == 200);
+    wait_for("a free connection", || proxy.client().get("/sim/echo").status == 200);
 }
 
 #[test]
@@ -179,12 +179,12 @@ fn stopping_lets_a_stream_finish_and_refuses_new_connections() {
     let (mut proxy, _sim) = start();
     let mut stream = proxy.client();
     stream.send("GET", "/sim/sse?events=10&pause_ms=50", &[], b"").unwrap();
-    let begin = stream.raw.read_some(patience()).unwrap();
+    let begin = stream.raw.read_some(timeout()).unwrap();
     assert!(begin.starts_with(b"HTTP/1.1 200 "));
     proxy.signal("TERM");
     wait_for("a closed port", || std::net::TcpStream::connect(proxy.address()).is_err());
-    let (rest, _) = stream.raw.read_to_end(patience());
-    assert!(rest.ends_with(b"0\r\n\r\n"), "the stream was cut");
+    let (rest, _) = stream.raw.read_to_end(timeout());
+    assert!(rest.ends_with(b"0\r\n\r\n"), "the stream broke off");
     assert!(proxy.wait_exit().success());
 }
 
@@ -215,7 +215,7 @@ fn a_response_that_breaks_off_never_looks_complete() {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly so much";
     sim.azure.raw(head);
     let mut client = proxy.client();
-    client.send("GET", "/cut", &[], b"").unwrap();
+    client.send("GET", "/broken", &[], b"").unwrap();
     // The connection stays open: the client waits for the rest.
     let (seen, ended) = client.raw.read_to_end(Duration::from_millis(1000));
     assert!(seen.ends_with(b"\r\n\r\nonly so much"));

@@ -77,7 +77,7 @@ fn requests_wait_five_seconds_and_no_longer() {
 }
 
 #[test]
-fn nobody_waits_for_a_token_that_is_not_under_way() {
+fn requests_do_not_wait_when_no_sign_in_is_under_way() {
     let sim = Sim::start(Options::default());
     let throttled = ScriptedResponse::status(429).header("Retry-After", "30").body("Too Many Requests");
     sim.entra.strict_script([throttled]);
@@ -94,7 +94,7 @@ fn nobody_waits_for_a_token_that_is_not_under_way() {
 }
 
 #[test]
-fn it_starts_while_entra_is_away_and_serves_within_five_seconds_of_its_return() {
+fn it_starts_while_entra_id_is_down_and_serves_within_five_seconds_of_its_return() {
     let sim = Sim::start(Options::default());
     sim.entra.stop();
     let mut proxy = Proxy::start_listening(&sim, &[]);
@@ -135,7 +135,7 @@ fn every_useless_response_keeps_the_old_token() {
     let json =
         |text: &str| ScriptedResponse::status(200).header("Content-Type", "application/json").body(text);
     let moved = ScriptedResponse::status(302).header("Location", "https://localhost:1/elsewhere");
-    let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"access_token\":\"x\"";
+    let truncated = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"access_token\":\"x\"";
     let rows = [
         ("503", ScriptedResponse::status(503).body("Service Unavailable"), "responded 503"),
         ("500 with HTML", ScriptedResponse::status(500).body(html), "responded 500"),
@@ -147,7 +147,7 @@ fn every_useless_response_keeps_the_old_token() {
         ),
         ("garbage", ScriptedResponse::status(200).body(garbage), "it is not JSON"),
         ("nothing", ScriptedResponse::status(200), "it is empty"),
-        ("half of it", ScriptedResponse::raw(cut), "failed"),
+        ("half of it", ScriptedResponse::raw(truncated), "failed"),
         ("JSON of another kind", json("[1,2]"), "token_type is not Bearer"),
         ("no token", json(r#"{"token_type":"Bearer","expires_in":3600}"#), "access_token is missing"),
         ("100 KB", ScriptedResponse::status(200).body("x".repeat(100_000)), "larger than 64 KiB"),
@@ -165,7 +165,7 @@ fn every_useless_response_keeps_the_old_token() {
 }
 
 #[test]
-fn retry_after_is_honoured_in_both_forms() {
+fn retry_after_is_honored_in_both_forms() {
     let in_three_seconds = || {
         let then = std::time::SystemTime::now() + Duration::from_secs(4);
         let unix = then.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
@@ -227,7 +227,7 @@ fn every_token_request_has_a_connection_of_its_own() {
 }
 
 #[test]
-fn past_expiry_there_is_503_and_never_an_expired_token() {
+fn past_the_expiry_there_is_503_and_never_an_expired_token() {
     let sim = Sim::start(Options { token_lifetime: 2, ..Options::default() });
     let proxy = Proxy::start(&sim);
     let traffic = Traffic::start(&proxy, 4, Duration::from_millis(5));
@@ -255,7 +255,7 @@ fn past_expiry_there_is_503_and_never_an_expired_token() {
 
 /// NEIGHBOURS 1: the first failed refresh must not be the last.
 #[test]
-fn failures_in_a_row_are_made_up_for() {
+fn failed_refreshes_in_a_row_cost_no_request() {
     let sim = Sim::start(Options { token_lifetime: 10, refresh_in: Some(1), ..Options::default() });
     sim.entra.script([
         ScriptedResponse::default_behavior(),
@@ -279,7 +279,7 @@ fn all_expired(sim: &Sim) {
 }
 
 #[test]
-fn after_a_stop_across_expiry_the_first_request_is_served_with_a_new_token() {
+fn a_process_stopped_past_the_expiry_serves_the_first_request_with_a_new_token() {
     let sim = Sim::start(short_lived());
     let proxy = Proxy::start(&sim);
     let mut kept = proxy.client();
@@ -305,7 +305,7 @@ fn after_a_stop_across_expiry_the_first_request_is_served_with_a_new_token() {
 }
 
 #[test]
-fn after_a_stop_without_entra_there_is_503() {
+fn a_process_stopped_past_the_expiry_responds_503_without_entra_id() {
     let sim = Sim::start(short_lived());
     let proxy = Proxy::start(&sim);
     let mut client = proxy.client();
@@ -324,7 +324,7 @@ fn after_a_stop_without_entra_there_is_503() {
 
 /// Its boot clock stands still meanwhile; the wall clock is set afterwards.
 #[test]
-fn after_a_pause_of_the_machine_the_old_token_is_not_sent() {
+fn a_paused_machine_does_not_send_the_expired_token() {
     let sim = Sim::start(Options::default());
     let proxy = InProcess::start(&sim);
     assert_eq!(chat(&mut proxy.client()).status, 200);
@@ -351,7 +351,7 @@ fn after_a_pause_of_the_machine_the_old_token_is_not_sent() {
 }
 
 #[test]
-fn a_connection_that_takes_longer_than_the_token_lives_carries_the_next_one() {
+fn a_connection_made_past_the_expiry_carries_the_next_token() {
     let sim = Sim::start(Options { token_lifetime: 2, ..Options::default() });
     // Accepts at once, but lets no byte through before the test opens it.
     let gate = TcpListener::bind("127.0.0.1:0").unwrap();

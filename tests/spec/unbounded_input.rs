@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::sim::{Options, ScriptedResponse, Sim, Step, latin1, patience, wait_for};
+use crate::sim::{Options, ScriptedResponse, Sim, Step, latin1, timeout, wait_for};
 use crate::support::client::Raw;
 use crate::support::program::Proxy;
 
@@ -87,7 +87,7 @@ fn status(proxy: &Proxy, state: &EndlessState, pace: Pace) -> u16 {
         None => state.feed.repeat(ENDLESS / state.feed.len()).into_bytes(),
     };
     let tcp = client.tcp();
-    tcp.set_write_timeout(Some(patience())).unwrap();
+    tcp.set_write_timeout(Some(timeout())).unwrap();
     let pieces = if matches!(pace, Pace::Bytes) { 1 } else { 64 * 1024 };
     for piece in feed.chunks(pieces) {
         match { tcp }.write_all(piece) {
@@ -98,7 +98,7 @@ fn status(proxy: &Proxy, state: &EndlessState, pace: Pace) -> u16 {
         }
     }
     // A reset may follow: the client has not stopped sending.
-    let (response, _) = client.read_to_end(patience());
+    let (response, _) = client.read_to_end(timeout());
     let head = latin1(&response);
     head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
 }
@@ -114,14 +114,14 @@ fn within_a_megabyte(proxy: &Proxy, mut run: impl FnMut()) {
 }
 
 #[test]
-fn clients() {
+fn a_client_that_sends_without_end_gets_an_error_and_takes_no_memory() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
     let proxy = Proxy::start(&sim);
     for pace in [Pace::Flood, Pace::Bytes] {
         for state in states() {
             within_a_megabyte(&proxy, || {
                 let found = status(&proxy, &state, pace);
-                // What comes behind a definite error may destroy it on its way; no other one takes its place.
+                // What comes after a definite error may destroy it on its way; no other one takes its place.
                 let lost = found == 0 && state.enough.is_none();
                 assert!(found == state.status || lost, "{}: {found} ({pace:?})", state.name);
             });
@@ -131,7 +131,7 @@ fn clients() {
 }
 
 #[test]
-fn clients_above_the_cap() {
+fn a_client_above_the_cap_that_sends_without_end_takes_no_memory() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
     let proxy = Proxy::start_with(&sim, &[("MAX_CONNECTIONS", "1")]);
     // The fixture's own connection may be there a moment longer.
@@ -178,7 +178,7 @@ fn endless(before: &str, feed: &str, piece: usize) -> ScriptedResponse {
 }
 
 #[test]
-fn upstreams() {
+fn an_upstream_that_sends_without_end_is_a_502_and_takes_no_memory() {
     for azure_tls in [false, true] {
         let sim = Sim::start(Options { azure_tls, ..Options::default() });
         let proxy = Proxy::start(&sim);
@@ -207,7 +207,7 @@ fn upstreams() {
 }
 
 #[test]
-fn entra() {
+fn an_entra_id_that_sends_without_end_takes_no_memory() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
     for (name, before, feed) in responses() {
         sim.entra.script((0..200).map(|_| endless(before, feed, 16 * 1024)));
@@ -220,7 +220,7 @@ fn entra() {
 }
 
 #[test]
-fn egress_proxies() {
+fn an_egress_proxy_that_sends_without_end_is_named() {
     let sim = Sim::start(Options::default());
     for (name, sent, feed) in responses() {
         if sent.starts_with(CHUNKED) {

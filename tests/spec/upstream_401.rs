@@ -1,4 +1,8 @@
-//! The upstream says 401: passed on as it is; a new token is fetched when that may help, and only then.
+//! The upstream responds 401:
+//!
+//! - it is forwarded byte for byte;
+//! - a newer token is requested only if that may help, once a minute at most;
+//! - a small request is then retried once, on the same connection; a large one is not.
 
 use std::time::Duration;
 
@@ -23,7 +27,7 @@ fn aged(sim: &Sim) -> InProcess {
 }
 
 #[test]
-fn a_401_is_passed_on_unchanged() {
+fn a_401_is_forwarded_unchanged() {
     let sim = Sim::start(Options::default());
     let proxy = Proxy::start(&sim);
     let response = ScriptedResponse::status(401)
@@ -95,7 +99,7 @@ fn a_thousand_denials_of_an_older_token_cause_one_token_request_a_minute() {
 }
 
 #[test]
-fn a_small_request_is_repeated_with_the_newer_token() {
+fn a_small_request_is_retried_with_the_newer_token() {
     let sim = Sim::start(Options::default());
     let proxy = aged(&sim);
     sim.azure.revoke_tokens();
@@ -124,7 +128,7 @@ fn a_small_request_is_repeated_with_the_newer_token() {
 }
 
 #[test]
-fn a_large_request_is_not_repeated_and_the_next_one_works() {
+fn a_large_request_is_not_retried_and_the_next_one_is_served() {
     let sim = Sim::start(Options::default());
     let proxy = aged(&sim);
     sim.azure.revoke_tokens();
@@ -155,7 +159,7 @@ fn a_refresh_that_fails_leaves_the_401_as_it_is() {
 }
 
 #[test]
-fn a_request_is_repeated_once_at_most() {
+fn a_request_is_retried_once_at_most() {
     let sim = Sim::start(Options::default());
     let proxy = aged(&sim);
     sim.azure.at(CHAT, denied());
@@ -163,9 +167,8 @@ fn a_request_is_repeated_once_at_most() {
     assert_eq!((sim.azure.requests().len(), granted(&sim)), (2, 2));
 }
 
-/// Whoever left while a newer token was waited for gets nothing, and nothing more is done for them.
 #[test]
-fn a_client_that_leaves_while_a_newer_token_is_waited_for_is_noticed() {
+fn a_client_that_leaves_during_the_wait_for_a_newer_token_ends_its_request() {
     let sim = Sim::start(Options::default());
     let proxy = aged(&sim);
     sim.azure.revoke_tokens();
@@ -180,9 +183,9 @@ fn a_client_that_leaves_while_a_newer_token_is_waited_for_is_noticed() {
     assert_eq!(proxy.tokens.status().failures, 0, "the token request still waits");
 }
 
-/// The response that nobody wants is read to its end, so that the connection can be used again.
+/// The 401 is read to its end, so that the connection can be used again.
 #[test]
-fn a_replay_goes_out_on_the_same_connection() {
+fn a_retry_uses_the_same_connection() {
     let sim = Sim::start(Options::default());
     let proxy = aged(&sim);
     sim.azure.revoke_tokens();

@@ -32,7 +32,7 @@ fn check(proxy: &Proxy, status: u16, code: &str, retry: Option<&str>, log: &[&st
 }
 
 #[test]
-fn the_connection_takes_too_long() {
+fn an_upstream_that_cannot_be_connected_in_time_is_a_504() {
     let sim = sim(true);
     let hole = BlackHole::new();
     let proxy = Proxy::start_with(&sim, &[("API_BASE_URL", &hole.url()), ("CONNECT_TIMEOUT", "300ms")]);
@@ -41,7 +41,7 @@ fn the_connection_takes_too_long() {
 }
 
 #[test]
-fn the_response_takes_too_long() {
+fn a_response_that_does_not_come_in_time_is_a_504() {
     for tls in [false, true] {
         let sim = sim(tls);
         let proxy = Proxy::start_with(&sim, &[("READ_IDLE_TIMEOUT", "300ms")]);
@@ -51,7 +51,7 @@ fn the_response_takes_too_long() {
 }
 
 #[test]
-fn the_response_pauses_for_too_long() {
+fn a_response_that_pauses_for_too_long_is_aborted() {
     for tls in [false, true] {
         let sim = sim(tls);
         let proxy = Proxy::start_with(&sim, &[("READ_IDLE_TIMEOUT", "300ms")]);

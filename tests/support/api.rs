@@ -47,7 +47,7 @@ pub fn every_token_was_good(sim: &Sim) {
     }
 }
 
-/// Waits longer than the usual patience, for what takes the program's own timers.
+/// Waits longer than the usual timeout, for what takes the program's own timers.
 #[track_caller]
 pub fn within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) -> Duration {
     let started = Instant::now();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::sim::{latin1, patience};
+use crate::sim::{latin1, timeout};
 
 /// A connection over plain TCP or TLS.
 pub enum Raw {
@@ -22,14 +22,14 @@ pub enum Ended {
     /// The peer closed in order.
     Closed,
     /// RST, or TLS without close_notify.
-    Cut,
-    /// Patience ended first.
+    Aborted,
+    /// The timeout came first.
     Waiting,
 }
 
 impl Raw {
     pub fn connect(address: SocketAddr) -> Self {
-        let tcp = TcpStream::connect_timeout(&address, patience()).unwrap();
+        let tcp = TcpStream::connect_timeout(&address, timeout()).unwrap();
         tcp.set_nodelay(true).unwrap();
         Self::Plain(tcp)
     }
@@ -70,8 +70,8 @@ impl Raw {
     }
 
     /// What comes next, waiting this long for its first byte; empty at the end of the stream.
-    pub fn read_some(&mut self, patience: Duration) -> io::Result<Vec<u8>> {
-        self.tcp().set_read_timeout(Some(patience.max(Duration::from_millis(1))))?;
+    pub fn read_some(&mut self, timeout: Duration) -> io::Result<Vec<u8>> {
+        self.tcp().set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
         let mut bytes = vec![0; 64 * 1024];
         loop {
             let read = match self {
@@ -86,16 +86,16 @@ impl Raw {
     }
 
     /// Everything until the peer closes, or until it has been silent for this long.
-    pub fn read_to_end(&mut self, patience: Duration) -> (Vec<u8>, Ended) {
+    pub fn read_to_end(&mut self, timeout: Duration) -> (Vec<u8>, Ended) {
         let mut all = Vec::new();
         loop {
-            match self.read_some(patience) {
+            match self.read_some(timeout) {
                 Ok(bytes) if bytes.is_empty() => return (all, Ended::Closed),
                 Ok(bytes) => all.extend_from_slice(&bytes),
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     return (all, Ended::Waiting);
                 }
-                Err(_) => return (all, Ended::Cut),
+                Err(_) => return (all, Ended::Aborted),
             }
         }
     }
@@ -296,7 +296,7 @@ impl Client {
     }
 
     fn fill(&mut self) -> io::Result<()> {
-        let bytes = self.raw.read_some(patience())?;
+        let bytes = self.raw.read_some(timeout())?;
         if bytes.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -12,21 +12,21 @@ pub const SECOND: Duration = Duration::from_secs(1);
 
 /// A head that is longer than any that is read.
 pub fn oversized_head() -> Fault {
-    Fault::Say(b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![b'x'; 1024], 128)
+    Fault::Send(b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![b'x'; 1024], 128)
 }
 
 /// Fields without end.
 pub fn endless_fields() -> Fault {
-    Fault::Say(b"HTTP/1.1 200 OK\r\n".to_vec(), b"X: y\r\n".repeat(1024), 1 << 20)
+    Fault::Send(b"HTTP/1.1 200 OK\r\n".to_vec(), b"X: y\r\n".repeat(1024), 1 << 20)
 }
 
 /// 1xx responses without end.
 pub fn endless_1xx_responses() -> Fault {
-    Fault::Say(Vec::new(), b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(100), 1 << 20)
+    Fault::Send(Vec::new(), b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(100), 1 << 20)
 }
 
 pub fn garbage() -> Fault {
-    Fault::Say((0..=255).cycle().take(3000).collect(), Vec::new(), 0)
+    Fault::Send((0..=255).cycle().take(3000).collect(), Vec::new(), 0)
 }
 
 /// Threads and connections are given back: nobody is stuck past a timeout.

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use super::client::{Client, Raw, Response};
 use super::program::Proxy;
-use crate::sim::{Options, Request, Sim, patience};
+use crate::sim::{Options, Request, Sim, timeout};
 
 /// A simulator and a proxy that uses it. The proxy ends first.
 pub struct Fixture {
@@ -90,7 +90,7 @@ pub fn socket(client: &Client) -> &TcpStream {
 
 /// Writes an endless body until the peer takes no more of it; how many bytes it took.
 pub fn write_until_blocked(mut tcp: &TcpStream, piece: &[u8], limit: u64) -> u64 {
-    tcp.set_write_timeout(Some(patience())).unwrap();
+    tcp.set_write_timeout(Some(timeout())).unwrap();
     let mut sent = 0;
     while sent < limit {
         match tcp.write(piece) {
@@ -104,7 +104,7 @@ pub fn write_until_blocked(mut tcp: &TcpStream, piece: &[u8], limit: u64) -> u64
 
 /// Waits for exactly this many bytes.
 pub fn read_exactly(mut tcp: &TcpStream, count: usize) -> Vec<u8> {
-    tcp.set_read_timeout(Some(patience())).unwrap();
+    tcp.set_read_timeout(Some(timeout())).unwrap();
     let mut bytes = vec![0; count];
     tcp.read_exact(&mut bytes).unwrap();
     bytes

@@ -11,7 +11,7 @@ use ring::digest;
 use super::client::Client;
 use super::fixture::{Fixture, socket};
 use super::tunnel::{Link, TunnelFixture, frame};
-use crate::sim::{latin1, patience, pattern, wait_for};
+use crate::sim::{latin1, pattern, timeout, wait_for};
 
 /// Downloads so much and checks every byte.
 fn download(fixture: &Fixture, count: u64, chunked: bool) {
@@ -19,7 +19,7 @@ fn download(fixture: &Fixture, count: u64, chunked: bool) {
     let query = if chunked { "?chunked=1" } else { "" };
     client.raw.send(format!("GET /sim/bytes/{count}{query} HTTP/1.0\r\n\r\n")).unwrap();
     let mut tcp = socket(&client);
-    tcp.set_read_timeout(Some(patience())).unwrap();
+    tcp.set_read_timeout(Some(timeout())).unwrap();
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         tcp.read_exact(&mut byte).unwrap();
@@ -77,8 +77,8 @@ pub fn both_ways(count: u64) {
     eprintln!("{count} bytes up and down, twice: RSS at most {peak} kB");
     // What is promised is the release's; a debug build has larger frames.
     let shipped = !cfg!(debug_assertions) || std::env::var_os("AUTH_PROXY_BIN").is_some();
-    let most = if shipped { 20 * 1024 } else { 40 * 1024 };
-    assert!(peak < most, "RSS went up to {peak} kB");
+    let limit = if shipped { 20 * 1024 } else { 40 * 1024 };
+    assert!(peak < limit, "RSS went up to {peak} kB");
 }
 
 /// Connections of a burst.
@@ -109,7 +109,7 @@ pub fn burst(address: SocketAddr, target: &'static str) -> Duration {
 }
 
 /// Opens so many over TLS, one message each way, and checks what they add to the proxy's memory.
-pub fn idle_websockets(count: usize, most_kb: u64) {
+pub fn idle_websockets(count: usize, max_kb: u64) {
     let fixture = TunnelFixture::start_with(true, &[("MAX_CONNECTIONS", "4096")]);
     // Threads, agents and the like that come with the first.
     let first = fixture.open();
@@ -126,7 +126,7 @@ pub fn idle_websockets(count: usize, most_kb: u64) {
     }
     // Buffers are kept for the moment after a message.
     let added = || fixture.proxy.rss_kb().saturating_sub(before);
-    wait_for("buffers to be given back", || added() < most_kb);
+    wait_for("buffers to be given back", || added() < max_kb);
     let (fds, threads) = (fixture.proxy.fds(), fixture.proxy.threads() - threads);
     eprintln!("{count} idle WebSockets: {} KB and {threads} threads more, {fds} descriptors", added());
     drop(open);

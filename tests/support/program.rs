@@ -300,7 +300,7 @@ fn listening_address(line: &str) -> Option<SocketAddr> {
 }
 
 #[test]
-fn the_address_is_found_in_both_log_formats() {
+fn the_listening_address_is_found_in_both_log_formats() {
     let address = Some(SocketAddr::from(([127, 0, 0, 1], 43211)));
     let text = "2026-11-23T22:37:13.001Z info  listening address=127.0.0.1:43211 workers=4";
     assert_eq!(listening_address(text), address);

@@ -46,7 +46,7 @@ fn password(url: &str) -> Option<String> {
 }
 
 #[test]
-fn what_is_secret_is_found_in_the_environment() {
+fn the_secrets_of_an_environment_are_found() {
     let pem = crate::pems::pem("cert-first.pem");
     let variables = [
         ("AZURE_CERTIFICATE_PATH", pem.to_str().unwrap()),

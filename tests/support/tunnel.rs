@@ -12,7 +12,7 @@ use rustls::{Connection, ServerConfig, ServerConnection};
 
 use super::client::{Client, Ended, Raw, Response};
 use super::program::Proxy;
-use crate::sim::{Options, Sim, patience, server_tls};
+use crate::sim::{Options, Sim, server_tls, timeout};
 
 /// A connection that can be read and written at once.
 pub struct Link {
@@ -75,23 +75,23 @@ impl Link {
             let taken = self.try_send(left)?;
             left = &left[taken..];
             if taken == 0 {
-                wait_one(&self.tcp, Ready::WRITE, Some(Instant::now() + patience()))?;
+                wait_one(&self.tcp, Ready::WRITE, Some(Instant::now() + timeout()))?;
             }
         }
         Ok(())
     }
 
     /// The next bytes; empty at the end.
-    pub fn read_some(&mut self, patience: Duration) -> io::Result<Vec<u8>> {
+    pub fn read_some(&mut self, timeout: Duration) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; 64 * 1024];
-        let count = self.read_within(&mut bytes, patience)?;
+        let count = self.read_within(&mut bytes, timeout)?;
         bytes.truncate(count);
         Ok(bytes)
     }
 
     /// As [`Link::read_some`], into this.
-    pub fn read_within(&mut self, into: &mut [u8], patience: Duration) -> io::Result<usize> {
-        let deadline = Instant::now() + patience;
+    pub fn read_within(&mut self, into: &mut [u8], timeout: Duration) -> io::Result<usize> {
+        let deadline = Instant::now() + timeout;
         loop {
             if let Some(count) = self.try_receive(into)? {
                 return Ok(count);
@@ -105,7 +105,7 @@ impl Link {
     pub fn read_exactly(&mut self, count: usize) -> Vec<u8> {
         let mut all = Vec::new();
         while all.len() < count {
-            let bytes = self.read_some(patience()).unwrap();
+            let bytes = self.read_some(timeout()).unwrap();
             assert!(!bytes.is_empty(), "the end came after {} of {count} bytes", all.len());
             all.extend(bytes);
         }
@@ -114,14 +114,14 @@ impl Link {
     }
 
     /// Everything up to the end, or up to a silence of this length.
-    pub fn read_to_end(&mut self, patience: Duration) -> (Vec<u8>, Ended) {
+    pub fn read_to_end(&mut self, timeout: Duration) -> (Vec<u8>, Ended) {
         let mut all = Vec::new();
         loop {
-            match self.read_some(patience) {
+            match self.read_some(timeout) {
                 Ok(bytes) if bytes.is_empty() => return (all, Ended::Closed),
                 Ok(bytes) => all.extend(bytes),
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => return (all, Ended::Waiting),
-                Err(_) => return (all, Ended::Cut),
+                Err(_) => return (all, Ended::Aborted),
             }
         }
     }
@@ -145,7 +145,7 @@ impl Link {
     }
 
     /// FIN without close_notify.
-    pub fn cut(&self) {
+    pub fn close_without_notify(&self) {
         self.tcp.shutdown(Shutdown::Write).unwrap();
     }
 
@@ -209,7 +209,7 @@ impl ScriptedUpstream {
 
     /// The next connection.
     pub fn accept(&self) -> Link {
-        self.accepted.recv_timeout(patience()).expect("a connection to the upstream")
+        self.accepted.recv_timeout(timeout()).expect("a connection to the upstream")
     }
 }
 

@@ -19,15 +19,15 @@ def main(wanted):
     for file in (BINARY, SIM):
         if not os.access(file, os.X_OK):
             sys.exit(f"{file} is not there: run `make test-attack`")
-    most = more_descriptors()
+    limit = more_descriptors()
     failed = 0
     for name, step in STEPS.items():
         if wanted and not any(name.startswith(begin) for begin in wanted):
             continue
         start = time.monotonic()
         try:
-            if "-4000-" in name and most < 10000:
-                raise Skipped(f"4,000 connections need 10,000 descriptors, {most} are allowed (ulimit -n)")
+            if "-4000-" in name and limit < 10000:
+                raise Skipped(f"4,000 connections need 10,000 descriptors, {limit} are allowed (ulimit -n)")
             verdict, figures = "ok", step()
         except Skipped as why:
             verdict, figures = "skipped", str(why)

@@ -165,16 +165,16 @@ def threads():
 
 def memory():
     """No more memory is to be had (RLIMIT_AS): connections get 503, and it lives."""
-    limit, said = 100 << 20, []
+    limit, report = 100 << 20, []
     with Fixture() as fixture:
         proxy = fixture.proxy(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
         idle, first_round = proxy.figures(), None
         large = b"".join(b"X-%d: %s\r\n" % (i, b"x" * 1000) for i in range(40))
         body = b"POST /sim/slow?ms=60000 HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n" + b"x" * 60000
-        crowds = (("silent", b""), ("large heads", b"GET / HTTP/1.1\r\nHost: a\r\n" + large), ("bodies", body))
-        for name, text in crowds * 2:
+        bursts = (("silent", b""), ("large heads", b"GET / HTTP/1.1\r\nHost: a\r\n" + large), ("bodies", body))
+        for name, text in bursts * 2:
             # What the allocator keeps of the first round serves the second: it must not become more.
-            if len(said) == len(crowds):
+            if len(report) == len(bursts):
                 first_round = (proxy.back_to(idle, 2 * SLACK_KB)[0], *idle[1:])
             opened = []
             for _ in range(600):
@@ -186,12 +186,12 @@ def memory():
             health = [proxy.get("/health")[0] for _ in range(20)]
             assert health == [200] * 20, health
             assert all(status in (200, 503) for status, *_ in responses), responses
-            said.append(f"{name}: {proxy.figures()[1]} threads, {sum(status == 503 for status, *_ in responses)} of 20 got 503")
+            report.append(f"{name}: {proxy.figures()[1]} threads, {sum(status == 503 for status, *_ in responses)} of 20 got 503")
             for stream in opened:
                 stream.close()
             eventually(30, "to be served again", lambda: proxy.get("/sim/echo")[0] == 200)
         after = proxy.back_to(first_round, SLACK_KB)
-        return f"{'; '.join(said)}; {figures(after)} after"
+        return f"{'; '.join(report)}; {figures(after)} after"
 
 
 def requests():
@@ -201,7 +201,7 @@ def requests():
         baseline = proxy.warm_up()
         watch = Watch(proxy, False)
         watch.start()
-        said = []
+        report = []
         for name, attack in (
             ("Content-Length of 50 TB", absurd_length),
             ("head of 100 MB", endless_head),
@@ -214,13 +214,13 @@ def requests():
             rss = proxy.figures()[0]
             watch.peak = max(watch.peak, rss)
             assert proxy.get("/sim/echo")[0] == 200, name
-            said.append(f"{name} {mb(rss)}")
+            report.append(f"{name} {mb(rss)}")
         while watch.count < SECONDS // 2:
             time.sleep(0.1)
         watch.end()
         assert watch.peak < 64 * 1024, mb(watch.peak)
         after = proxy.back_to(baseline, SLACK_KB)
-        return f"{', '.join(said)}; peak {mb(watch.peak)}, slowest probe {watch.slowest * 1000:.0f} ms, {figures(after)} after"
+        return f"{', '.join(report)}; peak {mb(watch.peak)}, slowest probe {watch.slowest * 1000:.0f} ms, {figures(after)} after"
 
 
 def absurd_length(proxy):
@@ -228,18 +228,18 @@ def absurd_length(proxy):
         stream.sendall(b"POST /sim/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000000000\r\n\r\n" + b"x" * 100000)
 
 
-def write_until_blocked(proxy, head, filler, most):
+def write_until_blocked(proxy, head, filler, limit):
     """Sends until the proxy has enough of it."""
     with proxy.connect() as stream:
         stream.sendall(head)
         sent = 0
         try:
-            while sent < most:
+            while sent < limit:
                 stream.sendall(filler)
                 sent += len(filler)
         except OSError:
             return
-        raise AssertionError(f"all {most} bytes were taken")
+        raise AssertionError(f"all {limit} bytes were taken")
 
 
 def endless_head(proxy):
@@ -279,7 +279,7 @@ def resets(proxy):
 
 def burst_of_large_requests():
     """As many connections as there may be, each with as much head and body as it likes, to an upstream that is slow."""
-    said = []
+    report = []
     for fields, size in ((60, 60000), (14, 60000), (0, 60000)):
         with Fixture() as fixture:
             proxy = fixture.proxy({"LOG_LEVEL": "warn"})
@@ -300,9 +300,9 @@ def burst_of_large_requests():
             for stream in opened:
                 stream.close()
             after = proxy.back_to(baseline, 2 * SLACK_KB)
-            said.append(f"heads of {fields} kB, bodies of {size // 1000} kB: peak {mb(peak)}, {figures(after)} after")
-            assert peak < 192 * 1024, said
-    return "; ".join(said)
+            report.append(f"heads of {fields} kB, bodies of {size // 1000} kB: peak {mb(peak)}, {figures(after)} after")
+            assert peak < 192 * 1024, report
+    return "; ".join(report)
 
 
 def streams(count=1000, seconds=None):
@@ -361,7 +361,7 @@ def p99(values):
 
 def drain():
     """200 streams, SIGTERM: whoever ends within the grace is whole, nobody new, exit code 0; and 1 when some do not end."""
-    said = []
+    report = []
     for name, grace, events, code in (("all end in time", "20s", 40, 0), ("none ends in time", "1s", 100000, 1)):
         with Fixture() as fixture:
             proxy = fixture.proxy({"SHUTDOWN_GRACE": grace})
@@ -384,8 +384,8 @@ def drain():
                 reader.join()
             assert found == code, found
             assert sum(wholes) == (200 if code == 0 else 0), sum(wholes)
-            said.append(f"{name}: {sum(wholes)} of 200 whole, refusing after {refused * 1000:.0f} ms, exit code {found}")
-    return "; ".join(said)
+            report.append(f"{name}: {sum(wholes)} of 200 whole, refusing after {refused * 1000:.0f} ms, exit code {found}")
+    return "; ".join(report)
 
 
 def read_whole(stream, wholes):
@@ -513,7 +513,7 @@ def endless():
         (head + b"5;", b"x"),
         (head, b"0"),
     ]
-    said = []
+    report = []
     for limit in (None, 64 << 20):
         limited = lambda: limit and resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         with Fixture() as fixture:
@@ -532,8 +532,8 @@ def endless():
             grown, used = proxy.figures()[0] - rss, cpu_seconds(proxy) - cpu
             assert grown <= 1024, f"{grown} kB more"
             assert used < SECONDS / 60, f"{used:.2f} s of processor time in {SECONDS} s"
-            said.append(f"{count} connections, {grown} kB more, {used:.2f} s of processor time in {SECONDS} s")
-    return "; ".join(said)
+            report.append(f"{count} connections, {grown} kB more, {used:.2f} s of processor time in {SECONDS} s")
+    return "; ".join(report)
 
 
 def cpu_seconds(proxy):

@@ -172,7 +172,7 @@ def bodies(rig):
                         # haproxy does, now and then: it reuses a connection that the upstream has closed.
                         if name != "haproxy":
                             raise
-                        print(f"{name}: an upload was cut: {error}")
+                        print(f"{name}: an upload was aborted: {error}")
                         continue
                 cpu = proxy.cpu() - before if proxy else 0
                 rows.append({"name": name, "way": way, "seconds": took, "cpu": cpu})

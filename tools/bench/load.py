@@ -27,8 +27,8 @@ class Streams:
     """Readers of event streams; each event carries the time at which it was written."""
 
     def __init__(self, port, context=None):
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.port, self.context = port, context
         self.selector, self.sockets = selectors.DefaultSelector(), []
 

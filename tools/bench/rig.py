@@ -157,7 +157,7 @@ class Rig:
         return self.start(name, [*tool, "nginx", "-e", "stderr", "-c", file], port)
 
     def proxy(self, name, upstream, tool=()):
-        """Started under `tool`, if one is given: `, logging` behind the name means one line of log per request."""
+        """Started under `tool`, if one is given: `, logging` after the name means one line of log per request."""
         name, *options = name.split(", ")
         make = {"auth-proxy": self.ours, "nginx": self.nginx_proxy, "haproxy": self.haproxy, "python": self.python}[name]
         return make(upstream, tool, "logging" in options)

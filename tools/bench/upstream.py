@@ -76,15 +76,15 @@ def upload_response(connection, head, received):
     while left > 0:
         n = connection.recv_into(buffer)
         if n == 0:
-            raise OSError("cut short")
+            raise OSError("truncated")
         left -= n
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     return b""
 
 
 def main(port, certificate, key):
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     streams = Streams()

@@ -78,7 +78,7 @@ class Upstream:
                 self.seen.setdefault(number.decode(), []).append(request)
 
     def read(self, stream, data):
-        """A request, and what came behind it. EOFError when it is not whole, which is not recorded."""
+        """A request, and what came after it. EOFError when it is not whole, which is not recorded."""
 
         def until(end):
             nonlocal data

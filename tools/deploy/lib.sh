@@ -83,7 +83,7 @@ start_sim() {
     # shellcheck disable=SC2034  # for the step
     mapfile -t settings <"$WORK/env"
 }
-# A command in front of what start_sim and ask run, such as `ip netns exec NAME`.
+# A command before what start_sim and ask run, such as `ip netns exec NAME`.
 inside=()
 
 # ask URL [CURL OPTION...]

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Inside the machine that steps/vm.sh boots, as root: the commands of docs/vm.md, then what the unit promises.
 . tools/deploy/lib.sh
-exec 3>"$WORK/said"
+exec 3>"$WORK/report"
 touch "$REPORT"
 later 'journalctl --no-pager --unit auth-proxy'
 

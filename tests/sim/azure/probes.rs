@@ -1,4 +1,4 @@
-//! Paths below `/sim/`, which Azure does not have and tests need. They stand behind the gate like the others.
+//! Paths below `/sim/`, which Azure does not have and tests need. They stand after the gate like the others.
 
 use std::io;
 use std::time::{Duration, Instant};

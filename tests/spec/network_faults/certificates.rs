@@ -196,7 +196,7 @@ fn certificates_of_entra_id() {
 
 /// curl does so, too; what else a certificate must be is asked of it all the same.
 #[test]
-fn a_servers_own_certificate_in_the_bundle_is_trusted() {
+fn a_self_signed_certificate_in_the_bundle_is_trusted() {
     let sim = Sim::start(Options { entra_tls: false, azure_tls: false, ..Options::default() });
     let egress = Egress::start(None);
     let dir = temp_dir("auth-proxy-bundle");
@@ -245,7 +245,7 @@ fn a_servers_own_certificate_in_the_bundle_is_trusted() {
 
 /// Nobody has to restart anything, or to wait.
 #[test]
-fn a_replaced_bundle_is_trusted_from_the_next_request_on() {
+fn a_replaced_bundle_applies_to_the_next_request() {
     for entra_tls in [false, true] {
         let sim = Sim::start(Options { entra_tls, ..Options::default() });
         let bundle = sim.dir.join("bundle.pem");

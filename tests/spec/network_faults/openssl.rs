@@ -90,7 +90,7 @@ fn each(side: &str, check: impl Fn(&Sim, &Row, &[(&str, &str)])) {
 }
 
 #[test]
-fn upstreams() {
+fn handshakes_that_an_upstream_of_openssl_refuses() {
     each("API_BASE_URL", |sim, (name, _, cause, hint), settings| {
         let proxy = Proxy::start_with(sim, settings);
         // One whose body is there, and one that is still being sent when the refusal comes.
@@ -109,7 +109,7 @@ fn upstreams() {
 }
 
 #[test]
-fn authorities() {
+fn handshakes_that_an_authority_of_openssl_refuses() {
     each("AZURE_AUTHORITY_HOST", |sim, (name, _, cause, hint), settings| {
         let proxy = Proxy::start_listening(sim, settings);
         let line = proxy.wait_log("token refresh failed");

@@ -63,7 +63,7 @@ fn five_good_steps_are_reported_as_text_and_as_json() {
 }
 
 #[test]
-fn a_misspelt_setting_is_named_by_check_and_at_the_start() {
+fn a_misspelled_setting_is_reported_by_check_and_at_the_start() {
     let sim = Sim::start(Options::default());
     let variables = [("PROXY_APIKEY", "hunter2hunter2"), ("AZURE_CLIENT_SECRET", "hunter2hunter2")];
     let expected = [
@@ -84,7 +84,7 @@ fn a_misspelt_setting_is_named_by_check_and_at_the_start() {
 }
 
 #[test]
-fn a_base_path_is_part_of_what_is_asked() {
+fn check_requests_models_below_the_base_path() {
     let sim = Sim::start(Options::default());
     for base in ["/openai", "/openai/v1"] {
         assert_steps(&check(&sim, &[("API_BASE_URL", &(sim.azure_url() + base))]), OK, 0);
@@ -93,7 +93,7 @@ fn a_base_path_is_part_of_what_is_asked() {
 }
 
 #[test]
-fn settings_are_reported_together() {
+fn check_reports_all_wrong_settings_together() {
     let sim = Sim::start(Options::default());
     let finished = check(&sim, &[("PORT", "x"), ("AZURE_CLIENT_ID", ""), ("SSL_CERT_FILE", "")]);
     assert_eq!(finished.status.code(), Some(2));
@@ -105,7 +105,7 @@ fn settings_are_reported_together() {
 }
 
 #[test]
-fn a_bad_certificate_does_not_hide_the_state_of_the_authority() {
+fn check_tests_the_authority_although_the_certificate_is_bad() {
     let sim = Sim::start(Options::default());
     let finished = check(&sim, &[("AZURE_CERTIFICATE_PATH", "/does/not/exist")]);
     assert_steps(&finished, ["ok", "failed", "ok", "skipped", "skipped"], 3);
@@ -113,7 +113,7 @@ fn a_bad_certificate_does_not_hide_the_state_of_the_authority() {
 }
 
 #[test]
-fn workload_identity_is_checked_too() {
+fn check_works_with_workload_identity() {
     let sim = Sim::start(Options::default());
     let dir = temp_dir("check");
     let file = dir.join("token");
@@ -127,7 +127,7 @@ fn workload_identity_is_checked_too() {
 }
 
 #[test]
-fn an_authority_that_cannot_be_reached_or_refuses() {
+fn check_explains_an_authority_that_cannot_be_reached_or_refuses() {
     let sim = Sim::start(Options::default());
     let finished = check(&sim, &[("AZURE_AUTHORITY_HOST", "localhost:1")]);
     assert_steps(&finished, ["ok", "ok", "failed", "skipped", "skipped"], 5);
@@ -141,7 +141,7 @@ fn an_authority_that_cannot_be_reached_or_refuses() {
 }
 
 #[test]
-fn a_wrong_clock_is_found_before_it_is_refused() {
+fn check_reports_a_wrong_clock_before_it_is_refused() {
     let sim = Sim::start(Options::default());
     sim.entra.set_clock(-100, 0);
     let finished = check(&sim, &[]);
@@ -190,7 +190,7 @@ fn check_explains_what_the_upstream_responds() {
 }
 
 #[test]
-fn the_audience_to_try_is_the_other_one() {
+fn check_suggests_the_other_audience() {
     let sim = Sim::start(Options::default());
     let refusal =
         || ScriptedResponse::status(401).json(&json!({"error": {"message": "audience is incorrect"}}));
@@ -209,7 +209,7 @@ fn the_audience_to_try_is_the_other_one() {
 }
 
 #[test]
-fn an_upstream_that_cannot_be_reached_or_trusted() {
+fn check_explains_an_upstream_that_cannot_be_reached_or_trusted() {
     let sim = Sim::start(Options { entra_tls: false, ..Options::default() });
     let failed = ["ok", "ok", "ok", "ok", "failed"];
     let finished = check(&sim, &[("API_BASE_URL", "https://localhost:1")]);
@@ -225,7 +225,7 @@ fn an_upstream_that_cannot_be_reached_or_trusted() {
 }
 
 #[test]
-fn the_egress_proxy_is_used_and_named() {
+fn check_uses_and_names_the_egress_proxy() {
     let sim = Sim::start(Options::default());
     let egress = Egress::start(None);
     let authority = format!("entra.sim.test:{}", sim.entra.server.port());

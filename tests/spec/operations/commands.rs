@@ -26,16 +26,16 @@ fn wait_ends_when_the_proxy_is_ready() {
     proxy.wait_log("token refresh failed");
     let unready = run(&["wait", "--max=300ms"], &[("PORT", &port), ("HOST", "127.0.0.1")]);
     assert_eq!(unready.status.code(), Some(1));
-    let said =
+    let reason =
         "there is no access token yet: the token endpoint could not be reached\n  hint: check firewall";
     assert!(
-        unready.stderr.starts_with(&format!("error: not ready within 0.3 s: {said}")),
+        unready.stderr.starts_with(&format!("error: not ready within 0.3 s: {reason}")),
         "{}",
         unready.stderr
     );
     let unhealthy = run(&["healthcheck"], &[("PORT", &port)]);
     assert_eq!(unhealthy.status.code(), Some(1));
-    assert!(unhealthy.stderr.starts_with(&format!("error: not ready: {said}")), "{}", unhealthy.stderr);
+    assert!(unhealthy.stderr.starts_with(&format!("error: not ready: {reason}")), "{}", unhealthy.stderr);
     let waiting = {
         let port = port.clone();
         std::thread::spawn(move || run(&["wait", "--max", "60s"], &[("PORT", &port)]))
@@ -50,7 +50,7 @@ fn wait_ends_when_the_proxy_is_ready() {
 }
 
 #[test]
-fn wait_gives_up_in_time_and_says_why() {
+fn wait_ends_in_time_and_prints_why() {
     let port = free_port();
     let started = Instant::now();
     let finished = run(&["wait", "--max", "1"], &[("PORT", &port)]);
@@ -61,7 +61,7 @@ fn wait_gives_up_in_time_and_says_why() {
 }
 
 #[test]
-fn what_cannot_be_understood_is_named() {
+fn invalid_arguments_and_settings_are_named() {
     for (arguments, variable, code, expected) in [
         (&["wait", "--max", "soon"][..], ("PORT", ""), 2, "--max is not a length of time"),
         (&["wait"], ("PORT", "0"), 1, "PORT is 0"),
@@ -99,7 +99,7 @@ fn every_command_has_its_help() {
 
 /// Each names where it asked: what listens everywhere is asked on the loopback, and a name is what it resolves to.
 #[test]
-fn who_was_asked_in_vain_is_named() {
+fn the_address_that_did_not_respond_is_named() {
     let port = free_port();
     for (host, asked) in [
         ("0.0.0.0", format!("127.0.0.1:{port}/health")),
@@ -128,7 +128,7 @@ fn who_was_asked_in_vain_is_named() {
 
 /// Whichever address of the name a client tries first.
 #[test]
-fn a_name_of_this_machine_is_listened_on_at_each_of_its_addresses() {
+fn a_host_name_listens_on_each_of_its_addresses() {
     let sim = Sim::start(Options::default());
     let resolved: Vec<SocketAddr> = ("localhost", 0).to_socket_addrs().unwrap().collect();
     let usable = |v4: bool| {
@@ -152,7 +152,7 @@ fn a_name_of_this_machine_is_listened_on_at_each_of_its_addresses() {
 
 /// What responds there is not ours, and does so a byte at a time.
 #[test]
-fn a_response_without_end_is_not_waited_for() {
+fn healthcheck_does_not_wait_for_a_response_without_end() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let asking = std::thread::spawn(move || run(&["healthcheck"], &[("PORT", &port), ("HOST", "127.0.0.1")]));
@@ -178,7 +178,7 @@ fn the_version_names_the_target() {
 }
 
 #[test]
-fn the_help_has_every_command_and_the_documentation_every_exit_code() {
+fn the_help_lists_every_command_and_the_documentation_every_exit_code() {
     let finished = run(&["--help"], &[]);
     assert_eq!((finished.status.code(), finished.stderr.as_str()), (Some(0), ""));
     assert!(finished.stdout.contains("\n  auth-proxy                    run until"), "{}", finished.stdout);

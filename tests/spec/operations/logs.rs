@@ -1,8 +1,8 @@
-//! What the log says of requests: enough to find them again, as text and as JSON, and nothing nobody asked for.
+//! What the log has of requests: enough to find them again, as text and as JSON, and nothing of their content.
 
 use serde_json::Value;
 
-use crate::sim::{Options, ScriptedResponse, Sim, patience, wait_for};
+use crate::sim::{Options, ScriptedResponse, Sim, timeout, wait_for};
 use crate::support::client::Raw;
 use crate::support::program::{Proxy, environment, run_to_end};
 
@@ -54,7 +54,7 @@ fn in_json_numbers_are_numbers() {
 
 /// Each cause that ends a start: one event per problem, with the exit code, and nothing else on standard error.
 #[test]
-fn in_json_a_problem_at_start_is_an_event() {
+fn in_json_a_start_error_is_an_event() {
     let sim = Sim::start(Options::default());
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
@@ -82,11 +82,11 @@ fn in_json_a_problem_at_start_is_an_event() {
 fn the_log_says_which_side_aborted() {
     let (sim, proxy) = start(&[("LOG_LEVEL", "info")]);
     sim.azure.script([ScriptedResponse::raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")]);
-    proxy.client().get("/cut");
-    assert!(proxy.wait_log("path=/cut").contains("outcome=aborted_by_upstream"));
+    proxy.client().get("/broken");
+    assert!(proxy.wait_log("path=/broken").contains("outcome=aborted_by_upstream"));
     let mut client = Raw::connect(proxy.address());
     client.send("GET /sim/sse?events=1000&pause_ms=20 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    assert!(!client.read_some(patience()).unwrap().is_empty());
+    assert!(!client.read_some(timeout()).unwrap().is_empty());
     drop(client);
     let line = proxy.wait_log("path=/sim/sse");
     assert!(line.contains("status=200 ") && line.contains(" outcome=aborted_by_client "), "{line}");
@@ -109,14 +109,14 @@ fn malformed_requests_are_logged_without_their_content() {
     let (_sim, proxy) = start(&[]);
     let mut client = Raw::connect(proxy.address());
     client.send("GET /path?query HTTP/1.1\r\nHost: a\r\nforged name: x\r\n\r\n").unwrap();
-    assert!(client.read_some(patience()).unwrap().starts_with(b"HTTP/1.1 400"));
+    assert!(client.read_some(timeout()).unwrap().starts_with(b"HTTP/1.1 400"));
     let line = proxy.wait_log("request refused");
     assert!(line.contains("status=400 code=bad_request why="), "{line}");
     assert!(!line.contains("forged") && !line.contains("query"), "{line}");
 }
 
 #[test]
-fn at_warn_served_requests_are_silent_and_failures_are_not() {
+fn at_warn_failures_are_logged_and_served_requests_are_not() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
     let proxy = Proxy::start_silent(&sim, &[("LOG_LEVEL", "warn")]);
     assert_eq!(proxy.client().get("/sim/echo").status, 200);

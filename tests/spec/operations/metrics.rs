@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::exposition::Page;
-use crate::sim::{Options, ScriptedResponse, Sim, patience, wait_for};
+use crate::sim::{Options, ScriptedResponse, Sim, timeout, wait_for};
 use crate::support::client::{Client, Raw};
 use crate::support::program::Proxy;
 
@@ -66,7 +66,7 @@ fn requests_are_counted_by_method_status_time_and_bytes() {
     for family in ["auth_proxy_time_to_first_byte_seconds", "auth_proxy_request_duration_seconds"] {
         assert_eq!(page.value(&format!("{family}_count")), 7.0);
         let sum = page.value(&format!("{family}_sum"));
-        assert!((0.3..patience().as_secs_f64()).contains(&sum), "{sum}");
+        assert!((0.3..timeout().as_secs_f64()).contains(&sum), "{sum}");
         assert!(page.value(&format!("{family}_bucket{{le=\"0.25\"}}")) <= 6.0, "one took longer");
     }
     assert_eq!(page.sum("auth_proxy_refusals_total") + page.sum("auth_proxy_upstream_errors_total"), 0.0);
@@ -76,7 +76,7 @@ fn requests_are_counted_by_method_status_time_and_bytes() {
 
 #[test]
 #[cfg_attr(feature = "tiny_http", ignore = "tiny_http carries no WebSockets")]
-fn what_is_open_is_shown_while_it_is() {
+fn open_requests_streams_and_websockets_are_shown_while_they_are_open() {
     let sim = plain();
     let proxy = start(&sim);
     let mut stream = Raw::connect(proxy.address());
@@ -88,7 +88,7 @@ fn what_is_open_is_shown_while_it_is() {
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         )
         .unwrap();
-    assert!(socket.read_some(patience()).unwrap().starts_with(b"HTTP/1.1 101"));
+    assert!(socket.read_some(timeout()).unwrap().starts_with(b"HTTP/1.1 101"));
     counts(&proxy, "auth_proxy_streams_open", 1.0);
     counts(&proxy, "auth_proxy_websockets_open", 1.0);
     counts(&proxy, "auth_proxy_requests_in_flight", 2.0);
@@ -117,7 +117,7 @@ fn failures_are_counted_by_kind_and_labels_stay_few() {
     assert_eq!(client.get("/openai/v1/models").status, 401);
     let mut raw = Raw::connect(proxy.address());
     raw.send("GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n").unwrap();
-    assert!(raw.read_some(patience()).unwrap().starts_with(b"HTTP/1.1 400"));
+    assert!(raw.read_some(timeout()).unwrap().starts_with(b"HTTP/1.1 400"));
 
     sim.azure.script([
         ScriptedResponse::steps([]),
@@ -155,11 +155,11 @@ fn token_certificate_build_and_process_have_metrics() {
     assert_eq!(page.value("auth_proxy_token_refresh_failing"), 0.0);
     let expiry = page.value("auth_proxy_token_expiry_timestamp_seconds") - now;
     assert!((3500.0..=3601.0).contains(&expiry), "{expiry}");
-    assert!(page.value("auth_proxy_token_age_seconds") < patience().as_secs_f64());
+    assert!(page.value("auth_proxy_token_age_seconds") < timeout().as_secs_f64());
     let days = (page.value("auth_proxy_certificate_expiry_timestamp_seconds") - now) / 86_400.0;
     assert!(days > 1.0, "{days}");
     assert_eq!(page.sum("auth_proxy_build_info"), 1.0);
-    assert!((now - page.value("process_start_time_seconds")).abs() < patience().as_secs_f64());
+    assert!((now - page.value("process_start_time_seconds")).abs() < timeout().as_secs_f64());
     assert!(page.value("process_resident_memory_bytes") > 1e6);
     assert!(page.value("process_open_fds") < page.value("process_max_fds"));
     assert!(page.value("process_cpu_seconds_total") > 0.0);

@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use crate::sim::{Options, Sim, patience, wait_for};
+use crate::sim::{Options, Sim, timeout, wait_for};
 use crate::support::client::{Client, Raw};
 use crate::support::program::{Proxy, environment, run_to_end};
 
@@ -66,14 +66,14 @@ fn the_admin_port_responds_while_requests_drain_and_closes_with_the_process() {
     assert_eq!(kept.get("/readyz").status, 200);
     let mut stream = Raw::connect(proxy.address());
     stream.send("GET /sim/sse?events=8&pause_ms=150 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    assert!(!stream.read_some(patience()).unwrap().is_empty());
+    assert!(!stream.read_some(timeout()).unwrap().is_empty());
     proxy.signal("TERM");
     proxy.wait_log("stopping");
     wait_for("the readiness to end", || proxy.admin("/readyz").status == 503);
     assert_eq!(kept.get("/readyz").json()["reason"], "the proxy is stopping");
     assert_eq!(kept.get("/livez").status, 200);
     assert_eq!(kept.get("/startupz").status, 200, "the latch is not taken back");
-    assert!(stream.read_to_end(patience()).0.ends_with(b"0\r\n\r\n"));
+    assert!(stream.read_to_end(timeout()).0.ends_with(b"0\r\n\r\n"));
     assert_eq!(proxy.wait_exit().code(), Some(0));
     assert!(TcpStream::connect(admin).is_err());
 }

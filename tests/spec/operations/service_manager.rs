@@ -3,15 +3,15 @@
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-use crate::sim::{Options, ScriptedResponse, Sim, patience};
+use crate::sim::{Options, ScriptedResponse, Sim, timeout};
 use crate::support::program::Proxy;
 
 #[test]
-fn the_service_manager_hears_ready_before_the_first_token_and_stopping_at_sigterm() {
+fn the_service_manager_gets_ready_before_the_first_token_and_stopping_at_sigterm() {
     let name = format!("auth-proxy-it-notify-{}", std::process::id());
     let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-    manager.set_read_timeout(Some(patience())).unwrap();
-    let hears = |state: &str| {
+    manager.set_read_timeout(Some(timeout())).unwrap();
+    let receives = |state: &str| {
         let mut buffer = [0; 64];
         let length = manager.recv(&mut buffer).unwrap();
         assert_eq!(String::from_utf8_lossy(&buffer[..length]), state);
@@ -20,10 +20,10 @@ fn the_service_manager_hears_ready_before_the_first_token_and_stopping_at_sigter
     let sim = Sim::start(Options::default());
     sim.entra.script([ScriptedResponse::silence()]);
     let mut proxy = Proxy::start_listening(&sim, &[("NOTIFY_SOCKET", &format!("@{name}"))]);
-    hears("READY=1");
+    receives("READY=1");
     assert_eq!(proxy.health().status, 503, "ready means listening, not signed in");
     proxy.signal("TERM");
-    hears("STOPPING=1");
+    receives("STOPPING=1");
     assert_eq!(proxy.wait_exit().code(), Some(0));
 }
 

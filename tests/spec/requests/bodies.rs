@@ -6,7 +6,7 @@ pub fn rows() -> Vec<Row> {
     let mut rows = counted();
     rows.extend(chunked());
     rows.extend(expectations());
-    rows.extend(cut_short());
+    rows.extend(truncated());
     rows
 }
 
@@ -89,9 +89,14 @@ fn chunked() -> Vec<Row> {
             "A\r\n0123456789\r\n0000a\r\n0123456789\r\n000\r\n\r\n",
             "01234567890123456789",
         ),
-        chunks("extensions of chunks stay behind", "POST", "4;a=b;c=\"d e\"\r\nbody\r\n0;z\r\n\r\n", "body"),
+        chunks(
+            "chunk extensions are not forwarded",
+            "POST",
+            "4;a=b;c=\"d e\"\r\nbody\r\n0;z\r\n\r\n",
+            "body",
+        ),
         chunks("an extension with white space around it", "POST", "4 ; a\r\nbody\r\n0\r\n\r\n", "body"),
-        chunks("trailers stay behind", "POST", "4\r\nbody\r\n0\r\nX-T: 1\r\nX-U:\r\n\r\n", "body"),
+        chunks("trailers are not forwarded", "POST", "4\r\nbody\r\n0\r\nX-T: 1\r\nX-U:\r\n\r\n", "body"),
         chunks(
             "a trailer that would be a credential stays behind",
             "POST",
@@ -123,7 +128,7 @@ fn chunked() -> Vec<Row> {
         )
         .seen("POST /b", &["transfer-encoding: chunked"], "x"),
         row(
-            "a tab in front of the coding",
+            "a tab before the coding",
             "POST /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tchunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
         )
         .seen("POST /b", &["transfer-encoding: chunked"], "x"),
@@ -180,42 +185,42 @@ fn expectations() -> Vec<Row> {
 }
 
 /// The upstream must never take what it got for the whole.
-fn cut_short() -> Vec<Row> {
+fn truncated() -> Vec<Row> {
     vec![
         row(
             "the client ends in the middle of a counted body",
             "POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345",
         )
         .then_fin()
-        .cut()
+        .truncated()
         .closed(),
         row(
             "the client ends in the middle of a chunk",
             "POST /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\na\r\n12345",
         )
         .then_fin()
-        .cut()
+        .truncated()
         .closed(),
         row(
             "the client ends between two chunks",
             "POST /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n",
         )
         .then_fin()
-        .cut()
+        .truncated()
         .closed(),
         row(
-            "the client ends in front of the last empty line",
+            "the client ends before the last empty line",
             "POST /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n",
         )
         .then_fin()
-        .cut()
+        .truncated()
         .closed(),
         row(
             "a length that nobody can send",
             "POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n12345",
         )
         .then_fin()
-        .cut()
+        .truncated()
         .closed(),
     ]
 }

@@ -1,4 +1,4 @@
-//! Connections: kept or closed, one request behind the other, HTTP/1.0.
+//! Connections: kept or closed, one request after the other, HTTP/1.0.
 
 use super::{Row, row};
 
@@ -29,7 +29,7 @@ pub fn rows() -> Vec<Row> {
         .closed(),
         row("an empty line in front", format!("\r\n{get}\r\n")).seen("GET /c", &[], ""),
         row("three empty lines in front", format!("\r\n\r\n\r\n{get}\r\n")).seen("GET /c", &[], ""),
-        row("an empty line behind a body, as old clients send", format!("POST /c HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\r\n{get}\r\n"))
+        row("an empty line after a body, as old clients send", format!("POST /c HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\r\n{get}\r\n"))
             .seen("POST /c", &["content-length: 1"], "x")
             .seen("GET /c", &[], ""),
         row("a head byte by byte", format!("{get}X-A: b\r\n\r\n")).byte_by_byte().seen("GET /c", &["x-a: b"], ""),
@@ -51,10 +51,10 @@ pub fn rows() -> Vec<Row> {
             .seen("HEAD /2", &[], "")
             .seen("PUT /3", &["transfer-encoding: chunked"], "three")
             .seen("GET /4", &[], ""),
-        row("nothing behind Connection: close is a request", format!("{get}Connection: close\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"))
+        row("nothing after Connection: close is a request", format!("{get}Connection: close\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"))
             .seen("GET /c", &[], "")
             .closed(),
-        row("nothing behind HTTP/1.0 is a request", "GET /c HTTP/1.0\r\n\r\nGET /hidden HTTP/1.0\r\n\r\n")
+        row("nothing after HTTP/1.0 is a request", "GET /c HTTP/1.0\r\n\r\nGET /hidden HTTP/1.0\r\n\r\n")
             .seen("GET /c", &[], "")
             .closed(),
         row("our own health between requests of others", format!("{get}\r\nGET /health HTTP/1.1\r\nHost: a\r\n\r\n{get}\r\n"))

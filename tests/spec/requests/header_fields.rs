@@ -1,4 +1,4 @@
-//! Header fields: what passes, what stays behind, what comes instead.
+//! Header fields: what is forwarded, what is removed, what is replaced.
 
 use super::{Row, row};
 
@@ -34,13 +34,13 @@ fn passing() -> Vec<Row> {
             &["x-a: 2", "x-a: 1", "x-a: 3", "x-b: b"],
         ),
         get(
-            "cookies are the caller's business",
+            "cookies are the client's business",
             "Cookie: a=1; b=2\r\nCookie: c=3\r\n",
             &["cookie: a=1; b=2", "cookie: c=3"],
         ),
         get("empty values stay", "X-Empty:\r\nX-Blank:   \r\n", &["x-blank: ", "x-empty: "]),
         get("white space around a value goes, within it stays", "X-A: \t a \t b  \t\r\n", &["x-a: a \t b"]),
-        get("no white space behind the colon", "X-A:b\r\n", &["x-a: b"]),
+        get("no white space after the colon", "X-A:b\r\n", &["x-a: b"]),
         get("colons and commas in a value", "X-A: b:c,d;e=\"f, g\"\r\n", &["x-a: b:c,d;e=\"f, g\""]),
         get(
             "every character that a field name may have",
@@ -75,8 +75,8 @@ fn passing() -> Vec<Row> {
 
 fn removed() -> Vec<Row> {
     vec![
-        get("the caller's bearer token", "Authorization: Bearer caller\r\nAuthorization: Basic x\r\n", &[]),
-        get("the caller's keys", "api-key: K\r\nX-API-Key: K\r\nOcp-Apim-Subscription-Key: K\r\nProxy-Authorization: Basic x\r\n", &[]),
+        get("the client's bearer token", "Authorization: Bearer client\r\nAuthorization: Basic x\r\n", &[]),
+        get("the client's keys", "api-key: K\r\nX-API-Key: K\r\nOcp-Apim-Subscription-Key: K\r\nProxy-Authorization: Basic x\r\n", &[]),
         get("organisation and project stay", "OpenAI-Organization: o\r\nOpenAI-Project: p\r\n", &[
             "openai-organization: o",
             "openai-project: p",

@@ -142,7 +142,7 @@ fn targets() -> Vec<Row> {
         refused("absolute form of another authority", "http://evil.test/x"),
         refused("absolute form of another port", "http://a:81/x"),
         refused("absolute form with user information", "http://u@a/x"),
-        refused("absolute form with a host in front of another", "http://a@evil.test/x"),
+        refused("absolute form with a host before another", "http://a@evil.test/x"),
         refused("absolute form with a backslash", "http://a\\@evil.test/x"),
         refused("absolute form without slashes", "http:a/x"),
         refused("absolute form without an authority", "http:///x"),

@@ -32,18 +32,18 @@ fn framing() -> Vec<Row> {
         refused("an octal length", "Content-Length: 0o5\r\n", 400),
         refused("a length with an underscore", "Content-Length: 1_0\r\n", 400),
         refused("a length of minus nothing", "Content-Length: -0\r\n", 400),
-        refused("a length in front of a comma", "Content-Length: 5,\r\n", 400),
-        refused("a length behind a comma", "Content-Length: ,5\r\n", 400),
+        refused("a length before a comma", "Content-Length: 5,\r\n", 400),
+        refused("a length after a comma", "Content-Length: ,5\r\n", 400),
         refused("a length with an exponent", "Content-Length: 5e0\r\n", 400),
-        refused("a length behind a form feed", "Content-Length: \x0c5\r\n", 400),
-        refused("a length in front of a NUL", "Content-Length: 5\0\r\n", 400),
+        refused("a length after a form feed", "Content-Length: \x0c5\r\n", 400),
+        refused("a length before a NUL", "Content-Length: 5\0\r\n", 400),
         refused("a length above 64 bits", "Content-Length: 18446744073709551616\r\n", 400),
         refused("a length in other digits", "Content-Length: \u{661}\r\n", 400),
-        refused("white space in front of the length's colon", "Content-Length : 5\r\n", 400),
+        refused("white space before the length's colon", "Content-Length : 5\r\n", 400),
         refused("a folded length", "Content-Length:\r\n 5\r\n", 400),
         refused("a coding that is not chunked", "Transfer-Encoding: gzip\r\n", 400),
-        refused("chunked behind another coding", "Transfer-Encoding: gzip, chunked\r\n", 501),
-        refused("chunked in front of another coding", "Transfer-Encoding: chunked, gzip\r\n", 400),
+        refused("chunked after another coding", "Transfer-Encoding: gzip, chunked\r\n", 501),
+        refused("chunked before another coding", "Transfer-Encoding: chunked, gzip\r\n", 400),
         refused("chunked twice", "Transfer-Encoding: chunked, chunked\r\n", 400),
         refused("chunked twice, in two fields", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 400),
         refused("chunked and identity, in two fields", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", 400),
@@ -52,18 +52,18 @@ fn framing() -> Vec<Row> {
         refused("a coding that only looks like chunked", "Transfer-Encoding: xchunked\r\n", 400),
         refused("chunked with a parameter", "Transfer-Encoding: chunked;q=1\r\n", 400),
         refused("chunked in quotation marks", "Transfer-Encoding: \"chunked\"\r\n", 400),
-        refused("chunked behind a vertical tab", "Transfer-Encoding: \x0bchunked\r\n", 400),
-        refused("chunked behind a form feed", "Transfer-Encoding: \x0cchunked\r\n", 400),
-        refused("chunked in front of a NUL", "Transfer-Encoding: chunked\0\r\n", 400),
-        refused("chunked in front of a comma", "Transfer-Encoding: chunked,\r\n", 400),
-        refused("chunked behind a comma", "Transfer-Encoding: , chunked\r\n", 501),
+        refused("chunked after a vertical tab", "Transfer-Encoding: \x0bchunked\r\n", 400),
+        refused("chunked after a form feed", "Transfer-Encoding: \x0cchunked\r\n", 400),
+        refused("chunked before a NUL", "Transfer-Encoding: chunked\0\r\n", 400),
+        refused("chunked before a comma", "Transfer-Encoding: chunked,\r\n", 400),
+        refused("chunked after a comma", "Transfer-Encoding: , chunked\r\n", 501),
         refused("chunked, another coding, chunked", "Transfer-Encoding: chunked, gzip, chunked\r\n", 400),
         refused("half of chunked", "Transfer-Encoding: chunk\r\n", 400),
         refused("chunked and more, without a comma", "Transfer-Encoding: chunked gzip\r\n", 400),
-        refused("white space in front of the coding's colon", "Transfer-Encoding : chunked\r\n", 400),
+        refused("white space before the coding's colon", "Transfer-Encoding : chunked\r\n", 400),
         refused("a folded coding", "Transfer-Encoding:\r\n chunked\r\n", 400),
-        refused("a coding behind a bare CR", "X: y\rTransfer-Encoding: chunked\r\n", 400),
-        refused("a coding behind a bare LF", "X: y\nTransfer-Encoding: chunked\r\n", 400),
+        refused("a coding after a bare CR", "X: y\rTransfer-Encoding: chunked\r\n", 400),
+        refused("a coding after a bare LF", "X: y\nTransfer-Encoding: chunked\r\n", 400),
         row("a coding in HTTP/1.0", format!("POST /s HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{HIDDEN}"))
             .refused(400),
         row("an underscore does not make a framing field, and whoever takes it for one does not see it", format!("POST /s HTTP/1.1\r\nHost: a\r\nContent_Length: 5\r\nTransfer_Encoding: chunked\r\n\r\n{HIDDEN}"))
@@ -75,14 +75,14 @@ fn framing() -> Vec<Row> {
             .seen("GET /s", &[&format!("content-length: {}", HIDDEN.len())], HIDDEN),
         row("a request in the body of a refused request", format!("POST * HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{HIDDEN}", HIDDEN.len()))
             .refused(400),
-        row("a byte behind a length of nothing begins the next request", "POST /s HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n@GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n")
+        row("a byte after a length of nothing begins the next request", "POST /s HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n@GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n")
             .seen("POST /s", &["content-length: 0"], "")
             .refused(400),
-        row("a request behind TRACE", format!("TRACE /s HTTP/1.1\r\nHost: a\r\n\r\n{HIDDEN}")).refused(501),
-        row("a request behind CONNECT", format!("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n{HIDDEN}")).refused(501),
+        row("a request after TRACE", format!("TRACE /s HTTP/1.1\r\nHost: a\r\n\r\n{HIDDEN}")).refused(501),
+        row("a request after CONNECT", format!("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n{HIDDEN}")).refused(501),
         row("a request in a refused body, in chunks", format!("POST x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{HIDDEN}"))
             .refused(400),
-        row("a good request in front of a bad one gets its response", format!("GET /s HTTP/1.1\r\nHost: a\r\n\r\nGET /t HTTP/1.1\r\n\r\n{HIDDEN}"))
+        row("a good request before a bad one gets its response", format!("GET /s HTTP/1.1\r\nHost: a\r\n\r\nGET /t HTTP/1.1\r\n\r\n{HIDDEN}"))
             .seen("GET /s", &[], "")
             .refused(400),
     ]
@@ -93,7 +93,7 @@ fn framing() -> Vec<Row> {
 fn chunks() -> Vec<Row> {
     let refused = |name, bytes: &str| {
         let head = "POST /s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-        row(name, format!("{head}1\r\nx\r\n{bytes}0\r\n\r\n{HIDDEN}")).cut().refused(400)
+        row(name, format!("{head}1\r\nx\r\n{bytes}0\r\n\r\n{HIDDEN}")).truncated().refused(400)
     };
     let long = format!("1;{}\r\ny\r\n", "e".repeat(5000));
     vec![
@@ -101,31 +101,31 @@ fn chunks() -> Vec<Row> {
         refused("a negative chunk size", "-1\r\ny\r\n"),
         refused("a chunk size with 0x", "0x1\r\ny\r\n"),
         refused("a chunk size with an underscore", "1_0\r\ny\r\n"),
-        refused("a chunk size behind white space", " 1\r\ny\r\n"),
-        refused("a chunk size in front of white space", "1 \r\ny\r\n"),
+        refused("a chunk size after white space", " 1\r\ny\r\n"),
+        refused("a chunk size before white space", "1 \r\ny\r\n"),
         refused("no chunk size", "\r\ny\r\n"),
         refused("only an extension", ";a\r\ny\r\n"),
         refused("a chunk size that overflows 64 bits", "10000000000000001\r\ny\r\n"),
         refused("a chunk that is longer than its size", "1\r\nyy\r\n"),
         refused("a chunk that is shorter than its size", "3\r\ny\r\n"),
-        refused("a bare LF behind the size", "1\ny\r\n"),
-        refused("a bare LF behind the chunk", "1\r\ny\n"),
-        refused("a bare CR behind the size", "1\ry\r\n"),
+        refused("a bare LF after the size", "1\ny\r\n"),
+        refused("a bare LF after the chunk", "1\r\ny\n"),
+        refused("a bare CR after the size", "1\ry\r\n"),
         refused("a bare CR in an extension", "1;a\rb\r\ny\r\n"),
         refused("a bare LF in an extension", "1;a\nb\r\ny\r\n"),
         refused("a NUL in an extension", "1;a\0b\r\ny\r\n"),
         refused("an extension of 5,000 bytes", &long),
         refused("a bare LF in place of the last line", "0\r\n\nx\r\n"),
-        refused("a bare LF behind the last size", "0\nX: y\r\n"),
+        refused("a bare LF after the last size", "0\nX: y\r\n"),
         refused("a bare CR in a trailer", "0\r\nX: y\rz\r\n\r\n"),
-        refused("a vertical tab behind the size", "1\x0b\r\ny\r\n"),
+        refused("a vertical tab after the size", "1\x0b\r\ny\r\n"),
         refused("a size in other digits", "\u{661}\r\ny\r\n"),
         refused("a size of words", "one\r\ny\r\n"),
         refused("a size with a comma", "1,1\r\ny\r\n"),
-        refused("a sign in front of the last size", "+0\r\n\r\n"),
+        refused("a sign before the last size", "+0\r\n\r\n"),
         refused("a chunk without its line end", "1\r\ny"),
         refused("a trailer that is none", "0\r\nGET / HTTP/1.1\r\n\r\n"),
-        refused("a trailer with white space in front of its colon", "0\r\nX : y\r\n\r\n"),
+        refused("a trailer with white space before its colon", "0\r\nX : y\r\n\r\n"),
         refused("a folded trailer", "0\r\nX: y\r\n z\r\n\r\n"),
         refused(
             "trailers above 64 KiB",

@@ -97,11 +97,11 @@ fn with_a_body() -> Vec<Row> {
         row("HTTP/1.0 with a length", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi").then(Step::Close).got(200, &["content-length: 2"], "hi"),
         row("HTTP/1.0 without a length", "HTTP/1.0 200 OK\r\n\r\nhi").then(Step::Close).got(200, &["transfer-encoding: chunked"], "hi"),
         row("HTTP/1.0 that keeps the connection", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi").got(200, &["content-length: 2"], "hi"),
-        row("bytes behind the body are nobody's response", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison").got(200, &["content-length: 2"], "hi"),
-        row("bytes behind the body, a little later", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").and("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison").then(Step::KeepAlive).got(200, &["content-length: 2"], "hi"),
-        row("a line end behind the body", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi\r\n").got(200, &["content-length: 2"], "hi"),
-        row("a body behind a length of nothing", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\npoison").got(200, &["content-length: 0"], ""),
-        row("bytes behind a response without a body", "HTTP/1.1 304 Not Modified\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison").got(304, &[], ""),
+        row("bytes after the body are nobody's response", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison").got(200, &["content-length: 2"], "hi"),
+        row("bytes after the body, a little later", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").and("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison").then(Step::KeepAlive).got(200, &["content-length: 2"], "hi"),
+        row("a line end after the body", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi\r\n").got(200, &["content-length: 2"], "hi"),
+        row("a body after a length of nothing", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\npoison").got(200, &["content-length: 0"], ""),
+        row("bytes after a response without a body", "HTTP/1.1 304 Not Modified\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison").got(304, &[], ""),
     ]
 }
 
@@ -124,10 +124,10 @@ fn chunked() -> Vec<Row> {
         chunks("short extensions", "4;a=b\r\nbody\r\n0;z\r\n\r\n", "body"),
         chunks("long extensions", &format!("4;name=\"{}\"\r\nbody\r\n0\r\n\r\n", "v".repeat(500)), "body"),
         chunks("a size with sixteen digits", "0000000000000004\r\nbody\r\n0\r\n\r\n", "body"),
-        chunks("trailers stay behind", "4\r\nbody\r\n0\r\nX-T: 1\r\nX-U: 2\r\n\r\n", "body"),
+        chunks("trailers are not forwarded", "4\r\nbody\r\n0\r\nX-T: 1\r\nX-U: 2\r\n\r\n", "body"),
         chunks("line ends within chunks are data", "8\r\n\r\n0\r\n\r\nx\r\n0\r\n\r\n", "\r\n0\r\n\r\nx"),
         chunks(
-            "bytes behind the last chunk are nobody's response",
+            "bytes after the last chunk are nobody's response",
             "2\r\nhi\r\n0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison",
             "hi",
         ),
@@ -164,7 +164,7 @@ fn interim() -> Vec<Row> {
         )
     };
     vec![
-        then("100 in front of the response", "HTTP/1.1 100 Continue\r\n\r\n"),
+        then("100 before the response", "HTTP/1.1 100 Continue\r\n\r\n"),
         then("100 of a POST", "HTTP/1.1 100 Continue\r\n\r\n").of("POST"),
         then(
             "100 with fields",
@@ -184,7 +184,7 @@ fn interim() -> Vec<Row> {
             .and("\n\r\nHTTP/1.1 204 X\r\n\r\n")
             .got(204, &[], ""),
         row(
-            "a response to HEAD behind one",
+            "a response to HEAD after one",
             "HTTP/1.1 103 X\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
         )
         .of("HEAD")

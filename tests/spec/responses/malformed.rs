@@ -34,10 +34,7 @@ fn heads() -> Vec<Row> {
         bad("a NUL in the reason", "HTTP/1.1 200 O\0K\r\nContent-Length: 0\r\n\r\n"),
         bad("a name with a byte above 0x7f", b"HTTP/1.1 200 OK\r\nX-\xe9: x\r\nContent-Length: 0\r\n\r\n"),
         bad("a name with a space", "HTTP/1.1 200 OK\r\nX A: x\r\nContent-Length: 0\r\n\r\n"),
-        bad(
-            "white space in front of the first field",
-            "HTTP/1.1 200 OK\r\n X-A: x\r\nContent-Length: 0\r\n\r\n",
-        ),
+        bad("white space before the first field", "HTTP/1.1 200 OK\r\n X-A: x\r\nContent-Length: 0\r\n\r\n"),
         bad("a control character in a value", "HTTP/1.1 200 OK\r\nX-A: x\x01y\r\nContent-Length: 0\r\n\r\n"),
         bad("a field without a colon", "HTTP/1.1 200 OK\r\nX-A\r\nContent-Length: 0\r\n\r\n"),
         bad("a field without a name", "HTTP/1.1 200 OK\r\n: x\r\nContent-Length: 0\r\n\r\n"),
@@ -60,7 +57,7 @@ fn heads() -> Vec<Row> {
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         ),
         bad(
-            "a switch to WebSocket behind a 1xx response",
+            "a switch to WebSocket after a 1xx response",
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         ),
         bad(
@@ -72,15 +69,15 @@ fn heads() -> Vec<Row> {
 
 /// What is wrong shows before any of the body does: the head waits for it.
 fn chunks_that_never_were() -> Vec<Row> {
-    let behind = |name, bytes: &str| {
+    let after = |name, bytes: &str| {
         bad(name, format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{bytes}"))
     };
     vec![
-        behind("an extension without an end", &format!("5;{}", "x".repeat(100_000)))
+        after("an extension without an end", &format!("5;{}", "x".repeat(100_000)))
             .then(Step::WaitForPeerClose),
-        behind("a first size that is none", "garbage\r\n"),
-        behind("a first size without an end", &"0".repeat(100)).then(Step::WaitForPeerClose),
-        behind("trailers without an end", &format!("0\r\n{}", "X: y\r\n".repeat(50_000)))
+        after("a first size that is none", "garbage\r\n"),
+        after("a first size without an end", &"0".repeat(100)).then(Step::WaitForPeerClose),
+        after("trailers without an end", &format!("0\r\n{}", "X: y\r\n".repeat(50_000)))
             .then(Step::WaitForPeerClose),
     ]
 }
@@ -97,19 +94,19 @@ fn framing() -> Vec<Row> {
         with("a hexadecimal length", "Content-Length: 0x5\r\n"),
         with("a length with a space inside", "Content-Length: 5 5\r\n"),
         with("a length with an underscore", "Content-Length: 1_0\r\n"),
-        with("a length in front of a comma", "Content-Length: 5,\r\n"),
+        with("a length before a comma", "Content-Length: 5,\r\n"),
         with("a length and an empty one", "Content-Length: 5\r\nContent-Length:\r\n"),
-        with("a length behind a vertical tab", "Content-Length: \x0b5\r\n"),
+        with("a length after a vertical tab", "Content-Length: \x0b5\r\n"),
         with("a length above 64 bits", "Content-Length: 18446744073709551616\r\n"),
         with("a coding that is not chunked", "Transfer-Encoding: gzip\r\n"),
-        with("chunked in front of another coding", "Transfer-Encoding: chunked, gzip\r\n"),
+        with("chunked before another coding", "Transfer-Encoding: chunked, gzip\r\n"),
         with("chunked twice in one field", "Transfer-Encoding: chunked, chunked\r\n"),
         with("a coding that only looks like chunked", "Transfer-Encoding: xchunked\r\n"),
         with("chunked with a parameter", "Transfer-Encoding: chunked;q=1\r\n"),
-        with("chunked behind a vertical tab", "Transfer-Encoding: \x0bchunked\r\n"),
+        with("chunked after a vertical tab", "Transfer-Encoding: \x0bchunked\r\n"),
         with("an empty coding", "Transfer-Encoding:\r\n"),
         with("chunked and identity, in two fields", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"),
-        with("chunked behind another coding", "Transfer-Encoding: gzip, chunked\r\n"),
+        with("chunked after another coding", "Transfer-Encoding: gzip, chunked\r\n"),
         with("chunked twice", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
         with("an unknown coding and a length", "Transfer-Encoding: identity\r\nContent-Length: 5\r\n"),
         bad("a coding in HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n").then(Step::Close),
@@ -136,7 +133,7 @@ fn framing() -> Vec<Row> {
 /// The head is good and may be on its way: all that is left is to break off.
 fn chunks() -> Vec<Row> {
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n";
-    let broken = |name, bytes: &str| row(name, format!("{head}{bytes}0\r\n\r\n")).cut();
+    let broken = |name, bytes: &str| row(name, format!("{head}{bytes}0\r\n\r\n")).aborted();
     vec![
         broken("a chunk size of words", "x\r\ny\r\n"),
         broken("a chunk size with a sign", "+1\r\ny\r\n"),
@@ -146,11 +143,11 @@ fn chunks() -> Vec<Row> {
         broken("a chunk size that overflows 64 bits", "10000000000000001\r\ny\r\n"),
         broken("a chunk that is longer than its size", "1\r\nyy\r\n"),
         broken("a chunk that is shorter than its size", "3\r\ny\r\n"),
-        broken("a chunk size behind white space", " 1\r\ny\r\n"),
+        broken("a chunk size after white space", " 1\r\ny\r\n"),
         broken("a chunk size with an underscore", "1_0\r\ny\r\n"),
-        broken("a bare LF behind the size", "1\ny\r\n"),
-        broken("a bare LF behind the chunk", "1\r\ny\n"),
-        broken("a bare CR behind the size", "1\ry\r\n"),
+        broken("a bare LF after the size", "1\ny\r\n"),
+        broken("a bare LF after the chunk", "1\r\ny\n"),
+        broken("a bare CR after the size", "1\ry\r\n"),
         broken("a bare CR in an extension", "1;a\rb\r\ny\r\n"),
         broken("a bare LF in an extension", "1;a\nb\r\ny\r\n"),
         broken("a NUL in an extension", "1;a\0b\r\ny\r\n"),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::sim::{BodyEnd, Egress, Options, ScriptedResponse, Sim, Step, patience, wait_for};
+use crate::sim::{BodyEnd, Egress, Options, ScriptedResponse, Sim, Step, timeout, wait_for};
 use crate::support::client::{Client, Ended, Raw};
 
 const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
@@ -26,14 +26,14 @@ fn connections_end_in_every_way() {
         (vec![write()], Ended::Closed),
         (vec![write(), Step::Close], Ended::Closed),
         (vec![write(), Step::ShutdownWrite, Step::WaitForPeerClose], Ended::Closed),
-        (vec![write(), Step::CloseWithoutNotify], Ended::Cut),
-        (vec![write(), Step::Pause(Duration::from_millis(50)), Step::Reset], Ended::Cut),
+        (vec![write(), Step::CloseWithoutNotify], Ended::Aborted),
+        (vec![write(), Step::Pause(Duration::from_millis(50)), Step::Reset], Ended::Aborted),
     ];
     for (steps, ended) in rows {
         sim.azure.script([ScriptedResponse::steps(steps.clone())]);
         let mut raw = tls_client(&sim);
         raw.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        let (bytes, how) = raw.read_to_end(patience());
+        let (bytes, how) = raw.read_to_end(timeout());
         assert_eq!((bytes.as_slice(), how), (HALF, ended), "{steps:?}");
     }
     sim.azure.script([ScriptedResponse::silence()]);
@@ -56,7 +56,7 @@ fn plain_connections_are_reset_and_kept() {
     let mut client = Client::connect(address);
     assert_eq!(client.get("/").status, 200);
     client.send("GET", "/", &[], b"").unwrap();
-    assert_eq!(client.raw.read_to_end(patience()), (Vec::new(), Ended::Cut));
+    assert_eq!(client.raw.read_to_end(timeout()), (Vec::new(), Ended::Aborted));
     assert_eq!(sim.azure.server.accepted(), 1);
 }
 
@@ -119,7 +119,7 @@ fn doubtful_framing_is_refused_and_named() {
     for head in heads {
         let mut raw = Raw::connect(address);
         raw.send(format!("POST / HTTP/1.1\r\n{head}\r\n")).unwrap();
-        let (response, _) = raw.read_to_end(patience());
+        let (response, _) = raw.read_to_end(timeout());
         assert!(response.starts_with(b"HTTP/1.1 400 "), "{head:?}");
         let request = sim.azure.requests().pop().unwrap();
         assert!(matches!(request.body_end, BodyEnd::Malformed(_)) && !request.note.is_empty(), "{head:?}");
@@ -153,7 +153,7 @@ fn an_egress_proxy_leads_names_to_loopback() {
         "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nProxy-Authorization: Basic dTpw\r\n\r\n"
     ))
     .unwrap();
-    assert_eq!(raw.read_some(patience()).unwrap(), b"HTTP/1.1 200 Connection established\r\n\r\n");
+    assert_eq!(raw.read_some(timeout()).unwrap(), b"HTTP/1.1 200 Connection established\r\n\r\n");
     let ca = std::fs::read_to_string(sim.dir.join("ca.pem")).unwrap();
     assert_eq!(Client::new(raw.into_tls("azure.sim.test", &ca)).get("/sim/echo").status, 401);
     assert_eq!(egress.requests()[1].target(), target);
@@ -186,7 +186,7 @@ fn a_websocket_opens_echoes_and_closes() {
     let frames = [create, frame(9, b"are you there"), frame(1, b"plain words"), frame(8, &[0x03, 0xe8])];
     client.raw.send(frames.concat()).unwrap();
     let mut bytes = client.take_inbox();
-    let (rest, ended) = client.raw.read_to_end(patience());
+    let (rest, ended) = client.raw.read_to_end(timeout());
     bytes.extend(rest);
     let text = String::from_utf8_lossy(&bytes);
     for part in [

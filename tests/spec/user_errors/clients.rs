@@ -1,7 +1,7 @@
 //! Mistakes in how an application calls the proxy. Its user sees the response's message, or the log.
 
 use super::{Diagnosis, diagnosis};
-use crate::sim::{Options, Sim, latin1, patience, wait_for};
+use crate::sim::{Options, Sim, latin1, timeout, wait_for};
 use crate::support::client::Raw;
 use crate::support::program::Proxy;
 
@@ -49,7 +49,7 @@ fn mistakes_of_applications() {
         let mut client = Raw::connect(proxy.address());
         // Every character is one byte.
         client.send(bytes.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect::<Vec<_>>()).unwrap();
-        let response = latin1(&client.read_some(patience()).unwrap());
+        let response = latin1(&client.read_some(timeout()).unwrap());
         expected.assert_in(&response, mistake);
         expected.assert_in(&proxy.wait_log(expected.cause), mistake);
     }
@@ -65,7 +65,7 @@ fn more_connections_than_allowed() {
     wait_for("a connection that is served", || {
         busy = proxy.client();
         busy.send("GET", "/sim/sse?events=1000&pause_ms=20", &[], b"").unwrap();
-        busy.raw.read_some(patience()).unwrap().starts_with(b"HTTP/1.1 200 ")
+        busy.raw.read_some(timeout()).unwrap().starts_with(b"HTTP/1.1 200 ")
     });
     let response = proxy.client().get("/openai/v1/models");
     assert_eq!((response.status, response.header("retry-after").as_deref()), (503, Some("1")));

@@ -1,4 +1,4 @@
-//! Mistakes that only Entra ID can know, and a way to it that is closed. The program stays; the user sees the caller's
+//! Mistakes that only Entra ID can know, and a way to it that is closed. The program stays; the user sees the client's
 //! 503, `/health` and the log.
 
 use super::{Diagnosis, diagnosis};

@@ -107,7 +107,7 @@ const MISTAKES: &[(&str, &str, Value, i32, Diagnosis)] = &[
         diagnosis("ADMIN_PORT is not a port number", "enableServiceLinks: false"),
     ),
     (
-        "a key for callers from a secret that holds a line break alone",
+        "a key for clients from a secret that holds a line break alone",
         "PROXY_API_KEY",
         Value::Is("\n"),
         2,

@@ -14,7 +14,7 @@ type Setting = (&'static str, &'static str, (&'static str, &'static str), &'stat
 /// `PLAIN` stand for the ports of two simulated upstreams.
 const SETTINGS: &[Setting] = &[
     (
-        "a misspelt name",
+        "a misspelled name",
         "https://no-such-name.invalid",
         ("", ""),
         "upstream_dns",
@@ -43,7 +43,7 @@ const SETTINGS: &[Setting] = &[
         diagnosis("egress proxy 127.0.0.1:1", "check HTTPS_PROXY"),
     ),
     (
-        "an egress proxy whose name is misspelt",
+        "an egress proxy whose name is misspelled",
         "https://azure.sim.test:TLS",
         ("HTTPS_PROXY", "http://no-such-proxy.invalid:3128"),
         "upstream_egress_proxy",

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sim::{patience, wait_for};
+use crate::sim::{timeout, wait_for};
 use crate::support::client::Ended;
 use crate::support::tunnel::{Link, TunnelFixture, frame, server_frame};
 
@@ -16,30 +16,30 @@ fn the_end_of_one_direction_leaves_the_other_open() {
         let (mut client, mut there) = fixture.open();
         client.send("last words").unwrap();
         client.end();
-        assert_eq!(there.read_to_end(patience()), (b"last words".to_vec(), Ended::Closed), "tls: {tls}");
+        assert_eq!(there.read_to_end(timeout()), (b"last words".to_vec(), Ended::Closed), "tls: {tls}");
         for _ in 0..3 {
             there.send("go on").unwrap();
             assert_eq!(client.read_exactly(5), b"go on", "tls: {tls}");
         }
         there.end();
-        assert_eq!(client.read_to_end(patience()), (vec![], Ended::Closed));
+        assert_eq!(client.read_to_end(timeout()), (vec![], Ended::Closed));
 
         let (mut client, mut there) = fixture.open();
         there.send("last words").unwrap();
         there.end();
-        assert_eq!(client.read_to_end(patience()), (b"last words".to_vec(), Ended::Closed), "tls: {tls}");
+        assert_eq!(client.read_to_end(timeout()), (b"last words".to_vec(), Ended::Closed), "tls: {tls}");
         for _ in 0..3 {
             client.send("go on").unwrap();
             assert_eq!(there.read_exactly(5), b"go on", "tls: {tls}");
         }
         client.end();
-        assert_eq!(there.read_to_end(patience()), (vec![], Ended::Closed), "tls: {tls}");
+        assert_eq!(there.read_to_end(timeout()), (vec![], Ended::Closed), "tls: {tls}");
         wait_all_ended(&fixture);
     }
 }
 
 #[test]
-fn an_end_after_a_full_pipe_comes_last() {
+fn the_end_of_a_direction_comes_after_all_of_its_bytes() {
     for tls in [false, true] {
         let fixture = TunnelFixture::start(tls);
         // Different lengths, so that the end meets the buffers on the way at different levels.
@@ -51,7 +51,7 @@ fn an_end_after_a_full_pipe_comes_last() {
                 client.end();
                 client
             });
-            let (got, ended) = there.read_to_end(patience());
+            let (got, ended) = there.read_to_end(timeout());
             assert_eq!((got.len(), ended), (sent, Ended::Closed), "tls: {tls}, extra: {extra}");
             there.send("bye").unwrap();
             drop(there);
@@ -61,25 +61,28 @@ fn an_end_after_a_full_pipe_comes_last() {
 }
 
 #[test]
-fn an_abrupt_end_of_either_side_ends_the_other_soon() {
-    type Way = fn(Link);
-    let ways: [(&str, Way); 3] =
-        [("reset", Link::reset), ("close", |link| drop(link)), ("cut", |link| link.cut())];
+fn an_abrupt_end_of_either_side_ends_the_other_within_a_second() {
+    type End = fn(Link);
+    let ends: [(&str, End); 3] = [
+        ("reset", Link::reset),
+        ("close", |link| drop(link)),
+        ("no close_notify", |link| link.close_without_notify()),
+    ];
     for tls in [false, true] {
         let fixture = TunnelFixture::start(tls);
-        for (name, way) in ways {
+        for (name, end) in ends {
             let (mut client, there) = fixture.open();
             let started = Instant::now();
-            way(there);
-            let (bytes, ended) = client.read_to_end(patience());
+            end(there);
+            let (bytes, ended) = client.read_to_end(timeout());
             assert!(bytes.is_empty() && ended != Ended::Waiting, "upstream: {name}, tls: {tls}");
             assert!(started.elapsed() < SOON, "upstream: {name}, tls: {tls}");
             drop(client);
 
             let (client, mut there) = fixture.open();
             let started = Instant::now();
-            way(client);
-            let (bytes, ended) = there.read_to_end(patience());
+            end(client);
+            let (bytes, ended) = there.read_to_end(timeout());
             assert!(bytes.is_empty() && ended != Ended::Waiting, "client: {name}, tls: {tls}");
             assert!(started.elapsed() < SOON, "client: {name}, tls: {tls}");
         }
@@ -97,7 +100,7 @@ fn an_abrupt_end_while_both_pipes_are_full_ends_both() {
             fill(&mut there);
             let (leaves, mut stays) = if client_leaves { (client, there) } else { (there, client) };
             leaves.reset();
-            let (_, ended) = stays.read_to_end(patience());
+            let (_, ended) = stays.read_to_end(timeout());
             assert_ne!(ended, Ended::Waiting, "client leaves: {client_leaves}, tls: {tls}");
             drop(stays);
             wait_all_ended(&fixture);
@@ -123,7 +126,7 @@ fn bytes_that_were_sent_before_a_reset_arrive() {
             there.flushed().unwrap() && there.unacknowledged() == 0
         });
         drop(there);
-        received += client.read_to_end(patience()).0.len();
+        received += client.read_to_end(timeout()).0.len();
         assert_eq!(received, sent, "tls: {tls}");
     }
 }
@@ -141,7 +144,7 @@ fn fill(link: &mut Link) -> usize {
 }
 
 #[test]
-fn control_frames_are_bytes_like_any_other() {
+fn control_frames_pass_like_any_other_bytes() {
     for tls in [false, true] {
         let fixture = TunnelFixture::start(tls);
         let (mut client, mut there) = fixture.open();
@@ -166,7 +169,7 @@ fn control_frames_are_bytes_like_any_other() {
 }
 
 #[test]
-fn a_stop_waits_for_the_grace_time_and_then_closes() {
+fn a_shutdown_closes_tunnels_after_the_grace_period() {
     let mut fixture = TunnelFixture::start_with(true, &[("SHUTDOWN_GRACE", "1s")]);
     let (mut client, mut there) = fixture.open();
     let started = Instant::now();
@@ -177,9 +180,9 @@ fn a_stop_waits_for_the_grace_time_and_then_closes() {
     there.send("indeed").unwrap();
     assert_eq!(client.read_exactly(6), b"indeed");
 
-    let (bytes, ended) = client.read_to_end(patience());
+    let (bytes, ended) = client.read_to_end(timeout());
     assert!(bytes.is_empty() && ended != Ended::Waiting);
-    assert_ne!(there.read_to_end(patience()).1, Ended::Waiting);
+    assert_ne!(there.read_to_end(timeout()).1, Ended::Waiting);
     assert_eq!(fixture.proxy.wait_exit().code(), Some(1));
     let took = started.elapsed();
     assert!(took > Duration::from_millis(900) && took < Duration::from_secs(5), "{took:?}");
@@ -187,7 +190,7 @@ fn a_stop_waits_for_the_grace_time_and_then_closes() {
 }
 
 #[test]
-fn a_stop_does_not_wait_longer_than_the_last_tunnel() {
+fn a_shutdown_does_not_wait_longer_than_the_last_tunnel() {
     let mut fixture = TunnelFixture::start(false);
     let (client, there) = fixture.open();
     fixture.proxy.signal("TERM");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use auth_proxy::testing::{Ready, wait_one};
 
-use crate::sim::{patience, pattern, wait_for};
+use crate::sim::{pattern, timeout, wait_for};
 use crate::support::load::idle_websockets;
 use crate::support::tunnel::{Link, TunnelFixture};
 
@@ -28,7 +28,7 @@ impl Flow {
         let flow = Arc::new(Self::default());
         let shared = flow.clone();
         let work = move || {
-            let deadline = Instant::now() + patience() * 3;
+            let deadline = Instant::now() + timeout() * 3;
             // Any part of the stream is found in here: the pattern repeats.
             let (expected, mut buffer) = (pattern(0, 251 + 64 * 1024), vec![0; 64 * 1024]);
             let (mut sent, mut received) = (0, 0);
@@ -79,7 +79,7 @@ fn wait_stalled(flows: &[&Flow]) {
 }
 
 #[test]
-fn fifty_megabytes_each_way_with_slow_readers_neither_stick_nor_pile_up() {
+fn fifty_megabytes_each_way_to_slow_readers_all_arrive_and_take_no_memory() {
     for tls in [false, true] {
         let fixture = TunnelFixture::start(tls);
         let (client, there) = fixture.open();
@@ -103,29 +103,29 @@ fn fifty_megabytes_each_way_with_slow_readers_neither_stick_nor_pile_up() {
     }
 }
 
-/// After so many bytes the reader of a flood speaks.
+/// After so many bytes the reader of a flood sends something.
 const ENOUGH: u64 = 16 << 20;
 
-/// Sends without end until the other side says something; gives what was sent by then.
-fn flood_until_response(link: &mut Link, most: u64) -> u64 {
+/// Sends without end until the other side sends something; how much was sent by then.
+fn flood_until_response(link: &mut Link, limit: u64) -> u64 {
     let (block, mut buffer, mut sent) = (vec![b'f'; 64 * 1024], [0; 64], 0);
-    while sent < most {
+    while sent < limit {
         if link.try_receive(&mut buffer).unwrap().is_some() {
             return sent;
         }
         match link.try_send(&block).unwrap() {
-            0 => drop(wait_one(link.tcp(), Ready::READ_WRITE, Some(Instant::now() + patience()))),
+            0 => drop(wait_one(link.tcp(), Ready::READ_WRITE, Some(Instant::now() + timeout()))),
             n => sent += n as u64,
         }
     }
     sent
 }
 
-/// Reads everything as fast as it comes, and says "enough" in the middle of it.
+/// Reads everything as fast as it comes, and sends "enough" in the middle of it.
 fn swallow(mut link: Link) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let (mut buffer, mut left) = (vec![0; 256 * 1024], ENOUGH);
-        while let Ok(count) = link.read_within(&mut buffer, patience()) {
+        while let Ok(count) = link.read_within(&mut buffer, timeout()) {
             if count as u64 >= left && left > 0 {
                 link.send("enough").unwrap();
             }
@@ -138,21 +138,21 @@ fn swallow(mut link: Link) -> JoinHandle<()> {
 }
 
 #[test]
-fn a_flood_one_way_does_not_hold_up_the_other_way() {
-    let most = 256 << 20;
+fn a_flood_one_way_does_not_delay_the_other_way() {
+    let limit = 256 << 20;
     for tls in [false, true] {
         let fixture = TunnelFixture::start(tls);
         let (client, mut there) = fixture.open();
         let client = swallow(client);
-        let sent = flood_until_response(&mut there, most);
-        assert!(sent < most / 4, "{sent} bytes came down before six went up, tls: {tls}");
+        let sent = flood_until_response(&mut there, limit);
+        assert!(sent < limit / 4, "{sent} bytes came down before six went up, tls: {tls}");
         drop(there);
         client.join().unwrap();
 
         let (mut client, there) = fixture.open();
         let there = swallow(there);
-        let sent = flood_until_response(&mut client, most);
-        assert!(sent < most / 4, "{sent} bytes went up before six came down, tls: {tls}");
+        let sent = flood_until_response(&mut client, limit);
+        assert!(sent < limit / 4, "{sent} bytes went up before six came down, tls: {tls}");
         drop(client);
         there.join().unwrap();
     }

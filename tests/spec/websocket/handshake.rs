@@ -1,12 +1,12 @@
 //! What the upstream sees of a handshake, and what the application gets when it is refused.
 
-use crate::sim::{Options, ScriptedResponse, Sim, patience};
+use crate::sim::{Options, ScriptedResponse, Sim, timeout};
 use crate::support::client::Client;
 use crate::support::program::Proxy;
 use crate::support::tunnel::{ASK, GRANT, Link, TunnelFixture, frame, open_websocket};
 
 #[test]
-fn our_bearer_goes_in_and_every_other_credential_stays_out() {
+fn the_handshake_has_our_bearer_token_and_no_other_credential() {
     let sim = Sim::start(Options::default());
     let proxy = Proxy::start(&sim);
     let fields = [
@@ -53,7 +53,7 @@ fn our_bearer_goes_in_and_every_other_credential_stays_out() {
 }
 
 #[test]
-fn without_a_key_among_them_subprotocols_keep_every_byte() {
+fn subprotocols_without_a_key_pass_byte_for_byte() {
     let fixture = TunnelFixture::start(false);
     let offers = ["realtime,openai-beta.realtime-v1 ,  third", "in-a-line-of-its-own"];
     let fields = [&ASK[..], &offers.map(|offer| ("Sec-WebSocket-Protocol", offer))].concat();
@@ -104,7 +104,7 @@ fn refused_handshakes_are_ordinary_responses_on_a_connection_that_stays_open() {
 }
 
 #[test]
-fn what_is_no_websocket_handshake_is_served_without_an_upgrade() {
+fn a_request_that_is_no_websocket_handshake_is_served_without_an_upgrade() {
     let sim = Sim::start(Options::default());
     let proxy = Proxy::start(&sim);
     let websocket = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
@@ -150,7 +150,7 @@ fn a_101_that_was_not_requested_is_a_502() {
         assert_eq!(response.status, 502, "{fields:?} {grant}");
         assert_eq!(response.json()["error"]["code"], "upstream_bad_response");
         // Our token opened this connection: nothing of the application's may follow on it.
-        let (bytes, _) = there.read_to_end(patience());
+        let (bytes, _) = there.read_to_end(timeout());
         assert!(bytes.is_empty(), "{bytes:?}");
     }
 }
@@ -161,7 +161,7 @@ fn bytes_in_the_same_segment_as_a_head_belong_to_the_tunnel() {
         let fixture = TunnelFixture::start(tls);
         let head: String = ASK.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let ask = format!("GET / HTTP/1.1\r\nHost: a\r\n{head}\r\n");
-        let early = [frame(1, b"said before the response"), frame(9, b"ping")].concat();
+        let early = [frame(1, b"sent before the response"), frame(9, b"ping")].concat();
         let mut client: Client = fixture.proxy.client();
         client.raw.send([ask.as_bytes(), &early].concat()).unwrap();
 
@@ -178,7 +178,7 @@ fn bytes_in_the_same_segment_as_a_head_belong_to_the_tunnel() {
 }
 
 #[test]
-fn a_grant_in_single_bytes_is_understood() {
+fn a_101_that_comes_byte_by_byte_is_understood() {
     let fixture = TunnelFixture::start(true);
     let mut client = fixture.proxy.client();
     client.send("GET", "/", &ASK, b"").unwrap();
@@ -194,15 +194,15 @@ fn a_grant_in_single_bytes_is_understood() {
 #[test]
 fn an_upstream_that_leaves_during_the_handshake_is_a_502() {
     let fixture = TunnelFixture::start(false);
-    for said in ["", "HTTP/1.1 101 Switching Prot", &GRANT[..GRANT.len() - 2]] {
+    for sent in ["", "HTTP/1.1 101 Switching Prot", &GRANT[..GRANT.len() - 2]] {
         let mut client = fixture.proxy.client();
         client.send("GET", "/", &ASK, b"").unwrap();
         let mut there = fixture.upstream.accept();
         there.read_head();
-        there.send(said).unwrap();
+        there.send(sent).unwrap();
         drop(there);
         // An idempotent request on a new connection is not repeated.
-        assert_eq!(client.response("GET").unwrap().status, 502, "{said:?}");
+        assert_eq!(client.response("GET").unwrap().status, 502, "{sent:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::sim::{Egress, Options, Sim, patience};
+use crate::sim::{Egress, Options, Sim, timeout};
 use crate::support::client::{Client, Ended};
 use crate::support::program::Proxy;
 use crate::support::tunnel::{ASK, Link, frame, open_websocket, server_frame};
@@ -31,7 +31,7 @@ fn converse(client: Client) {
     }
     assert_eq!(text, "Hello in realtime.");
     link.send(frame(8, &[0x03, 0xe8])).unwrap();
-    assert_eq!(link.read_to_end(patience()), (server_frame(8, &[0x03, 0xe8]), Ended::Closed));
+    assert_eq!(link.read_to_end(timeout()), (server_frame(8, &[0x03, 0xe8]), Ended::Closed));
 }
 
 #[test]
@@ -48,8 +48,8 @@ fn a_realtime_conversation_directly_and_through_an_egress_proxy() {
     // A name that nobody else resolves: loopback is always reached directly.
     let port = sim.azure.server.port();
     let base = format!("https://azure.sim.test:{port}");
-    let way_out = format!("http://u:p@127.0.0.1:{}", egress.server.port());
-    let proxy = Proxy::start_with(&sim, &[("API_BASE_URL", &base), ("HTTPS_PROXY", &way_out)]);
+    let egress_url = format!("http://u:p@127.0.0.1:{}", egress.server.port());
+    let proxy = Proxy::start_with(&sim, &[("API_BASE_URL", &base), ("HTTPS_PROXY", &egress_url)]);
     let mut client = proxy.client();
     assert_eq!(open_websocket(&mut client, "/openai/v1/realtime?model=m").status, 101);
     converse(client);
@@ -72,7 +72,7 @@ fn an_egress_proxy_that_refuses_is_a_502() {
 }
 
 #[test]
-fn callers_show_their_key_in_a_subprotocol_or_in_the_query() {
+fn clients_send_their_key_in_a_subprotocol_or_in_the_query() {
     let sim = Sim::start(Options::default());
     let proxy = Proxy::start_with(&sim, &[("PROXY_API_KEY", "a-key-of-sixteen-or-more")]);
     let offer = |key: &str| {

@@ -38,7 +38,7 @@ play() {
     timeout 120 podman play kube "$WORK/pod.yaml"
     container=$(podman ps --all --filter "name=$pod" --format '{{.Names}}' | grep 'auth-proxy$')
 }
-said() { podman logs "$container" 2>&1 | grep -q -e 'listening for administration' -e '^error:'; }
+logged() { podman logs "$container" 2>&1 | grep -q -e 'listening for administration' -e '^error:'; }
 probe() { ask --fail "http://127.0.0.1:$admin/$1"; }
 key=$(openssl rand -hex 32)
 later down
@@ -46,7 +46,7 @@ later down
 kind=Secret
 for form in sidecar-classic standalone; do
     play "$form" "$kind"
-    eventually 60 said
+    eventually 60 logged
     if podman logs "$container" 2>&1 | grep 'is PEM in base64 once more'; then
         skipped 'certificate and key from Secrets' "podman $(podman version --format '{{.Client.Version}}') does not decode what it mounts: from ConfigMaps"
         down

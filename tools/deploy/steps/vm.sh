@@ -43,4 +43,4 @@ if ! timeout --kill-after=10 180 "${machine[@]}" "${boot[@]}" </dev/null >"$WORK
     fail 'it went wrong inside'
 fi
 cat "$WORK/report" >>"$REPORT"
-cat "$WORK/said" >&3
+cat "$WORK/report" >&3
