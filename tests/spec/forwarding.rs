@@ -257,6 +257,7 @@ fn a_body_is_sent_after_100_continue() {
 }
 
 #[test]
+#[cfg_attr(feature = "tiny_http", ignore = "tiny_http accepts no chunked request bodies: 411")]
 fn two_hundred_megabytes_each_way_need_no_memory() {
     both_ways(200 << 20);
 }

@@ -33,7 +33,7 @@ const PROXY_PASSWORD: &str = "proxy-p@ssword-0123456789";
 
 /// The secret in base64, whatever stands before it, and with escapes.
 fn encodings(secret: &str) -> Vec<String> {
-    // Three alignments, each without the characters that its neighbours share.
+    // Three alignments, each without the characters that adjacent bytes share.
     let mut encodings: Vec<String> = (0..3)
         .map(|shift| {
             let text = STANDARD_NO_PAD.encode("x".repeat(shift) + secret);

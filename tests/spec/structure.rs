@@ -1,9 +1,16 @@
-//! Promises of the repository about itself. Read from the sources; nothing is started.
+//! Promises of the repository about itself, read from its files; nothing is started:
+//!
+//! - modules know only what is below them, and the simulator shares no code with the program ([`boundaries`]);
+//! - documents have the settings, messages, events, exit codes and versions of the program, and every link leads somewhere
+//!   ([`documents`], [`links`]);
+//! - there is no unsafe code, and every exception has its reason ([`sources`]);
+//! - one word for one thing ([`words`]).
 
 mod boundaries;
 mod documents;
 mod links;
 mod sources;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

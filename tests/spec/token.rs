@@ -253,7 +253,7 @@ fn past_the_expiry_there_is_503_and_never_an_expired_token() {
     every_token_was_good(&sim);
 }
 
-/// NEIGHBOURS 1: the first failed refresh must not be the last.
+/// The first failed refresh must not be the last.
 #[test]
 fn failed_refreshes_in_a_row_cost_no_request() {
     let sim = Sim::start(Options { token_lifetime: 10, refresh_in: Some(1), ..Options::default() });

@@ -1,6 +1,6 @@
 """The Python reference: what a sidecar of a hundred lines does, an asyncio reverse proxy that adds a header.
 
-reference.py PORT DESTINATION_PORT CA_FILE
+reference.py PORT UPSTREAM_PORT CA_FILE
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 //! What every source file keeps to.
 
-use super::{code, names, none, read, root, rust_files, tracked};
+use super::{code, names, none, read, rust_files};
 
 #[test]
 fn there_is_no_unsafe_code() {
@@ -41,27 +41,4 @@ fn every_exception_carries_its_reason() {
         }
     }
     none("without a reason", &found);
-}
-
-#[test]
-fn nothing_names_a_place_on_somebodys_machine() {
-    // Put together here, so that this file does not name them.
-    let places = ["root", "home", "work", "Users"].map(|name| format!("/{name}/"));
-    let mut found = Vec::new();
-    for file in tracked().iter().filter(|file| !file.starts_with("fuzz/corpus/")) {
-        let Ok(text) = std::fs::read_to_string(root().join(file)) else { continue };
-        for (index, line) in text.lines().enumerate() {
-            for place in &places {
-                // As the beginning of a path, not in the middle of one.
-                let begins = |at: usize| {
-                    let before = line[..at].chars().next_back();
-                    !before.is_some_and(|c| c.is_alphanumeric() || "_-.$}/~".contains(c))
-                };
-                if line.match_indices(place.as_str()).any(|(at, _)| begins(at)) {
-                    found.push(format!("{file}:{}: {}", index + 1, line.trim()));
-                }
-            }
-        }
-    }
-    none("absolute paths", &found);
 }
