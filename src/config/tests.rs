@@ -74,7 +74,7 @@ fn refused(variable: &str, rows: &[(&str, &str, &str)]) {
         let printed = bad(&[(variable, value)]);
         assert!(printed.starts_with(&format!("{variable} ")), "{sentence}: {printed}");
         assert!(printed.contains(expected), "{sentence}: {printed}");
-        assert!(printed.contains("hint: "), "{sentence}: no way out: {printed}");
+        assert!(printed.contains("hint: "), "{sentence}: no remedy: {printed}");
         assert!(!printed.contains("hunter2"), "{sentence}: a secret is shown: {printed}");
     }
 }

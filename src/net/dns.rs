@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_answer_serves_while_lookups_fail() {
+    fn old_addresses_serve_while_lookups_fail() {
         let names = DnsCache::default();
         let old = vec!["127.0.0.9".parse::<IpAddr>().unwrap()];
         names.0.entries.lock().unwrap().insert(

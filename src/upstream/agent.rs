@@ -19,7 +19,7 @@ use crate::report::Problem;
 /// Each is some kilobytes, and a burst is soon over.
 const MAX_IDLE: usize = 256;
 
-/// The way out.
+/// The HTTP agents, one for the upstream and one for Entra ID.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     /// For the upstream: connections pooled, no overall deadline.
