@@ -40,7 +40,7 @@ build: rust-target ## Build the static release binary (TARGET=aarch64-unknown-li
 .PHONY: run
 run: ## See it work on this machine, against a simulator; REAL=1: run it with this environment's settings
 	+@$(MAKE) --no-print-directory -j2 build $(if $(filter 1,$(REAL)),,simulator)
-	@TARGET=$(TARGET) tests/demo.sh $(if $(filter 1,$(REAL)),--real)
+	@TARGET=$(TARGET) tools/demo.sh $(if $(filter 1,$(REAL)),--real)
 
 .PHONY: simulator
 simulator: rust-target
@@ -61,8 +61,9 @@ clients-install:
 
 .PHONY: compiled-tests
 compiled-tests: lint
-	$(CARGO) test --locked --quiet --no-run --features tiny_http --test it
+	$(CARGO) test --locked --quiet --no-run --features tiny_http --test spec
 	$(CARGO) test --locked --quiet --no-run
+	$(CARGO) test --locked --quiet --no-run --test slow
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -81,22 +82,22 @@ unit: ## Unit tests
 	$(CARGO) test --locked --lib --bins
 
 .PHONY: it
-it: ## Integration tests
-	$(CARGO) test --locked --test '*'
+it: ## The specification, against the simulator
+	$(CARGO) test --locked --test spec
 
 .PHONY: it-tiny_http
 it-tiny_http: ## The main job on the tiny_http server
-	$(CARGO) test --locked --features tiny_http --test it -- core:: tiny_http:: stopping::
+	$(CARGO) test --locked --features tiny_http --test spec -- forwarding:: streaming:: overload:: tiny_http:: shutdown::
 
 .PHONY: shipped
 shipped: build ## What the release binary promises: memory of a gibibyte each way and of 1,000 WebSockets, 100 bursts
 	for promise in a_gibibyte_each_way a_thousand_idle_websockets a_hundred_bursts; do \
-	    AUTH_PROXY_BIN=$(BINARY) $(CARGO) test --locked --test it $$promise -- --ignored --nocapture; done
+	    AUTH_PROXY_BIN=$(BINARY) $(CARGO) test --locked --test slow $$promise -- --nocapture; done
 
 .PHONY: clients
 clients: build ## The real SDKs against the running binary
 	tests/clients/run.sh $(SERVERS)
-	TARGET=$(TARGET) tests/demo.sh --once
+	TARGET=$(TARGET) tools/demo.sh --once
 
 .PHONY: clients-all
 clients-all: build ## As clients, and LiteLLM's proxy as a client of ours
@@ -104,37 +105,37 @@ clients-all: build ## As clients, and LiteLLM's proxy as a client of ours
 
 .PHONY: test-faults
 test-faults: build ## What networks do to connections, at both sides, each with its expected outcome (DNS: as root)
-	$(CARGO) test --locked --test it faults:: -- --include-ignored --nocapture --test-threads=2
+	$(CARGO) test --locked --test spec --test slow network_faults:: -- --nocapture --test-threads=2
 	$(CARGO) build --locked --example sim
-	BINARY=$(BINARY) tests/faults/dns.py
+	BINARY=$(BINARY) tools/faults/dns.py
 
 .PHONY: test-attack
 test-attack: build ## Attack the release binary: slow clients, overload, floods, exhaustion (slowhttptest; STEPS="slow drain")
 	$(CARGO) build --locked --example sim
-	BINARY=$(BINARY) tests/attack/run.py $(STEPS)
+	BINARY=$(BINARY) tools/attack/run.py $(STEPS)
 
 .PHONY: bench
 bench: build ## Measure beside nginx, haproxy and a Python reference; writes docs/performance.md (PARTS="pausing memory")
 	$(CARGO) build --locked --example sim
-	TARGET=$(TARGET) BENCH_SECONDS=$(BENCH_SECONDS) tests/bench/run.sh $(PARTS)
+	TARGET=$(TARGET) BENCH_SECONDS=$(BENCH_SECONDS) tools/bench/run.sh $(PARTS)
 
 .PHONY: deploy-check
 deploy-check: ## Manifests, compose file, unit and image against the settings and each other (Pod Security, ports, versions)
-	tests/deploy/check.sh
+	tools/deploy/check.sh
 
 .PHONY: test-conformance
 test-conformance: build ## Hundreds of odd requests: what auth-proxy, nginx and HAProxy make of them (needs both)
 	$(CARGO) build --locked --example sim
-	BINARY=$(BINARY) tests/conformance/run.py
+	BINARY=$(BINARY) tools/conformance/run.py
 
 .PHONY: test-websockets
 test-websockets: build ## Autobahn through the proxy and without it, some 500 cases (PYTHON2: a Python 2.7 with virtualenv)
-	AUTH_PROXY_BIN=$(BINARY) tests/clients/autobahn/run.sh
+	AUTH_PROXY_BIN=$(BINARY) tools/autobahn/run.sh
 
 .PHONY: test-deploy
 test-deploy: build ## Image, Kubernetes, systemd, air gap, releases: all that this machine can try
 	$(CARGO) build --locked --example sim
-	CARGO='$(CARGO)' TARGET=$(TARGET) DIST_TARGETS='$(DIST_TARGETS)' tests/deploy/run.sh $(STEPS)
+	CARGO='$(CARGO)' TARGET=$(TARGET) DIST_TARGETS='$(DIST_TARGETS)' tools/deploy/run.sh $(STEPS)
 
 .PHONY: dist
 dist: rust-target ## Everything of a release, into dist/ (Python 3.11+; for aarch64 also gcc-aarch64-linux-gnu)
@@ -146,7 +147,7 @@ vendor: ## The committed sources with every crate, into dist/: builds without a 
 
 .PHONY: soak
 soak: ## A minute of traffic while Entra ID fails, restarts, and the certificate rotates
-	$(CARGO) test --locked --test it soak -- --ignored --nocapture
+	$(CARGO) test --locked --test slow soak:: -- --nocapture
 
 .PHONY: audit
 audit: target/tools/bin/cargo-deny ## Advisories, licences, sources and banned crates (builds cargo-deny once)

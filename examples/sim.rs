@@ -23,7 +23,7 @@ usage: cargo run --example sim -- [options]
   --log                print each request as Azure received it, tokens shortened
   --pause-ms N         between the events of a stream (default 0)
   --token-lifetime N   seconds (default 3600)
-  --access-token TEXT  every token is this text, for a destination that must know it (default: each is another)
+  --access-token TEXT  every token is this text, for an upstream that must know it (default: each is another)
   --entra-port N       (default: a free one)
   --azure-port N       (default: a free one)
   --stay               run until a signal, even when standard input ends

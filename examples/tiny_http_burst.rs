@@ -1,5 +1,5 @@
 //! Why `tiny_http` is not the default HTTP server: bursts of keep-alive connections, as the connection pools of SDKs
-//! open them, and how many of them get no answer while the others stay open.
+//! open them, and how many of them get no response while the others stay open.
 //!
 //! ```text
 //! cargo run --release --example tiny_http_burst --features tiny_http [-- BURSTS]
@@ -22,8 +22,8 @@ use http::StatusCode;
 
 /// Connections per burst.
 const SIZES: [usize; 4] = [8, 16, 32, 64];
-/// A connection without an answer by then counts as unanswered.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A connection without a response by then counts as unserved.
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// Long enough for the threads of a new server to have gone to rest.
 const QUIET: Duration = Duration::from_millis(100);
 
@@ -32,10 +32,10 @@ type Server = (&'static str, fn() -> Started);
 
 fn main() {
     let bursts = std::env::args().nth(1).map_or(20, |text| text.parse().expect("how many bursts"));
-    println!("{bursts} bursts each; a connection is unanswered after {PATIENCE:?}\n");
+    println!("{bursts} bursts each; a connection is unserved after {TIMEOUT:?}\n");
     println!(
         "{:<28}{:>12}{:>22}{:>26}{:>12}{:>12}",
-        "server", "connections", "bursts with a loss", "connections unanswered", "median", "slowest"
+        "server", "connections", "bursts with a loss", "connections unserved", "median", "slowest"
     );
     let servers: [Server; 3] = [
         ("tiny_http as documented", plain_tiny_http),
@@ -45,21 +45,21 @@ fn main() {
     for (name, start) in servers {
         for size in SIZES {
             let results: Vec<Burst> = (0..bursts).map(|_| burst_on(start(), size)).collect();
-            let losses = results.iter().filter(|burst| burst.unanswered > 0).count();
-            let unanswered: usize = results.iter().map(|burst| burst.unanswered).sum();
-            let mut times: Vec<Duration> = results.iter().map(|burst| burst.last_answer).collect();
+            let losses = results.iter().filter(|burst| burst.unserved > 0).count();
+            let unserved: usize = results.iter().map(|burst| burst.unserved).sum();
+            let mut times: Vec<Duration> = results.iter().map(|burst| burst.last_response).collect();
             times.sort();
             println!(
                 "{name:<28}{size:>12}{:>22}{:>26}{:>12}{:>12}",
                 format!("{losses} of {bursts}"),
-                format!("{unanswered} of {}", size * bursts),
+                format!("{unserved} of {}", size * bursts),
                 milliseconds(times[times.len() / 2]),
                 milliseconds(times[times.len() - 1]),
             );
         }
         println!();
     }
-    println!("median, slowest: from the first connection of a burst to its last answer");
+    println!("median, slowest: from the first connection of a burst to its last response");
 }
 
 fn milliseconds(time: Duration) -> String {
@@ -69,7 +69,7 @@ fn milliseconds(time: Duration) -> String {
 /// Where a server listens, and how to end it.
 type Started = (SocketAddr, Box<dyn FnOnce()>);
 
-/// The server of tiny_http's documentation: several threads take requests and answer them.
+/// The server of tiny_http's documentation: several threads take requests and respond to them.
 fn plain_tiny_http() -> Started {
     let server = Arc::new(tiny_http::Server::http("127.0.0.1:0").unwrap());
     let address = server.server_addr().to_ip().unwrap();
@@ -85,7 +85,7 @@ fn plain_tiny_http() -> Started {
     (address, Box::new(move || (0..threads).for_each(|_| server.unblock())))
 }
 
-/// Answers "ok".
+/// Responds "ok".
 struct Hello;
 
 impl Service for Hello {
@@ -105,7 +105,7 @@ fn ours() -> Started {
     let mut running = listener.serve(Arc::new(Hello), Limits::default(), Arc::clone(&stop)).unwrap();
     let end = move || {
         stop.trigger();
-        running.drain(Instant::now() + PATIENCE);
+        running.drain(Instant::now() + TIMEOUT);
     };
     (address, Box::new(end))
 }
@@ -118,14 +118,14 @@ fn ours_over_tiny_http() -> Started {
     let mut running = listener.serve(Arc::new(Hello), Limits::default(), Arc::clone(&stop)).unwrap();
     let end = move || {
         stop.trigger();
-        running.drain(Instant::now() + PATIENCE);
+        running.drain(Instant::now() + TIMEOUT);
     };
     (address, Box::new(end))
 }
 
 struct Burst {
-    unanswered: usize,
-    last_answer: Duration,
+    unserved: usize,
+    last_response: Duration,
 }
 
 /// A burst on a server that has had nothing to do for a while.
@@ -138,7 +138,7 @@ fn burst_on((address, end): Started, size: usize) -> Burst {
 }
 
 /// Opens connections at once, as a pool does for requests that come together, sends a request on each, and counts
-/// the answers. All stay open until the end.
+/// the responses. All stay open until the end.
 fn burst(address: SocketAddr, size: usize) -> Burst {
     let (start, end) = (Arc::new(Barrier::new(size + 1)), Arc::new(Barrier::new(size)));
     let threads: Vec<_> = (0..size)
@@ -149,22 +149,22 @@ fn burst(address: SocketAddr, size: usize) -> Burst {
                 let begin = Instant::now();
                 let mut connection = TcpStream::connect(address).unwrap();
                 connection.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-                let answered = answered(&connection).then(|| begin.elapsed());
+                let served = is_served(&connection).then(|| begin.elapsed());
                 end.wait();
-                answered
+                served
             })
         })
         .collect();
     start.wait();
-    let answers: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let responses: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     Burst {
-        unanswered: answers.iter().filter(|answer| answer.is_none()).count(),
-        last_answer: answers.into_iter().flatten().max().unwrap_or_default(),
+        unserved: responses.iter().filter(|response| response.is_none()).count(),
+        last_response: responses.into_iter().flatten().max().unwrap_or_default(),
     }
 }
 
-fn answered(mut connection: &TcpStream) -> bool {
-    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+fn is_served(mut connection: &TcpStream) -> bool {
+    connection.set_read_timeout(Some(TIMEOUT)).unwrap();
     match connection.read(&mut [0; 1024]) {
         Ok(n) => n > 0,
         Err(error) => {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Longer than anything on the loopback takes.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 type Fault = fn() -> String;
 
@@ -50,48 +50,48 @@ fn main() {
     }
 }
 
-/// A server that answers every request and tells what it made of the body.
+/// A server that responds to every request and reports what it made of the body.
 fn start() -> (SocketAddr, Receiver<Result<usize, String>>) {
     let server = tiny_http::Server::http("127.0.0.1:0").unwrap();
     let address = server.server_addr().to_ip().unwrap();
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for mut request in std::iter::repeat_with(|| server.recv()).map_while(Result::ok) {
             if request.url() == "/upload" {
                 let read = request.as_reader().read_to_end(&mut Vec::new());
-                let _ = tell.send(read.map_err(|error| error.to_string()));
+                let _ = sender.send(read.map_err(|error| error.to_string()));
             }
             let _ = request.respond(tiny_http::Response::from_string("ok"));
         }
         // The listener goes on listening in its thread; only nobody takes what it accepts.
         thread::park();
     });
-    (address, told)
+    (address, receiver)
 }
 
 fn connect(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let _ = stream.write_all(bytes);
     stream
 }
 
-fn answered(address: SocketAddr) -> &'static str {
+fn next_request(address: SocketAddr) -> &'static str {
     if TcpStream::connect(address).is_err() {
         return "the next connection is refused";
     }
     let mut stream = connect(address, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     match stream.read(&mut [0; 64]) {
-        Ok(1..) => "the next request is answered",
-        _ => "the next request is not answered",
+        Ok(1..) => "the next request is served",
+        _ => "the next request is not served",
     }
 }
 
 fn absurd_length() -> String {
     let (address, _) = start();
     drop(connect(address, b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000000000000\r\n\r\n"));
-    thread::sleep(PATIENCE);
-    answered(address).to_owned()
+    thread::sleep(TIMEOUT);
+    next_request(address).to_owned()
 }
 
 fn failed_accept() -> String {
@@ -100,10 +100,10 @@ fn failed_accept() -> String {
     let limit = |current| setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..usual }).unwrap();
     limit(descriptors() as u64 + 1);
     let client = connect(address, b"");
-    thread::sleep(PATIENCE);
+    thread::sleep(TIMEOUT);
     drop(client);
     limit(usual.current.unwrap());
-    format!("with descriptors to spare again, {}; the process lives", answered(address))
+    format!("with descriptors to spare again, {}; the process lives", next_request(address))
 }
 
 fn http2() -> String {
@@ -112,9 +112,9 @@ fn http2() -> String {
     for _ in 0..10 {
         drop(connect(address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
         // For each to meet an idle thread, not a queue.
-        thread::sleep(PATIENCE / 20);
+        thread::sleep(TIMEOUT / 20);
     }
-    thread::sleep(PATIENCE);
+    thread::sleep(TIMEOUT);
     let (threads, descriptors) = (threads() - before.0, descriptors() - before.1);
     format!(
         "the clients have left; beside the 4 threads that were idle, {threads} more threads and {descriptors} more descriptors stay"
@@ -127,24 +127,24 @@ fn endless_head() -> String {
     let mut client = connect(address, b"GET / HTTP/1.1\r\nX: ");
     let part = [b'x'; 64 * 1024];
     (0..1024).for_each(|_| client.write_all(&part).unwrap());
-    thread::sleep(PATIENCE);
+    thread::sleep(TIMEOUT);
     format!("read to the end and kept: {} MB more memory", (resident_kb() - before) / 1024)
 }
 
 fn silent_head() -> String {
     let (address, _) = start();
     let mut client = connect(address, b"GET / HTTP/1.1\r\n");
-    client.set_read_timeout(Some(5 * PATIENCE)).unwrap();
+    client.set_read_timeout(Some(5 * TIMEOUT)).unwrap();
     let closed = client.read(&mut [0]).is_ok();
-    format!("after {:?} the connection is {}", 5 * PATIENCE, if closed { "closed" } else { "still open" })
+    format!("after {:?} the connection is {}", 5 * TIMEOUT, if closed { "closed" } else { "still open" })
 }
 
 fn short_upload() -> String {
-    let (address, told) = start();
+    let (address, receiver) = start();
     let client =
         connect(address, b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\nhello");
     client.shutdown(Shutdown::Write).unwrap();
-    match told.recv_timeout(PATIENCE) {
+    match receiver.recv_timeout(TIMEOUT) {
         Ok(Ok(count)) => format!("the server reads a complete body of {count} bytes"),
         other => format!("the server notices: {other:?}"),
     }

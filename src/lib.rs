@@ -21,7 +21,7 @@
 //! BYTES      net: one Stream for both sides, DNS, dialing, CONNECT, TLS, poll
 //! ```
 //!
-//! Invariants, held by `tests/it/tidy.rs`:
+//! Invariants, held by `tests/spec/structure.rs`:
 //!
 //! - `server` and `proxy::headers` know no tokens and no settings; `identity` knows no HTTP.
 //! - Only `upstream`, `token::entra` and `proxy::forward` name ureq; only `net` names rustls and `TcpStream`.

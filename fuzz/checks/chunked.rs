@@ -13,7 +13,7 @@ use super::reference::{self, End};
 /// Far less than in the program, so that short inputs reach it.
 const ALLOWANCE: usize = 100;
 
-/// `data` is what a client sends behind a head.
+/// `data` is what a client sends after a head.
 pub fn check(data: &[u8]) {
     let expected = reference::chunks(data, ALLOWANCE);
     for pieces in pieces::ways(data) {

@@ -1,4 +1,4 @@
-//! The token endpoint's answer: a grant is one that can be used, an error holds nothing secret.
+//! The token endpoint's response: a grant is one that can be used, an error holds nothing secret.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::reference::{is_token, trim};
 /// 2023-11-14T22:13:20Z.
 const NOW: Duration = Duration::from_secs(1_700_000_000);
 
-/// `data` is a status, header fields, one per line, and behind an empty line the body.
+/// `data` is a status, header fields, one per line, and after an empty line the body.
 pub fn check(data: &[u8]) {
     let mut rest = data;
     let mut line = || {
@@ -56,13 +56,13 @@ fn check_grant(grant: &Grant, secret: &str) {
     let day = Duration::from_secs(86_400);
     assert!((Duration::from_secs(1)..=day).contains(&grant.expires_in), "{:?}", grant.expires_in);
     assert!(grant.refresh_in.is_none_or(|refresh_in| (Duration::from_secs(1)..=day).contains(&refresh_in)));
-    let told = format!("{grant:?}{:?}", grant.bearer());
-    assert!(secret.len() < 12 || !told.contains(secret), "{told}");
+    let shown = format!("{grant:?}{:?}", grant.bearer());
+    assert!(secret.len() < 12 || !shown.contains(secret), "{shown}");
 }
 
 fn check_error(error: &TokenError) {
-    let told = [vec![error.summary.clone()], error.hints.clone()].concat();
-    for line in &told {
+    let shown = [vec![error.summary.clone()], error.hints.clone()].concat();
+    for line in &shown {
         assert!(!line.is_empty() && line.len() < 300 && !line.contains(char::is_control), "{line:?}");
     }
     assert!(

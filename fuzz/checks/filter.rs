@@ -1,4 +1,4 @@
-//! What passes from a request and from an answer, and where a request goes.
+//! What passes from a request and from a response, and where a request goes.
 
 use auth_proxy::testing::{BaseUrl, fields, headers, target};
 use http::uri::{Authority, Scheme};

@@ -60,14 +60,14 @@ fn read_in_pieces(data: &[u8], mut pieces: Pieces) -> Result<Option<(RequestHead
 
 /// Byte by byte: the first end or fault decides. A CR at the end of what is there may still get its LF.
 fn naive_end(data: &[u8]) -> Result<Option<usize>, ()> {
-    // A client that speaks TLS is told so at once.
+    // A client that speaks TLS gets its own message at once.
     if data.starts_with(&[0x16, 0x03]) || data.starts_with(b"PROXY ") {
         return Err(());
     }
     for (i, byte) in data.iter().enumerate() {
-        let (before, behind) = (&data[..i], data.get(i + 1));
+        let (before, after) = (&data[..i], data.get(i + 1));
         match byte {
-            b'\r' if behind.is_some_and(|behind| *behind != b'\n') => return Err(()),
+            b'\r' if after.is_some_and(|after| *after != b'\n') => return Err(()),
             b'\n' if !before.ends_with(b"\r") => return Err(()),
             b'\n' if before.ends_with(b"\r\n\r") => return Ok(Some(i + 1)),
             b' ' | b'\t' if before.ends_with(b"\r\n") => return Err(()),

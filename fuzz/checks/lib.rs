@@ -1,5 +1,5 @@
 //! What must hold for any bytes, as plain functions that panic: for libFuzzer (`targets/`) and for the deterministic
-//! run over `corpus/` (`tests/it/corpora.rs`) alike. What is expected comes from the naive readers in here, which
+//! run over `corpus/` (`tests/spec/parsers.rs`) alike. What is expected comes from the naive readers in here, which
 //! share no code with the program's.
 
 pub mod agreement;

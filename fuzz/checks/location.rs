@@ -1,4 +1,4 @@
-//! `Location` rewritten: only one at the destination's origin and base path, and nothing of it but the origin and
+//! `Location` rewritten: only one at the upstream's origin and base path, and nothing of it but the origin and
 //! the base path.
 
 use auth_proxy::testing::{BaseUrl, Fields, target};
@@ -47,7 +47,7 @@ fn check_rewritten(before: &[u8], tail: &[u8], base_url: &BaseUrl) {
     assert!(ours.iter().any(|ours| authority.eq_ignore_ascii_case(ours)), "another authority: {authority}");
 }
 
-/// As the destination itself writes it.
+/// As the upstream itself writes it.
 fn is_plain(location: &[u8], base_url: &BaseUrl) -> bool {
     let start = format!("{}{}/", base_url.origin(), base_url.base_path);
     let rest = location.strip_prefix(start.as_bytes());

@@ -42,8 +42,8 @@ fn write(data: &[u8]) -> Vec<u8> {
         };
         let der = rest.get(4..).unwrap_or_default();
         let is_mark = |four: &[u8]| [b"\0KEY", b"\0RSA", b"\0CRT"].iter().any(|mark| four == *mark);
-        let (der, behind) = der.split_at(der.windows(4).position(is_mark).unwrap_or(der.len()));
-        rest = behind;
+        let (der, after) = der.split_at(der.windows(4).position(is_mark).unwrap_or(der.len()));
+        rest = after;
         file += &format!("-----BEGIN {label}-----\n");
         for line in STANDARD.encode(der).as_bytes().chunks(64) {
             file += std::str::from_utf8(line).expect("base64 is ASCII");
@@ -68,10 +68,10 @@ fn check_pair(pair: &KeyPair) {
 fn check_problem(problem: &Problem, file: &[u8]) {
     assert!(problem.message.starts_with("certificate file file.pem "), "{problem}");
     assert!(!problem.hints.is_empty(), "no remedy: {problem}");
-    let told = problem.to_string();
-    for window in told.as_bytes().windows(WINDOW).filter(|window| looks_secret(window)) {
+    let text = problem.to_string();
+    for window in text.as_bytes().windows(WINDOW).filter(|window| looks_secret(window)) {
         let is_shown = file.windows(WINDOW).any(|piece| piece == window);
-        assert!(!is_shown, "shows {}: {told}", String::from_utf8_lossy(window));
+        assert!(!is_shown, "shows {}: {text}", String::from_utf8_lossy(window));
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Request {
 /// Reads a head that ends with its empty line; none when it must be refused.
 pub(crate) fn request(head: &[u8]) -> Option<Request> {
     let mut lines = split(head, b"\r\n");
-    // The empty line, and what split says is behind it.
+    // The empty line, and what split says is after it.
     if lines.pop()? != b"" || lines.pop()? != b"" {
         return None;
     }

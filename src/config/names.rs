@@ -14,10 +14,10 @@ const COMMON_NAMES: [&str; 3] = ["HTTP_PROXY", "FTP_PROXY", "NO_PROXY"];
 const OTHER_PROGRAMS_NAMES: [(&str, &str, &str); 8] = [
     (
         "AZURE_CLIENT_SECRET",
-        "auth-proxy signs in with a certificate or a federated token: remove the secret from its environment",
+        "auth-proxy signs in with a certificate, a federated token or a managed identity: remove the secret from its environment",
         "",
     ),
-    ("AZURE_USERNAME", "auth-proxy signs in with a certificate or a federated token", ""),
+    ("AZURE_USERNAME", "auth-proxy signs in with a certificate, a federated token or a managed identity", ""),
     ("AZURE_OPENAI_ENDPOINT", "the upstream is set with API_BASE_URL", ""),
     ("AZURE_OPENAI_API_KEY", "the upstream gets a token, not a key", ""),
     ("AZURE_API_BASE", "the upstream is set with API_BASE_URL", ""),

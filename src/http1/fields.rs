@@ -86,7 +86,7 @@ impl Fields {
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut lines = self.lines.iter().peekable();
         while let Some(first) = lines.next() {
-            // Neighbours go in one piece.
+            // Adjacent fields go in one piece.
             let mut end = first.end;
             while let Some(line) = lines.next_if(|line| line.start == end) {
                 end = line.end;

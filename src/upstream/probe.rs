@@ -48,7 +48,7 @@ pub(crate) fn get(
         headers.insert(AUTHORIZATION, bearer.clone());
     }
     let request = agent.configure_request(request).timeout_global(Some(patience)).build();
-    let response = agent.run(request).map_err(|error| no_answer(uri, &error))?;
+    let response = agent.run(request).map_err(|error| no_response(uri, &error))?;
     let (parts, body) = response.into_parts();
     let mut bytes = Vec::new();
     // The status says the most; a body that breaks off is left out.
@@ -61,7 +61,7 @@ pub(crate) fn get(
     })
 }
 
-fn no_answer(uri: &Uri, error: &ureq::Error) -> Problem {
+fn no_response(uri: &Uri, error: &ureq::Error) -> Problem {
     let host = uri.authority().map(ToString::to_string).unwrap_or_default();
     let fault = Fault::inside(error);
     let cause = fault.map_or_else(|| error.to_string(), Fault::to_string);

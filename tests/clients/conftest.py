@@ -26,7 +26,7 @@ SIMULATOR = Path(os.environ.get("AUTH_PROXY_SIM", ROOT / "target/debug/examples/
 PROXY = Path(os.environ.get("AUTH_PROXY_BIN", ROOT / "target/x86_64-unknown-linux-musl/release/auth-proxy"))
 CLIENTS = Path(os.environ.get("CLIENTS_DIR", ROOT / "target/clients"))
 # Slow machines multiply every wait: the Rust tests' variable, whose default is ten seconds.
-PATIENCE = float(os.environ.get("TEST_PATIENCE_MS", "10000")) / 10_000
+TIMEOUT_SCALE = float(os.environ.get("TEST_TIMEOUT_MS", "10000")) / 10_000
 # Between the events of the simulator's streams.
 PAUSE_MS = 60
 
@@ -67,7 +67,7 @@ class Process:
 
     def wait_for(self, pattern, seconds=20):
         """The first match of the pattern in a line of the output."""
-        deadline = time.monotonic() + seconds * PATIENCE
+        deadline = time.monotonic() + seconds * TIMEOUT_SCALE
         with self._grew:
             while True:
                 for line in self.lines:
@@ -82,7 +82,7 @@ class Process:
         if self._child.poll() is None:
             self._child.terminate()
             try:
-                self._child.wait(10 * PATIENCE)
+                self._child.wait(10 * TIMEOUT_SCALE)
             except subprocess.TimeoutExpired:
                 self._child.kill()
         self._child.wait()
@@ -153,11 +153,11 @@ def running_proxy(settings):
 
 
 def wait_until_healthy(process):
-    deadline = time.monotonic() + 20 * PATIENCE
+    deadline = time.monotonic() + 20 * TIMEOUT_SCALE
     while True:
         try:
-            with urllib.request.urlopen(process.url + "/health", timeout=5) as answer:
-                assert (answer.status, answer.read()) == (200, b'{"status":"ok"}')
+            with urllib.request.urlopen(process.url + "/health", timeout=5) as response:
+                assert (response.status, response.read()) == (200, b'{"status":"ok"}')
                 return
         except OSError as error:
             detail = error.read().decode() if isinstance(error, urllib.error.HTTPError) else error
@@ -189,17 +189,17 @@ def pytest_runtest_makereport(item, call):
 
 
 class Azure:
-    """The simulated Azure OpenAI, asked with the proxy's own token: what an answer is without a proxy in between."""
+    """The simulated Azure OpenAI, asked with the proxy's own token: what a response is without a proxy in between."""
 
     def __init__(self, simulator, proxy, access_token):
         self._token = access_token
-        self._destination = urllib.parse.urlsplit(simulator.settings["API_BASE_URL"])
+        self._upstream = urllib.parse.urlsplit(simulator.settings["API_BASE_URL"])
         self._authorities = simulator.settings.get("SSL_CERT_FILE")
         self._proxy = urllib.parse.urlsplit(proxy.url)
 
     def directly(self, method, target, body=None):
         context = ssl.create_default_context(cafile=self._authorities)
-        to = http.client.HTTPSConnection(self._destination.hostname, self._destination.port, timeout=30, context=context)
+        to = http.client.HTTPSConnection(self._upstream.hostname, self._upstream.port, timeout=30, context=context)
         return exchange(to, method, target, body, {"authorization": f"Bearer {self._token}"})
 
     def through_the_proxy(self, method, target, body=None):
@@ -207,9 +207,9 @@ class Azure:
         return exchange(to, method, target, body, {"api-key": "dummy"})
 
 
-class Answer:
-    def __init__(self, answer):
-        self.status, self.headers, self.body = answer.status, answer.getheaders(), answer.read()
+class Response:
+    def __init__(self, response):
+        self.status, self.headers, self.body = response.status, response.getheaders(), response.read()
 
 
 def exchange(connection, method, target, body, headers):
@@ -223,7 +223,7 @@ def exchange(connection, method, target, body, headers):
         connection.putheader("content-length", str(len(body)))
     connection.endheaders(body)
     try:
-        return Answer(connection.getresponse())
+        return Response(connection.getresponse())
     finally:
         connection.close()
 

@@ -1,7 +1,7 @@
 """Against aimock, a fake Azure OpenAI that is not ours and has authentication on.
 
 It takes `Authorization`, `api-key` and more, and refuses a request when any of them is not the one token: each success below
-says that the token is there and the caller's own key is gone.
+says that the token is there and the client's own key is gone.
 """
 
 import json
@@ -21,8 +21,8 @@ def call(url, **headers):
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(url + "/openai/v1/chat/completions", body, {"content-type": "application/json", **headers})
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status
     except urllib.error.HTTPError as error:
         return error.code
 
@@ -47,8 +47,8 @@ def sdk(request, proxy_to_aimock):
 
 
 def test_chat(sdk):
-    answer = sdk.chat.completions.create(model="gpt-4o", messages=MESSAGES)
-    assert answer.choices[0].message.content == GREETING
+    response = sdk.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+    assert response.choices[0].message.content == GREETING
 
 
 def test_stream_arrives_event_by_event(sdk):
@@ -56,8 +56,8 @@ def test_stream_arrives_event_by_event(sdk):
 
 
 def test_embeddings(sdk):
-    answer = sdk.embeddings.create(model="text-embedding-3-small", input=["one"])
-    assert answer.data[0].embedding == [0.5, 0.25, 0.125]
+    response = sdk.embeddings.create(model="text-embedding-3-small", input=["one"])
+    assert response.data[0].embedding == [0.5, 0.25, 0.125]
 
 
 def test_responses(sdk):

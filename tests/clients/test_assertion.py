@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
 import pytest
-from conftest import PATIENCE, running_proxy
+from conftest import TIMEOUT_SCALE, running_proxy
 from verify_assertion import encode, verify, verify_with_cryptography
 
 CLIENT = "6731de76-14a6-49ae-97bc-6eba6914391e"
@@ -18,7 +18,7 @@ TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 
 
 class Authority(ThreadingHTTPServer):
-    """Answers every token request, after as many failures as asked for, and keeps what it received."""
+    """Responds to every token request, after as many failures as asked for, and keeps what it received."""
 
     def __init__(self, failures=0):
         super().__init__(("127.0.0.1", 0), self.Handler)
@@ -35,8 +35,8 @@ class Authority(ThreadingHTTPServer):
             self.server.received.put((self.path, self.headers, parse_qs(body, strict_parsing=True)))
             self.server.failures -= 1
             failed = self.server.failures >= 0
-            answer = {"token_type": "Bearer", "expires_in": 3599, "access_token": "a.b.c"}
-            body = json.dumps({"error": "temporarily_unavailable"} if failed else answer).encode()
+            response = {"token_type": "Bearer", "expires_in": 3599, "access_token": "a.b.c"}
+            body = json.dumps({"error": "temporarily_unavailable"} if failed else response).encode()
             self.send_response(503 if failed else 200)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
@@ -78,7 +78,7 @@ def sign_in(certificate):
                 **settings,
             }
             started.enter_context(running_proxy(environment))
-            return authority.url, [authority.received.get(timeout=20 * PATIENCE) for _ in range(failures + 1)]
+            return authority.url, [authority.received.get(timeout=20 * TIMEOUT_SCALE) for _ in range(failures + 1)]
 
         yield run
 

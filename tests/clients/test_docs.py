@@ -11,7 +11,7 @@ import subprocess
 import litellm
 import pytest
 import yaml
-from conftest import CLIENTS, PATIENCE, ROOT, plain_environment
+from conftest import CLIENTS, TIMEOUT_SCALE, ROOT, plain_environment
 
 TEXT = (ROOT / "docs/clients.md").read_text()
 EXAMPLES = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
@@ -59,7 +59,7 @@ def test_shell(proxy, example):
 def run(command):
     environment = {**plain_environment(), "no_proxy": "*"}
     settings = {"env": environment, "stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
-    done = subprocess.run([str(part) for part in command], timeout=60 * PATIENCE, **settings)
+    done = subprocess.run([str(part) for part in command], timeout=60 * TIMEOUT_SCALE, **settings)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -10,13 +10,13 @@ import time
 import httpx
 import pytest
 import websockets.sync.client as websockets
-from conftest import PATIENCE, assert_incremental
+from conftest import TIMEOUT_SCALE, assert_incremental
 
 CHAT = "/openai/deployments/{}/chat/completions?api-version=2024-10-21"
 BODY = {"messages": [{"role": "user", "content": "Say hello"}]}
 EVENTS = "/openai/v1/sim/sse?events=10&pause_ms=50"
 
-# Different at each answer, or a matter of each connection.
+# Different at each response, or a matter of each connection.
 VOLATILE = {"date", "apim-request-id", "x-request-id", "connection", "keep-alive", "transfer-encoding"}
 
 needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
@@ -38,7 +38,7 @@ needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
         ("GET", "/elsewhere", None),
     ],
 )
-def test_an_answer_is_azures_answer_byte_for_byte(azure, method, target, body):
+def test_a_response_is_azures_response_byte_for_byte(azure, method, target, body):
     through, direct = azure.through_the_proxy(method, target, body), azure.directly(method, target, body)
     assert (through.status, through.body) == (direct.status, direct.body)
 
@@ -61,10 +61,10 @@ def assert_punctual(events):
 
 
 def test_httpx_has_each_event_when_it_was_sent(proxy):
-    with httpx.stream("GET", proxy.url + EVENTS, timeout=30) as answer:
-        assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        *events, last = [(written_and_received(line) if "unix_ns" in line else line) for line in answer.iter_lines() if line]
+    with httpx.stream("GET", proxy.url + EVENTS, timeout=30) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        *events, last = [(written_and_received(line) if "unix_ns" in line else line) for line in response.iter_lines() if line]
     assert last == "data: [DONE]"
     assert_punctual(events)
 
@@ -73,10 +73,10 @@ def test_httpx_uploads_a_stream_of_unknown_length(proxy):
     pieces = [bytes([65 + number]) * 200_000 for number in range(20)]
     # Each of these would be refused if it arrived.
     headers = {"authorization": "Bearer stolen", "x-api-key": "stolen", "ocp-apim-subscription-key": "stolen"}
-    answer = httpx.post(
+    response = httpx.post(
         proxy.url + "/openai/v1/sim/upload?api-key=stolen", content=iter(pieces), headers=headers, timeout=30
     ).json()
-    assert (answer["bytes"], answer["sha256"]) == (4_000_000, hashlib.sha256(b"".join(pieces)).hexdigest())
+    assert (response["bytes"], response["sha256"]) == (4_000_000, hashlib.sha256(b"".join(pieces)).hexdigest())
 
 
 def test_an_old_bearer_token_is_replaced_not_joined(proxy):
@@ -97,7 +97,7 @@ def test_a_websocket_is_tunnelled(proxy):
     with websockets.connect(address, **settings) as socket:
         for message in ("hello", b"\0" * 1_000_000, ""):
             socket.send(message)
-            assert socket.recv(timeout=10 * PATIENCE) == message
+            assert socket.recv(timeout=10 * TIMEOUT_SCALE) == message
 
 
 @needs_curl
@@ -135,5 +135,5 @@ def test_curl_uploads_a_form(proxy, tmp_path):
     (tmp_path / "data.bin").write_bytes(b"\r\n--boundary?\r\n" * 200_000)
     command = ["curl", "-sS", "--fail", "--noproxy", "*", "--max-time", "30", "-H", "Expect: 100-continue"]
     command += ["-F", "purpose=assistants", "-F", f"file=@{tmp_path}/data.bin", proxy.url + "/openai/v1/files"]
-    answer = json.loads(subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout)
-    assert answer["bytes"] == 15 * 200_000
+    response = json.loads(subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout)
+    assert response["bytes"] == 15 * 200_000

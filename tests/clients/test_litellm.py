@@ -24,8 +24,8 @@ def settings(proxy):
 # `v1` sends litellm to the v1 paths, and the key as a bearer token.
 @pytest.mark.parametrize("version", ["2024-10-21", "v1"])
 def test_completion(settings, version):
-    answer = litellm.completion(model="azure/gpt-4o", messages=MESSAGES, **{**settings, "api_version": version})
-    assert answer.choices[0].message.content == GREETING
+    response = litellm.completion(model="azure/gpt-4o", messages=MESSAGES, **{**settings, "api_version": version})
+    assert response.choices[0].message.content == GREETING
 
 
 def test_stream_arrives_event_by_event(settings):
@@ -46,8 +46,8 @@ def test_async_stream(settings):
 
 
 def test_embedding(settings):
-    answer = litellm.embedding(model="azure/text-embedding-3-small", input=["one", "two"], **settings)
-    assert [data["embedding"] for data in answer.data] == [[number / 8 for number in range(8)]] * 2
+    response = litellm.embedding(model="azure/text-embedding-3-small", input=["one", "two"], **settings)
+    assert [data["embedding"] for data in response.data] == [[number / 8 for number in range(8)]] * 2
 
 
 def test_throttling_is_passed_on(settings):
@@ -62,14 +62,14 @@ def test_the_content_filter_is_passed_on(settings):
 
 def test_a_tool_is_called(settings):
     tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]
-    answer = litellm.completion(model="azure/gpt-4o", messages=MESSAGES, tools=tools, **settings)
-    [call] = answer.choices[0].message.tool_calls
+    response = litellm.completion(model="azure/gpt-4o", messages=MESSAGES, tools=tools, **settings)
+    [call] = response.choices[0].message.tool_calls
     assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "Paris"})
 
 
 def test_responses(settings):
-    answer = litellm.responses(model="azure/gpt-4o", input="Say hello", **{**settings, "api_version": "preview"})
-    assert answer.output[0].content[0].text == "Hello from the simulator."
+    response = litellm.responses(model="azure/gpt-4o", input="Say hello", **{**settings, "api_version": "preview"})
+    assert response.output[0].content[0].text == "Hello from the simulator."
 
 
 def test_a_file_goes_up_and_comes_down(settings):
@@ -83,8 +83,8 @@ def test_a_file_goes_up_and_comes_down(settings):
 def test_speech_and_transcription(settings, tmp_path):
     litellm.speech(model="azure/tts", voice="alloy", input="Hello", **settings).stream_to_file(tmp_path / "speech.mp3")
     with (tmp_path / "speech.mp3").open("rb") as file:
-        answer = litellm.transcription(model="azure/whisper", file=file, **settings)
-    assert answer.text == "A recording of 48000 bytes."
+        response = litellm.transcription(model="azure/whisper", file=file, **settings)
+    assert response.text == "A recording of 48000 bytes."
 
 
 def test_images(settings):
@@ -107,11 +107,11 @@ def test_rasa(proxy, group):
     models = [{"model_name": "group", "litellm_params": dict(group)} for _ in range(2)]
     router = litellm.Router(model_list=models, routing_strategy="simple-shuffle", num_retries=0)
 
-    async def answers():
+    async def greetings():
         whole = await litellm.acompletion(messages=MESSAGES, drop_params=True, **group)
         routed = await router.acompletion(model="group", messages=MESSAGES)
         chunks = [chunk async for chunk in await litellm.acompletion(messages=MESSAGES, stream=True, **group)]
         words = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
         return whole.choices[0].message.content, routed.choices[0].message.content, "".join(words)
 
-    assert asyncio.run(answers()) == (GREETING,) * 3
+    assert asyncio.run(greetings()) == (GREETING,) * 3

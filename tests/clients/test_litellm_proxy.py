@@ -34,8 +34,8 @@ def sdk(proxy, tmp_path_factory):
 
 
 def test_chat(sdk):
-    answer = sdk.chat.completions.create(model="gpt-4o", messages=MESSAGES)
-    assert answer.choices[0].message.content == GREETING
+    response = sdk.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+    assert response.choices[0].message.content == GREETING
 
 
 def test_stream_arrives_event_by_event(sdk):
@@ -46,8 +46,8 @@ def test_stream_arrives_event_by_event(sdk):
 
 
 def test_embeddings(sdk):
-    answer = sdk.embeddings.create(model="text-embedding-3-small", input=["one"], encoding_format="float")
-    assert answer.data[0].embedding == [number / 8 for number in range(8)]
+    response = sdk.embeddings.create(model="text-embedding-3-small", input=["one"], encoding_format="float")
+    assert response.data[0].embedding == [number / 8 for number in range(8)]
 
 
 def test_throttling_is_passed_on(sdk):

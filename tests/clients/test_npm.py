@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import CLIENTS, PATIENCE, PAUSE_MS, plain_environment
+from conftest import CLIENTS, TIMEOUT_SCALE, PAUSE_MS, plain_environment
 
 SOURCES = Path(__file__).parent / "node"
 
@@ -25,7 +25,7 @@ def test_npm(proxy, proxy_to_aimock, name, at_least):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=240 * PATIENCE,
+        timeout=240 * TIMEOUT_SCALE,
     )
     counts = dict(re.findall(r"^# (pass|fail|cancelled|skipped) (\d+)$", run.stdout, re.MULTILINE))
     assert run.returncode == 0 and int(counts["pass"]) >= at_least, run.stdout

@@ -34,8 +34,8 @@ def client(kind, proxy):
 
 
 def test_chat(kind, proxy):
-    answer = client(kind, proxy).chat.completions.create(model="gpt-4o", messages=MESSAGES)
-    assert answer.choices[0].message.content == GREETING
+    response = client(kind, proxy).chat.completions.create(model="gpt-4o", messages=MESSAGES)
+    assert response.choices[0].message.content == GREETING
 
 
 def test_nothing_but_the_credential_is_touched(kind, proxy):
@@ -68,17 +68,17 @@ def test_stream_arrives_event_by_event(kind, proxy):
 def test_a_tool_is_called_and_its_result_used(kind, proxy, stream):
     create = client(kind, proxy).chat.completions.create
     tools = [{"type": "function", "function": WEATHER}]
-    answer = create(model="gpt-4o", messages=MESSAGES, tools=tools, stream=stream)
+    response = create(model="gpt-4o", messages=MESSAGES, tools=tools, stream=stream)
     if stream:
-        calls = [call for chunk in answer for choice in chunk.choices for call in choice.delta.tool_calls or []]
+        calls = [call for chunk in response for choice in chunk.choices for call in choice.delta.tool_calls or []]
         name, arguments = calls[0].function.name, "".join(call.function.arguments or "" for call in calls)
         call = {"id": calls[0].id, "type": "function", "function": {"name": name, "arguments": arguments}}
     else:
-        [call] = [call.model_dump() for call in answer.choices[0].message.tool_calls]
+        [call] = [call.model_dump() for call in response.choices[0].message.tool_calls]
     assert (call["function"]["name"], json.loads(call["function"]["arguments"])) == ("weather", {"city": "Paris"})
     turn = [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": call["id"], "content": "sunny"}]
-    answer = create(model="gpt-4o", messages=MESSAGES + turn, tools=tools)
-    assert answer.choices[0].message.content == GREETING
+    response = create(model="gpt-4o", messages=MESSAGES + turn, tools=tools)
+    assert response.choices[0].message.content == GREETING
 
 
 @has_responses
@@ -116,8 +116,8 @@ def test_images(kind, proxy):
 
 def test_embeddings(kind, proxy):
     """The SDK asks for base64 and unpacks it: a byte that is lost shows."""
-    answer = client(kind, proxy).embeddings.create(model="text-embedding-3-small", input=["one", "two"], dimensions=64)
-    assert [data.embedding for data in answer.data] == [[number / 8 for number in range(64)]] * 2
+    response = client(kind, proxy).embeddings.create(model="text-embedding-3-small", input=["one", "two"], dimensions=64)
+    assert [data.embedding for data in response.data] == [[number / 8 for number in range(64)]] * 2
 
 
 def test_a_file_goes_up_and_comes_down(kind, proxy):
@@ -136,20 +136,20 @@ def test_models(kind, proxy):
 def test_throttling_is_passed_on_with_its_headers_and_body(kind, proxy, azure):
     with pytest.raises(openai.RateLimitError) as caught:
         client(kind, proxy).chat.completions.create(model="error-429", messages=MESSAGES)
-    answer = caught.value.response
-    assert (answer.headers["retry-after"], answer.headers["retry-after-ms"]) == ("7", "6543")
-    assert answer.headers["apim-request-id"]
-    direct = azure.directly("POST", answer.request.url.raw_path.decode(), {"model": "error-429", "messages": MESSAGES})
-    assert (answer.status_code, answer.content) == (direct.status, direct.body)
+    response = caught.value.response
+    assert (response.headers["retry-after"], response.headers["retry-after-ms"]) == ("7", "6543")
+    assert response.headers["apim-request-id"]
+    direct = azure.directly("POST", response.request.url.raw_path.decode(), {"model": "error-429", "messages": MESSAGES})
+    assert (response.status_code, response.content) == (direct.status, direct.body)
 
 
 def test_the_content_filter_is_passed_on(kind, proxy, azure):
     with pytest.raises(openai.BadRequestError) as caught:
         client(kind, proxy).chat.completions.create(model="error-content-filter", messages=MESSAGES)
     assert caught.value.code == "content_filter"
-    answer = caught.value.response
+    response = caught.value.response
     body = {"model": "error-content-filter", "messages": MESSAGES}
-    assert answer.content == azure.directly("POST", answer.request.url.raw_path.decode(), body).body
+    assert response.content == azure.directly("POST", response.request.url.raw_path.decode(), body).body
 
 
 def test_a_server_error_is_retried_by_the_sdk_alone(kind, proxy):
@@ -198,5 +198,5 @@ def test_a_client_that_leaves_a_stream_can_go_on(kind, proxy):
     sdk = client(kind, proxy)
     with sdk.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True) as stream:
         next(iter(stream))
-    answer = sdk.chat.completions.create(model="gpt-4o", messages=MESSAGES)
-    assert answer.choices[0].message.content == GREETING
+    response = sdk.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+    assert response.choices[0].message.content == GREETING

@@ -14,7 +14,7 @@ def test_a_conversation(proxy):
 
 
 def test_a_conversation_on_azures_own_path(proxy):
-    """`AzureOpenAI` dials wss whatever the endpoint is, unless it is told otherwise."""
+    """`AzureOpenAI` dials wss whatever the endpoint is, unless it is configured otherwise."""
     with openai.AzureOpenAI(
         azure_endpoint=proxy.url,
         websocket_base_url="ws" + proxy.url.removeprefix("http") + "/openai",

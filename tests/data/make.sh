@@ -137,7 +137,7 @@ cat future.key future.crt > future.pem
 : > empty.pem
 printf '\n  \n' > blank.pem
 echo "This is not the file you are looking for." > garbage.pem
-# The end is missing: in the middle of a line of the second block, and right behind the first one's body.
+# The end is missing: in the middle of a line of the second block, and right after the first one's body.
 head -c "$(($(wc -c < cert-first.pem) - 200))" cert-first.pem > truncated.pem
 { sed '/END/d' leaf.crt; cat leaf.key; } > no-end.pem
 sed '1d' cert-first.pem > no-begin.pem

@@ -36,7 +36,7 @@ impl Refusal {
         }
     }
 
-    /// The body of the answer.
+    /// The body of the response.
     pub fn body(&self, now: i64, trace_id: &str, correlation_id: &str) -> Value {
         let timestamp = clock::entra_date(now);
         json!({

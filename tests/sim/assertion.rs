@@ -32,7 +32,7 @@ pub struct Accepted {
     pub algorithm: String,
 }
 
-/// Every rule, in an order that names the most telling fault first.
+/// Every rule, in an order that names the most specific error first.
 pub fn verify(assertion: &str, expected: &Expected<'_>) -> Result<Accepted, Refusal> {
     let parts: Vec<&str> = assertion.split('.').collect();
     let [header_text, claims_text, signature_text] = parts[..] else {

@@ -21,24 +21,24 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Kind};
 use super::exchange::Exchange;
 use super::record::{Log, Request, latin1};
 use super::script::Script;
+use super::script::{Kind, ScriptedResponse};
 use super::server::Server;
 use super::tokens::{self, Tokens};
 
 /// A running fake of Azure OpenAI.
 pub struct Azure {
     pub server: Server,
-    shared: Arc<Shared>,
+    shared: Arc<AzureServer>,
 }
 
-struct Shared {
+struct AzureServer {
     log: Arc<Log>,
     tokens: Arc<Tokens>,
     script: Script,
-    fixed: Mutex<HashMap<String, Answer>>,
+    fixed: Mutex<HashMap<String, ScriptedResponse>>,
     files: files::Store,
     throttle: throttle::Throttle,
     /// Between the events of a stream.
@@ -64,7 +64,7 @@ impl Azure {
         options: &super::Options,
     ) -> Self {
         let log = Arc::new(Log::new(options.on_azure_request.clone()));
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(AzureServer {
             log: log.clone(),
             tokens,
             script: Script::default(),
@@ -94,31 +94,31 @@ impl Azure {
             .wait(path, |requests| requests.iter().rev().find(|request| request.path() == path).cloned())
     }
 
-    /// As [`Azure::request_to`], once its answer is complete or given up.
+    /// As [`Azure::request_to`], once its response is complete or given up.
     pub fn finished_request_to(&self, path: &str) -> Request {
         let wanted = |request: &&Request| request.path() == path && request.done.is_some();
         self.log().wait(path, |requests| requests.iter().rev().find(wanted).cloned())
     }
 
-    /// Prescribes the next answers, whatever is asked. They are given in front of the gate.
-    pub fn script(&self, answers: impl IntoIterator<Item = Answer>) {
-        self.shared.script.extend(answers);
+    /// Prescribes the next responses, whatever is asked. They are given before the gate.
+    pub fn script(&self, responses: impl IntoIterator<Item = ScriptedResponse>) {
+        self.shared.script.extend(responses);
     }
 
     /// As [`Azure::script`]; a request after the last of them fails the test when the simulator is dropped.
-    pub fn strict_script(&self, answers: impl IntoIterator<Item = Answer>) {
-        self.shared.script.extend(answers);
+    pub fn strict_script(&self, responses: impl IntoIterator<Item = ScriptedResponse>) {
+        self.shared.script.extend(responses);
         self.shared.script.strict();
     }
 
-    /// The next answer is these bytes, then the orderly end of the connection.
+    /// The next response is these bytes, then the orderly end of the connection.
     pub fn raw(&self, bytes: impl Into<Vec<u8>>) {
-        self.script([Answer::raw(bytes)]);
+        self.script([ScriptedResponse::raw(bytes)]);
     }
 
-    /// Prescribes every answer to this path, behind the gate.
-    pub fn at(&self, path: &str, answer: Answer) {
-        self.shared.fixed.lock().unwrap().insert(path.to_owned(), answer);
+    /// Prescribes every response to this path, after the gate.
+    pub fn at(&self, path: &str, response: ScriptedResponse) {
+        self.shared.fixed.lock().unwrap().insert(path.to_owned(), response);
     }
 
     pub fn script_left(&self) -> usize {
@@ -150,12 +150,12 @@ impl Azure {
     }
 }
 
-impl Shared {
+impl AzureServer {
     fn handle(&self, exchange: &mut Exchange<'_>) -> io::Result<()> {
         let scripted = self.script.next("azure").play(exchange)?;
         match scripted {
             Some(Kind::Default) => {}
-            Some(_) => panic!("only Entra ID answers with tokens and AADSTS numbers"),
+            Some(_) => panic!("only Entra ID responds with tokens and AADSTS numbers"),
             None => return Ok(()),
         }
         let target = latin1(&exchange.head.target);
@@ -166,13 +166,13 @@ impl Shared {
             return exchange.json(refusal.status, &usual_headers().borrow(), &refusal.body);
         }
         let fixed = self.fixed.lock().unwrap().get(path).cloned();
-        if let Some(answer) = fixed
-            && answer.play(exchange)?.is_none()
+        if let Some(response) = fixed
+            && response.play(exchange)?.is_none()
         {
             return Ok(());
         }
         if let Some(name) = path.split_once("/sim/").map(|(_, name)| name) {
-            return probes::answer(exchange, name, query);
+            return probes::respond(exchange, name, query);
         }
         let body = exchange.read_body(16 << 20)?;
         let json: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
@@ -203,12 +203,12 @@ impl Shared {
             "audio/speech" => audio::speech(exchange),
             "audio/transcriptions" | "audio/translations" => audio::transcriptions(exchange, call),
             "realtime" => realtime::realtime(exchange, call.path),
-            _ => self.files.answer(exchange, call, operation),
+            _ => self.files.respond(exchange, call, operation),
         }
     }
 }
 
-/// The part of the path behind the prefix that says how it is addressed. Without an api-version, or under `/v1`
+/// The part of the path after the prefix that says how it is addressed. Without an api-version, or under `/v1`
 /// alone, Azure knows nothing.
 fn operation<'a>(call: &Call<'a>) -> Option<&'a str> {
     let versioned = super::form::query(call.query, "api-version").is_some();
@@ -258,7 +258,7 @@ fn prescribed_error(model: &str) -> Option<Prescribed> {
     }
 }
 
-/// The headers that every answer of Azure carries.
+/// The headers that every response of Azure carries.
 struct UsualHeaders {
     request_id: String,
     apim_request_id: String,

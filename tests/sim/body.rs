@@ -7,11 +7,11 @@ use super::head::{self, Framing};
 
 /// How far a body has been read.
 pub struct Body {
-    state: State,
+    state: BodyState,
     pub trailers: Vec<(String, Vec<u8>)>,
 }
 
-enum State {
+enum BodyState {
     Ended,
     /// Bytes left, of a body with Content-Length.
     Length(u64),
@@ -30,38 +30,38 @@ pub enum Fault {
 impl Body {
     pub fn new(framing: &Framing) -> Self {
         let state = match framing {
-            Framing::Length(length) if *length > 0 => State::Length(*length),
-            Framing::Chunked => State::ChunkSize,
-            _ => State::Ended,
+            Framing::Length(length) if *length > 0 => BodyState::Length(*length),
+            Framing::Chunked => BodyState::ChunkSize,
+            _ => BodyState::Ended,
         };
         Self { state, trailers: Vec::new() }
     }
 
     pub fn ended(&self) -> bool {
-        matches!(self.state, State::Ended)
+        matches!(self.state, BodyState::Ended)
     }
 
     /// Hands the next bytes to `take`; false once the body has ended.
     pub fn next(&mut self, conn: &mut Conn, take: impl FnOnce(&[u8])) -> Result<bool, Fault> {
         loop {
             match self.state {
-                State::Ended => return Ok(false),
-                State::Length(left) => {
+                BodyState::Ended => return Ok(false),
+                BodyState::Length(left) => {
                     let left = left - piece(conn, left, take)?;
-                    self.state = if left == 0 { State::Ended } else { State::Length(left) };
+                    self.state = if left == 0 { BodyState::Ended } else { BodyState::Length(left) };
                     return Ok(true);
                 }
-                State::Chunk(0) => {
+                BodyState::Chunk(0) => {
                     if !line(conn)?.is_empty() {
                         return Err(Fault::Malformed("no CR LF after a chunk".into()));
                     }
-                    self.state = State::ChunkSize;
+                    self.state = BodyState::ChunkSize;
                 }
-                State::Chunk(left) => {
-                    self.state = State::Chunk(left - piece(conn, left, take)?);
+                BodyState::Chunk(left) => {
+                    self.state = BodyState::Chunk(left - piece(conn, left, take)?);
                     return Ok(true);
                 }
-                State::ChunkSize => self.chunk_size(conn)?,
+                BodyState::ChunkSize => self.chunk_size(conn)?,
             }
         }
     }
@@ -75,10 +75,10 @@ impl Body {
         let Some(size) = size else {
             return Err(Fault::Malformed(format!("chunk size {:?}", String::from_utf8_lossy(&text))));
         };
-        self.state = State::Chunk(size);
+        self.state = BodyState::Chunk(size);
         if size == 0 {
             self.trailers = trailers(conn)?;
-            self.state = State::Ended;
+            self.state = BodyState::Ended;
         }
         Ok(())
     }
@@ -98,13 +98,13 @@ fn trailers(conn: &mut Conn) -> Result<Vec<(String, Vec<u8>)>, Fault> {
     fault.map_or(Ok(trailers), |fault| Err(Fault::Malformed(fault)))
 }
 
-/// At least one byte and at most `most`; returns how many.
-fn piece(conn: &mut Conn, most: u64, take: impl FnOnce(&[u8])) -> Result<u64, Fault> {
+/// At least one byte and at most `limit`; returns how many.
+fn piece(conn: &mut Conn, limit: u64, take: impl FnOnce(&[u8])) -> Result<u64, Fault> {
     if conn.available().is_empty() {
         fill(conn)?;
     }
     let available = conn.available();
-    let count = available.len().min(usize::try_from(most).unwrap_or(usize::MAX));
+    let count = available.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
     take(&available[..count]);
     conn.consume(count);
     Ok(count as u64)

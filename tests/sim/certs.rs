@@ -99,7 +99,7 @@ pub fn other_authority_and_server() -> (String, String) {
     (ca, server)
 }
 
-/// Makes such a certificate: PEM, the key behind it.
+/// Makes such a certificate: PEM, the key after it.
 pub fn odd_server(odd: Odd) -> String {
     let dir = super::temp_dir("auth-proxy-sim-odd");
     let pem = make_odd(&dir, odd);
@@ -150,7 +150,7 @@ fn make_odd(dir: &Path, odd: Odd) -> String {
     let (command, arguments): (&[&str], &[&str]) = match odd {
         Odd::WrongPurpose => (&by_authority, &["-sha256", "-extfile", &leaf]),
         Odd::Sha1 => (&by_authority, &["-sha1", "-extfile", &leaf]),
-        // Newer commands make version 3 unless they are told otherwise.
+        // Newer commands make version 3 unless asked otherwise.
         Odd::Version1 => (&by_authority, &["-sha256"]),
         Odd::SelfSignedExpired => {
             (&by_itself, &["-startdate", "20200101000000Z", "-enddate", "20210101000000Z"])

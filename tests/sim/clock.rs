@@ -12,7 +12,7 @@ pub fn unix_ns() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap()
 }
 
-/// `2026-11-23 22:37:13Z`, as in Entra's answers.
+/// `2026-11-23 22:37:13Z`, as in Entra's responses.
 pub fn entra_date(unix: i64) -> String {
     let (year, month, day) = civil(unix);
     let (hour, minute, second) = time(unix);

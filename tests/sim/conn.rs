@@ -17,7 +17,7 @@ pub struct Conn {
     inbox: Vec<u8>,
     at: usize,
     scratch: Box<[u8]>,
-    /// Nothing more may be written or answered.
+    /// Nothing more may be written.
     closed: bool,
 }
 
@@ -59,9 +59,9 @@ impl Conn {
     }
 
     /// As [`Conn::fill`], for at most this long; `None` when nothing came.
-    pub fn fill_within(&mut self, patience: Duration) -> io::Result<Option<usize>> {
+    pub fn fill_within(&mut self, timeout: Duration) -> io::Result<Option<usize>> {
         // Zero would mean "for ever".
-        self.tcp.set_read_timeout(Some(patience.max(Duration::from_millis(1))))?;
+        self.tcp.set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
         let result = self.fill();
         self.tcp.set_read_timeout(None)?;
         match result {
@@ -119,7 +119,7 @@ impl Conn {
     }
 
     /// The orderly end: close_notify, FIN, and then reading until the peer has closed too, for a while. A socket
-    /// closed with unread input would send RST, which can destroy the answer on its way.
+    /// closed with unread input would send RST, which can destroy the response on its way.
     pub fn close(&mut self) {
         self.shutdown_write();
         self.linger(Duration::from_secs(2));
@@ -149,8 +149,8 @@ impl Conn {
         self.closed = true;
     }
 
-    fn linger(&mut self, patience: Duration) {
-        let deadline = Instant::now() + patience;
+    fn linger(&mut self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
         while let Some(left) = deadline.checked_duration_since(Instant::now()) {
             match self.fill_within(left) {
                 Ok(Some(1..)) => self.consume(self.available().len()),

@@ -75,16 +75,16 @@ fn handle(exchange: &mut Exchange<'_>, door: &Mutex<Door>) -> io::Result<()> {
     };
     if let Some(challenges) = refusal {
         let fields: Vec<_> = challenges.iter().map(|value| ("Proxy-Authenticate", value.as_str())).collect();
-        return exchange.answer(407, &fields, b"");
+        return exchange.respond(407, &fields, b"");
     }
     let target = latin1(&exchange.head.target);
     let port = target.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     let Some(port) = port.filter(|_| exchange.head.method == "CONNECT") else {
         exchange.note("not a CONNECT to host and port");
-        return exchange.answer(400, &[], b"");
+        return exchange.respond(400, &[], b"");
     };
     let Ok(mut upstream) = TcpStream::connect(("127.0.0.1", port)) else {
-        return exchange.answer(502, &[], b"");
+        return exchange.respond(502, &[], b"");
     };
     exchange.tunnel_opened()?;
     upstream.write_all(exchange.conn.available())?;

@@ -11,30 +11,30 @@ use rustls::ServerConfig;
 use serde_json::{Value, json};
 
 use super::aadsts::Refusal;
-use super::answer::{Answer, Kind};
 use super::certs::Registered;
 use super::clock;
 use super::exchange::Exchange;
 use super::record::{Log, Request};
 use super::script::Script;
+use super::script::{Kind, ScriptedResponse};
 use super::server::Server;
 use super::tokens::{self, Issued, Tokens};
 
 /// A running fake of Entra ID.
 pub struct Entra {
     pub server: Server,
-    shared: Arc<Shared>,
+    shared: Arc<EntraServer>,
 }
 
-struct Shared {
+struct EntraServer {
     log: Arc<Log>,
     tokens: Arc<Tokens>,
     script: Script,
     scheme: &'static str,
-    state: Mutex<State>,
+    state: Mutex<EntraState>,
 }
 
-struct State {
+struct EntraState {
     tenant: String,
     client_id: String,
     certificates: Vec<Registered>,
@@ -56,12 +56,12 @@ impl Entra {
         certificate: Registered,
     ) -> Self {
         let log = Arc::new(Log::new(None));
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(EntraServer {
             log: log.clone(),
             tokens,
             script: Script::default(),
             scheme: if tls.is_some() { "https" } else { "http" },
-            state: Mutex::new(State {
+            state: Mutex::new(EntraState {
                 tenant: options.tenant.clone(),
                 client_id: options.client_id.clone(),
                 certificates: vec![certificate],
@@ -95,19 +95,19 @@ impl Entra {
         self.shared.tokens.issued()
     }
 
-    /// Prescribes the next answers.
-    pub fn script(&self, answers: impl IntoIterator<Item = Answer>) {
-        self.shared.script.extend(answers);
+    /// Prescribes the next responses.
+    pub fn script(&self, responses: impl IntoIterator<Item = ScriptedResponse>) {
+        self.shared.script.extend(responses);
     }
 
-    /// Prescribes the next answers; a request after the last of them is answered with 500 "the script has no more
-    /// answers", and fails the test when the simulator is dropped.
-    pub fn strict_script(&self, answers: impl IntoIterator<Item = Answer>) {
-        self.shared.script.extend(answers);
+    /// Prescribes the next responses; a request after the last of them gets 500 "the script has no more
+    /// responses", and fails the test when the simulator is dropped.
+    pub fn strict_script(&self, responses: impl IntoIterator<Item = ScriptedResponse>) {
+        self.shared.script.extend(responses);
         self.shared.script.strict();
     }
 
-    /// How many prescribed answers are left.
+    /// How many prescribed responses are left.
     pub fn script_left(&self) -> usize {
         self.shared.script.left()
     }
@@ -170,12 +170,12 @@ impl Entra {
         self.server.restart();
     }
 
-    fn state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn state<T>(&self, change: impl FnOnce(&mut EntraState) -> T) -> T {
         change(&mut self.shared.state.lock().unwrap())
     }
 }
 
-impl Shared {
+impl EntraServer {
     fn handle(&self, exchange: &mut Exchange<'_>) -> io::Result<()> {
         let (offset, fail_rate) = {
             let state = self.state.lock().unwrap();
@@ -220,14 +220,14 @@ impl Shared {
         // A lifetime that is no number: the token works for an hour, whatever the proxy makes of it.
         let life = Duration::from_secs(seconds.unwrap_or(3600).min(100 * 365 * 86_400));
         let token = self.tokens.issue(given, scope, &client, life);
-        let mut answer = json!({
+        let mut response = json!({
             "token_type": "Bearer", "expires_in": expires_in, "ext_expires_in": expires_in, "access_token": token,
         });
         if let Some(refresh_in) = refresh_in {
-            answer["refresh_in"] = refresh_in;
+            response["refresh_in"] = refresh_in;
         }
         exchange.note("token issued");
-        respond(exchange, 200, &tokens::uuid(), &answer)
+        respond(exchange, 200, &tokens::uuid(), &response)
     }
 
     fn refuse(&self, exchange: &mut Exchange<'_>, refusal: &Refusal) -> io::Result<()> {
@@ -254,7 +254,7 @@ fn respond(exchange: &mut Exchange<'_>, status: u16, request_id: &str, body: &Va
         ),
         ("Retry-After", "60"),
     ];
-    // Only a throttled answer says when to come back.
+    // Only a throttled response says when to come back.
     let headers = if status == 429 { &headers[..] } else { &headers[..headers.len() - 1] };
-    exchange.answer(status, headers, body.to_string().as_bytes())
+    exchange.respond(status, headers, body.to_string().as_bytes())
 }

@@ -1,4 +1,4 @@
-//! One request and its answer, as a handler sees them; every byte of it goes into the record.
+//! One request and its response, as a handler sees them; every byte of it goes into the record.
 
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,7 +13,7 @@ use super::record::{BodyEnd, KEEP_BODY, Log, Request};
 use super::server::Handler;
 use super::status;
 
-/// A request whose answer is due.
+/// A request that waits for its response.
 pub struct Exchange<'a> {
     pub conn: &'a mut Conn,
     pub head: Head,
@@ -28,7 +28,7 @@ pub struct Exchange<'a> {
     chunked: bool,
 }
 
-/// Answers the requests of one connection until it ends.
+/// Responds to the requests of one connection until it ends.
 pub fn serve(conn: &mut Conn, connection: u64, log: &Log, handler: &Handler) {
     while !conn.is_closed() {
         let Ok(Some(head)) = head::read(conn) else { break };
@@ -89,7 +89,7 @@ impl Exchange<'_> {
             let text = format!("the simulator refuses this framing: {reason}");
             self.close = true;
             self.note(&text);
-            return self.answer(400, &[("Content-Type", "text/plain")], text.as_bytes());
+            return self.respond(400, &[("Content-Type", "text/plain")], text.as_bytes());
         }
         handler(self)
     }
@@ -148,7 +148,7 @@ impl Exchange<'_> {
         });
     }
 
-    /// Adds to the record why this answer is given.
+    /// Adds to the record why this response is given.
     pub fn note(&self, text: &str) {
         self.log.update(self.id, |request| {
             let gap = if request.note.is_empty() { "" } else { "; " };
@@ -172,14 +172,14 @@ impl Exchange<'_> {
                 self.log.update(self.id, |request| request.peer_closed = Some(at));
                 Err(io::Error::new(
                     io::ErrorKind::ConnectionAborted,
-                    "the peer closed before the answer was complete",
+                    "the peer closed before the response was complete",
                 ))
             }
         }
     }
 
-    /// A whole answer with Content-Length (unless given) and Date.
-    pub fn answer(&mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> io::Result<()> {
+    /// A whole response with Content-Length (unless given) and Date.
+    pub fn respond(&mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> io::Result<()> {
         let bodiless = matches!(status, 204 | 304);
         let length = body.len().to_string();
         let given = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
@@ -191,7 +191,7 @@ impl Exchange<'_> {
         self.send(&bytes)
     }
 
-    /// An answer in JSON.
+    /// A response in JSON.
     pub fn json(
         &mut self,
         status: u16,
@@ -199,7 +199,7 @@ impl Exchange<'_> {
         value: &serde_json::Value,
     ) -> io::Result<()> {
         let own: &[(&str, &str)] = &[("Content-Type", "application/json")];
-        self.answer(status, &[headers, own].concat(), value.to_string().as_bytes())
+        self.respond(status, &[headers, own].concat(), value.to_string().as_bytes())
     }
 
     /// 101 with these headers; the connection belongs to another protocol from now on.
@@ -209,13 +209,13 @@ impl Exchange<'_> {
         self.send(&bytes)
     }
 
-    /// The answer to a CONNECT that succeeded.
+    /// The response to a CONNECT that succeeded.
     pub fn tunnel_opened(&mut self) -> io::Result<()> {
         self.log.update(self.id, |request| request.status = Some(200));
         self.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
     }
 
-    /// Begins an answer whose pieces follow: chunked, or as these headers say.
+    /// Begins a response whose pieces follow: chunked, or as these headers say.
     pub fn start(&mut self, status: u16, headers: &[(&str, &str)]) -> io::Result<()> {
         let sized = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         self.chunked = !sized && self.head.version == "HTTP/1.1";
@@ -226,7 +226,7 @@ impl Exchange<'_> {
         self.send(&bytes)
     }
 
-    /// One piece of an answer that was started, in one write.
+    /// One piece of a response that was started, in one write.
     pub fn piece(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.head.method == "HEAD" || bytes.is_empty() {
             return Ok(());
@@ -240,7 +240,7 @@ impl Exchange<'_> {
         self.send(&chunk)
     }
 
-    /// Ends an answer that was started.
+    /// Ends a response that was started.
     pub fn finish(&mut self) -> io::Result<()> {
         if self.chunked && self.head.method != "HEAD" { self.send(b"0\r\n\r\n") } else { Ok(()) }
     }
@@ -252,7 +252,7 @@ impl Exchange<'_> {
         })
     }
 
-    /// The connection ends after this answer.
+    /// The connection ends after this response.
     pub fn close_after(&mut self) {
         self.close = true;
     }
@@ -270,7 +270,7 @@ impl Exchange<'_> {
             }
         }
         text.push_str("\r\n");
-        // Each character below 256 is one byte, so that answers can carry any byte in a header.
+        // Each character below 256 is one byte, so that responses can carry any byte in a header.
         text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
     }
 }

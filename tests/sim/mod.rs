@@ -1,12 +1,12 @@
-//! A fake Entra ID and a fake Azure OpenAI on loopback: they check everything, record everything and answer as a test
+//! A fake Entra ID and a fake Azure OpenAI on loopback: they check everything, record everything and respond as a test
 //! prescribes. The integration tests use it, and `cargo run --example sim` runs it alone.
 //!
 //! Nothing here uses code of the product: an assertion made and checked by the same code would agree with itself
 //! even when both are wrong.
 //!
 //! ```text
-//! server -> conn (TCP or TLS) -> exchange (head, body, answer, record) -> entra | azure
-//!                                answer: what a test prescribes          tokens: what Entra issued and Azure accepts
+//! server -> conn (TCP or TLS) -> exchange (head, body, response, record) -> entra | azure
+//!                                response: what a test prescribes          tokens: what Entra issued and Azure accepts
 //! ```
 #![allow(dead_code, unused_imports, reason = "each user of the simulator uses a part of it")]
 #![allow(
@@ -17,7 +17,6 @@
 #![allow(unreachable_pub, reason = "what a test may use says pub, although a test binary exports nothing")]
 
 mod aadsts;
-mod answer;
 mod assertion;
 mod azure;
 mod body;
@@ -29,13 +28,13 @@ mod entra;
 mod exchange;
 mod form;
 mod head;
-mod patience;
 mod record;
 mod relay;
 mod script;
 mod server;
 mod status;
 mod tokens;
+mod wait;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,15 +44,15 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-pub use self::answer::{Answer, Step};
 pub use self::azure::Azure;
 pub use self::certs::{Odd, client_pem, odd_server, openssl, other_authority_and_server};
 pub use self::egress::Egress;
 pub use self::entra::Entra;
-pub use self::patience::{eventually, patience, wait_for};
 pub use self::record::{BodyEnd, Log, OnRequest, Request, latin1};
 pub use self::relay::{Fault, Relay};
+pub use self::script::{ScriptedResponse, Step};
 pub use self::tokens::Issued;
+pub use self::wait::{eventually, timeout, wait_for};
 
 /// How a simulator is set up; `Options::default()` is what most tests want.
 #[derive(Clone)]
@@ -179,8 +178,16 @@ impl Drop for Sim {
             let _ = std::fs::remove_dir_all(&self.dir);
         }
         if !std::thread::panicking() {
-            assert_eq!(self.entra.overrun(), 0, "requests to entra for which the script had no more answers");
-            assert_eq!(self.azure.overrun(), 0, "requests to azure for which the script had no more answers");
+            assert_eq!(
+                self.entra.overrun(),
+                0,
+                "requests to entra for which the script had no more responses"
+            );
+            assert_eq!(
+                self.azure.overrun(),
+                0,
+                "requests to azure for which the script had no more responses"
+            );
         }
     }
 }
@@ -208,12 +215,12 @@ pub fn replace_file(path: &Path, content: &str) {
     std::fs::rename(beside, path).unwrap();
 }
 
-/// The certificate of both servers, and its key behind it.
+/// The certificate of both servers, and its key after it.
 pub fn server_pem() -> &'static str {
     &certs::material().server
 }
 
-/// What both servers show to TLS clients, for destinations that a test makes itself.
+/// What both servers show to TLS clients, for upstreams that a test makes itself.
 pub fn server_tls() -> Arc<ServerConfig> {
     tls_config(&certs::material().server)
 }

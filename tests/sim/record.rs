@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
-use super::patience;
+use super::wait;
 
 /// Records beyond these are forgotten, oldest first, so that load tests do not fill the memory.
 const KEEP_REQUESTS: usize = 10_000;
@@ -37,11 +37,11 @@ pub struct Request {
     pub body_sha256: String,
     pub body_end: BodyEnd,
     pub trailers: Vec<(String, Vec<u8>)>,
-    /// When it was noticed that the peer closed before it had the whole answer.
+    /// When it was noticed that the peer closed before it had the whole response.
     pub peer_closed: Option<Instant>,
-    /// The status of the answer, once it was sent.
+    /// The status of the response, once it was sent.
     pub status: Option<u16>,
-    /// When the answer was complete, or given up.
+    /// When the response was complete, or given up.
     pub done: Option<Instant>,
     /// What the server thought of it: why it was refused, or which failure it met.
     pub note: String,
@@ -91,7 +91,7 @@ impl Request {
         self.target().split('?').next().unwrap_or_default().to_owned()
     }
 
-    /// The target behind the question mark.
+    /// The target after the question mark.
     pub fn query(&self) -> Option<String> {
         self.target().split_once('?').map(|(_, query)| query.to_owned())
     }
@@ -152,14 +152,12 @@ impl Log {
         kept.body_bytes = 0;
     }
 
-    /// Waits until this finds something among the requests. Panics, and lists them, when patience ends.
+    /// Waits until this finds something among the requests. Panics, and lists them, at the timeout.
     pub fn wait<T>(&self, what: &str, find: impl Fn(&[Request]) -> Option<T>) -> T {
-        patience::eventually(|| find(self.kept.lock().unwrap().requests.make_contiguous())).unwrap_or_else(
-            || {
-                let seen: Vec<String> = self.requests().iter().map(summary).collect();
-                panic!("no {what} in time; requests so far:\n  {}", seen.join("\n  "))
-            },
-        )
+        wait::eventually(|| find(self.kept.lock().unwrap().requests.make_contiguous())).unwrap_or_else(|| {
+            let seen: Vec<String> = self.requests().iter().map(summary).collect();
+            panic!("no {what} in time; requests so far:\n  {}", seen.join("\n  "))
+        })
     }
 
     pub(super) fn add(&self, mut request: Request) -> u64 {
@@ -174,8 +172,8 @@ impl Log {
             kept.body_bytes = kept.body_bytes.saturating_sub(oldest.body.len());
         }
         drop(kept);
-        if let (Some(tell), Some(request)) = (&self.on_request, copy) {
-            tell(&request);
+        if let (Some(notify), Some(request)) = (&self.on_request, copy) {
+            notify(&request);
         }
         id
     }
@@ -197,6 +195,6 @@ fn summary(request: &Request) -> String {
         (request.id, request.connection, &request.method, request.target());
     let (length, end, status, note) = (request.body_length, &request.body_end, request.status, &request.note);
     format!(
-        "#{id} on connection {connection}: {method} {target}, body {length} {end:?}, answered {status:?} {note}"
+        "#{id} on connection {connection}: {method} {target}, body {length} {end:?}, responded {status:?} {note}"
     )
 }

@@ -16,24 +16,24 @@ pub enum Fault {
     Latency(Duration),
     /// Takes everything, in both directions, and passes nothing on; open connections, too: the peer is gone without a word.
     BlackHole,
-    /// RST after so many bytes; at 0 as soon as the client says something.
+    /// RST after so many bytes; at 0 as soon as the client sends something.
     Reset(u64),
     /// FIN after so many bytes, as above.
     Truncate(u64),
-    /// Pieces of so many bytes, with a pause behind each.
+    /// Pieces of so many bytes, with a pause after each.
     Slice(usize, Duration),
     /// So many bytes per second.
     Bandwidth(u64),
     /// The end of the connection never comes.
     NoClose,
     /// The first bytes, then the second ones so many times, in place of the server's.
-    Say(Vec<u8>, Vec<u8>, u64),
+    Send(Vec<u8>, Vec<u8>, u64),
 }
 
 /// A running relay.
 pub struct Relay {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<RelayState>,
     accepting: Option<JoinHandle<()>>,
 }
 
@@ -44,7 +44,7 @@ enum End {
     Never,
 }
 
-struct Shared {
+struct RelayState {
     target: SocketAddr,
     /// Counts its changes, so that an open connection counts bytes from the last.
     fault: Mutex<(Fault, u64)>,
@@ -57,7 +57,7 @@ impl Relay {
     pub fn start(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(RelayState {
             target: SocketAddr::from(([127, 0, 0, 1], port)),
             fault: Mutex::new((Fault::None, 0)),
             stopping: AtomicBool::new(false),
@@ -103,7 +103,7 @@ impl Drop for Relay {
     }
 }
 
-impl Shared {
+impl RelayState {
     fn fault(&self) -> (Fault, u64) {
         self.fault.lock().unwrap().clone()
     }
@@ -130,16 +130,16 @@ impl Shared {
         let _ = sending.join();
     }
 
-    /// What the client says. Faults that stand in for the server's answer are answered here, when it says something.
+    /// What the client sends. Faults that stand in for the server's response begin here, when it sends something.
     fn up(&self, mut client: &TcpStream, mut server: &TcpStream) {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(n @ 1..) = client.read(&mut buffer) {
             match self.fault().0 {
                 Fault::BlackHole => {}
-                Fault::Say(first, again, times) => {
-                    let said = client.write_all(&first).is_ok()
+                Fault::Send(first, again, times) => {
+                    let sent = client.write_all(&first).is_ok()
                         && (0..times).all(|_| client.write_all(&again).is_ok());
-                    if said {
+                    if sent {
                         let _ = client.shutdown(Shutdown::Write);
                     }
                     // Read on: unread bytes would turn the end into a reset.
@@ -165,7 +165,7 @@ impl Shared {
         let _ = server.shutdown(Shutdown::Both);
     }
 
-    /// What the server says.
+    /// What the server sends.
     fn down(&self, server: &TcpStream, client: &TcpStream) -> End {
         let passed = self.pass(server, client);
         match self.fault().0 {
@@ -191,9 +191,9 @@ impl Shared {
                     std::thread::sleep(pause);
                     client.write_all(bytes)?;
                 }
-                Fault::BlackHole | Fault::Say(..) => {}
-                Fault::Reset(most) | Fault::Truncate(most) => {
-                    let left = usize::try_from(most - passed).unwrap().min(n);
+                Fault::BlackHole | Fault::Send(..) => {}
+                Fault::Reset(limit) | Fault::Truncate(limit) => {
+                    let left = usize::try_from(limit - passed).unwrap().min(n);
                     client.write_all(&bytes[..left])?;
                     if left < n {
                         return Ok(());

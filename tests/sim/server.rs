@@ -1,4 +1,4 @@
-//! A blocking server: one thread accepts, one thread per connection answers request after request.
+//! A blocking server: one thread accepts, one thread per connection serves request after request.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use super::conn::Conn;
 use super::exchange::{self, Exchange};
 use super::record::Log;
 
-/// Answers one request; an error ends the connection.
+/// Serves one request; an error ends the connection.
 pub type Handler = dyn Fn(&mut Exchange<'_>) -> io::Result<()> + Send + Sync;
 
 /// A listening server. Dropping it closes the port and every connection.
@@ -36,7 +36,7 @@ struct Inner {
     handler: Arc<Handler>,
     log: Arc<Log>,
     stopping: AtomicBool,
-    mute: AtomicBool,
+    silent: AtomicBool,
     accepted: AtomicU64,
     /// Weak, because a socket is closed by its last handle.
     connections: Mutex<Vec<Weak<TcpStream>>>,
@@ -55,7 +55,7 @@ impl Server {
             handler,
             log,
             stopping: AtomicBool::new(false),
-            mute: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
             accepted: AtomicU64::new(0),
             connections: Mutex::new(Vec::new()),
         });
@@ -94,8 +94,8 @@ impl Server {
     }
 
     /// While true, new connections are accepted and never get a byte: not even a TLS handshake.
-    pub fn mute(&self, mute: bool) {
-        self.inner.mute.store(mute, Ordering::SeqCst);
+    pub fn set_silent(&self, silent: bool) {
+        self.inner.silent.store(silent, Ordering::SeqCst);
     }
 
     /// Shows another certificate on new connections.
@@ -140,7 +140,7 @@ fn listen(address: SocketAddr, reservation: &Socket) -> io::Result<TcpListener> 
 fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
-    // Connections inherit it: a crowd that reads nothing shall not fill this side of the proxy with megabytes each.
+    // Connections inherit it: many clients that read nothing shall not fill this side of the proxy with megabytes each.
     socket.set_tcp_notsent_lowat(64 * 1024)?;
     socket.bind(&address.into())?;
     Ok(socket)
@@ -178,7 +178,7 @@ fn connection_in_background(inner: &Arc<Inner>, tcp: TcpStream) {
     let _ = thread.spawn(move || {
         let tls = inner.tls.lock().unwrap().clone();
         let mut conn = Conn::new(tcp, tls.as_ref());
-        if inner.mute.load(Ordering::SeqCst) {
+        if inner.silent.load(Ordering::SeqCst) {
             let mut raw = [0; 1024];
             let tcp = conn.take_socket();
             while matches!(io::Read::read(&mut &*tcp, &mut raw), Ok(1..)) {}

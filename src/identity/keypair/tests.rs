@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::*;
+use crate::identity::load;
 use crate::identity::pems::{self, pem};
 
 /// 2027-01-15: all the valid certificates are valid then.

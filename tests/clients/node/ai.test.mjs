@@ -81,7 +81,7 @@ test('embeddings', async () => {
 });
 
 for (const [name, model] of Object.entries(models(AIMOCK_PROXY_URL))) {
-  test(`${name}: aimock answers`, async () => {
+  test(`${name}: aimock responds`, async () => {
     const { text } = await generateText({ model: model('gpt-4o'), messages, maxRetries: 0 });
     assert.equal(text, aimockGreeting);
   });

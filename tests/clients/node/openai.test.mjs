@@ -44,8 +44,8 @@ for (const [name, make] of Object.entries(classes)) {
     const [call] = message.tool_calls;
     assert.deepEqual([call.function.name, JSON.parse(call.function.arguments)], ['weather', { city: 'Paris' }]);
     const result = { role: 'tool', tool_call_id: call.id, content: 'sunny' };
-    const answer = await chat({ tools, messages: [...messages, message, result] });
-    assert.equal(answer.choices[0].message.content, greeting);
+    const response = await chat({ tools, messages: [...messages, message, result] });
+    assert.equal(response.choices[0].message.content, greeting);
   });
 
   test(`${name}: responses, whole and as a stream`, async () => {
@@ -98,8 +98,8 @@ for (const [name, make] of Object.entries(classes)) {
   });
 
   test(`${name}: the SDK waits as long as Azure says`, async () => {
-    const answer = await make(PROXY_URL, { maxRetries: 1 }).chat.completions.create({ model: unique('throttled'), messages });
-    assert.equal(answer.choices[0].message.content, greeting);
+    const response = await make(PROXY_URL, { maxRetries: 1 }).chat.completions.create({ model: unique('throttled'), messages });
+    assert.equal(response.choices[0].message.content, greeting);
   });
 
   test(`${name}: a client that leaves a stream can go on`, async () => {
@@ -107,7 +107,7 @@ for (const [name, make] of Object.entries(classes)) {
     assert.equal((await chat()).choices[0].message.content, greeting);
   });
 
-  test(`${name}: aimock answers, whole and as a stream`, async () => {
+  test(`${name}: aimock responds, whole and as a stream`, async () => {
     const create = (body) => make(AIMOCK_PROXY_URL).chat.completions.create({ model: 'gpt-4o', messages, ...body });
     assert.equal((await create()).choices[0].message.content, aimockGreeting);
     const chunks = await collect(await create({ stream: true }));
@@ -153,7 +153,7 @@ test('OpenAI: realtime at aimock', async () => {
   assert.equal(text, aimockGreeting);
 });
 
-test('OpenAI: a refused WebSocket is told as such', async () => {
+test('OpenAI: a refused WebSocket is reported as such', async () => {
   const client = new OpenAI({ baseURL: `${PROXY_URL}/openai/v2`, apiKey: 'dummy' });
   await assert.rejects(conversation(new OpenAIRealtimeWS(realtime, client)), /404/);
 });

@@ -23,7 +23,7 @@ TENANT = "72f988bf-0000-4000-8000-2d7cd011db47"
 OTHER_TENANT = "99999999-0000-4000-8000-2d7cd011db47"
 CLIENT = "11111111-2222-4333-8444-555555555555"
 SCOPE = "https://cognitiveservices.azure.com/.default"
-PATIENCE = 20
+TIMEOUT = 20
 
 # What is wrong: what the provider knows, what the client uses, and why the provider then says no.
 KNOWN = {"certificate": "a.crt", "key": "a.key", "clock_ahead": 0}
@@ -72,7 +72,7 @@ class Provider:
             sys.exit("the provider did not start")
         self.ca = str(directory / "ca.pem")
 
-    def knows(self, **changes):
+    def change(self, **changes):
         requests.post(f"{self.origin}/control", json={**KNOWN, **changes}, verify=self.ca).raise_for_status()
 
     def requests(self):
@@ -86,7 +86,7 @@ class Provider:
 
     def stop(self):
         self.process.stdin.close()
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT)
 
 
 def auth_proxy(provider, pem, tenant):
@@ -105,7 +105,7 @@ def auth_proxy(provider, pem, tenant):
             address = address or (event.get("address") if event["message"] == "listening" else None)
             if address and event["message"] in ("token refreshed", "token refresh failed"):
                 break
-        return requests.get(f"http://{address}/health", timeout=PATIENCE).ok
+        return requests.get(f"http://{address}/health", timeout=TIMEOUT).ok
     finally:
         process.kill()
         process.wait()
@@ -150,7 +150,7 @@ def run(provider, directory):
     wrong = 0
     for what, changes, pair, tenant, expected in CASES:
         for client in CLIENTS:
-            provider.knows(**changes)
+            provider.change(**changes)
             accepted = client(provider, directory / f"{pair}.pem", tenant)
             seen = provider.requests()
             verdicts = sorted({request["verdict"] for request in seen})

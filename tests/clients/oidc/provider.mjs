@@ -1,6 +1,6 @@
 // An OpenID provider that is not ours (oidc-provider, by panva) behind URLs shaped like Entra ID's.
 //
-// It knows one application with one certificate. POST /control changes what it knows; GET /control tells how the
+// It knows one application with one certificate. POST /control changes what it knows; GET /control reports how the
 // token requests since then went. oidc-provider checks signature, audience, times and jti; it selects keys without
 // looking at thumbprints, so that check is ours, in the hook meant for it.
 

@@ -1,4 +1,4 @@
-//! Speech, which answers with bytes, and transcription, which takes a form.
+//! Speech, which responds with bytes, and transcription, which takes a form.
 
 use std::io;
 

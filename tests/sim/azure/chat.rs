@@ -17,9 +17,10 @@ pub(super) fn chat(exchange: &mut Exchange<'_>, call: &Call<'_>) -> io::Result<(
         return bad_request(exchange, "'messages' is a required property");
     }
     let tools = call.json["tools"].as_array().filter(|tools| !tools.is_empty());
-    // The second turn brings the tool's result: answered with words.
-    let answered = call.json["messages"].as_array().unwrap().iter().any(|message| message["role"] == "tool");
-    let tool = tools.filter(|_| !answered).map(|tools| tool_name(&tools[0]));
+    // The second turn brings the tool's result: text.
+    let has_result =
+        call.json["messages"].as_array().unwrap().iter().any(|message| message["role"] == "tool");
+    let tool = tools.filter(|_| !has_result).map(|tools| tool_name(&tools[0]));
     if call.json["stream"] == true { stream(exchange, call, tool) } else { whole(exchange, call, tool) }
 }
 
@@ -37,9 +38,9 @@ pub(super) fn completions(exchange: &mut Exchange<'_>, call: &Call<'_>) -> io::R
         events.data(&chunk("", json!("stop")))?;
         return events.done();
     }
-    let mut answer = chunk(&WORDS.concat(), json!("stop"));
-    answer["usage"] = usage();
-    ok(exchange, &answer)
+    let mut response = chunk(&WORDS.concat(), json!("stop"));
+    response["usage"] = usage();
+    ok(exchange, &response)
 }
 
 fn whole(exchange: &mut Exchange<'_>, call: &Call<'_>, tool: Option<String>) -> io::Result<()> {

@@ -25,7 +25,7 @@ pub(super) struct Part {
 
 impl Store {
     /// Everything below `files`; 404 for what is not known.
-    pub(super) fn answer(
+    pub(super) fn respond(
         &self,
         exchange: &mut Exchange<'_>,
         call: &Call<'_>,
@@ -49,7 +49,7 @@ impl Store {
                 Some((_, content)) => {
                     let usual = usual_headers();
                     let own = [("Content-Type", "application/octet-stream")];
-                    exchange.answer(200, &[&usual.borrow()[..], &own].concat(), &content)
+                    exchange.respond(200, &[&usual.borrow()[..], &own].concat(), &content)
                 }
                 None => unknown(exchange, id),
             },
@@ -78,10 +78,10 @@ impl Store {
         // What was not kept is known by its size alone, form included.
         let whole = received == call.body.len() as u64;
         let bytes = if whole { file.content.len() as u64 } else { received };
-        let answer = json!({"id": id, "object": "file", "bytes": bytes, "created_at": unix(),
+        let response = json!({"id": id, "object": "file", "bytes": bytes, "created_at": unix(),
             "filename": file.file_name, "purpose": purpose, "status": "processed"});
-        self.files.lock().unwrap().insert(id, (answer.clone(), file.content.clone()));
-        ok(exchange, &answer)
+        self.files.lock().unwrap().insert(id, (response.clone(), file.content.clone()));
+        ok(exchange, &response)
     }
 
     fn find(&self, id: &str) -> Option<(Value, Vec<u8>)> {

@@ -9,10 +9,10 @@ use crate::sim::tokens::Tokens;
 /// Where an API key can hide.
 const KEY_HEADERS: [&str; 4] = ["api-key", "x-api-key", "ocp-apim-subscription-key", "proxy-authorization"];
 const KEY_PARAMETERS: [&str; 3] = ["api-key", "authorization", "subscription-key"];
-/// Azure answers 431 above this many headers of one's own.
+/// Azure responds 431 above this many headers of one's own.
 const CUSTOM_HEADERS: usize = 10;
 
-/// The answer to a request that may not pass.
+/// The response to a request that may not pass.
 pub(super) struct Refused {
     pub(super) status: u16,
     pub(super) body: Value,

@@ -1,4 +1,4 @@
-//! Paths below `/sim/`, which Azure does not have and tests need. They stand behind the gate like the others.
+//! Paths below `/sim/`, which Azure does not have and tests need. They stand after the gate like the others.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -18,12 +18,12 @@ use crate::sim::record::latin1;
 /// - `bytes/N?chunked=1`: N bytes of [`pattern`]
 /// - `status/NNN`: that status, with a JSON body
 /// - `sse?events=N&pause_ms=M&size=B`: events that say when they were written
-/// - `slow?ms=M`: an answer after that long
+/// - `slow?ms=M`: a response after that long
 /// - `upload?pause_ms=M`: counts the body, with a pause after each piece
-/// - `early?status=NNN`: answers before reading the body, and closes
-/// - `gzip`: a compressed answer
+/// - `early?status=NNN`: responds before reading the body, and closes
+/// - `gzip`: a compressed response
 /// - `ws`: a WebSocket that echoes; `?push=N&pause_ms=M` sends N messages unasked first
-pub(super) fn answer(exchange: &mut Exchange<'_>, name: &str, query: &str) -> io::Result<()> {
+pub(super) fn respond(exchange: &mut Exchange<'_>, name: &str, query: &str) -> io::Result<()> {
     let number = |name: &str, default: u64| number(query, name).unwrap_or(default);
     let pause = Duration::from_millis(number("pause_ms", 0));
     match name.split_once('/').unwrap_or((name, "")) {
@@ -54,7 +54,7 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, name: &str, query: &str) -> io
                 }
                 ("gzip", _) => {
                     let headers = [("Content-Type", "text/plain"), ("Content-Encoding", "gzip")];
-                    exchange.answer(200, &headers, &GZIP)
+                    exchange.respond(200, &headers, &GZIP)
                 }
                 _ => exchange.json(404, &[], &json!({"error": {"code": "404", "message": "no such probe"}})),
             }

@@ -48,13 +48,13 @@ impl Session<'_, '_> {
                 self.event("conversation.item.added", json!({"previous_item_id": null, "item": item}))?;
                 self.event("conversation.item.done", json!({"previous_item_id": null, "item": item}))
             }
-            Some("response.create") => self.response(),
+            Some("response.create") => self.respond(),
             // Whatever else it is, it comes back as it was.
             _ => self.socket.text(text),
         }
     }
 
-    fn response(&mut self) -> io::Result<()> {
+    fn respond(&mut self) -> io::Result<()> {
         let (id, item_id) = (format!("resp_{}", tokens::uuid()), format!("item_{}", tokens::uuid()));
         let kind = if self.text_event == "response.text" { "text" } else { "output_text" };
         let part = |text: &str| json!({"type": kind, "text": text});

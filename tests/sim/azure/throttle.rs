@@ -1,5 +1,5 @@
-//! Models named `throttled-…`: from the first request on, each asks for patience until a second has passed. A client that
-//! waits as long as it is told succeeds at its second try, one that knows better does not.
+//! Models named `throttled-…`: from the first request on, each asks for timeout until a second has passed. A client that
+//! waits as long as it is asked to succeeds at its second try, one that knows better does not.
 
 use std::collections::HashMap;
 use std::io;

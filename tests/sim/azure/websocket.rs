@@ -25,7 +25,7 @@ pub(super) struct WebSocket<'a, 'b> {
 }
 
 impl<'a, 'b> WebSocket<'a, 'b> {
-    /// Answers the handshake; a request that is none gets its error here and `None` is returned.
+    /// Responds to the handshake; a request that is none gets its error here and `None` is returned.
     pub(super) fn accept(exchange: &'a mut Exchange<'b>) -> io::Result<Option<Self>> {
         let head = &exchange.head;
         let key = head.value("sec-websocket-key");
@@ -36,7 +36,7 @@ impl<'a, 'b> WebSocket<'a, 'b> {
             && STANDARD.decode(&key).is_ok_and(|bytes| bytes.len() == 16);
         if !good {
             exchange.note("not a WebSocket handshake");
-            exchange.answer(426, &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")], b"")?;
+            exchange.respond(426, &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")], b"")?;
             return Ok(None);
         }
         let offered = head.values("sec-websocket-protocol").join(",");
@@ -55,7 +55,7 @@ impl<'a, 'b> WebSocket<'a, 'b> {
         Ok(Some(Self { exchange }))
     }
 
-    /// The next message. Pings are answered on the way.
+    /// The next message. Pings get a pong on the way.
     pub(super) fn receive(&mut self) -> io::Result<Message> {
         let mut message = Vec::new();
         let mut kind = None;

@@ -1,6 +1,6 @@
 //! Judges a token request: endpoint, form, and then the assertion.
 
-use super::State;
+use super::EntraState;
 use crate::sim::aadsts::Refusal;
 use crate::sim::assertion::{self, Expected};
 use crate::sim::clock;
@@ -21,7 +21,7 @@ pub(super) fn judge(
     exchange: &Exchange<'_>,
     body: &[u8],
     scheme: &str,
-    state: &mut State,
+    state: &mut EntraState,
 ) -> Result<String, Refusal> {
     let head = &exchange.head;
     let invalid = |text: String| Err(Refusal::new(9_002_313, format!("Invalid request. {text}")));

@@ -1,5 +1,0 @@
-//! One test for each bug that a similar program has or had, read in its source or its issues.
-
-mod answers;
-mod limits;
-mod tokens;

@@ -1,0 +1,16 @@
+//! What operators see and use:
+//!
+//! - three probes with three meanings on `ADMIN_PORT` ([`probes`]);
+//! - `/metrics`, and a dashboard, alert rules and documents that name what is there ([`metrics`], [`monitoring`]);
+//! - a log that is enough to find a request again ([`logs`]);
+//! - `check`, `wait`, `healthcheck`, `--help` and `--version` ([`check`], [`commands`]);
+//! - notifications to systemd ([`service_manager`]).
+
+mod check;
+mod commands;
+mod exposition;
+mod logs;
+mod metrics;
+mod monitoring;
+mod probes;
+mod service_manager;

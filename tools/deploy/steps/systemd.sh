@@ -1,0 +1,34 @@
+# shellcheck shell=bash
+# The unit: well-formed, hardened, and what it allows is what the program uses.
+. tools/deploy/lib.sh
+unit=deploy/systemd/auth-proxy.service
+
+if have systemd-analyze systemd 'the unit'; then
+    # Verified with a program that exists on this machine.
+    sed "s|^ExecStart=.*|ExecStart=$PWD/$BINARY|" "$unit" >"$WORK/auth-proxy.service"
+    timeout 60 systemd-analyze verify "$WORK/auth-proxy.service" 2>&1 | tee "$WORK/verify"
+    if grep -q 'auth-proxy.service' "$WORK/verify"; then fail 'systemd-analyze verify complains'; fi
+    ok 'the unit: systemd-analyze verify'
+
+    timeout 60 systemd-analyze security --offline=true --threshold=20 "$unit" >"$WORK/security"
+    ok 'the unit: systemd-analyze security' "$(sed -n 's/.*exposure level for [^:]*: \([0-9.]*\).*/\1 (at most 2.0)/p' "$WORK/security")"
+fi
+
+start_sim "$WORK/sim"
+mapfile -t settings <"$WORK/env"
+# As LoadCredential does it: a copy in a folder of the service's own.
+mkdir "$WORK/credentials"
+cp "$sim/certificate.pem" "$WORK/credentials"
+port=$(free_port)
+settings+=("AZURE_CERTIFICATE_PATH=$WORK/credentials/certificate.pem" HOST=127.0.0.1 "PORT=$port")
+env -i PATH="$PATH" "${settings[@]}" "CHECK_URL=http://127.0.0.1:$port/openai/v1/models" \
+    timeout 120 python3 tools/deploy/manager.py "$BINARY" | tee "$WORK/notified"
+[[ $(cut -d ' ' -f 1-2 "$WORK/notified" | sed 's/ [0-9.]*\.[0-9]*$//' | paste -sd ' ') == 'READY=1 request 200 STOPPING=1 exit 0' ]]
+ok 'Type=notify' "READY=1 after $(awk '/^READY/ { print $2 * 1000 }' "$WORK/notified") ms, a request, STOPPING=1 at SIGTERM, exit 0"
+
+if have strace strace 'SystemCallFilter' && have systemd-analyze systemd 'SystemCallFilter'; then
+    env -i PATH="$PATH" "${settings[@]}" "CHECK_URL=http://127.0.0.1:$port/openai/v1/models" \
+        timeout 120 python3 tools/deploy/manager.py strace -f -o "$WORK/trace" "$BINARY"
+    calls=$(timeout 60 python3 tools/deploy/syscalls.py "$unit" "$WORK/trace")
+    ok 'SystemCallFilter' "$calls"
+fi
