@@ -24,6 +24,9 @@ mod source;
 #[cfg(test)]
 #[path = "../tests/data/pems.rs"]
 pub(crate) mod pems;
+#[cfg(test)]
+#[path = "../tests/data/pfx_writer.rs"]
+pub(crate) mod pfx_writer;
 
 pub(crate) use certificate::Certificate;
 pub(crate) use federated::FederatedTokenFile;

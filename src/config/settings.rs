@@ -24,11 +24,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("AZURE_CLIENT_CERTIFICATE_PATH", "unset", "another name for AZURE_CERTIFICATE_PATH"),
     setting("AZURE_CLIENT_CERTIFICATE_PASSWORD", "unset", "opens a PFX or an encrypted private key"),
-    setting(
-        "AZURE_CERTIFICATE_PASSWORD",
-        "unset",
-        "another name for AZURE_CLIENT_CERTIFICATE_PASSWORD",
-    ),
+    setting("AZURE_CERTIFICATE_PASSWORD", "unset", "another name for AZURE_CLIENT_CERTIFICATE_PASSWORD"),
     setting(
         "AZURE_FEDERATED_TOKEN_FILE",
         "unset",

@@ -136,7 +136,9 @@ impl ParsedCertificate {
         {
             // Of an issuer that was renewed for the same key, the one that is valid and lasts.
             let issuers = others.iter().enumerate().filter(|(_, other)| other.certifies(last));
-            let Some((at, _)) = issuers.max_by_key(|(_, one)| (one.is_valid_at(now), one.not_after())) else { break };
+            let Some((at, _)) = issuers.max_by_key(|(_, one)| (one.is_valid_at(now), one.not_after())) else {
+                break;
+            };
             // Taken out of the others, so that a circle ends.
             chain.push(others.swap_remove(at));
         }

@@ -15,26 +15,68 @@ pub(super) const MAX_KEY_BITS: usize = 8192;
 /// What is wrong with the content, without the file's name.
 #[derive(Debug)]
 pub(super) enum CertificateError {
-    BadBase64 { label: String, line: usize },
-    BadCertificate { line: Option<usize> },
-    BadKey { line: Option<usize> },
-    Expired { subject: String, not_after: u64, now: u64 },
-    LineBreaks { line: usize, escaped: bool },
-    Locked { form: LockedForm, obstacle: Obstacle },
+    BadBase64 {
+        label: String,
+        line: usize,
+    },
+    BadCertificate {
+        line: Option<usize>,
+    },
+    BadKey {
+        line: Option<usize>,
+    },
+    Expired {
+        subject: String,
+        not_after: u64,
+        now: u64,
+    },
+    LineBreaks {
+        line: usize,
+        escaped: bool,
+    },
+    Locked {
+        form: LockedForm,
+        obstacle: Obstacle,
+    },
     /// With the key's file, if that is not the certificates'.
-    Mismatch { subjects: Vec<String>, key_file: Option<PathBuf> },
-    MultiPrime { line: Option<usize> },
-    NoBegin { label: String, line: usize },
+    Mismatch {
+        subjects: Vec<String>,
+        key_file: Option<PathBuf>,
+    },
+    MultiPrime {
+        line: Option<usize>,
+    },
+    NoBegin {
+        label: String,
+        line: usize,
+    },
     NoBlock(DetectedFormat),
     NoCertificate(PresentInstead),
-    NoEnd { label: String, line: usize },
+    NoEnd {
+        label: String,
+        line: usize,
+    },
     NoKey(PresentInstead),
-    NotRsa { kind: String },
-    NotYetValid { subject: String, not_before: u64, now: u64 },
-    OpenSsh { line: usize },
-    TooLarge { bits: usize },
-    TwoKeys { lines: Option<(usize, usize)> },
-    Weak { bits: usize },
+    NotRsa {
+        kind: String,
+    },
+    NotYetValid {
+        subject: String,
+        not_before: u64,
+        now: u64,
+    },
+    OpenSsh {
+        line: usize,
+    },
+    TooLarge {
+        bits: usize,
+    },
+    TwoKeys {
+        lines: Option<(usize, usize)>,
+    },
+    Weak {
+        bits: usize,
+    },
 }
 
 /// What is encrypted.
@@ -233,9 +275,12 @@ fn locked(form: LockedForm, obstacle: Obstacle, path: &Path, file: &str, out: &s
                 .hint(format!("try the password by hand: openssl {tool} -in {file} -noout"))
         }
         Obstacle::TooCostly(clause) => with_openssl(problem(&format!(" that {clause}")), is_pfx, file, out),
-        Obstacle::Unsupported(name) => {
-            with_openssl(problem(&format!(" that is encrypted with {name}, which is not supported")), is_pfx, file, out)
-        }
+        Obstacle::Unsupported(name) => with_openssl(
+            problem(&format!(" that is encrypted with {name}, which is not supported")),
+            is_pfx,
+            file,
+            out,
+        ),
     }
 }
 

@@ -54,15 +54,18 @@ pub(super) fn read(file: &[u8], password: Option<&str>) -> Result<Contents, Cert
     match detect(file) {
         DetectedFormat::Pfx => read_pfx(file, password),
         DetectedFormat::Base64OfDer => {
-            let der = decoded(file).filter(|der| matches!(detect(der), DetectedFormat::Pfx));
-            let der = der.ok_or(CertificateError::NoBlock(DetectedFormat::Base64OfDer))?;
-            read_pfx(&der, password)
+            match decoded(file).filter(|der| matches!(detect(der), DetectedFormat::Pfx)) {
+                Some(der) => read_pfx(&der, password),
+                None => read_pem(file, password),
+            }
         }
-        _ => {
-            let blocks = pem::blocks(file)?;
-            Ok(Contents { key: blocks.key(password)?, certificates: blocks.certificates()? })
-        }
+        _ => read_pem(file, password),
     }
+}
+
+fn read_pem(file: &[u8], password: Option<&str>) -> Result<Contents, CertificateError> {
+    let blocks = pem::blocks(file)?;
+    Ok(Contents { key: blocks.key(password)?, certificates: blocks.certificates()? })
 }
 
 fn read_pfx(file: &[u8], password: Option<&str>) -> Result<Contents, CertificateError> {
@@ -148,3 +151,6 @@ pub(super) fn detect(file: &[u8]) -> DetectedFormat {
         DetectedFormat::Unknown
     }
 }
+
+#[cfg(test)]
+mod tests;

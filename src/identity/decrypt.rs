@@ -159,7 +159,8 @@ pub(super) fn dek_info(line: &str, data: &[u8], password: &Password) -> Plain {
     let mut digest = Zeroizing::new(Output::<Md5>::default());
     while key.len() < cipher.key_length() {
         let before: &[u8] = if key.is_empty() { &[] } else { &*digest };
-        let next = Md5::new().chain_update(before).chain_update(&*password.utf8).chain_update(salt).finalize();
+        let next =
+            Md5::new().chain_update(before).chain_update(&*password.utf8).chain_update(salt).finalize();
         *digest = next;
         key.extend_from_slice(&digest);
     }
@@ -167,7 +168,11 @@ pub(super) fn dek_info(line: &str, data: &[u8], password: &Password) -> Plain {
 }
 
 /// Verifies the MAC of a PFX (RFC 7292 section 4, RFC 9579) in constant time.
-pub(super) fn verify_mac(mac_data: Element<'_>, content: &[u8], password: &mut Password) -> Result<(), Fault> {
+pub(super) fn verify_mac(
+    mac_data: Element<'_>,
+    content: &[u8],
+    password: &mut Password,
+) -> Result<(), Fault> {
     let mut mac_data = mac_data.inner();
     let mut digest = mac_data.take(SEQUENCE).ok_or(Fault::Wrong)?.inner();
     let (oid, mut parameters) = parts(digest.take(SEQUENCE).ok_or(Fault::Wrong)?)?;
@@ -430,6 +435,3 @@ mod oids {
     /// 1.3.6.1.4.1.11591.4.11
     pub(super) const SCRYPT: &[u8] = b"\x2b\x06\x01\x04\x01\xda\x47\x04\x0b";
 }
-
-#[cfg(test)]
-mod tests;

@@ -142,10 +142,9 @@ impl Block {
         encoding: Encoding,
         password: Option<&str>,
     ) -> Result<Key, CertificateError> {
-        let body = self.body().ok_or_else(|| CertificateError::BadBase64 {
-            label: self.label.clone(),
-            line: self.line,
-        })?;
+        let body = self
+            .body()
+            .ok_or_else(|| CertificateError::BadBase64 { label: self.label.clone(), line: self.line })?;
         let locked = |fault| CertificateError::locked(form, fault, password.is_some());
         let mut password = Password::new(password.ok_or_else(|| locked(Fault::Wrong))?);
         let decrypted = match &self.dek_info {

@@ -128,6 +128,3 @@ fn whole(tag: u8, element: Element<'_>) -> Zeroizing<Vec<u8>> {
     der.extend_from_slice(element.content);
     der
 }
-
-#[cfg(test)]
-mod tests;

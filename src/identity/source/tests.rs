@@ -66,7 +66,15 @@ impl Drop for Fixture {
 
 fn open(file: &Path, mock_clock: &Arc<MockClock>) -> Result<CertificateSource, Problem> {
     let clock = Clock::mock(Arc::clone(mock_clock));
-    CertificateSource::open(file, None, Algorithm::Ps256, false, "client", "https://login.example/token", clock)
+    CertificateSource::open(
+        file,
+        None,
+        Algorithm::Ps256,
+        false,
+        "client",
+        "https://login.example/token",
+        clock,
+    )
 }
 
 fn content(name: &str) -> Vec<u8> {
