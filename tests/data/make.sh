@@ -146,6 +146,7 @@ pfx pfx-nokeys secret $(both AES-256-CBC) -macalg sha256 -nokeys
 pfx pfx-rc4 secret $(both PBE-SHA1-RC4-128) -macalg sha1
 openssl pkcs12 -export -nocerts -inkey leaf.key -out pfx-nocerts.pfx -passout pass:secret 2>>make.log
 openssl pkcs12 -export -inkey ec.key -in ec.crt -out pfx-ec.pfx -passout pass:secret 2>>make.log
+openssl pkcs12 -export -inkey other.key -in other.crt -out other.pfx -passout pass:secret 2>>make.log
 openssl base64 -A -in pfx-empty-legacy.pfx -out pfx-base64-one-line.txt
 
 # encrypted NAME FLAG...: the leaf with its key encrypted to PKCS#8.
@@ -197,6 +198,7 @@ cp leaf.key deep.key
 issue_by intermediate leaf deep "auth-proxy deep"
 cat ca.crt decoy.crt ec.crt intermediate.crt deep.crt leaf.key expired.crt ca.crt > chain-of-three.pem
 cat deep.crt ca.crt leaf.key > chain-with-a-gap.pem
+cat ca.crt deep.crt intermediate.crt > chain-of-three.crt
 
 # --- files that do not work
 
