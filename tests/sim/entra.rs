@@ -20,6 +20,9 @@ use super::script::{Kind, ScriptedResponse};
 use super::server::Server;
 use super::tokens::{self, Issued, Tokens};
 
+/// The audience of a managed identity's token that is a federated credential of the application.
+const EXCHANGE: &str = "api://AzureADTokenExchange";
+
 /// A running fake of Entra ID.
 pub struct Entra {
     pub server: Server,
@@ -79,6 +82,17 @@ impl Entra {
         let server =
             Server::start(options.entra_port, tls, log, Arc::new(move |exchange| handler.handle(exchange)));
         Self { server, shared }
+    }
+
+    /// The token endpoint again, on another port with another certificate: the proxy of AKS identity bindings.
+    pub fn token_proxy(&self, tls: Arc<ServerConfig>) -> Server {
+        let handler = self.shared.clone();
+        Server::start(
+            0,
+            Some(tls),
+            self.shared.log.clone(),
+            Arc::new(move |exchange| handler.handle(exchange)),
+        )
     }
 
     /// Every request so far. Its `note` says "token issued" or why it was refused.
@@ -195,7 +209,9 @@ impl EntraServer {
         if let Kind::Aadsts(code) = kind {
             return self.refuse(exchange, &Refusal::typical(code));
         }
-        let verdict = grant::judge(exchange, &body, self.scheme, &mut self.state.lock().unwrap());
+        let is_exchanged = |assertion: &str| self.tokens.check(assertion, EXCHANGE).is_ok();
+        let verdict =
+            grant::judge(exchange, &body, self.scheme, &mut self.state.lock().unwrap(), &is_exchanged);
         match verdict {
             Ok(scope) => self.issue(exchange, kind, &scope),
             Err(refusal) => self.refuse(exchange, &refusal),

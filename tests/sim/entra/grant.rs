@@ -22,6 +22,7 @@ pub(super) fn judge(
     body: &[u8],
     scheme: &str,
     state: &mut EntraState,
+    is_exchanged: &dyn Fn(&str) -> bool,
 ) -> Result<String, Refusal> {
     let head = &exchange.head;
     let invalid = |text: String| Err(Refusal::new(9_002_313, format!("Invalid request. {text}")));
@@ -71,7 +72,7 @@ pub(super) fn judge(
         ));
     }
     let assertion = field("client_assertion")?;
-    if state.federated.as_deref() == Some(assertion) {
+    if state.federated.as_deref() == Some(assertion) || is_exchanged(assertion) {
         return Ok(scope);
     }
     let audience = format!("{}://{}{target}", scheme, head.value("host"));
