@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -56,6 +57,8 @@ pub struct IdentityOptions {
     pub arc_keys: PathBuf,
     /// An agent of Azure Arc that knows user-assigned identities.
     pub arc_knows_user_assigned: bool,
+    /// Where it listens.
+    pub address: SocketAddr,
 }
 
 impl Default for IdentityOptions {
@@ -66,6 +69,7 @@ impl Default for IdentityOptions {
             token_lifetime: 86_400,
             arc_keys: PathBuf::from("/var/opt/azcmagent/tokens"),
             arc_knows_user_assigned: false,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
         }
     }
 }
@@ -103,6 +107,7 @@ enum Service {
 impl IdentityEndpoints {
     pub(super) fn start(tokens: Arc<Tokens>, options: IdentityOptions) -> Self {
         let log = Arc::new(Log::new(None));
+        let address = options.address;
         let shared = Arc::new(Endpoints {
             log: log.clone(),
             script: Script::default(),
@@ -113,7 +118,7 @@ impl IdentityEndpoints {
             arc_key: Mutex::default(),
         });
         let handler = shared.clone();
-        let server = Server::start(0, None, log, Arc::new(move |exchange| handler.handle(exchange)));
+        let server = Server::start_at(address, None, log, Arc::new(move |exchange| handler.handle(exchange)));
         Self { server, shared }
     }
 
@@ -168,7 +173,8 @@ impl Endpoints {
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let query: Vec<(String, String)> = super::form::pairs(query.as_bytes());
         let parameter = |name: &str| query.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
-        let service = match (path, parameter("api-version")) {
+        // msal-node asks with a slash at the end, and the real IMDS does not mind.
+        let service = match (path.trim_end_matches('/'), parameter("api-version")) {
             ("/metadata/identity/oauth2/token", Some("2018-02-01")) => Service::Imds,
             ("/metadata/identity/oauth2/token", Some("2020-06-01" | "2019-11-01")) => Service::Arc,
             ("/msi/token", Some("2019-08-01")) => Service::AppService,

@@ -53,6 +53,7 @@ pub use self::identity::{Assigned, IdentityEndpoints, IdentityOptions};
 pub use self::record::{BodyEnd, Log, OnRequest, Request, latin1};
 pub use self::relay::{Fault, Relay};
 pub use self::script::{ScriptedResponse, Step};
+pub use self::server::Server;
 pub use self::tokens::Issued;
 pub use self::wait::{eventually, timeout, wait_for};
 
