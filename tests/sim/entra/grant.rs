@@ -30,6 +30,8 @@ pub(super) fn judge(
         return invalid(format!("Method {}.", head.method));
     }
     let target = latin1(&head.target);
+    // MSAL puts an id into the query; it is not in the assertion's audience.
+    let target = target.split('?').next().unwrap_or_default().to_owned();
     if target != format!("/{}/oauth2/v2.0/token", state.tenant) {
         return Err(Refusal::new(90002, format!("Tenant not found: {target}")));
     }
@@ -51,7 +53,10 @@ pub(super) fn judge(
         }
     };
     let known = ["grant_type", "client_assertion_type", "client_id", "scope", "client_assertion"];
-    if let Some((name, _)) = fields.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+    // MSAL sends more than that.
+    let is_ours = head.value("user-agent").starts_with("auth-proxy/");
+    let unknown = fields.iter().find(|(name, _)| is_ours && !known.contains(&name.as_str()));
+    if let Some((name, _)) = unknown {
         return invalid(format!("Unexpected parameter {name:?}."));
     }
     if field("grant_type")? != "client_credentials" {
