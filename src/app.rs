@@ -15,8 +15,8 @@ use signal_hook::low_level::pipe;
 use listen::Administration;
 
 use crate::clock::Clock;
-use crate::config::{Config, Credential};
-use crate::identity::Identity;
+use crate::config::Config;
+
 use crate::log;
 use crate::net::poll::{self, Ready};
 use crate::ops::admin::Admin;
@@ -30,7 +30,7 @@ use crate::server::Shutdown;
 use crate::server::tiny_http::{Listener, ServerHandle};
 #[cfg(not(feature = "tiny_http"))]
 use crate::server::{Listener, ServerHandle};
-use crate::token::{Entra, Refresher, TokenStore};
+use crate::token::{self, OpenCredential, Refresher, TokenStore};
 use crate::upstream::Upstream;
 
 /// Why the program did not start. The exit code distinguishes them.
@@ -81,9 +81,9 @@ impl App {
             log::warn(&note.message, &[("hint", &note.hints.join("; "))]);
         }
 
-        let identity = Identity::open(&config, &clock).map_err(StartError::Identity)?;
-        log_startup(&config, &identity);
         let upstream = Upstream::new(&config).map_err(|problem| StartError::Config(vec![problem]))?;
+        let opened = token::open(&config, &upstream, &clock).map_err(StartError::Identity)?;
+        log_startup(&config, &opened);
         let signals = signals().map_err(|error| system("signal handlers", &error))?;
         let stop = Arc::new(Shutdown::new().map_err(|error| system("a pipe", &error))?);
         let listener =
@@ -92,17 +92,15 @@ impl App {
         let administration = Administration::bind(&config)?;
         let addresses = listener.addresses().map_err(|error| system("the listener's address", &error))?;
 
-        let tokens = TokenStore::new(clock.clone());
-        let entra =
-            Entra::new(upstream.entra.clone(), clock, &config.token_url, &config.client_id, &config.scope);
-        Refresher::new(Arc::clone(&tokens), identity.source, Box::new(entra))
+        let tokens = TokenStore::new(clock);
+        Refresher::new(Arc::clone(&tokens), opened.credential)
             .spawn()
             .map_err(|error| system("the token thread", &error))?;
 
         let sources = Sources {
             metrics: Arc::clone(&metrics),
             tokens: Arc::clone(&tokens),
-            certificate: identity.certificate,
+            certificate: opened.certificate,
             connections_limit: limits.connections,
         };
         let proxy =
@@ -171,19 +169,26 @@ impl App {
     }
 }
 
-/// Logs the configuration: which identity, for which upstream.
-fn log_startup(config: &Config, identity: &Identity) {
+/// Logs the configuration: what signs in, and for which upstream.
+fn log_startup(config: &Config, opened: &OpenCredential) {
     let version = env!("CARGO_PKG_VERSION");
     let base_url = format!("{}{}", config.base_url.origin(), config.base_url.base_path);
+    let credential = config.credential.name();
     let mut summary: Vec<(&str, &dyn log::Value)> = vec![
         ("version", &version),
         ("upstream", &base_url),
-        ("token_url", &config.token_url),
-        ("client_id", &config.client_id),
-        ("scope", &config.scope),
+        ("credential", &credential),
+        ("because", &config.credential_reason),
     ];
-    let (thumbprint, expires, file);
-    if let Some(current) = &identity.certificate {
+    if let Some(application) = config.application() {
+        summary.extend::<[(&str, &dyn log::Value); 2]>([
+            ("token_url", &application.token_url),
+            ("client_id", &application.client_id),
+        ]);
+    }
+    summary.push(("scope", &config.scope));
+    let (thumbprint, expires);
+    if let Some(current) = &opened.certificate {
         let certificate = current.certificate();
         (thumbprint, expires) = (certificate.sha1_hex(), log::rfc3339(certificate.not_after_unix));
         summary.extend::<[(&str, &dyn log::Value); 2]>([
@@ -191,10 +196,8 @@ fn log_startup(config: &Config, identity: &Identity) {
             ("certificate_expires", &expires),
         ]);
     }
-    if let Credential::FederatedTokenFile { path } = &config.credential {
-        file = path.display();
-        summary.push(("federated_token_file", &file));
-    }
+    let details = config.credential.details();
+    summary.extend(details.iter().map(|(name, value)| (*name, value as &dyn log::Value)));
     log::info("auth-proxy starting", &summary);
 }
 

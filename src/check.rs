@@ -78,12 +78,22 @@ pub(crate) fn run(environment: Environment<'_>, on_step: &mut dyn FnMut(&Step)) 
         }
         return runner.steps;
     };
-    let identity = runner.step(StepKind::Certificate, steps::certificate(&config, &clock));
-    let authority = runner.step(StepKind::Authority, steps::authority(&config, &upstream, &clock));
-    let grant = match (identity, authority) {
-        (Some(identity), Some(())) => {
-            runner.step(StepKind::SignIn, steps::sign_in(&config, &upstream, &clock, identity))
+    let opened = runner.step(StepKind::Certificate, steps::certificate(&config, &upstream, &clock));
+    let authority = match config.application() {
+        Some(_) if config.token_proxy().is_some() => {
+            runner.skip::<()>(StepKind::Authority, "tokens come from AZURE_KUBERNETES_TOKEN_PROXY");
+            Some(())
         }
+        Some(application) => {
+            runner.step(StepKind::Authority, steps::authority(application, &config, &upstream, &clock))
+        }
+        None => {
+            runner.skip::<()>(StepKind::Authority, "a managed identity needs none");
+            Some(())
+        }
+    };
+    let grant = match (opened, authority) {
+        (Some(opened), Some(())) => runner.step(StepKind::SignIn, steps::sign_in(opened)),
         (None, _) => runner.skip(StepKind::SignIn, "there is no credential to sign in with"),
         (_, None) => runner.skip(StepKind::SignIn, "the authority cannot be reached"),
     };

@@ -1,10 +1,12 @@
 //! Settings: from a lookup function to a [`Config`], or all problems at once.
 
 mod base_url;
+mod credential;
 mod egress;
 mod entra;
 mod env;
 mod listen;
+mod managed_identity;
 mod names;
 mod no_proxy;
 mod parse;
@@ -12,6 +14,7 @@ mod scope;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod token_proxy;
 mod url;
 mod value;
 
@@ -22,7 +25,9 @@ pub use base_url::BaseUrl;
 pub(crate) use egress::{Egress, Route};
 pub(crate) use env::Environment;
 pub(crate) use listen::Listen;
+pub(crate) use managed_identity::UserAssigned;
 pub use settings::SETTINGS;
+pub(crate) use token_proxy::{TokenProxy, TokenProxyRoots};
 
 use crate::report::Problem;
 use crate::secret::Secret;
@@ -30,12 +35,10 @@ use crate::secret::Secret;
 /// Everything the environment says, parsed. See [`SETTINGS`] for the variables.
 #[derive(Debug)]
 pub struct Config {
-    /// `AZURE_CLIENT_ID`: the application (client) id, the assertion's `iss` and `sub`.
-    pub client_id: String,
-    /// Where the client assertion comes from.
+    /// What signs in.
     pub credential: Credential,
-    /// `https://{authority}/{tenant}/oauth2/v2.0/token`, the URL posted to and the assertion's `aud`.
-    pub token_url: String,
+    /// Why it is this credential, as `VARIABLE is set`.
+    pub credential_reason: String,
     /// `AZURE_SCOPE`, or the one that goes with the upstream's host.
     pub scope: String,
     /// `API_BASE_URL`.
@@ -70,10 +73,29 @@ pub struct Config {
     pub notes: Vec<Problem>,
 }
 
-/// Where the client assertion comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What signs in to Entra ID.
+#[derive(Debug)]
 pub enum Credential {
-    /// A PEM file with certificate and private key; we sign the assertion.
+    /// An application, with an assertion.
+    Application(Application),
+    /// The identity of the machine or app that this runs on.
+    ManagedIdentity(ManagedIdentity),
+}
+
+/// An application (service principal) that proves with an assertion who it is.
+#[derive(Debug)]
+pub struct Application {
+    /// `AZURE_CLIENT_ID`: the application (client) id, the assertion's `iss` and `sub`.
+    pub client_id: String,
+    /// `https://{authority}/{tenant}/oauth2/v2.0/token`, the URL posted to and the assertion's `aud`.
+    pub token_url: String,
+    pub assertion: Assertion,
+}
+
+/// Where the client assertion comes from.
+#[derive(Debug)]
+pub enum Assertion {
+    /// A file with certificate and private key; we sign the assertion.
     Certificate {
         /// `AZURE_CERTIFICATE_PATH` or `AZURE_CLIENT_CERTIFICATE_PATH`.
         path: PathBuf,
@@ -86,7 +108,85 @@ pub enum Credential {
     FederatedTokenFile {
         /// The file, read again for every token request.
         path: PathBuf,
+        /// Where the token request goes in place of the authority: AKS identity bindings.
+        token_proxy: Option<TokenProxy>,
     },
+    /// A token of a managed identity is the assertion.
+    ManagedIdentity {
+        identity: ManagedIdentity,
+        /// What that token is for: `api://AzureADTokenExchange`.
+        resource: &'static str,
+    },
+}
+
+/// A managed identity, and where its tokens come from.
+#[derive(Debug)]
+pub struct ManagedIdentity {
+    pub endpoint: IdentityEndpoint,
+    /// None for the system-assigned one.
+    pub user_assigned: Option<UserAssigned>,
+}
+
+/// An endpoint of Azure that gives a managed identity's tokens; each `url` lacks only its query.
+#[derive(Debug)]
+pub enum IdentityEndpoint {
+    /// The Instance Metadata Service of virtual machines, scale sets and AKS nodes.
+    Imds { url: String },
+    /// App Service, Functions, Container Apps.
+    AppService {
+        url: String,
+        /// `IDENTITY_HEADER`.
+        header: Secret<String>,
+    },
+    /// The agent of Azure Arc.
+    Arc { url: String },
+}
+
+impl Credential {
+    /// As the log and `check` name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Application(Application { assertion: Assertion::Certificate { .. }, .. }) => "certificate",
+            Self::Application(Application { assertion: Assertion::FederatedTokenFile { .. }, .. }) => {
+                "federated token file"
+            }
+            Self::Application(Application { assertion: Assertion::ManagedIdentity { .. }, .. }) => {
+                "managed identity as federated credential"
+            }
+            Self::ManagedIdentity(_) => "managed identity",
+        }
+    }
+}
+
+impl Credential {
+    /// What is known of it besides its certificate, as names and values for the log and `check`.
+    pub fn details(&self) -> Vec<(&'static str, String)> {
+        let identity = match self {
+            Self::Application(Application { assertion, .. }) => match assertion {
+                Assertion::Certificate { .. } => return Vec::new(),
+                Assertion::FederatedTokenFile { path, token_proxy } => {
+                    let file = ("federated_token_file", path.display().to_string());
+                    let proxy = token_proxy.as_ref().map(|proxy| ("token_proxy", proxy.url.clone()));
+                    return std::iter::once(file).chain(proxy).collect();
+                }
+                Assertion::ManagedIdentity { identity, .. } => identity,
+            },
+            Self::ManagedIdentity(identity) => identity,
+        };
+        let (service, url) = match &identity.endpoint {
+            IdentityEndpoint::Imds { url } => ("IMDS", url),
+            IdentityEndpoint::AppService { url, .. } => ("App Service", url),
+            IdentityEndpoint::Arc { url } => ("Azure Arc", url),
+        };
+        let id = identity.user_assigned.as_ref().map_or_else(
+            || "system-assigned".to_owned(),
+            |(UserAssigned::ClientId(id) | UserAssigned::ObjectId(id) | UserAssigned::ResourceId(id))| {
+                id.clone()
+            },
+        );
+        let url = url.split('?').next().unwrap_or_default().to_owned();
+        vec![("identity_endpoint", format!("{service} {url}")), ("managed_identity", id)]
+    }
 }
 
 /// How the assertion is signed (RFC 7518 section 3.1).
@@ -167,6 +267,22 @@ impl Config {
     pub fn log_format(lookup: &dyn Fn(&str) -> Option<String>) -> LogFormat {
         let value = lookup("LOG_FORMAT").unwrap_or_default();
         value::log_format(value.trim()).unwrap_or(LogFormat::Text)
+    }
+
+    /// Where token requests go in place of the authority, if they do.
+    pub fn token_proxy(&self) -> Option<&TokenProxy> {
+        match &self.application()?.assertion {
+            Assertion::FederatedTokenFile { token_proxy, .. } => token_proxy.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The application that signs in; none for a managed identity.
+    pub fn application(&self) -> Option<&Application> {
+        match &self.credential {
+            Credential::Application(application) => Some(application),
+            Credential::ManagedIdentity(_) => None,
+        }
     }
 
     /// The scope to try when the upstream says that the token's audience is wrong; none when there is no better guess.

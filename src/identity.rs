@@ -1,4 +1,5 @@
-//! Our identity: the certificate with its private key, and the signed assertion that proves it. Knows no HTTP.
+//! The files that prove who we are: a certificate with its private key, which signs assertions, or a federated token. Knows no
+//! HTTP; `token::credential` signs in with what is here.
 //!
 //! ```text
 //! file ──> pem ──> keypair (certificate + key) ──> assertion
@@ -27,13 +28,11 @@ pub use keypair::{KeyPair, from_pem};
 pub use source::CertificateSource;
 pub(crate) use source::CurrentCertificate;
 
-use crate::clock::Clock;
-use crate::config::{Config, Credential};
 use crate::report::Problem;
 use crate::secret::Secret;
 
 /// The refresher's source of client assertions (RFC 7521 section 4.2, RFC 7523 section 2.2).
-pub trait AssertionSource: Send {
+pub(crate) trait AssertionSource: Send {
     /// A fresh assertion for one token request. Reads its file again first; a bad new file leaves the old one in
     /// use and is warned about once.
     ///
@@ -49,38 +48,5 @@ pub trait AssertionSource: Send {
     /// clock.
     fn time_hint(&self) -> Option<String> {
         None
-    }
-}
-
-pub(crate) struct Identity {
-    pub source: Box<dyn AssertionSource>,
-    /// The certificate in use; none with workload identity.
-    pub certificate: Option<CurrentCertificate>,
-}
-
-impl Identity {
-    /// Reads the certificate or the token file that the settings name, at start and in `check`.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be used.
-    pub(crate) fn open(config: &Config, clock: &Clock) -> Result<Self, Problem> {
-        match &config.credential {
-            Credential::Certificate { path, algorithm, send_chain } => {
-                let source = CertificateSource::open(
-                    path,
-                    *algorithm,
-                    *send_chain,
-                    &config.client_id,
-                    &config.token_url,
-                    clock.clone(),
-                )?;
-                let certificate = Some(source.current());
-                Ok(Self { source: Box::new(source), certificate })
-            }
-            Credential::FederatedTokenFile { path } => {
-                Ok(Self { source: Box::new(FederatedTokenFile::open(path)?), certificate: None })
-            }
-        }
     }
 }

@@ -24,6 +24,7 @@ pub use crate::server::{
     ErrorResponse, Exchange, Limits, Listener, Overload, ServerHandle, Service, Shutdown, send_full,
 };
 pub use crate::token::{
-    Class, Entra, Grant, REMEDIES, Refresher, TokenError, TokenStore, response as token_response,
+    Class, Entra, Grant, REMEDIES, Refresher, TokenError, TokenStore, open as open_credential,
+    response as token_response,
 };
 pub use crate::upstream::Upstream;

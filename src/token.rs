@@ -1,7 +1,8 @@
 //! The access token: fetched, kept fresh in the background, published.
 //!
 //! ```text
-//! refresher --assertion--> entra --POST--> Entra ID
+//! refresher --> credential --POST--> Entra ID      (entra, with an assertion)
+//!     |              '--------GET---> IMDS, …       (managed_identity)
 //!     |  <-- Grant | TokenError --  response, error (remedies)
 //!     '-- Token + next attempt --> store <-- usable / obtain / reject -- proxy
 //! ```
@@ -9,8 +10,11 @@
 //! One writer, the refresher; `schedule` decides when it acts and is pure.
 
 mod bearer;
+mod credential;
 mod entra;
 mod error;
+mod http;
+mod managed_identity;
 mod random;
 mod refresher;
 mod remedies;
@@ -23,6 +27,11 @@ mod test_kit;
 
 pub use bearer::Grant;
 pub(crate) use bearer::Token;
+#[cfg(test)]
+use credential::ClientAssertion;
+pub(crate) use credential::Credential;
+pub(crate) use credential::OpenCredential;
+pub use credential::open;
 pub use entra::Entra;
 pub use error::{Class, TokenError};
 pub use refresher::Refresher;
@@ -32,11 +41,10 @@ pub use store::TokenStore;
 #[cfg(test)]
 pub(crate) use test_kit::store_with_dead_refresher;
 
-use crate::identity::AssertionSource;
 use crate::secret::Secret;
 
 /// The token endpoint (RFC 6749 section 3.2), or a script in a test.
-pub trait Endpoint: Send {
+pub(crate) trait Endpoint: Send {
     /// One token request with this assertion (RFC 7523 section 2.2); never retried inside.
     ///
     /// # Errors
@@ -46,23 +54,4 @@ pub trait Endpoint: Send {
 
     /// Scheme, host and port, for people who wait for it.
     fn origin(&self) -> &str;
-}
-
-/// One attempt to get a token, with an assertion made for it.
-///
-/// # Errors
-///
-/// As [`AssertionSource::assertion`] and [`Endpoint::request`].
-pub(crate) fn sign_in(
-    source: &mut dyn AssertionSource,
-    endpoint: &mut dyn Endpoint,
-) -> Result<Grant, TokenError> {
-    let assertion = source.assertion()?;
-    endpoint.request(&assertion).map_err(|error| match source.time_hint() {
-        // The signer of the assertion set its times, not this machine's clock.
-        Some(hint) if error.code == Some(response::OUTSIDE_TIME_RANGE) => {
-            TokenError { hints: vec![hint], ..error }
-        }
-        _ => error,
-    })
 }

@@ -8,12 +8,11 @@ use serde_json::{Value, json};
 
 use super::{Details, claims, diagnosis};
 use crate::clock::Clock;
-use crate::config::{Config, Credential, Environment, LogLevel, Route};
-use crate::identity::Identity;
+use crate::config::{Application, Config, Environment, LogLevel, Route};
 use crate::log::{self, rfc3339};
 use crate::proxy::target;
 use crate::report::Problem;
-use crate::token::{self, Entra, Grant, TokenError, response};
+use crate::token::{self, Grant, OpenCredential, TokenError, response};
 use crate::upstream::{Upstream, probe};
 
 type Result<T> = std::result::Result<(T, Details), Vec<Problem>>;
@@ -31,15 +30,21 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
     let upstream = Upstream::new(&config).map_err(|problem| vec![problem])?;
     let mut details = vec![
         ("upstream", format!("{}{}", config.base_url.origin(), config.base_url.base_path).into()),
-        ("token_url", config.token_url.clone().into()),
-        ("client_id", config.client_id.clone().into()),
+        ("credential", config.credential.name().into()),
+        ("because", config.credential_reason.clone().into()),
+    ];
+    if let Some(application) = config.application() {
+        details.push(("token_url", application.token_url.clone().into()));
+        details.push(("client_id", application.client_id.clone().into()));
+    }
+    details.extend([
         ("scope", config.scope.clone().into()),
         ("listen", format!("{}:{}", config.listen.host, config.listen.port).into()),
         (
             "callers",
             if config.proxy_api_key.is_some() { "must present PROXY_API_KEY" } else { "need no key" }.into(),
         ),
-    ];
+    ]);
     if let Some(file) = &config.ca_file {
         details.push(("trusted_roots", file.display().to_string().into()));
     }
@@ -49,10 +54,10 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
     Ok(((config, upstream), details))
 }
 
-pub(super) fn certificate(config: &Config, clock: &Clock) -> Result<Identity> {
-    let identity = Identity::open(config, clock).map_err(|problem| vec![problem])?;
-    let details = match (&identity.certificate, &config.credential) {
-        (Some(current), _) => {
+pub(super) fn certificate(config: &Config, upstream: &Upstream, clock: &Clock) -> Result<OpenCredential> {
+    let opened = token::open(config, upstream, clock).map_err(|problem| vec![problem])?;
+    let details = match &opened.certificate {
+        Some(current) => {
             let certificate = current.certificate();
             vec![
                 ("subject", certificate.subject.clone().into()),
@@ -64,18 +69,22 @@ pub(super) fn certificate(config: &Config, clock: &Clock) -> Result<Identity> {
                 ("key", format!("RSA, {} bits, belongs to this certificate", certificate.key_bits).into()),
             ]
         }
-        (None, Credential::FederatedTokenFile { path } | Credential::Certificate { path, .. }) => {
-            vec![("federated_token_file", path.display().to_string().into())]
-        }
+        None => config.credential.details().into_iter().map(|(name, value)| (name, value.into())).collect(),
     };
-    Ok((identity, details))
+    Ok((opened, details))
 }
 
 /// Whether Entra ID can be reached, and whether our clocks agree. Any response will do: the next step signs in.
-pub(super) fn authority(config: &Config, upstream: &Upstream, clock: &Clock) -> Result<()> {
-    let metadata = match config.token_url.strip_suffix("/oauth2/v2.0/token") {
+pub(super) fn authority(
+    application: &Application,
+    config: &Config,
+    upstream: &Upstream,
+    clock: &Clock,
+) -> Result<()> {
+    let token_url = &application.token_url;
+    let metadata = match token_url.strip_suffix("/oauth2/v2.0/token") {
         Some(tenant) => format!("{tenant}/v2.0/.well-known/openid-configuration"),
-        None => config.token_url.clone(),
+        None => token_url.clone(),
     };
     let Ok(uri) = metadata.parse() else {
         return Err(vec![Problem::new(format!("{metadata} is not a URL"))]);
@@ -102,20 +111,8 @@ pub(super) fn authority(config: &Config, upstream: &Upstream, clock: &Clock) -> 
 }
 
 /// Gets one token. Its claims are shown, never the token.
-pub(super) fn sign_in(
-    config: &Config,
-    upstream: &Upstream,
-    clock: &Clock,
-    mut identity: Identity,
-) -> Result<Grant> {
-    let mut entra = Entra::new(
-        upstream.entra.clone(),
-        clock.clone(),
-        &config.token_url,
-        &config.client_id,
-        &config.scope,
-    );
-    let grant = token::sign_in(&mut *identity.source, &mut entra).map_err(|error| vec![refused(error)])?;
+pub(super) fn sign_in(mut opened: OpenCredential) -> Result<Grant> {
+    let grant = opened.credential.sign_in().map_err(|error| vec![refused(error)])?;
     let mut details = vec![("lifetime_seconds", grant.expires_in.as_secs().into())];
     details.extend(claims::of(grant.bearer()));
     Ok((grant, details))

@@ -1,11 +1,8 @@
-//! `AZURE_*`: who signs in, with what, and where.
+//! `AZURE_CLIENT_ID`, `AZURE_TENANT_ID`, `AZURE_AUTHORITY_HOST`: who signs in, and where.
 
-use std::path::Path;
-
-use super::env::Env;
+use super::BaseUrl;
 use super::url::{self, Url};
-use super::value::{self, Parsed};
-use super::{Algorithm, BaseUrl, Credential};
+use super::value::Parsed;
 use crate::report::{Problem, quote, secret_kind};
 
 const PUBLIC_AUTHORITY: &str = "login.microsoftonline.com";
@@ -65,56 +62,6 @@ fn is_domain(value: &str) -> bool {
         && secret_kind(value).is_none()
 }
 
-/// The certificate under either name, and the federated token file.
-const CREDENTIALS: [&str; 3] =
-    ["AZURE_CERTIFICATE_PATH", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"];
-
-/// The certificate under either name, else the federated token file.
-pub(super) fn credential(env: &mut Env<'_>) -> Option<Credential> {
-    let [preferred, alias, federated] = CREDENTIALS.map(|name| env.optional(name, value::path));
-    let send_chain = env.flag("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN");
-    let algorithm = env.or("AZURE_ASSERTION_ALGORITHM", Algorithm::Ps256, value::algorithm);
-    if let (Some(one), Some(other)) = (&preferred, &alias)
-        && one != other
-    {
-        env.problem(
-            Problem::new(format!(
-                "AZURE_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PATH name different files: {} and {}",
-                quote(&one.to_string_lossy()),
-                quote(&other.to_string_lossy())
-            ))
-            .hint("they mean the same: set one of them"),
-        );
-    }
-    match (preferred.or(alias), federated) {
-        (Some(path), federated) => {
-            if federated.is_some() {
-                env.note(which_credential(&path));
-            }
-            Some(Credential::Certificate { path, algorithm, send_chain })
-        }
-        (None, Some(path)) => Some(Credential::FederatedTokenFile { path }),
-        // One that is set and wrong is a problem of its own.
-        (None, None) if CREDENTIALS.iter().any(|name| env.raw(name).is_some()) => None,
-        (None, None) => {
-            env.missing(
-                "AZURE_CERTIFICATE_PATH",
-                "a PEM file with the certificate (uploaded under App registrations, your app, Certificates & \
-                 secrets) and its private key; for workload identity set AZURE_FEDERATED_TOKEN_FILE instead",
-            );
-            None
-        }
-    }
-}
-
-fn which_credential(path: &Path) -> Problem {
-    Problem::new(format!(
-        "AZURE_FEDERATED_TOKEN_FILE is set as well as a certificate; the certificate is used: {}",
-        quote(&path.to_string_lossy())
-    ))
-    .hint("unset AZURE_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PATH to use workload identity")
-}
-
 /// Where to sign in, from `AZURE_AUTHORITY_HOST`.
 pub(super) struct Authority {
     scheme: &'static str,
@@ -166,6 +113,17 @@ impl Authority {
     /// The v2.0 token endpoint, which is also the assertion's audience.
     pub(super) fn token_url(&self, tenant: &str) -> String {
         format!("{}://{}/{tenant}/oauth2/v2.0/token", self.scheme, self.host)
+    }
+
+    /// The audience of assertions that another program signs, which each cloud spells its own way.
+    pub(super) fn token_exchange_audience(&self) -> &'static str {
+        match self.host.as_str() {
+            "login.microsoftonline.us" => "api://AzureADTokenExchangeUSGov",
+            "login.partner.microsoftonline.cn" | "login.chinacloudapi.cn" => {
+                "api://AzureADTokenExchangeChina"
+            }
+            _ => "api://AzureADTokenExchange",
+        }
     }
 
     /// An upstream in one cloud and a sign-in at another fit together in tests alone.

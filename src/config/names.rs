@@ -14,7 +14,7 @@ const COMMON_NAMES: [&str; 3] = ["HTTP_PROXY", "FTP_PROXY", "NO_PROXY"];
 const OTHER_PROGRAMS_NAMES: [(&str, &str, &str); 9] = [
     (
         "AZURE_CLIENT_SECRET",
-        "auth-proxy signs in with a certificate or a federated token: remove the secret from its environment",
+        "auth-proxy signs in with a certificate, a federated token or a managed identity: remove the secret from its environment",
         "",
     ),
     (
@@ -22,7 +22,7 @@ const OTHER_PROGRAMS_NAMES: [(&str, &str, &str); 9] = [
         "there is no setting for a passphrase: the file must hold the key unencrypted",
         "",
     ),
-    ("AZURE_USERNAME", "auth-proxy signs in with a certificate or a federated token", ""),
+    ("AZURE_USERNAME", "auth-proxy signs in with a certificate, a federated token or a managed identity", ""),
     ("AZURE_OPENAI_ENDPOINT", "the upstream is set with API_BASE_URL", ""),
     ("AZURE_OPENAI_API_KEY", "the upstream gets a token, not a key", ""),
     ("AZURE_API_BASE", "the upstream is set with API_BASE_URL", ""),

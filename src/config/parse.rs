@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::entra::{self, Authority};
+use super::credential;
+use super::entra::Authority;
 use super::env::Env;
 use super::listen::{admin_host, admin_port};
 use super::value::{self, Parsed};
@@ -16,18 +17,8 @@ const RECOMMENDED_KEY_LENGTH: usize = 16;
 pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem>> {
     let mut env = Env::new(environment);
 
-    let client_id = env.required(
-        "AZURE_CLIENT_ID",
-        "the Application (client) ID: Entra admin center, App registrations, your app, Overview",
-        entra::client_id,
-    );
-    let tenant = env.required(
-        "AZURE_TENANT_ID",
-        "the Directory (tenant) ID on the same page, or a domain such as contoso.onmicrosoft.com",
-        entra::tenant,
-    );
-    let credential = entra::credential(&mut env);
     let authority = env.or("AZURE_AUTHORITY_HOST", Authority::default(), Authority::parse);
+    let credential = credential::read(&mut env, &authority);
     let scope = env.optional("AZURE_SCOPE", scope::parse);
 
     let allow_insecure = env.flag("ALLOW_INSECURE_UPSTREAM");
@@ -63,15 +54,12 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
 
     // For what is absent here there is a problem, so the error is never empty.
     let notes = env.finish()?;
-    let (Some(client_id), Some(tenant), Some(credential), Some(base_url)) =
-        (client_id, tenant, credential, base_url)
-    else {
+    let (Some((credential, credential_reason)), Some(base_url)) = (credential, base_url) else {
         return Err(vec![Problem::new("Missing required Azure AD configuration")]);
     };
     Ok(Config {
-        client_id,
         credential,
-        token_url: authority.token_url(&tenant),
+        credential_reason,
         scope: scope.unwrap_or_else(|| scope::default(&base_url).to_owned()),
         base_url,
         rewrite_location,

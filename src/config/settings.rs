@@ -29,6 +29,42 @@ pub const SETTINGS: &[Setting] = &[
         "workload identity: the assertion when there is no certificate",
     ),
     setting(
+        "AZURE_TOKEN_CREDENTIALS",
+        "what is configured",
+        "EnvironmentCredential (certificate), WorkloadIdentityCredential, ManagedIdentityCredential, or prod",
+    ),
+    setting(
+        "AZURE_MANAGED_IDENTITY_CLIENT_ID",
+        "unset",
+        "a managed identity that signs in for the application AZURE_CLIENT_ID",
+    ),
+    setting("AZURE_MANAGED_IDENTITY_OBJECT_ID", "unset", "the same identity by its object (principal) id"),
+    setting("AZURE_MANAGED_IDENTITY_RESOURCE_ID", "unset", "the same identity by its resource id"),
+    setting(
+        "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+        "http://169.254.169.254",
+        "where IMDS is, which gives a managed identity's tokens",
+    ),
+    setting(
+        "IDENTITY_ENDPOINT",
+        "set by Azure",
+        "managed identity of App Service, Container Apps, Azure Arc",
+    ),
+    setting(
+        "IDENTITY_HEADER",
+        "set by Azure",
+        "goes with IDENTITY_ENDPOINT on App Service and Container Apps",
+    ),
+    setting("IMDS_ENDPOINT", "set by Azure", "goes with IDENTITY_ENDPOINT on Azure Arc"),
+    setting(
+        "AZURE_KUBERNETES_TOKEN_PROXY",
+        "set by AKS",
+        "identity bindings: where token requests go in place of the authority",
+    ),
+    setting("AZURE_KUBERNETES_CA_FILE", "set by AKS", "PEM file with the CA of that proxy"),
+    setting("AZURE_KUBERNETES_CA_DATA", "set by AKS", "the same as PEM text"),
+    setting("AZURE_KUBERNETES_SNI_NAME", "set by AKS", "the TLS server name of that proxy"),
+    setting(
         "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN",
         "false",
         "send the certificate chain (x5c) with the assertion",

@@ -1,6 +1,7 @@
 //! What the environment may say, as tables: each row is a sentence.
 
 mod base_url;
+mod credential;
 mod egress;
 mod entra;
 mod hostile;
@@ -25,6 +26,29 @@ const BASE: [(&str, &str); 4] = [
 fn read(changes: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
     let variables: HashMap<_, _> = BASE.iter().chain(changes).copied().collect();
     Config::from_lookup(&|name| variables.get(name).map(|value| (*value).to_owned()))
+}
+
+/// What makes the settings of other credentials than the certificate count.
+fn credential_of(setting: &str) -> &'static [(&'static str, &'static str)] {
+    let is_platforms = setting.starts_with("IDENTITY_") || setting == "IMDS_ENDPOINT";
+    if is_platforms || setting == "AZURE_POD_IDENTITY_AUTHORITY_HOST" {
+        return if setting == "IDENTITY_HEADER" {
+            &[
+                ("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential"),
+                ("IDENTITY_ENDPOINT", "http://127.0.0.1/"),
+            ]
+        } else {
+            &[("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")]
+        };
+    }
+    if setting.starts_with("AZURE_KUBERNETES_") {
+        return &[
+            ("AZURE_TOKEN_CREDENTIALS", "WorkloadIdentityCredential"),
+            ("AZURE_FEDERATED_TOKEN_FILE", "token"),
+            ("AZURE_KUBERNETES_TOKEN_PROXY", "https://10.0.0.1"),
+        ];
+    }
+    &[]
 }
 
 /// A configuration that must be right.

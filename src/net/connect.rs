@@ -25,17 +25,36 @@ pub(crate) struct Network {
     dns: DnsCache,
     roots: Roots,
     proxy_auth: ProxyAuth,
+    /// What servers are asked for and have to be named, where it is not their host.
+    server_name: Option<Arc<str>>,
 }
 
 impl Network {
-    /// Trusts Mozilla's roots, or those in the file that `SSL_CERT_FILE` names.
+    /// Trusts Mozilla's roots, or those in the `bundle` that an environment variable names.
     ///
     /// # Errors
     ///
     /// That file is unusable.
-    pub(crate) fn new(ca_file: Option<&Path>) -> Result<Self, Problem> {
-        let roots = Roots::load(ca_file)?;
-        Ok(Self { dns: DnsCache::default(), roots, proxy_auth: ProxyAuth::default() })
+    pub(crate) fn new(variable: &'static str, bundle: Option<&Path>) -> Result<Self, Problem> {
+        Ok(Self::trusting(Roots::load(variable, bundle)?))
+    }
+
+    /// Trusts the certificates in this PEM text, the value of a variable.
+    ///
+    /// # Errors
+    ///
+    /// There is none in it.
+    pub(crate) fn with_roots(variable: &'static str, pem: &[u8]) -> Result<Self, Problem> {
+        Ok(Self::trusting(Roots::of_pem(variable, pem)?))
+    }
+
+    /// The same, for servers that are asked for by this name and must have it.
+    pub(crate) fn with_server_name(self, name: Option<&str>) -> Self {
+        Self { server_name: name.map(Arc::from), ..self }
+    }
+
+    fn trusting(roots: Roots) -> Self {
+        Self { dns: DnsCache::default(), roots, proxy_auth: ProxyAuth::default(), server_name: None }
     }
 
     /// Makes a connection to `host` (an IPv6 address without brackets), with TLS or without, through `proxy` if there is one.
@@ -110,11 +129,13 @@ impl Network {
             host: host.to_owned(),
             cause,
             after_server_hello,
+            variable: self.roots.variable(),
             bundle: bundle(),
         };
         let wait =
             |wanted| dial::wait(socket, wanted, until).map(drop).map_err(|error| error.or_else(broken));
-        let mut tls = session(config, host).map_err(|cause| refused(cause, false))?;
+        let mut tls = session(config, self.server_name.as_deref().unwrap_or(host))
+            .map_err(|cause| refused(cause, false))?;
         loop {
             let opened = tls.decrypt(&mut [], read_ahead);
             // After a fault, too: the peer learns why from the alert that this sends.

@@ -173,7 +173,7 @@ mod tests {
                 "egress_proxy",
                 "no name server responded within 3000 ms",
             ),
-            (resolve(ResolveError::Exhausted(Arc::new(out_of()))), "dns", "nothing left"),
+            (resolve(ResolveError::Exhausted(Arc::new(out_of()))), "dns", "no resources left"),
             (connect(io::ErrorKind::ConnectionRefused.into()), "egress_proxy", "cannot connect to it"),
             (connect(io::ErrorKind::TimedOut.into()), "egress_proxy", "cannot connect to it"),
             (connect(out_of()), "connect", "open files"),

@@ -270,17 +270,17 @@ mod tests {
             (said("No address associated with hostname"), none, spelling),
             (said("Temporary failure in name resolution"), failed, servers),
             (said("Non-recoverable failure in name resolution"), failed, servers),
-            (said("Memory allocation failure"), "nothing left", "memory"),
+            (said("Memory allocation failure"), "no resources left", "memory"),
             // musl
             (said("Name does not resolve"), none, spelling),
             (said("Name has no usable address"), none, spelling),
             (said("Try again"), failed, servers),
             (said("Non-recoverable error"), failed, servers),
-            (said("Out of memory"), "nothing left", "memory"),
+            (said("Out of memory"), "no resources left", "memory"),
             // Both, as EAI_SYSTEM
-            (os(Errno::MFILE), "nothing left", "ulimit -n"),
-            (os(Errno::NFILE), "nothing left", "fs.file-max"),
-            (os(Errno::NOMEM), "nothing left", "memory"),
+            (os(Errno::MFILE), "no resources left", "ulimit -n"),
+            (os(Errno::NFILE), "no resources left", "fs.file-max"),
+            (os(Errno::NOMEM), "no resources left", "memory"),
             (os(Errno::ACCESS), "Permission denied", spelling),
             (said("something new"), "something new", spelling),
         ];

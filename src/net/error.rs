@@ -64,7 +64,9 @@ pub(crate) enum ConnectError {
         cause: rustls::Error,
         /// It was said after the server's hello.
         after_server_hello: bool,
-        /// The bundle that is trusted, if `SSL_CERT_FILE` names one. For the log: callers learn no paths.
+        /// What names the bundle: `SSL_CERT_FILE`, mostly.
+        variable: &'static str,
+        /// The bundle that is trusted, if there is one. For the log: callers learn no paths.
         bundle: Option<PathBuf>,
     },
     /// The client that the connection was for hung up meanwhile.
@@ -93,6 +95,7 @@ impl ConnectError {
             host: host.to_owned(),
             cause: cause.clone(),
             after_server_hello: true,
+            variable: "SSL_CERT_FILE",
             bundle: None,
         })
     }
@@ -111,8 +114,9 @@ impl ConnectError {
             Self::Timeout { .. } => NETWORK.into(),
             Self::EgressProxy { .. } => "check HTTPS_PROXY, and that the proxy allows this host".into(),
             Self::EgressProxyAuth { error, .. } => error.hint().into(),
-            Self::Tls { cause, after_server_hello, bundle, .. } => {
-                tls_error::hint(cause, *after_server_hello, bundle.is_some()).into()
+            Self::Tls { cause, after_server_hello, variable, bundle, .. } => {
+                let hint = tls_error::hint(cause, *after_server_hello, bundle.is_some());
+                hint.replace("SSL_CERT_FILE", variable)
             }
             Self::ClientGone => return None,
         })
@@ -153,14 +157,14 @@ impl fmt::Display for ConnectError {
                     None => Ok(()),
                 }
             }
-            Self::Tls { host, cause, bundle, .. } => {
+            Self::Tls { host, cause, variable, bundle, .. } => {
                 write!(f, "TLS handshake with {host} failed: {cause}")?;
                 match (cause, bundle) {
                     (
                         rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer),
                         Some(file),
                     ) => {
-                        write!(f, ": the CA is not in SSL_CERT_FILE={}", file.display())
+                        write!(f, ": the CA is not in {variable}={}", file.display())
                     }
                     _ => Ok(()),
                 }

@@ -1,4 +1,5 @@
-//! The trusted roots: Mozilla's, or the bundle that `SSL_CERT_FILE` names, which may be replaced at any time.
+//! The trusted roots: Mozilla's, or the bundle that an environment variable names (`SSL_CERT_FILE`), which may be replaced at
+//! any time.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -32,12 +33,14 @@ struct TrustStore {
     /// For new connections; established ones keep theirs. A new one begins without TLS sessions to resume, so that
     /// every certificate is checked again.
     current: Mutex<Arc<ClientConfig>>,
+    /// What names the bundle, in messages.
+    variable: &'static str,
     file: Option<Watched>,
 }
 
-/// `SSL_CERT_FILE`.
 #[derive(Debug)]
 struct Watched {
+    variable: &'static str,
     path: PathBuf,
     state: Mutex<BundleState>,
 }
@@ -60,24 +63,43 @@ impl Roots {
     /// # Errors
     ///
     /// The bundle cannot be read or holds no usable certificate.
-    pub(super) fn load(file: Option<&Path>) -> Result<Self, Problem> {
+    pub(super) fn load(variable: &'static str, file: Option<&Path>) -> Result<Self, Problem> {
         let Some(path) = file else {
             let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-            let config = Arc::new(client_config(roots, None)?);
-            return Ok(Self(Arc::new(TrustStore { current: Mutex::new(config), file: None })));
+            return Ok(Self::new(client_config(roots, None)?, variable, None));
         };
         let stamp = Stamp::of(path);
         let is_racy = stamp.is_some_and(Stamp::is_racy);
         // Whatever it is: at start a pipe does, too.
         let read = File::open(path).and_then(|file| files::read_bounded(file, MAX_BUNDLE));
-        let bytes = read.map_err(|error| unreadable(path, &error))?;
-        let bundle = Bundle::parse(path, &bytes)?;
-        bundle.log_skipped(path);
+        let bytes = read.map_err(|error| unreadable(variable, path, &error))?;
+        let bundle = Bundle::parse(&format!("{variable} {}", path.display()), &bytes)?;
+        bundle.log_skipped(variable, path);
         let certificates = Arc::clone(&bundle.certificates);
-        let config = Arc::new(client_config(bundle.roots, Some(bundle.certificates))?);
+        let config = client_config(bundle.roots, Some(bundle.certificates))?;
         let state = BundleState { looked_at: Instant::now(), stamp, is_racy, certificates, problem: None };
-        let file = Watched { path: path.to_owned(), state: Mutex::new(state) };
-        Ok(Self(Arc::new(TrustStore { current: Mutex::new(config), file: Some(file) })))
+        let file = Watched { variable, path: path.to_owned(), state: Mutex::new(state) };
+        Ok(Self::new(config, variable, Some(file)))
+    }
+
+    /// The certificates in this PEM text, the value of a variable.
+    ///
+    /// # Errors
+    ///
+    /// There is none in it.
+    pub(super) fn of_pem(variable: &'static str, pem: &[u8]) -> Result<Self, Problem> {
+        let bundle = Bundle::parse(variable, pem)?;
+        let config = client_config(bundle.roots, Some(bundle.certificates))?;
+        Ok(Self::new(config, variable, None))
+    }
+
+    fn new(config: ClientConfig, variable: &'static str, file: Option<Watched>) -> Self {
+        Self(Arc::new(TrustStore { current: Mutex::new(Arc::new(config)), variable, file }))
+    }
+
+    /// What names the bundle, or would.
+    pub(super) fn variable(&self) -> &'static str {
+        self.0.variable
     }
 
     /// The configuration for a new connection, read again before if the file has changed.
@@ -120,17 +142,18 @@ impl Roots {
             Ok(Some(bytes)) => self.replace(file, state, &bytes),
             // A pipe gives its content once.
             Ok(None) => {}
-            Err(error) => state.report(unreadable(&file.path, &error)),
+            Err(error) => state.report(unreadable(file.variable, &file.path, &error)),
         }
     }
 
     fn replace(&self, file: &Watched, state: &mut BundleState, bytes: &[u8]) {
-        let bundle = match Bundle::parse(&file.path, bytes) {
+        let (variable, path) = (file.variable, &file.path);
+        let bundle = match Bundle::parse(&format!("{variable} {}", path.display()), bytes) {
             // At start what can be read counts. Here it is more likely a file that is being written.
             Ok(Bundle { damaged: true, .. }) => {
                 return state.report(Problem::new(format!(
-                    "SSL_CERT_FILE {} has a certificate that is cut off or damaged",
-                    file.path.display()
+                    "{variable} {} has a certificate that is cut off or damaged",
+                    path.display()
                 )));
             }
             Ok(bundle) => bundle,
@@ -139,19 +162,19 @@ impl Roots {
         let was_bad = state.problem.take().is_some();
         if bundle.certificates == state.certificates {
             if was_bad {
-                log::info("SSL_CERT_FILE is valid again and unchanged", &[("file", &file.path.display())]);
+                log::info(&format!("{variable} is valid again and unchanged"), &[("file", &path.display())]);
             }
             return;
         }
-        bundle.log_skipped(&file.path);
+        bundle.log_skipped(variable, path);
         let used = bundle.roots.len();
         match client_config(bundle.roots, Some(Arc::clone(&bundle.certificates))) {
             Ok(config) => {
                 state.certificates = bundle.certificates;
                 *lock(&self.0.current) = Arc::new(config);
                 log::info(
-                    "SSL_CERT_FILE changed; using its certificates",
-                    &[("file", &file.path.display()), ("certificates", &used)],
+                    &format!("{variable} changed; using its certificates"),
+                    &[("file", &path.display()), ("certificates", &used)],
                 );
             }
             Err(problem) => state.report(problem),
@@ -180,7 +203,8 @@ struct Bundle {
 }
 
 impl Bundle {
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Problem> {
+    /// `name` is what messages call it.
+    fn parse(name: &str, bytes: &[u8]) -> Result<Self, Problem> {
         let (mut certificates, mut roots) = (Vec::new(), RootCertStore::empty());
         let (mut skipped, mut damaged) = (0, false);
         for certificate in rustls_pemfile::certs(&mut &*bytes) {
@@ -194,29 +218,28 @@ impl Bundle {
             }
         }
         if roots.is_empty() {
-            let name = path.display();
-            return Err(Problem::new(format!("SSL_CERT_FILE {name} holds no usable certificate"))
+            return Err(Problem::new(format!("{name} holds no usable certificate"))
                 .hint("it must be PEM: blocks that begin with -----BEGIN CERTIFICATE-----"));
         }
         Ok(Self { certificates: certificates.into(), roots, skipped, damaged })
     }
 
-    fn log_skipped(&self, path: &Path) {
+    fn log_skipped(&self, variable: &str, path: &Path) {
         if self.skipped > 0 {
             log::warn(
-                "certificates in SSL_CERT_FILE were skipped because they cannot be parsed",
+                &format!("certificates in {variable} were skipped because they cannot be parsed"),
                 &[("file", &path.display()), ("skipped", &self.skipped), ("used", &self.roots.len())],
             );
         }
     }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Problem {
+fn unreadable(variable: &str, path: &Path, error: &io::Error) -> Problem {
     let fault = match error.kind() {
         ErrorKind::FileTooLarge => format!("is larger than {} MiB", MAX_BUNDLE >> 20),
         _ => format!("cannot be read: {error}"),
     };
-    Problem::new(format!("SSL_CERT_FILE {} {fault}", path.display()))
+    Problem::new(format!("{variable} {} {fault}", path.display()))
         .hint("it must name a PEM file with the certificates of the authorities to trust")
 }
 
@@ -284,7 +307,7 @@ mod tests {
         let pem = |name: &str| fs::read_to_string(pems::pem(name)).unwrap();
         let (one, other) = (pem("ca.crt"), pem("other.crt"));
         put(&one);
-        let roots = Roots::load(Some(&path)).unwrap();
+        let roots = Roots::load("SSL_CERT_FILE", Some(&path)).unwrap();
         let file = roots.0.file.as_ref().unwrap();
         let trusted = || lock(&file.state).certificates.len();
         let problem = || lock(&file.state).problem.clone();
@@ -311,7 +334,9 @@ mod tests {
         File::options().write(true).open(&path).unwrap().set_len(MAX_BUNDLE + 1).unwrap();
         assert!(roots.newer_than(&second).is_none());
         assert!(problem().unwrap().ends_with("is larger than 16 MiB"));
-        assert!(Roots::load(Some(&path)).unwrap_err().message.ends_with("is larger than 16 MiB"));
+        assert!(
+            Roots::load("SSL_CERT_FILE", Some(&path)).unwrap_err().message.ends_with("is larger than 16 MiB")
+        );
         put(&format!("{one}{other}"));
         assert!(roots.newer_than(&second).is_none(), "nothing has changed");
         assert_eq!(problem(), None, "a later fault is logged again");
@@ -334,7 +359,7 @@ mod tests {
         let directory = pems::scratch("bundle that stays");
         let path = directory.join("ca.pem");
         fs::copy(pems::pem("ca.crt"), &path).unwrap();
-        let roots = Roots::load(Some(&path)).unwrap();
+        let roots = Roots::load("SSL_CERT_FILE", Some(&path)).unwrap();
         let first = roots.current();
         let file = roots.0.file.as_ref().unwrap();
         // As if another write had left the same stamp: only reading it would show.
@@ -352,7 +377,7 @@ mod tests {
 
     #[test]
     fn the_built_in_roots_do_not_change() {
-        let roots = Roots::load(None).unwrap();
+        let roots = Roots::load("SSL_CERT_FILE", None).unwrap();
         assert!(roots.newer_than(&roots.current()).is_none());
         assert_eq!(roots.file(), None);
     }

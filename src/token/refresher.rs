@@ -9,10 +9,9 @@ use std::time::Duration;
 use super::bearer::{Grant, Token};
 use super::error::{Class, TokenError};
 use super::schedule::{self, FailureContext};
-use super::{Endpoint, TokenStore, random};
+use super::{Credential, TokenStore, random};
 use crate::clock::{Clock, Moment, Reading};
 use crate::config::LogLevel;
-use crate::identity::AssertionSource;
 use crate::log::{self, Seconds, Value};
 
 /// How often the credential file is checked for changes: a `stat`.
@@ -30,8 +29,7 @@ const OUTAGE_LOG_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Refresher {
     store: Arc<TokenStore>,
     clock: Clock,
-    source: Box<dyn AssertionSource>,
-    endpoint: Box<dyn Endpoint>,
+    credential: Box<dyn Credential>,
     jitter: fn() -> f64,
     streak: Option<FailureStreak>,
     /// No attempt before this, whatever happens meanwhile: Entra ID's `Retry-After`.
@@ -51,14 +49,13 @@ struct FailureStreak {
 }
 
 impl Refresher {
-    pub fn new(
-        store: Arc<TokenStore>,
-        source: Box<dyn AssertionSource>,
-        endpoint: Box<dyn Endpoint>,
-    ) -> Self {
+    pub fn new(store: Arc<TokenStore>, credential: Box<dyn Credential>) -> Self {
         let clock = store.clock().clone();
         let not_before = clock.now();
-        Self { store, clock, source, endpoint, jitter: random::unit, streak: None, not_before }
+        if !credential.can_renew_early() {
+            store.forbid_forced_refresh();
+        }
+        Self { store, clock, credential, jitter: random::unit, streak: None, not_before }
     }
 
     /// Starts the thread `token-refresher`. It ends after [`TokenStore::stop`], once an attempt in flight is over;
@@ -96,7 +93,7 @@ impl Refresher {
     }
 
     fn check_credential_file(&mut self) {
-        if !catch_panic(|| self.source.changed()).unwrap_or(false) {
+        if !catch_panic(|| self.credential.changed()).unwrap_or(false) {
             return;
         }
         let attempt = match &mut self.streak {
@@ -133,10 +130,9 @@ impl Refresher {
     }
 
     fn refresh(&mut self) {
-        self.store.begin(self.endpoint.origin());
+        self.store.begin(self.credential.origin());
         let requested = self.clock.reading();
-        // A fresh assertion for each attempt: Entra ID may refuse a repeated one, and the file may be new.
-        let outcome = catch_panic(|| super::sign_in(&mut *self.source, &mut *self.endpoint))
+        let outcome = catch_panic(|| self.credential.sign_in())
             .unwrap_or_else(|| {
                 Err(TokenError::transient("internal error in the token refresh, a bug of auth-proxy"))
             })

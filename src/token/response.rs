@@ -71,7 +71,7 @@ fn grant(body: &[u8]) -> Result<Grant, &'static str> {
 }
 
 /// A number of seconds: an integer, a float, or a string of either.
-fn seconds(value: Option<&Value>) -> Option<f64> {
+pub(super) fn seconds(value: Option<&Value>) -> Option<f64> {
     let number = match value? {
         Value::String(text) => text.trim().parse().ok()?,
         value => value.as_f64()?,
@@ -79,7 +79,7 @@ fn seconds(value: Option<&Value>) -> Option<f64> {
     Some(number).filter(|number: &f64| number.is_finite())
 }
 
-fn whole_seconds(seconds: f64) -> Duration {
+pub(super) fn whole_seconds(seconds: f64) -> Duration {
     Duration::from_secs(seconds.min(MAX_LIFETIME_SECONDS) as u64)
 }
 
@@ -149,20 +149,21 @@ fn hints(code: u32, date_skew: Option<i64>) -> Vec<String> {
 
 /// What was received instead of Entra ID's JSON, from which server if it says so, and what to do about it.
 pub(super) fn describe_sender(status: u16, headers: &HeaderMap) -> String {
-    let content_type = header(headers, CONTENT_TYPE.as_str()).and_then(|value| value.split(';').next());
-    let content_type = content_type.and_then(plain).map(|value| format!("is {value}"));
-    let server =
-        header(headers, SERVER.as_str()).and_then(plain).map(|value| format!(" from server {value}"));
     let action = match status {
         // Its own front end sends pages, too.
         500.. => "Entra ID, or a gateway before it, has failed; auth-proxy retries",
         _ => "check whether a proxy, a filter or a sign-in page responds in place of Entra ID",
     };
-    format!(
-        "the response {}{}, not one of Entra ID's token endpoint: {action}",
-        content_type.as_deref().unwrap_or("has no content type"),
-        server.unwrap_or_default()
-    )
+    format!("the response {}, not one of Entra ID's token endpoint: {action}", describe_content(headers))
+}
+
+/// Content type and server of a response, as `is text/html from server nginx`.
+pub(super) fn describe_content(headers: &HeaderMap) -> String {
+    let content_type = header(headers, CONTENT_TYPE.as_str()).and_then(|value| value.split(';').next());
+    let content_type = content_type.and_then(plain).map(|value| format!("is {value}"));
+    let server =
+        header(headers, SERVER.as_str()).and_then(plain).map(|value| format!(" from server {value}"));
+    format!("{}{}", content_type.as_deref().unwrap_or("has no content type"), server.unwrap_or_default())
 }
 
 /// A header's value, if it looks like a server's name: anything else is not shown.
@@ -173,7 +174,7 @@ fn plain(value: &str) -> Option<&str> {
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date on the same clock as `Date`.
-fn parse_retry_after(text: &str, date: i64) -> Option<Duration> {
+pub(super) fn parse_retry_after(text: &str, date: i64) -> Option<Duration> {
     let text = text.trim();
     let seconds = if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
         text.parse().unwrap_or(MAX_RETRY_AFTER_SECONDS)
@@ -209,13 +210,13 @@ fn after<'a>(text: &'a str, label: &str) -> Option<&'a str> {
 }
 
 /// Ids end at a line break or a space, depending on the version of the server.
-fn id_prefix(text: &str) -> Option<String> {
+pub(super) fn id_prefix(text: &str) -> Option<String> {
     let id = text.split(|c: char| !c.is_ascii_hexdigit() && c != '-').next()?;
     (!id.is_empty() && id.len() <= 64).then(|| id.to_ascii_lowercase())
 }
 
 /// `error` as RFC 6749 section 5.2 allows it, and no longer than any that exists.
-fn is_short_and_plain(error: &str) -> bool {
+pub(super) fn is_short_and_plain(error: &str) -> bool {
     (1..=64).contains(&error.len())
         && error.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte))
 }

@@ -102,7 +102,7 @@ impl TokenStore {
         if state.newer_than(token, &self.clock).is_some() {
             return true;
         }
-        if !state.is_alive() {
+        if !state.is_alive() || !state.can_be_forced {
             return false;
         }
         if state.in_flight.is_some() || state.is_forced {
@@ -168,6 +168,11 @@ impl TokenStore {
             failures: state.failures,
             refresher: state.refresher,
         }
+    }
+
+    /// A refresh before the present token is due gives the same token again, so that [`TokenStore::reject`] requests none.
+    pub(super) fn forbid_forced_refresh(&self) {
+        self.lock().can_be_forced = false;
     }
 
     /// Whether the refresher has ended without a shutdown. Nothing will renew the token: the process should end.

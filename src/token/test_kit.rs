@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Class, Endpoint, Grant, RefresherState, TokenError, TokenStore};
+use super::{Class, ClientAssertion, Credential, Endpoint, Grant, RefresherState, TokenError, TokenStore};
 use crate::clock::{Clock, MockClock};
 use crate::identity::AssertionSource;
 use crate::report::Problem;
@@ -113,8 +113,13 @@ impl Fixture {
         Self { mock_clock, store, script: Arc::default(), file: Arc::default() }
     }
 
-    pub(super) fn parts(&self) -> (Box<dyn AssertionSource>, Box<dyn Endpoint>) {
-        (Box::new(ScriptedSource(Arc::clone(&self.file))), Box::new(Scripted(Arc::clone(&self.script))))
+    pub(super) fn credential(&self) -> Box<dyn Credential> {
+        self.credential_with(Box::new(Scripted(Arc::clone(&self.script))))
+    }
+
+    /// The same for another endpoint than the scripted one.
+    pub(super) fn credential_with(&self, endpoint: Box<dyn Endpoint>) -> Box<dyn Credential> {
+        Box::new(ClientAssertion::new(Box::new(ScriptedSource(Arc::clone(&self.file))), endpoint))
     }
 
     pub(super) fn advance(&self, seconds: u64) {

@@ -11,7 +11,7 @@ use super::Fault;
 use super::connector::{self, Dialer, NoResolver};
 use super::idle::IdlePool;
 use super::lease::{self, Lease};
-use crate::config::Config;
+use crate::config::{Config, TokenProxy, TokenProxyRoots};
 use crate::net::Socket;
 use crate::net::connect::Network;
 use crate::report::Problem;
@@ -24,8 +24,10 @@ const MAX_IDLE: usize = 256;
 pub struct Upstream {
     /// For the upstream: connections pooled, no overall deadline.
     pub api: Agent,
-    /// For Entra ID: a new connection for every request.
+    /// For Entra ID, or the cluster's token proxy: a new connection for every request.
     pub entra: Agent,
+    /// For the endpoints of managed identities: the same, and never through the egress proxy.
+    pub direct: Agent,
     /// Finds the connections of `api`.
     dialer: Dialer,
     /// Its origin, and `/`.
@@ -42,16 +44,23 @@ impl Upstream {
     /// `SSL_CERT_FILE` is unusable.
     pub fn new(config: &Arc<Config>) -> Result<Self, Problem> {
         let dialer = Dialer {
-            network: Network::new(config.ca_file.as_deref())?,
+            network: Network::new("SSL_CERT_FILE", config.ca_file.as_deref())?,
+            is_direct: false,
             config: Arc::clone(config),
             idle: IdlePool::new(MAX_IDLE),
         };
         // A token request every few minutes gains nothing by a kept connection, and one that died unnoticed, while the
         // machine slept for instance, would hold it up for half a minute.
         let fresh = Dialer { idle: IdlePool::new(0), ..dialer.clone() };
+        let direct = Dialer { is_direct: true, ..fresh.clone() };
+        let entra = match config.token_proxy() {
+            Some(proxy) => Dialer { network: token_proxy(proxy)?, ..direct.clone() },
+            None => fresh,
+        };
         Ok(Self {
             api: Agent::with_parts(settings(config.read_idle_timeout), dialer.clone(), NoResolver),
-            entra: Agent::with_parts(settings(Duration::from_secs(30)), fresh, NoResolver),
+            entra: Agent::with_parts(settings(Duration::from_secs(30)), entra, NoResolver),
+            direct: Agent::with_parts(settings(Duration::from_secs(30)), direct, NoResolver),
             dialer,
             base: base(config)?,
             host: HeaderValue::from_str(config.base_url.authority.as_str()).ok(),
@@ -109,6 +118,16 @@ impl Upstream {
     pub fn close_expired(&self) {
         self.dialer.idle.close_expired();
     }
+}
+
+/// The network in which the cluster's token proxy is known.
+fn token_proxy(proxy: &TokenProxy) -> Result<Network, Problem> {
+    let network = match &proxy.roots {
+        TokenProxyRoots::BuiltIn => Network::new("AZURE_KUBERNETES_CA_FILE", None),
+        TokenProxyRoots::File(file) => Network::new("AZURE_KUBERNETES_CA_FILE", Some(file)),
+        TokenProxyRoots::Pem(pem) => Network::with_roots("AZURE_KUBERNETES_CA_DATA", pem.expose().as_bytes()),
+    };
+    Ok(network?.with_server_name(proxy.server_name.as_deref()))
 }
 
 fn base(config: &Config) -> Result<Uri, Problem> {

@@ -27,6 +27,8 @@ const MAX_AGE: Duration = Duration::from_secs(300);
 pub(super) struct Dialer {
     pub(super) idle: IdlePool,
     pub(super) network: Network,
+    /// Never through the egress proxy.
+    pub(super) is_direct: bool,
     pub(super) config: Arc<Config>,
 }
 
@@ -94,7 +96,8 @@ impl Dialer {
         let limit = self.config.connect_timeout.min(limit);
         let now = Instant::now();
         let until = Wait { client, deadline: now + limit };
-        let proxy = if origin.tls { self.config.egress.proxy_for(host, port) } else { None };
+        let is_proxied = origin.tls && !self.is_direct;
+        let proxy = if is_proxied { self.config.egress.proxy_for(host, port) } else { None };
         let made = self.network.connect(host, port, origin.tls, proxy, until);
         let stream = made.map_err(|error| match error {
             ConnectError::Connect { host, cause } if cause.kind() == std::io::ErrorKind::TimedOut => {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auth_proxy::testing::{
-    CertificateSource, Clock, Config, Credential, Entra, Limits, Listener, LogFormat, LogLevel, Metrics,
-    MockClock, Proxy, Refresher, ServerHandle, Shutdown, TokenStore, Upstream,
+    Clock, Config, Limits, Listener, LogFormat, LogLevel, Metrics, MockClock, Proxy, Refresher, ServerHandle,
+    Shutdown, TokenStore, Upstream, open_credential,
 };
 
 use crate::sim::Sim;
@@ -35,16 +35,10 @@ impl InProcess {
         let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
         let mock_clock = MockClock::at_unix(unix);
         let clock = Clock::mock(Arc::clone(&mock_clock));
-        let Credential::Certificate { path, algorithm, send_chain } = &config.credential else {
-            panic!("the simulator signs in with a certificate");
-        };
-        let (client, url) = (&config.client_id, &config.token_url);
-        let source =
-            CertificateSource::open(path, *algorithm, *send_chain, client, url, clock.clone()).unwrap();
         let upstream = Upstream::new(&config).unwrap();
-        let tokens = TokenStore::new(clock.clone());
-        let entra = Entra::new(upstream.entra.clone(), clock, url, client, &config.scope);
-        Refresher::new(Arc::clone(&tokens), Box::new(source), Box::new(entra)).spawn().unwrap();
+        let credential = open_credential(&config, &upstream, &clock).unwrap().credential;
+        let tokens = TokenStore::new(clock);
+        Refresher::new(Arc::clone(&tokens), credential).spawn().unwrap();
         let stop = Arc::new(Shutdown::new().unwrap());
         let listener = Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
         let address = listener.address().unwrap();

@@ -154,10 +154,10 @@ fn a_base_path_that_clients_send_too_is_noted() {
 #[test]
 fn openais_own_api_is_noted() {
     let printed = notes(&[("API_BASE_URL", "https://api.openai.com")]);
-    assert!(printed.contains("takes its keys and no tokens of Entra ID: api.openai.com"), "{printed}");
+    assert!(printed.contains("accepts its own keys and no Entra ID tokens: api.openai.com"), "{printed}");
     let printed = notes(&[("API_BASE_URL", "https://api.openai.com/v1")]);
     assert!(
-        printed.contains("no tokens of Entra ID") && printed.contains("/v1/v1/chat/completions"),
+        printed.contains("no Entra ID tokens") && printed.contains("/v1/v1/chat/completions"),
         "{printed}"
     );
     assert_eq!(notes(&[("API_BASE_URL", "https://api.openai.com.example")]), "");

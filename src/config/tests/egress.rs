@@ -108,8 +108,7 @@ fn entries_of_another_dialect_are_noted_and_ignored() {
     for entry in ["10.0.0.0/33", "192.168.0.*", "http://a.example", "10.0.0.0/", "/8", "."] {
         let printed = notes(&[("HTTPS_PROXY", "proxy"), ("NO_PROXY", &format!("ok.example,{entry}"))]);
         assert!(
-            printed
-                .starts_with(&format!("NO_PROXY has an entry that is not understood and ignored: `{entry}`")),
+            printed.starts_with(&format!("NO_PROXY has an invalid entry, which is ignored: `{entry}`")),
             "{printed}"
         );
         assert_eq!(notes(&[("NO_PROXY", entry)]), "", "without a proxy it does not matter");
@@ -117,7 +116,7 @@ fn entries_of_another_dialect_are_noted_and_ignored() {
     // No port: as likely a user name and a password.
     let printed = notes(&[("HTTPS_PROXY", "proxy"), ("NO_PROXY", "ok.example,a.example:x")]);
     assert!(
-        printed.contains("and ignored: (not shown: it may hold a credential, 11 characters)"),
+        printed.contains("which is ignored: (not shown: it may hold a credential, 11 characters)"),
         "{printed}"
     );
 }

@@ -1,9 +1,6 @@
 //! `AZURE_*`.
 
-use std::path::PathBuf;
-
-use super::super::{Algorithm, Credential};
-use super::{bad, good, notes, refused};
+use super::{good, notes, refused};
 
 #[test]
 fn bad_client_ids() {
@@ -31,7 +28,7 @@ fn bad_client_ids() {
         ],
     );
     let upper = "ABCDEF00-2222-3333-4444-555555555555";
-    assert_eq!(good(&[("AZURE_CLIENT_ID", &format!(" {upper}\n"))]).client_id, upper);
+    assert_eq!(good(&[("AZURE_CLIENT_ID", &format!(" {upper}\n"))]).application().unwrap().client_id, upper);
 }
 
 #[test]
@@ -39,7 +36,7 @@ fn bad_tenants() {
     refused(
         "AZURE_TENANT_ID",
         &[
-            ("the tenant of people", "common", "for people who sign in"),
+            ("the tenant of people", "common", "which is for users"),
             ("in any case", "Organizations", "signs in to one tenant"),
             ("private accounts", "consumers", "Directory (tenant) ID"),
             ("a path", "a/b", "is neither a GUID nor a domain name (3 characters)"),
@@ -67,7 +64,10 @@ fn bad_tenants() {
     for tenant in
         ["contoso.com", "Contoso.onmicrosoft.com", "a-b.xn--p1ai", "72F988BF-86f1-41af-91ab-2d7cd011db47"]
     {
-        assert!(good(&[("AZURE_TENANT_ID", tenant)]).token_url.contains(tenant), "{tenant}");
+        assert!(
+            good(&[("AZURE_TENANT_ID", tenant)]).application().unwrap().token_url.contains(tenant),
+            "{tenant}"
+        );
     }
 }
 
@@ -85,8 +85,9 @@ fn the_token_url_is_made_of_authority_and_tenant() {
         ("[::1]:8080", "https://[::1]:8080"),
     ];
     for (value, expected) in rows {
-        let url = good(&[("AZURE_AUTHORITY_HOST", value)]).token_url;
-        assert_eq!(url, format!("{expected}/contoso.onmicrosoft.com/oauth2/v2.0/token"), "{value}");
+        let config = good(&[("AZURE_AUTHORITY_HOST", value)]);
+        let url = &config.application().unwrap().token_url;
+        assert_eq!(*url, format!("{expected}/contoso.onmicrosoft.com/oauth2/v2.0/token"), "{value}");
     }
 }
 
@@ -109,58 +110,6 @@ fn bad_authorities() {
             ("a space", "login example", "characters other than"),
         ],
     );
-}
-
-#[test]
-fn a_certificate_has_two_names() {
-    let certificate = |name: &str| Credential::Certificate {
-        path: PathBuf::from(name),
-        algorithm: Algorithm::Ps256,
-        send_chain: false,
-    };
-    let alias = "AZURE_CLIENT_CERTIFICATE_PATH";
-    assert_eq!(good(&[("AZURE_CERTIFICATE_PATH", ""), (alias, "b.pem")]).credential, certificate("b.pem"));
-    assert_eq!(good(&[(alias, " cert.pem ")]).credential, certificate("cert.pem"));
-    let printed = bad(&[(alias, "b.pem")]);
-    assert!(
-        printed.contains("AZURE_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PATH name different files"),
-        "{printed}"
-    );
-    assert!(printed.contains("`cert.pem` and `b.pem`"), "{printed}");
-}
-
-#[test]
-fn the_certificate_wins_over_the_federated_token() {
-    let file = ("AZURE_FEDERATED_TOKEN_FILE", "token");
-    assert!(matches!(good(&[file]).credential, Credential::Certificate { .. }));
-    assert!(notes(&[file]).contains("the certificate is used: `cert.pem`"));
-    let config = good(&[file, ("AZURE_CERTIFICATE_PATH", "")]);
-    assert_eq!(config.credential, Credential::FederatedTokenFile { path: PathBuf::from("token") });
-    assert_eq!(config.notes, []);
-}
-
-#[test]
-fn how_the_assertion_is_signed() {
-    let rows = [("", Algorithm::Ps256), ("ps256", Algorithm::Ps256), ("RS256", Algorithm::Rs256)];
-    for (value, expected) in rows {
-        let credential = good(&[("AZURE_ASSERTION_ALGORITHM", value)]).credential;
-        assert!(
-            matches!(credential, Credential::Certificate { algorithm, .. } if algorithm == expected),
-            "{value}"
-        );
-    }
-    for (value, expected) in [("", false), ("1", true), ("TRUE", true), ("0", false), ("False", false)] {
-        let credential = good(&[("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", value)]).credential;
-        assert!(
-            matches!(credential, Credential::Certificate { send_chain, .. } if send_chain == expected),
-            "{value}"
-        );
-    }
-    refused(
-        "AZURE_ASSERTION_ALGORITHM",
-        &[("no such algorithm", "ES256", "is not a supported algorithm: `ES256`")],
-    );
-    refused("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", &[("a word", "yes", "is neither true nor false: `yes`")]);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::super::{Config, Credential, SETTINGS};
-use super::read;
+use super::super::{Config, SETTINGS};
+use super::{credential_of, read};
 
 /// What parsers trip over.
 const PIECES: [&str; 30] = [
@@ -141,7 +141,8 @@ fn no_variable_shows_a_secret_that_was_put_into_it() {
             } else {
                 "c.pem"
             };
-            let changes = [("HTTPS_PROXY", proxy), ("AZURE_CERTIFICATE_PATH", certificate), (name, value)];
+            let changes = [("HTTPS_PROXY", proxy), ("AZURE_CERTIFICATE_PATH", certificate)];
+            let changes = [&changes, credential_of(name), &[(name, value)]].concat();
             let printed = match read(&changes) {
                 Ok(config) => shown(&config),
                 Err(problems) => {
@@ -153,7 +154,15 @@ fn no_variable_shows_a_secret_that_was_put_into_it() {
             let leaked: Vec<_> = leaked.iter().map(|window| String::from_utf8_lossy(window)).collect();
             assert!(leaked.is_empty(), "{name}={value}\n{leaked:?} in\n{printed}");
             // What every variable but those that are made for it refuses.
-            let keeps = ["PROXY_API_KEY", "NO_PROXY", "no_proxy"].contains(&name);
+            let keeps = [
+                "PROXY_API_KEY",
+                "NO_PROXY",
+                "no_proxy",
+                "IDENTITY_HEADER",
+                "IMDS_ENDPOINT",
+                "AZURE_KUBERNETES_CA_DATA",
+            ]
+            .contains(&name);
             let fits = secret == "S3cretPassw0rd" && name.eq_ignore_ascii_case("HTTPS_PROXY");
             assert!(keeps || fits || printed.contains(name), "{name}={value} is accepted:\n{printed}");
         }
@@ -162,13 +171,11 @@ fn no_variable_shows_a_secret_that_was_put_into_it() {
 
 /// Everything of a configuration that start, `check` and the faults of connections show.
 fn shown(config: &Config) -> String {
-    let path = match &config.credential {
-        Credential::Certificate { path, .. } | Credential::FederatedTokenFile { path } => path,
-    };
     let proxy = config.egress.proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host, proxy.port));
     let notes: String = config.notes.iter().map(|note| format!("{note}\n")).collect();
-    let values = (&config.client_id, &config.token_url, &config.scope, &config.base_url, &config.listen);
-    format!("{notes}{values:?}{:?}{path:?}{:?}{proxy:?}", config.admin_host, config.ca_file)
+    let values =
+        (&config.credential, &config.credential_reason, &config.scope, &config.base_url, &config.listen);
+    format!("{notes}{values:?}{:?}{:?}{proxy:?}", config.admin_host, config.ca_file)
 }
 
 fn assert_no_secret(result: &Result<Config, Vec<crate::report::Problem>>) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::{Config, LogFormat, LogLevel, SETTINGS};
-use super::{BASE, bad, good, notes, read, refused};
+use super::{BASE, bad, credential_of, good, notes, read, refused};
 
 #[test]
 fn without_settings_one_problem_names_all_that_is_missing() {
@@ -39,15 +39,16 @@ fn one_run_reports_every_problem() {
     let problems = read(&changes).expect_err("everything is wrong");
     assert!(problems[0].message.starts_with("Missing required Azure AD configuration: AZURE_TENANT_ID"));
     // Every path is a good path until it is opened.
-    let files = [
+    let others = [
         "AZURE_CERTIFICATE_PATH",
         "AZURE_CLIENT_CERTIFICATE_PATH",
         "AZURE_FEDERATED_TOKEN_FILE",
         "SSL_CERT_FILE",
+        "NO_PROXY",
     ];
-    for setting in
-        SETTINGS.iter().filter(|setting| !files.contains(&setting.name) && setting.name != "NO_PROXY")
-    {
+    // Those of another credential than the one that is named do not count.
+    let counts = |name: &str| !others.contains(&name) && credential_of(name).is_empty();
+    for setting in SETTINGS.iter().filter(|setting| counts(setting.name)) {
         assert!(
             problems.iter().any(|problem| problem.message.contains(setting.name)),
             "{}: {problems:#?}",
@@ -59,11 +60,17 @@ fn one_run_reports_every_problem() {
 #[test]
 fn dots_are_a_placeholder_wherever_they_stand() {
     // A list of names, in which they name nobody.
-    for setting in SETTINGS.iter().filter(|setting| setting.name != "NO_PROXY") {
-        let printed = read(&[("AZURE_CERTIFICATE_PATH", "cert.pem"), (setting.name, "...")]);
+    for setting in SETTINGS
+        .iter()
+        .filter(|it| !["NO_PROXY", "IMDS_ENDPOINT", "AZURE_KUBERNETES_CA_DATA"].contains(&it.name))
+    {
+        let changes = [credential_of(setting.name), &[(setting.name, "...")]].concat();
+        let printed = read(&changes);
         let printed: String = printed.unwrap_err().iter().map(|problem| format!("{problem}\n")).collect();
-        let expected =
-            format!("{} is the placeholder `...` of an example\n  hint: put the real value", setting.name);
+        let expected = format!(
+            "{} is the placeholder `...` of an example\n  hint: replace it with the real value",
+            setting.name
+        );
         assert!(printed.contains(&expected), "{printed}");
     }
 }
@@ -72,27 +79,40 @@ fn dots_are_a_placeholder_wherever_they_stand() {
 fn the_table_holds_exactly_what_is_asked_for() {
     let table: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
     assert_eq!(table.len(), SETTINGS.len(), "a variable stands twice");
-    for value in [None, Some("x")] {
-        let read_names = RefCell::new(BTreeSet::new());
-        let _ = Config::from_lookup(&|name| {
-            read_names.borrow_mut().insert(name.to_owned());
-            value.map(str::to_owned)
-        });
-        let mut read_names = read_names.into_inner();
-        for lower in ["https_proxy", "no_proxy"] {
-            read_names.remove(lower);
+    // Each credential has settings of its own.
+    let read_names = RefCell::new(BTreeSet::new());
+    for credential in [None, Some("WorkloadIdentityCredential"), Some("ManagedIdentityCredential")] {
+        for value in [None, Some("x")] {
+            let _ = Config::from_lookup(&|name| {
+                read_names.borrow_mut().insert(name.to_owned());
+                let is_selection = name == "AZURE_TOKEN_CREDENTIALS";
+                credential.filter(|_| is_selection).or(value.filter(|_| !is_selection)).map(str::to_owned)
+            });
         }
-        assert_eq!(read_names, table);
     }
+    let mut read_names = read_names.into_inner();
+    // Other spellings, and what is read to say that it is not supported.
+    for other in ["https_proxy", "no_proxy", "IDENTITY_SERVER_THUMBPRINT", "MSI_ENDPOINT", "MSI_SECRET"] {
+        read_names.remove(other);
+    }
+    assert_eq!(read_names, table);
 }
 
 #[test]
 fn the_defaults_in_the_table_are_the_defaults() {
     let unset = format!("{:?}", good(&[]));
-    for setting in SETTINGS
-        .iter()
-        .filter(|s| !["required", "unset", "from API_BASE_URL", "as HOST"].contains(&s.default))
-    {
+    for setting in SETTINGS.iter().filter(|s| {
+        ![
+            "required",
+            "unset",
+            "from API_BASE_URL",
+            "as HOST",
+            "what is configured",
+            "set by Azure",
+            "set by AKS",
+        ]
+        .contains(&s.default)
+    }) {
         assert_eq!(format!("{:?}", good(&[(setting.name, setting.default)])), unset, "{}", setting.name);
     }
     for setting in SETTINGS.iter().filter(|s| s.default == "required") {
@@ -207,7 +227,7 @@ fn logging() {
     refused(
         "LOG_LEVEL",
         &[
-            ("more than there is", "trace", "debug is the most there is"),
+            ("more than there is", "trace", "debug is the most verbose"),
             ("another word", "verbose", "use error, warn, info or debug"),
         ],
     );

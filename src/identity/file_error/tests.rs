@@ -29,7 +29,7 @@ fn a_file_of_another_user_names_mode_owner_and_us() {
     let problem = problem_of(&denied(0o600, 1000));
     assert_eq!(
         problem.message,
-        "certificate file /certs/id.pem is unreadable for this user: it has mode 0600 and owner uid 1000, we are uid 65532"
+        "certificate file /certs/id.pem is unreadable for this user: it has mode 0600 and owner uid 1000, this process has uid 65532"
     );
     assert_eq!(problem.hints[0], "docker: run with --user 1000:1000, which owns it");
     assert!(problem.hints[1].contains("fsGroup"), "{problem}");
@@ -46,7 +46,7 @@ fn a_file_of_root_does_not_make_us_root() {
 #[test]
 fn our_own_file_only_wants_its_mode_back() {
     let problem = problem_of(&denied(0o000, 65532));
-    assert_eq!(problem.hints, ["it is ours: chmod u+r /certs/id.pem"]);
+    assert_eq!(problem.hints, ["this user owns it: chmod u+r /certs/id.pem"]);
 }
 
 #[test]
@@ -104,7 +104,10 @@ fn a_private_file_of_another_user_is_explained() {
         return;
     };
     let owner = rustix::process::geteuid().as_raw();
-    assert!(file.contains(&format!("it has mode 0000 and owner uid {owner}, we are uid ")), "{file}");
+    assert!(
+        file.contains(&format!("it has mode 0000 and owner uid {owner}, this process has uid ")),
+        "{file}"
+    );
     mode(&inner, 0o600);
     let directory_closed = try_to_read().unwrap();
     assert!(directory_closed.contains("certs has mode 0600 and owner uid"), "{directory_closed}");

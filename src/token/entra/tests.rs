@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use super::*;
 use crate::net::{ConnectError, ProxyAuthError, ResolveError};
+use crate::token::http::{MAX_RESPONSE_BYTES, transport_error};
 use crate::token::test_kit::Fixture;
 use crate::token::{Class, Refresher};
+use crate::upstream::Fault;
 
 /// A server on loopback that gives each connection the next response, then closes it.
 struct Server {
@@ -153,8 +155,8 @@ fn invalid_responses_leave_the_old_token_in_use() {
     let good = response("200 OK", GRANTED);
     let server = Server::responding(std::iter::once(good).chain(useless).collect());
     let fixture = Fixture::new();
-    let (source, _) = fixture.parts();
-    let mut refresher = Refresher::new(Arc::clone(&fixture.store), source, Box::new(entra(&server.url)));
+    let credential = fixture.credential_with(Box::new(entra(&server.url)));
+    let mut refresher = Refresher::new(Arc::clone(&fixture.store), credential);
     refresher.step();
     for failures in 1..=9 {
         // Time for the next attempt, whatever the jitter.
@@ -246,15 +248,11 @@ fn transport_errors_have_a_remedy() {
             "could not be reached",
             "HTTPS_PROXY",
         ),
-        (
-            ConnectError::Timeout { host: host(), after: Duration::from_secs(10) },
-            "reached in time",
-            "HTTPS_PROXY",
-        ),
+        (ConnectError::Timeout { host: host(), after: Duration::from_secs(10) }, "timed out", "HTTPS_PROXY"),
         (ConnectError::EgressProxy { proxy: host(), cause: "407".into() }, "egress proxy", "HTTPS_PROXY"),
     ];
     for (error, summary, hint) in rows {
-        let error = transport_error(&Fault::from(error).into());
+        let error = transport_error(&Fault::from(error).into(), "the token endpoint");
         assert_eq!(error.class, Class::Transient);
         assert!(error.summary.contains(summary), "{error:?}");
         assert!(error.hints[0].contains(hint), "{error:?}");
@@ -280,7 +278,7 @@ fn an_egress_proxy_that_demands_credentials_is_asked_again_when_the_dialer_permi
     for (presented, challenge, retry_in, class, words) in rows {
         let error = ProxyAuthError::new(presented, std::iter::once(challenge.as_bytes()));
         let error = ConnectError::EgressProxyAuth { proxy: "proxy.test:3128".into(), error, retry_in };
-        let error = transport_error(&Fault::from(error).into());
+        let error = transport_error(&Fault::from(error).into(), "the token endpoint");
         assert_eq!((error.class, error.retry_after), (class, retry_in));
         assert!(error.summary.starts_with("the egress proxy ") && error.summary.contains(words), "{error:?}");
         assert!(error.detail.unwrap().contains("proxy.test:3128"));

@@ -17,8 +17,7 @@ struct Stepped {
 impl Stepped {
     fn new() -> Self {
         let fixture = Fixture::new();
-        let (source, endpoint) = fixture.parts();
-        let mut refresher = Refresher::new(Arc::clone(&fixture.store), source, endpoint);
+        let mut refresher = Refresher::new(Arc::clone(&fixture.store), fixture.credential());
         refresher.jitter = || 0.5;
         Self { fixture, refresher }
     }

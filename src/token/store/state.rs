@@ -27,6 +27,8 @@ pub(super) struct StoreState {
     pub(super) next_attempt: Moment,
     /// A refresh was requested and has not begun.
     pub(super) is_forced: bool,
+    /// Whether a refresh before the token is due gives another one.
+    pub(super) can_be_forced: bool,
     pub(super) successes: u64,
     pub(super) failures: u64,
     pub(super) refresher: RefresherState,
@@ -40,6 +42,7 @@ impl StoreState {
             in_flight: None,
             next_attempt,
             is_forced: false,
+            can_be_forced: true,
             successes: 0,
             failures: 0,
             refresher: RefresherState::Starting,

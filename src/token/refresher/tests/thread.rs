@@ -9,8 +9,7 @@ use super::*;
 use crate::token::RefresherState;
 
 fn spawned(fixture: &Fixture) -> JoinHandle<()> {
-    let (source, endpoint) = fixture.parts();
-    Refresher::new(Arc::clone(&fixture.store), source, endpoint).spawn().unwrap()
+    Refresher::new(Arc::clone(&fixture.store), fixture.credential()).spawn().unwrap()
 }
 
 #[test]
@@ -48,8 +47,7 @@ fn the_thread_serves_waiters_and_stops_on_shutdown() {
 fn the_death_of_the_thread_ends_readiness() {
     let fixture = Fixture::new();
     fixture.script.then(granted("first", 3600));
-    let (source, endpoint) = fixture.parts();
-    let mut refresher = Refresher::new(Arc::clone(&fixture.store), source, endpoint);
+    let mut refresher = Refresher::new(Arc::clone(&fixture.store), fixture.credential());
     // The one thing of ours that a step calls outside of its net.
     refresher.jitter = || panic!("on purpose, by a test");
     assert!(refresher.spawn().unwrap().join().is_err());

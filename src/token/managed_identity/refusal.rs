@@ -1,0 +1,210 @@
+//! Why an identity endpoint gave no token, and what to do: by service, status and the words of its message.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Service;
+use crate::clock::Clock;
+use crate::report::excerpt;
+use crate::token::http::TokenResponse;
+use crate::token::response::{self, parse_retry_after};
+use crate::token::{Class, TokenError};
+
+/// These endpoints limit how often they are asked; twice a second is too often for IMDS.
+const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Enough of a plain-text message to recognize it.
+const MAX_MESSAGE: usize = 4096;
+
+/// A message that is known: words in it (lower case), for which services, what it means, what to do.
+struct Known {
+    words: &'static str,
+    services: &'static [Service],
+    meaning: &'static str,
+    hints: &'static [&'static str],
+}
+
+const ALL: &[Service] = &[Service::Imds, Service::AppService, Service::Arc];
+const SCOPE: &str = "check AZURE_SCOPE, which names the resource, and that it is one of this cloud";
+
+const KNOWN: &[Known] = &[
+    Known {
+        words: "multiple user assigned identities",
+        services: ALL,
+        meaning: "this machine has several user-assigned identities",
+        hints: &["set AZURE_CLIENT_ID to the client ID of the one to use"],
+    },
+    Known {
+        words: "no user assigned or delegated managed identity found",
+        services: ALL,
+        meaning: "the identity is not assigned to this app",
+        hints: &[
+            "assign it: az webapp identity assign, az functionapp identity assign or az containerapp identity assign",
+            "AZURE_CLIENT_ID must be the client ID of an identity that is assigned; unset it for the system-assigned one",
+        ],
+    },
+    Known {
+        words: "identity not found",
+        services: ALL,
+        meaning: "the identity is not assigned to this machine",
+        hints: &[
+            "assign it: az vm identity assign; an identity that was made again needs the machine to be started again",
+            "AZURE_CLIENT_ID must be the client ID of an identity that is assigned, not its object ID and not that of an app registration; unset it for the system-assigned one",
+            "on AKS only the node pool's identity is reachable this way: use workload identity",
+        ],
+    },
+    Known {
+        words: "bad_request_102",
+        services: ALL,
+        meaning: "the Metadata header did not arrive",
+        hints: &["a proxy in between removes it: IMDS must be reached directly"],
+    },
+    Known {
+        words: "aadsts500011",
+        services: ALL,
+        meaning: "the resource of the scope was not found in this tenant",
+        hints: &[SCOPE],
+    },
+    Known {
+        words: "aadsts50001",
+        services: ALL,
+        meaning: "the resource of the scope was not found",
+        hints: &[SCOPE],
+    },
+    Known {
+        words: "invalid_resource",
+        services: ALL,
+        meaning: "the resource of the scope is not valid",
+        hints: &[SCOPE],
+    },
+    Known {
+        words: "unknown_source",
+        services: ALL,
+        meaning: "it was not asked from a virtual machine of Azure",
+        hints: &["run auth-proxy on the machine or pod that has the identity"],
+    },
+    Known {
+        words: "unauthorized_client",
+        services: ALL,
+        meaning: "it was not asked from a virtual machine of Azure",
+        hints: &["run auth-proxy on the machine or pod that has the identity"],
+    },
+    Known {
+        words: "unreachable",
+        services: &[Service::Imds],
+        meaning: "a proxy on this machine responded in place of IMDS, as Docker Desktop's does",
+        hints: &["a workstation has no managed identity: use a certificate there"],
+    },
+];
+
+/// The error in a response with another status than 200.
+pub(super) fn read(
+    service: Service,
+    response: &TokenResponse,
+    is_user_assigned: bool,
+    clock: &Clock,
+) -> TokenError {
+    let TokenResponse { status, headers, body } = response;
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |name: &str| json.get(name).and_then(Value::as_str);
+    let error = text("error").filter(|error| response::is_short_and_plain(error));
+    let message = text("error_description").or_else(|| text("message"));
+    // Only looked through: what is no JSON may be anything.
+    let all = String::from_utf8_lossy(&body[..body.len().min(MAX_MESSAGE)]).to_ascii_lowercase();
+    let known = KNOWN.iter().find(|row| row.services.contains(&service) && all.contains(row.words));
+    // An App Service says this with 500 of a resource that does not exist, too.
+    let class = class(service, *status);
+    let now = i64::try_from(clock.unix().as_secs()).unwrap_or(i64::MAX);
+    let requested = headers.get("retry-after").and_then(|value| value.to_str().ok());
+    let requested =
+        requested.and_then(|text| parse_retry_after(text, response::date(headers).unwrap_or(now)));
+    let reason = match (known, error) {
+        (Some(known), _) => format!(": {}", known.meaning),
+        (None, Some(error)) => format!(", {error}"),
+        (None, None) => String::new(),
+    };
+    let hints = match known {
+        Some(known) => known.hints.iter().copied().map(str::to_owned).collect(),
+        None => hints(service, response, json.is_object(), is_user_assigned),
+    };
+    TokenError {
+        status: Some(*status),
+        error: error.map(str::to_owned),
+        hints,
+        detail: message.map(excerpt),
+        correlation_id: text("correlation_id").and_then(response::id_prefix),
+        retry_after: (class == Class::Transient).then(|| requested.unwrap_or_default().max(MIN_RETRY_AFTER)),
+        ..TokenError::new(class, format!("{} responded {status}{reason}", service.name()))
+    }
+}
+
+/// IMDS documents 404 and 410 as passing ("IMDS is going through updates … within 70 seconds"), 429 and 5xx as well; the
+/// others mean the first by what it says.
+fn class(service: Service, status: u16) -> Class {
+    match status {
+        404 | 410 if service == Service::Imds => Class::Transient,
+        408 | 429 => Class::Transient,
+        400..=499 => Class::Permanent,
+        _ => Class::Transient,
+    }
+}
+
+fn hints(service: Service, response: &TokenResponse, is_json: bool, is_user_assigned: bool) -> Vec<String> {
+    let fixed = |text: &str| vec![text.to_owned()];
+    match (service, response.status) {
+        (_, 429) => fixed("none, it is asked too often; auth-proxy waits"),
+        (Service::Imds, 404 | 410 | 500..) if is_json => {
+            fixed("none, IMDS is being updated or busy; auth-proxy retries")
+        }
+        (Service::AppService, 500..) if is_json => {
+            vec!["auth-proxy retries; if it goes on".to_owned() + ", " + SCOPE]
+        }
+        (Service::AppService, 401 | 403) => fixed(
+            "IDENTITY_HEADER must be that of this container: pass it on as Azure set it, and start again after it was rotated",
+        ),
+        (Service::Arc, 401 | 403) => {
+            fixed("the agent did not accept its key; auth-proxy gets a new challenge each time")
+        }
+        (_, 400..=499) if is_json && is_user_assigned => fixed(
+            "check the id of the identity (AZURE_CLIENT_ID), and that it is assigned here; then AZURE_SCOPE",
+        ),
+        (_, 400..=499) if is_json => fixed(
+            "check that a system-assigned identity is switched on here, or set AZURE_CLIENT_ID; then AZURE_SCOPE",
+        ),
+        _ => vec![describe_sender(service, response)],
+    }
+}
+
+/// What came in place of the service's JSON, and from whom.
+pub(super) fn describe_sender(service: Service, response: &TokenResponse) -> String {
+    let received = response::describe_content(&response.headers);
+    match service {
+        Service::Imds => format!(
+            "the response {received}; the real IMDS sends JSON and `Server: IMDS`: check whether a proxy or \
+             aad-pod-identity responds at 169.254.169.254"
+        ),
+        Service::AppService => {
+            format!("the response {received}: check that IDENTITY_ENDPOINT is as Azure set it")
+        }
+        Service::Arc => format!("the response {received}: check that IDENTITY_ENDPOINT is the agent's"),
+    }
+}
+
+/// An error without a response, with what it means for this service: none of them is behind a firewall of the network or an
+/// egress proxy.
+pub(super) fn unreachable(service: Service, error: TokenError) -> TokenError {
+    let hints: &[&str] = match service {
+        Service::Imds => &[
+            "is this a virtual machine, scale set or AKS node of Azure? elsewhere use another credential",
+            "allow egress to 169.254.169.254/32 port 80: network policies, podLinkLocalAccess of AKS and firewalls on the machine block it; containers may need the host's network",
+            "try, on the host and in the container: curl -sH Metadata:true --noproxy '*' 'http://169.254.169.254/metadata/instance?api-version=2021-02-01'",
+        ],
+        Service::AppService => &[
+            "IDENTITY_ENDPOINT is not reachable from this container: see that the identity is switched on for it",
+        ],
+        Service::Arc => {
+            &["is the agent running? systemctl status himdsd; in a container use the host's network"]
+        }
+    };
+    TokenError { hints: hints.iter().copied().map(str::to_owned).collect(), ..error }
+}
