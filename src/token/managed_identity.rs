@@ -1,4 +1,4 @@
-//! Managed identity: a GET to an endpoint on this machine or link, which signs in itself. Azure answers for who may ask, so
+//! Managed identity: a GET to an endpoint on this machine or link, which signs in itself. Azure decides who may ask, so
 //! there is nothing to prove; Azure Arc's agent alone wants to see the content of a file that only some users can read.
 //!
 //! | endpoint | request | the identity |

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use serde_json::{Value, json};
 
-use super::aadsts::Refusal;
+use super::aadsts::AadstsError;
 use super::certs::Registered;
 use super::clock;
 use super::exchange::Exchange;
@@ -204,10 +204,10 @@ impl EntraServer {
                 exchange.conn.reset();
                 return Ok(());
             }
-            return self.refuse(exchange, &Refusal::typical(90033));
+            return self.refuse(exchange, &AadstsError::typical(90033));
         }
         if let Kind::Aadsts(code) = kind {
-            return self.refuse(exchange, &Refusal::typical(code));
+            return self.refuse(exchange, &AadstsError::typical(code));
         }
         let is_exchanged = |assertion: &str| self.tokens.check(assertion, EXCHANGE).is_ok();
         let verdict =
@@ -246,7 +246,7 @@ impl EntraServer {
         respond(exchange, 200, &tokens::uuid(), &response)
     }
 
-    fn refuse(&self, exchange: &mut Exchange<'_>, refusal: &Refusal) -> io::Result<()> {
+    fn refuse(&self, exchange: &mut Exchange<'_>, refusal: &AadstsError) -> io::Result<()> {
         exchange.note(&format!("AADSTS{}: {}", refusal.code, refusal.text));
         let (trace_id, correlation_id) = (tokens::uuid(), tokens::uuid());
         let body = refusal.body(clock::unix() + exchange.clock_offset, &trace_id, &correlation_id);

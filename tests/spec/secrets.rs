@@ -307,6 +307,23 @@ fn a_secret_in_the_wrong_variable_is_not_shown() {
                         "AZURE_CLIENT_CERTIFICATE_PATH" | "AZURE_FEDERATED_TOKEN_FILE" => {
                             variables.push(("AZURE_CERTIFICATE_PATH", ""))
                         }
+                        "IDENTITY_ENDPOINT"
+                        | "IDENTITY_HEADER"
+                        | "IMDS_ENDPOINT"
+                        | "AZURE_POD_IDENTITY_AUTHORITY_HOST" => {
+                            variables.push(("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential"));
+                            if *name == "IDENTITY_HEADER" {
+                                variables.push(("IDENTITY_ENDPOINT", "http://127.0.0.1:1/"));
+                            }
+                        }
+                        "AZURE_KUBERNETES_CA_FILE"
+                        | "AZURE_KUBERNETES_CA_DATA"
+                        | "AZURE_KUBERNETES_SNI_NAME"
+                        | "AZURE_KUBERNETES_TOKEN_PROXY" => {
+                            variables.push(("AZURE_TOKEN_CREDENTIALS", "WorkloadIdentityCredential"));
+                            variables.push(("AZURE_FEDERATED_TOKEN_FILE", "token"));
+                            variables.push(("AZURE_KUBERNETES_TOKEN_PROXY", "https://127.0.0.1:1"));
+                        }
                         "NO_PROXY" | "no_proxy" => variables.push(("HTTPS_PROXY", "http://127.0.0.1:1")),
                         _ => {}
                     }
@@ -319,8 +336,16 @@ fn a_secret_in_the_wrong_variable_is_not_shown() {
                             windows(&output).intersection(&secret).map(|text| latin1(text)).collect();
                         assert!(leaked.is_empty(), "{name}={value}, {arguments:?}: {leaked:?} in\n{output}");
                         // It was refused by name, or this variable takes any text.
-                        let takes = ["PROXY_API_KEY", "NO_PROXY", "no_proxy", "HTTPS_PROXY", "https_proxy"]
-                            .contains(name);
+                        let takes = [
+                            "PROXY_API_KEY",
+                            "NO_PROXY",
+                            "no_proxy",
+                            "HTTPS_PROXY",
+                            "https_proxy",
+                            "IDENTITY_HEADER",
+                            "IMDS_ENDPOINT",
+                        ]
+                        .contains(name);
                         let refused = ran.status.code() == Some(2) && output.contains(name);
                         assert!(
                             refused || takes && !output.is_empty(),
