@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         signal_hook::flag::register(signal, stop.clone()).unwrap();
     }
     let sim = Sim::start(command.options);
-    // Kept until the end.
+    // Serves until the end.
     let identity = command.identity.map(|address| {
         let user_assigned = vec![Assigned::number(1), Assigned::number(2)];
         sim.identity_endpoints(IdentityOptions { address, user_assigned, ..IdentityOptions::default() })

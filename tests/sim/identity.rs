@@ -86,12 +86,12 @@ struct Endpoints {
     tokens: Arc<Tokens>,
     header: String,
     options: Mutex<IdentityOptions>,
-    kept: Mutex<HashMap<(String, String), Kept>>,
+    cached: Mutex<HashMap<(String, String), CachedToken>>,
     arc_key: Mutex<Option<(PathBuf, String)>>,
 }
 
 #[derive(Clone)]
-struct Kept {
+struct CachedToken {
     token: String,
     issued: Instant,
     lifetime: u64,
@@ -114,7 +114,7 @@ impl IdentityEndpoints {
             tokens,
             header: hex(&tokens::random::<16>()),
             options: Mutex::new(options),
-            kept: Mutex::default(),
+            cached: Mutex::default(),
             arc_key: Mutex::default(),
         });
         let handler = shared.clone();
@@ -243,11 +243,11 @@ impl Endpoints {
                 }
             },
         };
-        let kept = self.token(&identity, resource, options.token_lifetime);
-        let left = kept.lifetime.saturating_sub(kept.issued.elapsed().as_secs());
+        let cached = self.token(&identity, resource, options.token_lifetime);
+        let left = cached.lifetime.saturating_sub(cached.issued.elapsed().as_secs());
         let expires_on = clock::unix() + i64::try_from(left).unwrap();
         let mut body = json!({
-            "access_token": kept.token, "expires_on": expires_on.to_string(), "resource": resource, "token_type": "Bearer",
+            "access_token": cached.token, "expires_on": expires_on.to_string(), "resource": resource, "token_type": "Bearer",
         });
         match service {
             Service::AppService => body["client_id"] = json!(identity),
@@ -265,20 +265,20 @@ impl Endpoints {
     }
 
     /// The same token until half of its life is over.
-    fn token(&self, identity: &str, resource: &str, lifetime: u64) -> Kept {
-        let mut all = self.kept.lock().unwrap();
+    fn token(&self, identity: &str, resource: &str, lifetime: u64) -> CachedToken {
+        let mut all = self.cached.lock().unwrap();
         let key = (identity.to_owned(), resource.to_owned());
-        if let Some(kept) = all
+        if let Some(cached) = all
             .get(&key)
-            .filter(|kept| kept.issued.elapsed().as_secs_f64() < kept.lifetime as f64 / 2.0 - 1.0)
+            .filter(|cached| cached.issued.elapsed().as_secs_f64() < cached.lifetime as f64 / 2.0 - 1.0)
         {
-            return kept.clone();
+            return cached.clone();
         }
         let life = Duration::from_secs(lifetime);
         let token = self.tokens.issue(None, &format!("{resource}/.default"), identity, life);
-        let kept = Kept { token, issued: Instant::now(), lifetime };
-        all.insert(key, kept.clone());
-        kept
+        let cached = CachedToken { token, issued: Instant::now(), lifetime };
+        all.insert(key, cached.clone());
+        cached
     }
 
     /// Azure Arc: a request without the content of the file that the challenge before named gets another challenge.

@@ -86,7 +86,7 @@ fn what_grants_a_token() {
     }
 }
 
-/// Which statuses pass by themselves: each service has its own word for "not now".
+/// Which statuses are temporary: each service has its own word for "not now".
 #[test]
 fn what_is_tried_again_soon() {
     use Class::{Permanent, Transient};

@@ -54,8 +54,8 @@ pub(super) fn judge(
     };
     let known = ["grant_type", "client_assertion_type", "client_id", "scope", "client_assertion"];
     // MSAL sends more than that.
-    let is_ours = head.value("user-agent").starts_with("auth-proxy/");
-    let unknown = fields.iter().find(|(name, _)| is_ours && !known.contains(&name.as_str()));
+    let is_msal = head.value("user-agent").contains("azsdk");
+    let unknown = fields.iter().find(|(name, _)| !is_msal && !known.contains(&name.as_str()));
     if let Some((name, _)) = unknown {
         return invalid(format!("Unexpected parameter {name:?}."));
     }
