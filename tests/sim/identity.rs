@@ -98,7 +98,7 @@ struct CachedToken {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Service {
+enum IdentityService {
     Imds,
     AppService,
     Arc,
@@ -175,15 +175,17 @@ impl Endpoints {
         let parameter = |name: &str| query.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
         // msal-node asks with a slash at the end, and the real IMDS does not mind.
         let service = match (path.trim_end_matches('/'), parameter("api-version")) {
-            ("/metadata/identity/oauth2/token", Some("2018-02-01")) => Service::Imds,
-            ("/metadata/identity/oauth2/token", Some("2020-06-01" | "2019-11-01")) => Service::Arc,
-            ("/msi/token", Some("2019-08-01")) => Service::AppService,
+            ("/metadata/identity/oauth2/token", Some("2018-02-01")) => IdentityService::Imds,
+            ("/metadata/identity/oauth2/token", Some("2020-06-01" | "2019-11-01")) => IdentityService::Arc,
+            ("/msi/token", Some("2019-08-01")) => IdentityService::AppService,
             _ => return exchange.json(404, &[], &json!({"error": "not_found", "error_description": path})),
         };
         if exchange.head.method != "GET" {
             return exchange.json(405, &[], &json!({"error": "method_not_allowed"}));
         }
-        if service != Service::AppService && !exchange.head.value("metadata").eq_ignore_ascii_case("true") {
+        if service != IdentityService::AppService
+            && !exchange.head.value("metadata").eq_ignore_ascii_case("true")
+        {
             return refuse(
                 exchange,
                 service,
@@ -192,26 +194,26 @@ impl Endpoints {
                 "Required metadata header not specified",
             );
         }
-        if service == Service::AppService && exchange.head.value("x-identity-header") != self.header {
+        if service == IdentityService::AppService && exchange.head.value("x-identity-header") != self.header {
             return refuse(exchange, service, 403, "", "The identity header is not valid");
         }
-        if service == Service::Arc && !self.arc_key_was_shown(exchange)? {
+        if service == IdentityService::Arc && !self.arc_key_was_shown(exchange)? {
             return Ok(());
         }
         let resource = parameter("resource").unwrap_or_default();
         if !RESOURCES.contains(&resource) {
             let text =
                 format!("AADSTS500011: The resource principal named {resource} was not found in the tenant.");
-            let status = if service == Service::AppService { 500 } else { 400 };
+            let status = if service == IdentityService::AppService { 500 } else { 400 };
             return refuse(exchange, service, status, "invalid_resource", &text);
         }
         let options = self.options.lock().unwrap().clone();
         let names = match service {
-            Service::AppService => ["client_id", "principal_id", "mi_res_id"],
-            Service::Imds | Service::Arc => ["client_id", "object_id", "msi_res_id"],
+            IdentityService::AppService => ["client_id", "principal_id", "mi_res_id"],
+            IdentityService::Imds | IdentityService::Arc => ["client_id", "object_id", "msi_res_id"],
         };
         let wanted = names.into_iter().find_map(|name| Some((name, parameter(name)?)));
-        let wanted = wanted.filter(|_| service != Service::Arc || options.arc_knows_user_assigned);
+        let wanted = wanted.filter(|_| service != IdentityService::Arc || options.arc_knows_user_assigned);
         let identity = match wanted {
             Some((name, id)) => {
                 let found = options.user_assigned.iter().find(|assigned| {
@@ -224,7 +226,7 @@ impl Endpoints {
                 });
                 match (found, service) {
                     (Some(found), _) => found.client_id.clone(),
-                    (None, Service::AppService) => {
+                    (None, IdentityService::AppService) => {
                         let text = "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId.";
                         return refuse(exchange, service, 400, "", text);
                     }
@@ -250,14 +252,14 @@ impl Endpoints {
             "access_token": cached.token, "expires_on": expires_on.to_string(), "resource": resource, "token_type": "Bearer",
         });
         match service {
-            Service::AppService => body["client_id"] = json!(identity),
+            IdentityService::AppService => body["client_id"] = json!(identity),
             _ => {
                 body["refresh_token"] = json!("");
                 body["expires_in"] = json!(left.to_string());
                 body["not_before"] = json!((clock::unix() - 300).to_string());
             }
         }
-        if let Some((name, id)) = wanted.filter(|_| service == Service::Arc) {
+        if let Some((name, id)) = wanted.filter(|_| service == IdentityService::Arc) {
             body[name] = json!(id.to_uppercase());
         }
         exchange.note(&format!("token issued to {identity}"));
@@ -309,24 +311,24 @@ impl Drop for Endpoints {
     }
 }
 
-fn server_name(service: Service) -> &'static str {
+fn server_name(service: IdentityService) -> &'static str {
     match service {
-        Service::Imds => "IMDS/150.870.65.1854",
-        Service::AppService => "Kestrel",
-        Service::Arc => "himds",
+        IdentityService::Imds => "IMDS/150.870.65.1854",
+        IdentityService::AppService => "Kestrel",
+        IdentityService::Arc => "himds",
     }
 }
 
 fn refuse(
     exchange: &mut Exchange<'_>,
-    service: Service,
+    service: IdentityService,
     status: u16,
     error: &str,
     text: &str,
 ) -> io::Result<()> {
     exchange.note(text);
     let body: Value = match service {
-        Service::AppService => json!({"statusCode": status, "message": text}),
+        IdentityService::AppService => json!({"statusCode": status, "message": text}),
         _ => json!({"error": error, "error_description": text}),
     };
     exchange.json(status, &[("Server", server_name(service))], &body)

@@ -32,14 +32,14 @@ fn each_service_has_its_own_query() {
     let resource = "resource=https%3A%2F%2Fcognitiveservices.azure.com";
     let rows = [
         (imds(), None, format!("http://h/metadata/identity/oauth2/token?api-version=2018-02-01&{resource}")),
-        (imds(), Some(UserAssigned::ClientId(id())), format!("&{resource}&client_id=i%20d%26")),
-        (imds(), Some(UserAssigned::ObjectId(id())), format!("&{resource}&object_id=i%20d%26")),
-        (imds(), Some(UserAssigned::ResourceId(id())), format!("&{resource}&msi_res_id=i%20d%26")),
+        (imds(), Some(UserAssigned::Client(id())), format!("&{resource}&client_id=i%20d%26")),
+        (imds(), Some(UserAssigned::Object(id())), format!("&{resource}&object_id=i%20d%26")),
+        (imds(), Some(UserAssigned::Resource(id())), format!("&{resource}&msi_res_id=i%20d%26")),
         (app("http://h/msi"), None, format!("http://h/msi?api-version=2019-08-01&{resource}")),
         (app("http://h/msi?a=b"), None, format!("http://h/msi?a=b&api-version=2019-08-01&{resource}")),
-        (app("http://h/"), Some(UserAssigned::ClientId(id())), format!("&{resource}&client_id=i%20d%26")),
-        (app("http://h/"), Some(UserAssigned::ObjectId(id())), format!("&{resource}&principal_id=i%20d%26")),
-        (app("http://h/"), Some(UserAssigned::ResourceId(id())), format!("&{resource}&mi_res_id=i%20d%26")),
+        (app("http://h/"), Some(UserAssigned::Client(id())), format!("&{resource}&client_id=i%20d%26")),
+        (app("http://h/"), Some(UserAssigned::Object(id())), format!("&{resource}&principal_id=i%20d%26")),
+        (app("http://h/"), Some(UserAssigned::Resource(id())), format!("&{resource}&mi_res_id=i%20d%26")),
         (arc(), None, format!("http://localhost:40342/token?api-version=2020-06-01&{resource}")),
     ];
     for (endpoint, user_assigned, expected) in rows {
@@ -71,7 +71,7 @@ fn what_grants_a_token() {
         ("", Err("it is empty")),
     ];
     for (body, expected) in rows {
-        match (success::grant(Service::Imds, &response(200, &[], body), None, NOW), expected) {
+        match (success::grant(IdentityService::Imds, &response(200, &[], body), None, NOW), expected) {
             (Ok(grant), Ok((expires_in, refresh_in))) => {
                 assert_eq!(grant.expires_in.as_secs(), expires_in, "{body}");
                 assert_eq!(grant.refresh_in.map(|it| it.as_secs()), refresh_in, "{body}");
@@ -91,9 +91,9 @@ fn what_grants_a_token() {
 fn what_is_tried_again_soon() {
     use Class::{Permanent, Transient};
     for (service, transient, permanent) in [
-        (Service::Imds, &[404, 408, 410, 429, 500, 503, 302][..], &[400, 401, 403, 405][..]),
-        (Service::AppService, &[408, 429, 500, 502, 504], &[400, 401, 403, 404, 410]),
-        (Service::Arc, &[408, 429, 500], &[400, 401, 403, 404, 410]),
+        (IdentityService::Imds, &[404, 408, 410, 429, 500, 503, 302][..], &[400, 401, 403, 405][..]),
+        (IdentityService::AppService, &[408, 429, 500, 502, 504], &[400, 401, 403, 404, 410]),
+        (IdentityService::Arc, &[408, 429, 500], &[400, 401, 403, 404, 410]),
     ] {
         for (statuses, class) in [(transient, Transient), (permanent, Permanent)] {
             for status in statuses {
@@ -105,7 +105,7 @@ fn what_is_tried_again_soon() {
         }
     }
     let asked = response(429, &[("retry-after", "17")], "{}");
-    let error = refusal::read(Service::Imds, &asked, false, &Clock::system());
+    let error = refusal::read(IdentityService::Imds, &asked, false, &Clock::system());
     assert_eq!(error.retry_after, Some(Duration::from_secs(17)));
 }
 
