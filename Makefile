@@ -104,10 +104,11 @@ clients-all: build ## As clients, and LiteLLM's proxy as a client of ours
 	tests/clients/run.sh $(SERVERS) litellm-proxy
 
 .PHONY: test-faults
-test-faults: build ## What networks do to connections, at both sides, each with its expected outcome (DNS: as root)
+test-faults: build ## What networks do to connections, at both sides, each with its expected outcome (DNS, IMDS: as root)
 	$(CARGO) test --locked --test spec --test slow network_faults:: -- --nocapture --test-threads=2
 	$(CARGO) build --locked --example sim
 	BINARY=$(BINARY) tools/faults/dns.py
+	BINARY=$(BINARY) tools/faults/imds.sh
 
 .PHONY: test-attack
 test-attack: build ## Attack the release binary: slow clients, overload, floods, exhaustion (slowhttptest; STEPS="slow drain")

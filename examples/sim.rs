@@ -7,13 +7,17 @@
 mod sim;
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sim::{Options, Request, Sim, latin1};
+use sim::{
+    Assigned, IdentityEndpoints, IdentityOptions, Options, Request, Sim, latin1, odd_server_tls,
+    other_authority_and_server,
+};
 
 const HELP: &str = "\
 usage: cargo run --example sim -- [options]
@@ -26,6 +30,7 @@ usage: cargo run --example sim -- [options]
   --access-token TEXT  every token is this text, for an upstream that must know it (default: each is another)
   --entra-port N       (default: a free one)
   --azure-port N       (default: a free one)
+  --identity ADDRESS   also serve managed identities there, such as 127.0.0.1:0, and a token proxy of AKS
   --stay               run until a signal, even when standard input ends
 ";
 
@@ -42,12 +47,27 @@ fn main() -> ExitCode {
         signal_hook::flag::register(signal, stop.clone()).unwrap();
     }
     let sim = Sim::start(command.options);
+    // Serves until the end.
+    let identity = command.identity.map(|address| {
+        let user_assigned = vec![Assigned::number(1), Assigned::number(2)];
+        sim.identity_endpoints(IdentityOptions { address, user_assigned, ..IdentityOptions::default() })
+    });
+    let (ca, server) = other_authority_and_server();
+    let token_proxy = identity.as_ref().map(|_| sim.entra.token_proxy(odd_server_tls(&server)));
+    std::fs::write(sim.dir.join("cluster-ca.pem"), ca).unwrap();
     if let Some(file) = command.env_file {
         let lines: String = sim.env().iter().map(|(name, value)| format!("{name}={value}\n")).collect();
         std::fs::write(&file, lines)
             .unwrap_or_else(|error| panic!("cannot write {}: {error}", file.display()));
     }
+    let variables = |of: fn(&IdentityEndpoints) -> Vec<(&'static str, String)>| {
+        let variables = identity.as_ref().map(of).unwrap_or_default();
+        variables.into_iter().collect::<std::collections::HashMap<_, _>>()
+    };
     let ready = serde_json::json!({
+        "imds": variables(IdentityEndpoints::imds_env), "app_service": variables(IdentityEndpoints::app_service_env),
+        "arc": variables(IdentityEndpoints::arc_env), "user_assigned": Assigned::number(1).client_id,
+        "token_proxy_port": token_proxy.as_ref().map(sim::Server::port),
         "ready": true, "entra_port": sim.entra.server.port(), "azure_port": sim.azure.server.port(),
         "azure_url": sim.azure_url(), "token_url": sim.token_url(), "dir": sim.dir,
     });
@@ -70,10 +90,11 @@ struct Command {
     options: Options,
     env_file: Option<PathBuf>,
     stay: bool,
+    identity: Option<SocketAddr>,
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String> {
-    let mut command = Command { options: Options::default(), env_file: None, stay: false };
+    let mut command = Command { options: Options::default(), env_file: None, stay: false, identity: None };
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
         let number =
@@ -88,6 +109,11 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String>
             "--access-token" => command.options.access_token = Some(value()?),
             "--entra-port" => command.options.entra_port = port(value()?)?,
             "--azure-port" => command.options.azure_port = port(value()?)?,
+            "--identity" => {
+                let text = value()?;
+                let address = text.parse().map_err(|_| format!("--identity: {text:?} is not an address"))?;
+                command.identity = Some(address);
+            }
             "--stay" => command.stay = true,
             _ => return Err(format!("unknown option {name}")),
         }

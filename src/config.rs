@@ -183,9 +183,7 @@ impl Credential {
         };
         let id = identity.user_assigned.as_ref().map_or_else(
             || "system-assigned".to_owned(),
-            |(UserAssigned::ClientId(id) | UserAssigned::ObjectId(id) | UserAssigned::ResourceId(id))| {
-                id.clone()
-            },
+            |(UserAssigned::Client(id) | UserAssigned::Object(id) | UserAssigned::Resource(id))| id.clone(),
         );
         let url = url.split('?').next().unwrap_or_default().to_owned();
         vec![("identity_endpoint", format!("{service} {url}")), ("managed_identity", id)]

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! START    environment -> config -> identity -> upstream -> token (thread) -> server (threads)
-//! TOKEN    certificate -> assertion -> entra --POST--> Entra ID ; Token -> store (one writer)
+//! TOKEN    credential: certificate -> assertion --POST--> Entra ID, or managed identity --GET--> IMDS ; Token -> store (one writer)
 //! REQUEST  application -> server -> proxy::forward (reads the store, filters headers) -> ureq -> Azure OpenAI
 //!                         relay <- response ; Upgrade -> proxy::tunnel ; GET /health -> ops
 //! STOP     SIGTERM -> not ready -> no new connections -> in-flight requests finish, or the deadline -> exit
@@ -24,7 +24,7 @@
 //! Invariants, held by `tests/spec/structure.rs`:
 //!
 //! - `server` and `proxy::headers` know no tokens and no settings; `identity` knows no HTTP.
-//! - Only `upstream`, `token::entra` and `proxy::forward` name ureq; only `net` names rustls and `TcpStream`.
+//! - Only `upstream`, `token` (those who ask for one) and `proxy::forward` name ureq; only `net` names rustls and `TcpStream`.
 //! - Only the refresher writes the token store. Only `cli` and `log` print.
 //! - One thread serves one connection from its first byte to its last. A thread keeps the stack that it has touched, so that
 //!   what needs much of it and is soon over (a TLS handshake, the head of a response) is a function of its own, which is not

@@ -56,7 +56,7 @@ pub(super) fn read(env: &mut Env<'_>, authority: &Authority) -> Option<(Credenti
     let user_assigned = managed_identity::user_assigned(env);
     let kind = kind(env, selection);
     let credential = if kind == Kind::ManagedIdentity {
-        let client_id = env.optional("AZURE_CLIENT_ID", entra::client_id).map(UserAssigned::ClientId);
+        let client_id = env.optional("AZURE_CLIENT_ID", entra::client_id).map(UserAssigned::Client);
         managed_identity::read(env, user_assigned.or(client_id)).map(Credential::ManagedIdentity)
     } else {
         application(env, kind, user_assigned, authority).map(Credential::Application)

@@ -24,13 +24,13 @@ const ARC_ENDPOINT: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/toke
 /// A resource id of Azure has 36 + 64 + 128 characters and fixed words.
 const MAX_RESOURCE_ID: usize = 512;
 
-/// A user-assigned identity.
+/// A user-assigned identity, by one of its ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserAssigned {
-    ClientId(String),
-    ObjectId(String),
+    Client(String),
+    Object(String),
     /// `/subscriptions/…/userAssignedIdentities/NAME`.
-    ResourceId(String),
+    Resource(String),
 }
 
 /// The identity that one of [`NAMES`] names.
@@ -43,9 +43,9 @@ pub(super) fn user_assigned(env: &mut Env<'_>) -> Option<UserAssigned> {
                 .hint("set one of them"),
         );
     }
-    let client = env.optional(client, entra::client_id).map(UserAssigned::ClientId);
-    let object = env.optional(object, entra::client_id).map(UserAssigned::ObjectId);
-    let resource = env.optional(resource, resource_id).map(UserAssigned::ResourceId);
+    let client = env.optional(client, entra::client_id).map(UserAssigned::Client);
+    let object = env.optional(object, entra::client_id).map(UserAssigned::Object);
+    let resource = env.optional(resource, resource_id).map(UserAssigned::Resource);
     client.or(object).or(resource)
 }
 

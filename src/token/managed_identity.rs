@@ -1,4 +1,4 @@
-//! Managed identity: a GET to an endpoint on this machine or link, which signs in itself. Azure answers for who may ask, so
+//! Managed identity: a GET to an endpoint on this machine or link, which signs in itself. Azure decides who may ask, so
 //! there is nothing to prove; Azure Arc's agent alone wants to see the content of a file that only some users can read.
 //!
 //! | endpoint | request | the identity |
@@ -30,13 +30,13 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// Which service gives the tokens; each has its own rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Service {
+enum IdentityService {
     Imds,
     AppService,
     Arc,
 }
 
-impl Service {
+impl IdentityService {
     /// As messages call it.
     fn name(self) -> &'static str {
         match self {
@@ -59,7 +59,7 @@ impl Service {
 pub(super) struct ManagedIdentity {
     agent: Agent,
     clock: Clock,
-    service: Service,
+    service: IdentityService,
     /// `IDENTITY_HEADER` of App Service.
     header: Option<Secret<String>>,
     /// Name and value of the parameter that says which identity; none for the system-assigned one.
@@ -82,9 +82,9 @@ impl ManagedIdentity {
         resource: &str,
     ) -> Self {
         let (service, endpoint, header) = match &identity.endpoint {
-            IdentityEndpoint::Imds { url } => (Service::Imds, url, None),
-            IdentityEndpoint::AppService { url, header } => (Service::AppService, url, Some(header)),
-            IdentityEndpoint::Arc { url } => (Service::Arc, url, None),
+            IdentityEndpoint::Imds { url } => (IdentityService::Imds, url, None),
+            IdentityEndpoint::AppService { url, header } => (IdentityService::AppService, url, Some(header)),
+            IdentityEndpoint::Arc { url } => (IdentityService::Arc, url, None),
         };
         let user_assigned = identity.user_assigned.as_ref().map(|identity| parameter(service, identity));
         let separator = if endpoint.contains('?') { '&' } else { '?' };
@@ -132,7 +132,7 @@ impl ManagedIdentity {
 impl Credential for ManagedIdentity {
     fn sign_in(&mut self) -> Result<Grant, TokenError> {
         let response = match self.service {
-            Service::Arc => {
+            IdentityService::Arc => {
                 let challenge = self.get(None)?;
                 let key = arc::key(&challenge, self.arc_keys)?;
                 self.get(Some(&key))?
@@ -156,13 +156,13 @@ impl Credential for ManagedIdentity {
 }
 
 /// Name and value of the parameter that means this identity.
-fn parameter(service: Service, identity: &UserAssigned) -> (&'static str, String) {
+fn parameter(service: IdentityService, identity: &UserAssigned) -> (&'static str, String) {
     match (identity, service) {
-        (UserAssigned::ClientId(id), _) => ("client_id", id.clone()),
-        (UserAssigned::ObjectId(id), Service::AppService) => ("principal_id", id.clone()),
-        (UserAssigned::ObjectId(id), _) => ("object_id", id.clone()),
-        (UserAssigned::ResourceId(id), Service::AppService) => ("mi_res_id", id.clone()),
-        (UserAssigned::ResourceId(id), _) => ("msi_res_id", id.clone()),
+        (UserAssigned::Client(id), _) => ("client_id", id.clone()),
+        (UserAssigned::Object(id), IdentityService::AppService) => ("principal_id", id.clone()),
+        (UserAssigned::Object(id), _) => ("object_id", id.clone()),
+        (UserAssigned::Resource(id), IdentityService::AppService) => ("mi_res_id", id.clone()),
+        (UserAssigned::Resource(id), _) => ("msi_res_id", id.clone()),
     }
 }
 

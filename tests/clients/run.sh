@@ -82,7 +82,7 @@ for server in "${servers[@]}"; do
         tests libraries main test_litellm.py test_langchain.py test_docs.py
         tests openai main test_openai.py test_realtime.py
         tests node main test_npm.py test_aimock.py
-        tests http main test_http.py test_assertion.py
+        tests http main test_http.py test_assertion.py test_identity.py
         tests openai-newest openai-newest test_openai.py test_realtime.py
         tests openai-oldest openai-oldest test_openai.py
         if ((!selective)); then part oidc "$here/oidc/run.sh"; fi

@@ -6,12 +6,12 @@ use super::clock;
 
 /// Why a token request was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct AadstsError {
     pub code: u32,
     pub text: String,
 }
 
-impl Refusal {
+impl AadstsError {
     pub fn new(code: u32, text: impl Into<String>) -> Self {
         Self { code, text: text.into() }
     }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use serde_json::{Map, Value};
 
-use super::aadsts::Refusal;
+use super::aadsts::AadstsError;
 use super::certs::Registered;
 use super::clock;
 use super::exchange::hex;
@@ -33,7 +33,7 @@ pub struct Accepted {
 }
 
 /// Every rule, in an order that names the most specific error first.
-pub fn verify(assertion: &str, expected: &Expected<'_>) -> Result<Accepted, Refusal> {
+pub fn verify(assertion: &str, expected: &Expected<'_>) -> Result<Accepted, AadstsError> {
     let parts: Vec<&str> = assertion.split('.').collect();
     let [header_text, claims_text, signature_text] = parts[..] else {
         return Err(malformed("JWT must have three parts"));
@@ -52,12 +52,14 @@ pub fn verify(assertion: &str, expected: &Expected<'_>) -> Result<Accepted, Refu
     Ok(Accepted { jti, algorithm: algorithm.to_owned() })
 }
 
-fn verification(algorithm: &str) -> Result<&'static dyn VerificationAlgorithm, Refusal> {
+fn verification(algorithm: &str) -> Result<&'static dyn VerificationAlgorithm, AadstsError> {
     match algorithm {
         // ring accepts no salt but the length of the digest.
         "PS256" => Ok(&signature::RSA_PSS_2048_8192_SHA256),
         "RS256" => Ok(&signature::RSA_PKCS1_2048_8192_SHA256),
-        _ => Err(Refusal::new(5_002_738, format!("'{algorithm}' is not a supported signature algorithm."))),
+        _ => {
+            Err(AadstsError::new(5_002_738, format!("'{algorithm}' is not a supported signature algorithm.")))
+        }
     }
 }
 
@@ -66,7 +68,7 @@ fn certificate<'a>(
     header: &Map<String, Value>,
     algorithm: &str,
     expected: &Expected<'a>,
-) -> Result<&'a Registered, Refusal> {
+) -> Result<&'a Registered, AadstsError> {
     verification(algorithm)?;
     let (name, length) = if algorithm == "PS256" { ("x5t#S256", 32) } else { ("x5t", 20) };
     let mut members = BTreeSet::from(["alg", "typ", name]);
@@ -90,7 +92,7 @@ fn certificate<'a>(
 }
 
 /// RFC 7515, 4.1.6: an array of standard base64, the certificate of the key first.
-fn check_chain(chain: &Value, leaf: &Registered) -> Result<(), Refusal> {
+fn check_chain(chain: &Value, leaf: &Registered) -> Result<(), AadstsError> {
     let entries = chain.as_array().filter(|entries| !entries.is_empty());
     let entries = entries.ok_or_else(|| malformed("x5c must be an array with an entry"))?;
     let mut decoded = Vec::new();
@@ -99,7 +101,7 @@ fn check_chain(chain: &Value, leaf: &Registered) -> Result<(), Refusal> {
         decoded.push(STANDARD.decode(text).map_err(|error| malformed(&format!("x5c: {error}")))?);
     }
     if decoded[0] != leaf.der {
-        return Err(Refusal::new(
+        return Err(AadstsError::new(
             50012,
             "Authentication failed: the first x5c entry is not the certificate of the key.",
         ));
@@ -108,7 +110,7 @@ fn check_chain(chain: &Value, leaf: &Registered) -> Result<(), Refusal> {
 }
 
 /// Returns the jti.
-fn check_claims(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<String, Refusal> {
+fn check_claims(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<String, AadstsError> {
     members_are("claims", claims, &BTreeSet::from(["aud", "exp", "iat", "iss", "jti", "nbf", "sub"]))?;
     let audience = string(claims, "aud")?;
     if audience != expected.audience {
@@ -116,7 +118,7 @@ fn check_claims(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<
     }
     let (issuer, subject) = (string(claims, "iss")?, string(claims, "sub")?);
     if issuer != expected.client_id || subject != expected.client_id {
-        return Err(Refusal::new(
+        return Err(AadstsError::new(
             700_021,
             format!(
                 "Client assertion application identifier doesn't match 'client_id' parameter: iss {issuer:?}, sub {subject:?}."
@@ -125,7 +127,7 @@ fn check_claims(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<
     }
     let (nbf, exp, iat) = (integer(claims, "nbf")?, integer(claims, "exp")?, integer(claims, "iat")?);
     if exp - nbf > 600 || exp <= nbf {
-        return Err(Refusal::new(
+        return Err(AadstsError::new(
             700_024,
             format!("Client assertion lives for {} seconds: 1 to 600 are allowed.", exp - nbf),
         ));
@@ -133,7 +135,7 @@ fn check_claims(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<
     let (now, skew) = (expected.now, expected.skew);
     if nbf > now + skew || iat > now + skew || exp <= now - skew {
         let date = clock::entra_date;
-        return Err(Refusal::new(
+        return Err(AadstsError::new(
             700_024,
             format!(
                 "Client assertion is not within its valid time range. Current time: {}, assertion valid from {}, \
@@ -160,7 +162,7 @@ fn is_uuid_v4(text: &str) -> bool {
         && parts[3].starts_with(['8', '9', 'a', 'b'])
 }
 
-fn object(what: &str, text: &str) -> Result<Map<String, Value>, Refusal> {
+fn object(what: &str, text: &str) -> Result<Map<String, Value>, AadstsError> {
     let bytes = base64url(what, text)?;
     let value: Value =
         serde_json::from_slice(&bytes).map_err(|error| malformed(&format!("{what}: {error}")))?;
@@ -174,13 +176,17 @@ fn object(what: &str, text: &str) -> Result<Map<String, Value>, Refusal> {
 }
 
 /// Without padding, and with no bits left over.
-fn base64url(what: &str, text: &str) -> Result<Vec<u8>, Refusal> {
+fn base64url(what: &str, text: &str) -> Result<Vec<u8>, AadstsError> {
     URL_SAFE_NO_PAD
         .decode(text)
         .map_err(|error| malformed(&format!("{what} is not unpadded base64url: {error}")))
 }
 
-fn members_are(what: &str, object: &Map<String, Value>, expected: &BTreeSet<&str>) -> Result<(), Refusal> {
+fn members_are(
+    what: &str,
+    object: &Map<String, Value>,
+    expected: &BTreeSet<&str>,
+) -> Result<(), AadstsError> {
     let present: BTreeSet<&str> = object.keys().map(String::as_str).collect();
     if present == *expected {
         return Ok(());
@@ -188,23 +194,23 @@ fn members_are(what: &str, object: &Map<String, Value>, expected: &BTreeSet<&str
     Err(malformed(&format!("{what} has {present:?}, expected {expected:?}")))
 }
 
-fn string<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a str, Refusal> {
+fn string<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a str, AadstsError> {
     let value = object.get(name).ok_or_else(|| malformed(&format!("{name} is missing")))?;
     value.as_str().ok_or_else(|| malformed(&format!("{name} must be one string, not {value}")))
 }
 
-fn integer(object: &Map<String, Value>, name: &str) -> Result<i64, Refusal> {
+fn integer(object: &Map<String, Value>, name: &str) -> Result<i64, AadstsError> {
     let value = &object[name];
     value.as_i64().ok_or_else(|| malformed(&format!("{name} must be an integer, not {value}")))
 }
 
-fn malformed(detail: &str) -> Refusal {
-    Refusal::new(50027, format!("JWT token is invalid or malformed. ({detail})"))
+fn malformed(detail: &str) -> AadstsError {
+    AadstsError::new(50027, format!("JWT token is invalid or malformed. ({detail})"))
 }
 
-fn key_not_found(thumbprint: &[u8]) -> Refusal {
+fn key_not_found(thumbprint: &[u8]) -> AadstsError {
     let thumbprint = hex(thumbprint).to_uppercase();
-    Refusal::new(
+    AadstsError::new(
         700_027,
         format!(
             "The certificate with identifier used to sign the client assertion is not registered on application. \
@@ -214,9 +220,9 @@ fn key_not_found(thumbprint: &[u8]) -> Refusal {
     )
 }
 
-fn signature_mismatch(certificate: &Registered) -> Refusal {
+fn signature_mismatch(certificate: &Registered) -> AadstsError {
     let thumbprint = hex(&certificate.sha1).to_uppercase();
-    Refusal::new(
+    AadstsError::new(
         700_027,
         format!(
             "Client assertion failed signature validation. [Reason - The provided signature value did not match the \

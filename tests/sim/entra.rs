@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use serde_json::{Value, json};
 
-use super::aadsts::Refusal;
+use super::aadsts::AadstsError;
 use super::certs::Registered;
 use super::clock;
 use super::exchange::Exchange;
@@ -19,6 +19,9 @@ use super::script::Script;
 use super::script::{Kind, ScriptedResponse};
 use super::server::Server;
 use super::tokens::{self, Issued, Tokens};
+
+/// The audience of a managed identity's token that is a federated credential of the application.
+const EXCHANGE: &str = "api://AzureADTokenExchange";
 
 /// A running fake of Entra ID.
 pub struct Entra {
@@ -79,6 +82,17 @@ impl Entra {
         let server =
             Server::start(options.entra_port, tls, log, Arc::new(move |exchange| handler.handle(exchange)));
         Self { server, shared }
+    }
+
+    /// The token endpoint again, on another port with another certificate: the proxy of AKS identity bindings.
+    pub fn token_proxy(&self, tls: Arc<ServerConfig>) -> Server {
+        let handler = self.shared.clone();
+        Server::start(
+            0,
+            Some(tls),
+            self.shared.log.clone(),
+            Arc::new(move |exchange| handler.handle(exchange)),
+        )
     }
 
     /// Every request so far. Its `note` says "token issued" or why it was refused.
@@ -190,12 +204,14 @@ impl EntraServer {
                 exchange.conn.reset();
                 return Ok(());
             }
-            return self.refuse(exchange, &Refusal::typical(90033));
+            return self.refuse(exchange, &AadstsError::typical(90033));
         }
         if let Kind::Aadsts(code) = kind {
-            return self.refuse(exchange, &Refusal::typical(code));
+            return self.refuse(exchange, &AadstsError::typical(code));
         }
-        let verdict = grant::judge(exchange, &body, self.scheme, &mut self.state.lock().unwrap());
+        let is_exchanged = |assertion: &str| self.tokens.check(assertion, EXCHANGE).is_ok();
+        let verdict =
+            grant::judge(exchange, &body, self.scheme, &mut self.state.lock().unwrap(), &is_exchanged);
         match verdict {
             Ok(scope) => self.issue(exchange, kind, &scope),
             Err(refusal) => self.refuse(exchange, &refusal),
@@ -230,7 +246,7 @@ impl EntraServer {
         respond(exchange, 200, &tokens::uuid(), &response)
     }
 
-    fn refuse(&self, exchange: &mut Exchange<'_>, refusal: &Refusal) -> io::Result<()> {
+    fn refuse(&self, exchange: &mut Exchange<'_>, refusal: &AadstsError) -> io::Result<()> {
         exchange.note(&format!("AADSTS{}: {}", refusal.code, refusal.text));
         let (trace_id, correlation_id) = (tokens::uuid(), tokens::uuid());
         let body = refusal.body(clock::unix() + exchange.clock_offset, &trace_id, &correlation_id);

@@ -28,6 +28,7 @@ mod entra;
 mod exchange;
 mod form;
 mod head;
+mod identity;
 mod record;
 mod relay;
 mod script;
@@ -48,9 +49,11 @@ pub use self::azure::Azure;
 pub use self::certs::{Odd, client_pem, odd_server, openssl, other_authority_and_server};
 pub use self::egress::Egress;
 pub use self::entra::Entra;
+pub use self::identity::{Assigned, IdentityEndpoints, IdentityOptions};
 pub use self::record::{BodyEnd, Log, OnRequest, Request, latin1};
 pub use self::relay::{Fault, Relay};
 pub use self::script::{ScriptedResponse, Step};
+pub use self::server::Server;
 pub use self::tokens::Issued;
 pub use self::wait::{eventually, timeout, wait_for};
 
@@ -107,6 +110,7 @@ pub struct Sim {
     /// Holds `ca.pem` and `certificate.pem`.
     pub dir: PathBuf,
     options: Options,
+    tokens: Arc<tokens::Tokens>,
 }
 
 impl Sim {
@@ -122,8 +126,8 @@ impl Sim {
         let entra_tls = options.entra_tls.then(|| tls.clone());
         let azure_tls = options.azure_tls.then_some(tls);
         let entra = Entra::start(entra_tls, tokens.clone(), &options, material.registered.clone());
-        let azure = Azure::start(azure_tls, tokens, &options);
-        Self { entra, azure, dir, options }
+        let azure = Azure::start(azure_tls, tokens.clone(), &options);
+        Self { entra, azure, dir, options, tokens }
     }
 
     /// What a proxy needs in its environment to use this simulator, on a free port of its own.
@@ -158,6 +162,11 @@ impl Sim {
     pub fn token_url(&self) -> String {
         let (scheme, port) = (self.entra.server.scheme(), self.entra.server.port());
         format!("{scheme}://localhost:{port}/{}/oauth2/v2.0/token", self.options.tenant)
+    }
+
+    /// Starts the endpoints of managed identities, whose tokens Azure accepts, too.
+    pub fn identity_endpoints(&self, options: IdentityOptions) -> IdentityEndpoints {
+        IdentityEndpoints::start(self.tokens.clone(), options)
     }
 
     /// The file with which the proxy signs in.

@@ -118,12 +118,12 @@ pub type OnRequest = Arc<dyn Fn(&Request) + Send + Sync>;
 /// The records of one server.
 #[derive(Default)]
 pub struct Log {
-    kept: Mutex<Kept>,
+    kept: Mutex<RecordedRequests>,
     on_request: Option<OnRequest>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct RecordedRequests {
     requests: VecDeque<Request>,
     seen: u64,
     body_bytes: usize,

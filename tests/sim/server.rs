@@ -45,7 +45,17 @@ struct Inner {
 impl Server {
     /// Listens on this loopback port, 0 for a free one.
     pub fn start(port: u16, tls: Option<Arc<ServerConfig>>, log: Arc<Log>, handler: Arc<Handler>) -> Self {
-        let reservation = bind(SocketAddr::from(([127, 0, 0, 1], port))).expect("a loopback port");
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], port)), tls, log, handler)
+    }
+
+    /// Listens at this address of the machine or of a network namespace.
+    pub fn start_at(
+        address: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+        log: Arc<Log>,
+        handler: Arc<Handler>,
+    ) -> Self {
+        let reservation = bind(address).expect("an address of this machine");
         let address = reservation.local_addr().unwrap().as_socket().unwrap();
         let listener = listen(address, &reservation).expect("a port to listen on");
         let inner = Arc::new(Inner {

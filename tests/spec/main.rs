@@ -34,6 +34,7 @@ mod forwarding;
 #[cfg(not(feature = "tiny_http"))]
 mod hostile_clients;
 mod limits;
+mod managed_identity;
 #[cfg(not(feature = "tiny_http"))]
 mod network_faults;
 mod operations;

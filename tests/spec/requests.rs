@@ -24,7 +24,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub struct Row {
     name: &'static str,
     sent: Vec<u8>,
-    pace: Pace,
+    pace: Sending,
     /// Sent once `100 Continue` has come.
     after_continue: Option<Vec<u8>>,
     seen: Vec<Seen>,
@@ -35,7 +35,7 @@ pub struct Row {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Pace {
+enum Sending {
     Whole,
     ByteByByte,
     /// The client ends its side after the last byte.
@@ -59,7 +59,7 @@ struct Expected {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     /// The connection serves another request.
-    Kept,
+    Open,
     /// It ends, in order.
     Closed,
 }
@@ -69,12 +69,12 @@ pub fn row(name: &'static str, sent: impl AsRef<[u8]>) -> Row {
     Row {
         name,
         sent: sent.as_ref().to_vec(),
-        pace: Pace::Whole,
+        pace: Sending::Whole,
         after_continue: None,
         seen: Vec::new(),
         truncated: false,
         responses: Vec::new(),
-        end: End::Kept,
+        end: End::Open,
     }
 }
 
@@ -112,12 +112,12 @@ impl Row {
     }
 
     pub fn byte_by_byte(mut self) -> Self {
-        self.pace = Pace::ByteByByte;
+        self.pace = Sending::ByteByByte;
         self
     }
 
     pub fn then_fin(mut self) -> Self {
-        self.pace = Pace::ThenFin;
+        self.pace = Sending::ThenFin;
         self
     }
 
@@ -148,12 +148,12 @@ impl Row {
 
     fn send(&self, client: &mut Client, fixture: &Fixture) {
         match self.pace {
-            Pace::Whole => {
+            Sending::Whole => {
                 // A refusal may come before the last byte is sent.
                 let _ = client.raw.send(&self.sent);
             }
-            Pace::ByteByByte => self.sent.chunks(1).for_each(|byte| client.raw.send(byte).unwrap()),
-            Pace::ThenFin => {
+            Sending::ByteByByte => self.sent.chunks(1).for_each(|byte| client.raw.send(byte).unwrap()),
+            Sending::ThenFin => {
                 client.raw.send(&self.sent).unwrap();
                 // With the end at once, it would not even begin.
                 if self.truncated {
@@ -174,7 +174,7 @@ impl Row {
         let inbox = client.take_inbox();
         assert_eq!(latin1(&inbox), "", "bytes after the last response");
         match self.end {
-            End::Kept => {
+            End::Open => {
                 let health = client.get("/health");
                 assert_eq!((health.status, health.text().as_str()), (200, r#"{"status":"ok"}"#));
             }

@@ -307,6 +307,23 @@ fn a_secret_in_the_wrong_variable_is_not_shown() {
                         "AZURE_CLIENT_CERTIFICATE_PATH" | "AZURE_FEDERATED_TOKEN_FILE" => {
                             variables.push(("AZURE_CERTIFICATE_PATH", ""))
                         }
+                        "IDENTITY_ENDPOINT"
+                        | "IDENTITY_HEADER"
+                        | "IMDS_ENDPOINT"
+                        | "AZURE_POD_IDENTITY_AUTHORITY_HOST" => {
+                            variables.push(("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential"));
+                            if *name == "IDENTITY_HEADER" {
+                                variables.push(("IDENTITY_ENDPOINT", "http://127.0.0.1:1/"));
+                            }
+                        }
+                        "AZURE_KUBERNETES_CA_FILE"
+                        | "AZURE_KUBERNETES_CA_DATA"
+                        | "AZURE_KUBERNETES_SNI_NAME"
+                        | "AZURE_KUBERNETES_TOKEN_PROXY" => {
+                            variables.push(("AZURE_TOKEN_CREDENTIALS", "WorkloadIdentityCredential"));
+                            variables.push(("AZURE_FEDERATED_TOKEN_FILE", "token"));
+                            variables.push(("AZURE_KUBERNETES_TOKEN_PROXY", "https://127.0.0.1:1"));
+                        }
                         "NO_PROXY" | "no_proxy" => variables.push(("HTTPS_PROXY", "http://127.0.0.1:1")),
                         _ => {}
                     }
@@ -327,6 +344,10 @@ fn a_secret_in_the_wrong_variable_is_not_shown() {
                             "no_proxy",
                             "HTTPS_PROXY",
                             "https_proxy",
+                            "IDENTITY_HEADER",
+                            "IMDS_ENDPOINT",
+                            // A certificate is what it should have, and one of these has one.
+                            "AZURE_KUBERNETES_CA_DATA",
                         ]
                         .contains(name);
                         let refused = ran.status.code() == Some(2) && output.contains(name);

@@ -88,7 +88,10 @@ fn the_table_holds_exactly_what_is_asked_for() {
             let _ = Config::from_lookup(&|name| {
                 read_names.borrow_mut().insert(name.to_owned());
                 let is_selection = name == "AZURE_TOKEN_CREDENTIALS";
-                credential.filter(|_| is_selection).or(value.filter(|_| !is_selection)).map(str::to_owned)
+                credential
+                    .filter(|_| is_selection)
+                    .or_else(|| value.filter(|_| !is_selection))
+                    .map(str::to_owned)
             });
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Service;
+use super::IdentityService;
 use crate::clock::Clock;
 use crate::report::excerpt;
 use crate::token::http::TokenResponse;
@@ -19,12 +19,12 @@ const MAX_MESSAGE: usize = 4096;
 /// A message that is known: words in it (lower case), for which services, what it means, what to do.
 struct Known {
     words: &'static str,
-    services: &'static [Service],
+    services: &'static [IdentityService],
     meaning: &'static str,
     hints: &'static [&'static str],
 }
 
-const ALL: &[Service] = &[Service::Imds, Service::AppService, Service::Arc];
+const ALL: &[IdentityService] = &[IdentityService::Imds, IdentityService::AppService, IdentityService::Arc];
 const SCOPE: &str = "check AZURE_SCOPE, which names the resource, and that it is one of this cloud";
 
 const KNOWN: &[Known] = &[
@@ -91,7 +91,7 @@ const KNOWN: &[Known] = &[
     },
     Known {
         words: "unreachable",
-        services: &[Service::Imds],
+        services: &[IdentityService::Imds],
         meaning: "a proxy on this machine responded in place of IMDS, as Docker Desktop's does",
         hints: &["a workstation has no managed identity: use a certificate there"],
     },
@@ -99,7 +99,7 @@ const KNOWN: &[Known] = &[
 
 /// The error in a response with another status than 200.
 pub(super) fn read(
-    service: Service,
+    service: IdentityService,
     response: &TokenResponse,
     is_user_assigned: bool,
     clock: &Clock,
@@ -140,29 +140,34 @@ pub(super) fn read(
 
 /// IMDS documents 404 and 410 as passing ("IMDS is going through updates … within 70 seconds"), 429 and 5xx as well; the
 /// others mean the first by what it says.
-fn class(service: Service, status: u16) -> Class {
+fn class(service: IdentityService, status: u16) -> Class {
     match status {
-        404 | 410 if service == Service::Imds => Class::Transient,
+        404 | 410 if service == IdentityService::Imds => Class::Transient,
         408 | 429 => Class::Transient,
         400..=499 => Class::Permanent,
         _ => Class::Transient,
     }
 }
 
-fn hints(service: Service, response: &TokenResponse, is_json: bool, is_user_assigned: bool) -> Vec<String> {
+fn hints(
+    service: IdentityService,
+    response: &TokenResponse,
+    is_json: bool,
+    is_user_assigned: bool,
+) -> Vec<String> {
     let fixed = |text: &str| vec![text.to_owned()];
     match (service, response.status) {
         (_, 429) => fixed("none, it is asked too often; auth-proxy waits"),
-        (Service::Imds, 404 | 410 | 500..) if is_json => {
+        (IdentityService::Imds, 404 | 410 | 500..) if is_json => {
             fixed("none, IMDS is being updated or busy; auth-proxy retries")
         }
-        (Service::AppService, 500..) if is_json => {
+        (IdentityService::AppService, 500..) if is_json => {
             vec!["auth-proxy retries; if it goes on".to_owned() + ", " + SCOPE]
         }
-        (Service::AppService, 401 | 403) => fixed(
+        (IdentityService::AppService, 401 | 403) => fixed(
             "IDENTITY_HEADER must be that of this container: pass it on as Azure set it, and start again after it was rotated",
         ),
-        (Service::Arc, 401 | 403) => {
+        (IdentityService::Arc, 401 | 403) => {
             fixed("the agent did not accept its key; auth-proxy gets a new challenge each time")
         }
         (_, 400..=499) if is_json && is_user_assigned => fixed(
@@ -176,33 +181,35 @@ fn hints(service: Service, response: &TokenResponse, is_json: bool, is_user_assi
 }
 
 /// What came in place of the service's JSON, and from whom.
-pub(super) fn describe_sender(service: Service, response: &TokenResponse) -> String {
+pub(super) fn describe_sender(service: IdentityService, response: &TokenResponse) -> String {
     let received = response::describe_content(&response.headers);
     match service {
-        Service::Imds => format!(
+        IdentityService::Imds => format!(
             "the response {received}; the real IMDS sends JSON and `Server: IMDS`: check whether a proxy or \
              aad-pod-identity responds at 169.254.169.254"
         ),
-        Service::AppService => {
+        IdentityService::AppService => {
             format!("the response {received}: check that IDENTITY_ENDPOINT is as Azure set it")
         }
-        Service::Arc => format!("the response {received}: check that IDENTITY_ENDPOINT is the agent's"),
+        IdentityService::Arc => {
+            format!("the response {received}: check that IDENTITY_ENDPOINT is the agent's")
+        }
     }
 }
 
 /// An error without a response, with what it means for this service: none of them is behind a firewall of the network or an
 /// egress proxy.
-pub(super) fn unreachable(service: Service, error: TokenError) -> TokenError {
+pub(super) fn unreachable(service: IdentityService, error: TokenError) -> TokenError {
     let hints: &[&str] = match service {
-        Service::Imds => &[
+        IdentityService::Imds => &[
             "is this a virtual machine, scale set or AKS node of Azure? elsewhere use another credential",
             "allow egress to 169.254.169.254/32 port 80: network policies, podLinkLocalAccess of AKS and firewalls on the machine block it; containers may need the host's network",
             "try, on the host and in the container: curl -sH Metadata:true --noproxy '*' 'http://169.254.169.254/metadata/instance?api-version=2021-02-01'",
         ],
-        Service::AppService => &[
+        IdentityService::AppService => &[
             "IDENTITY_ENDPOINT is not reachable from this container: see that the identity is switched on for it",
         ],
-        Service::Arc => {
+        IdentityService::Arc => {
             &["is the agent running? systemctl status himdsd; in a container use the host's network"]
         }
     };

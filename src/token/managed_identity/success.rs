@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{Service, refusal};
+use super::{IdentityService, refusal};
 use crate::log;
 use crate::token::http::TokenResponse;
 use crate::token::response::{seconds, whole_seconds};
@@ -17,7 +17,7 @@ const MAX_LIFETIME: f64 = 25.0 * 3600.0;
 
 /// The grant in a response that came at `now`, in seconds since the Unix epoch.
 pub(super) fn grant(
-    service: Service,
+    service: IdentityService,
     response: &TokenResponse,
     user_assigned: Option<&(&'static str, String)>,
     now: Duration,
@@ -35,7 +35,7 @@ pub(super) fn grant(
     {
         return Err(useless("token_type is not Bearer"));
     }
-    if service == Service::Arc
+    if service == IdentityService::Arc
         && let Some((name, id)) = user_assigned
         && !json.get(*name).and_then(Value::as_str).is_some_and(|echo| echo.eq_ignore_ascii_case(id))
     {

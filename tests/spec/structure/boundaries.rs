@@ -128,7 +128,14 @@ const RULES: &[Rule] = &[
     Rule {
         why: "only upstream and those who send requests name ureq",
         within: &[""],
-        except: &["upstream", "token/entra.rs", "proxy/forward.rs", "proxy/failure.rs"],
+        except: &[
+            "upstream",
+            "token/http.rs",
+            "token/entra.rs",
+            "token/managed_identity.rs",
+            "proxy/forward.rs",
+            "proxy/failure.rs",
+        ],
         forbidden: &["ureq"],
     },
     Rule {
