@@ -158,7 +158,7 @@ pub(super) fn dek_info(line: &str, data: &[u8], password: &Password) -> Plain {
     let mut key = Zeroizing::new(Vec::with_capacity(cipher.key_length() + 16));
     let mut digest = Zeroizing::new(Output::<Md5>::default());
     while key.len() < cipher.key_length() {
-        let before: &[u8] = if key.is_empty() { &[] } else { &*digest };
+        let before: &[u8] = if key.is_empty() { &[] } else { &digest };
         let next =
             Md5::new().chain_update(before).chain_update(&*password.utf8).chain_update(salt).finalize();
         *digest = next;

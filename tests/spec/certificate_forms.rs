@@ -152,11 +152,14 @@ fn a_password_under_its_other_name_opens_too() {
     used(&sim, pair);
 }
 
+/// A file, how it is written, the passwords under both names, the exit code, what is said and what to do.
+type Refused = (&'static str, fn(&Pair) -> Vec<u8>, &'static [&'static str], i32, &'static str, &'static str);
+
 #[test]
 fn a_missing_a_wrong_and_a_contradictory_password_are_said() {
     let sim = Sim::start(Options::default());
     let pair = Pair::number(0);
-    let rows: [(&str, fn(&Pair) -> Vec<u8>, &[&str], i32, &str, &str); 6] = [
+    let rows: [Refused; 6] = [
         (
             "a.pfx",
             pfx,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::slice::from_ref;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -192,15 +193,15 @@ fn openssl_reads_what_the_writer_writes() {
 fn key_and_certificate_are_paired_by_the_public_key() {
     let (leaf, other) = (key("leaf.key"), key("other.key"));
     let (all, certificate) = ([der("other.crt"), der("ca.crt"), der("leaf.crt")], [der("leaf.crt")]);
-    let pair = opens("three certificates", &write(KEY_VAULT, &[leaf.clone()], &all), None);
+    let pair = opens("three certificates", &write(KEY_VAULT, from_ref(&leaf), &all), None);
     assert_eq!(pair.certificate.chain, [der("leaf.crt"), der("ca.crt")]);
     opens("the key twice", &write(KEY_VAULT, &[leaf.clone(), leaf.clone()], &all), None);
     let none = "has a private key that belongs to none of its certificates: CN=auth-proxy test";
-    fails("another key", &write(KEY_VAULT, &[other.clone()], &certificate), None, none);
+    fails("another key", &write(KEY_VAULT, from_ref(&other), &certificate), None, none);
     let two = write(KEY_VAULT, &[leaf.clone(), other], &certificate);
     fails("two keys", &two, None, "has more than one private key");
     fails("no key", &write(KEY_VAULT, &[], &certificate), None, "has no private key");
-    let damaged = write(KEY_VAULT, &[leaf.clone()], &[b"not one".to_vec()]);
+    let damaged = write(KEY_VAULT, from_ref(&leaf), &[b"not one".to_vec()]);
     fails("no X.509", &damaged, None, "has a certificate that is not an X.509 certificate");
     fails("no certificate", &write(KEY_VAULT, &[leaf], &[]), None, "has a private key but no certificate");
 }
@@ -254,7 +255,7 @@ fn what_does_not_open_says_why_and_shows_nothing() {
 fn a_damaged_pfx_shows_nothing_and_ends_nothing() {
     let shape = Shape { iterations: 3, ..KEY_VAULT };
     let leaf = key("leaf.key");
-    let (bare, whole) = (Shape { mac: None, ..shape }, write(shape, &[leaf.clone()], &[der("leaf.crt")]));
+    let (bare, whole) = (Shape { mac: None, ..shape }, write(shape, from_ref(&leaf), &[der("leaf.crt")]));
     for content in [whole.clone(), write(bare, &[leaf], &[der("leaf.crt")])] {
         for at in (0..content.len()).step_by(3) {
             let mut damaged = content.clone();
