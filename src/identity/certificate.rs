@@ -6,11 +6,12 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::certificate::{CertificateInner, Profile};
-use x509_cert::der::asn1::Any;
+use x509_cert::der::asn1::{Any, ObjectIdentifier};
 use x509_cert::der::{self, Decode as _, Tag, Tagged as _};
-use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
 use x509_cert::name::Name;
 use x509_cert::serial_number::SerialNumber;
+
+use super::ber::{self, OCTET_STRING, SEQUENCE};
 
 /// A certificate with the rest of its chain. Nothing in it is secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,14 +117,22 @@ impl ParsedCertificate {
             }
     }
 
-    fn key_id(&self) -> Option<Vec<u8>> {
-        let (_, SubjectKeyIdentifier(id)) = self.inner.tbs_certificate().get_extension().ok()??;
-        Some(id.into_bytes().into_vec())
+    /// `SubjectKeyIdentifier`.
+    fn key_id(&self) -> Option<&[u8]> {
+        Some(ber::only(self.extension("2.5.29.14")?, OCTET_STRING)?.content)
     }
 
-    fn issuers_key_id(&self) -> Option<Vec<u8>> {
-        let (_, id) = self.inner.tbs_certificate().get_extension::<AuthorityKeyIdentifier>().ok()??;
-        Some(id.key_identifier?.into_bytes().into_vec())
+    /// `keyIdentifier` of `AuthorityKeyIdentifier`, the first element if it is there.
+    fn issuers_key_id(&self) -> Option<&[u8]> {
+        const KEY_IDENTIFIER: u8 = 0x80;
+        let identifier = ber::only(self.extension("2.5.29.35")?, SEQUENCE)?;
+        Some(identifier.inner().take(KEY_IDENTIFIER)?.content)
+    }
+
+    fn extension(&self, oid: &str) -> Option<&[u8]> {
+        let oid = ObjectIdentifier::new(oid).ok()?;
+        let extension = self.inner.tbs_certificate().extensions()?.iter().find(|it| it.extn_id == oid)?;
+        Some(extension.extn_value.as_bytes())
     }
 
     /// Makes it the leaf of a chain, with its issuers in order (RFC 7515 section 4.1.6: "each subsequent certificate being

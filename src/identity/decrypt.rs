@@ -8,18 +8,15 @@
 //!
 //! A wrong password and a damaged file look alike and are one fault. Keys and plaintext are wiped.
 
+use aes::cipher::{Block, BlockCipherDecrypt, KeyInit as _};
 use aes::{Aes128, Aes192, Aes256};
-use cbc::Decryptor;
-use cbc::cipher::block_padding::Pkcs7;
-use cbc::cipher::{BlockModeDecrypt, InnerIvInit as _, KeyIvInit as _};
 use des::{TdesEde2, TdesEde3};
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::{Hmac, Mac as _};
 use md5::Md5;
 use rc2::Rc2;
 use rsa::pkcs8::ObjectIdentifier;
 use sha1::Sha1;
-use sha2::digest::block_api::BlockSizeUser;
-use sha2::digest::{Digest, Output};
+use sha2::digest::{Digest, DynDigest, Output};
 use sha2::{Sha224, Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
@@ -123,8 +120,8 @@ pub(super) fn decrypt(algorithm: Element<'_>, data: &[u8], password: &mut Passwo
         let mut parameters = parameters.take(SEQUENCE).ok_or(Fault::Wrong)?.inner();
         let salt = parameters.take(OCTET_STRING).ok_or(Fault::Wrong)?.content;
         let rounds = password.iterations(parameters.next())?;
-        let key = pkcs12_key::<Sha1>(Purpose::Key, &password.utf16, salt, rounds, cipher.key_length());
-        let iv = pkcs12_key::<Sha1>(Purpose::Iv, &password.utf16, salt, rounds, cipher.iv_length());
+        let key = pkcs12_key(Hash::Sha1, Purpose::Key, &password.utf16, salt, rounds, cipher.key_length());
+        let iv = pkcs12_key(Hash::Sha1, Purpose::Iv, &password.utf16, salt, rounds, cipher.iv_length());
         return cipher.decrypt(&key, &iv, data);
     }
     if oid != oids::PBES2 {
@@ -189,7 +186,7 @@ pub(super) fn verify_mac(
         let default = Some(Element { tag: ber::INTEGER, content: &[1] });
         let rounds = password.iterations(if mac_data.is_empty() { default } else { mac_data.next() })?;
         let password = &password.utf16;
-        let key = with_hash!(hash, H => pkcs12_key::<H>(Purpose::Mac, password, salt, rounds, hash.length()));
+        let key = pkcs12_key(hash, Purpose::Mac, password, salt, rounds, hash.length());
         (hash, key)
     };
     let verified = with_hash!(hash, H => {
@@ -254,14 +251,17 @@ enum Purpose {
 }
 
 /// RFC 7292 appendix B.2, whose names the comments use.
-fn pkcs12_key<H: Digest + BlockSizeUser>(
+fn pkcs12_key(
+    hash: Hash,
     purpose: Purpose,
     password: &[u8],
     salt: &[u8],
     rounds: u32,
     length: usize,
 ) -> Zeroizing<Vec<u8>> {
-    let block = H::block_size();
+    // One piece of code for all hashes: with the type as a parameter there would be five.
+    let mut state: Box<dyn DynDigest> = with_hash!(hash, H => Box::new(H::new()));
+    let block = hash.block_length();
     // S and P: salt and password, each repeated up to a multiple of the block; I: both.
     let padded = |length: usize| length.next_multiple_of(block);
     let mut input = Zeroizing::new(Vec::with_capacity(padded(salt.len()) + padded(password.len())));
@@ -269,12 +269,16 @@ fn pkcs12_key<H: Digest + BlockSizeUser>(
         input.extend(part.iter().cycle().take(padded(part.len())));
     }
     let mut key = Zeroizing::new(Vec::with_capacity(length));
+    // A
+    let mut digest = Zeroizing::new(vec![0; hash.length()]);
     loop {
-        // A
-        let first = H::new().chain_update(vec![purpose as u8; block]).chain_update(&*input);
-        let mut digest = Zeroizing::new(first.finalize());
-        for _ in 1..rounds {
-            *digest = H::digest(&*digest);
+        state.update(&vec![purpose as u8; block]);
+        state.update(&input);
+        for round in 0..rounds {
+            if round > 0 {
+                state.update(&digest);
+            }
+            state.finalize_into_reset(&mut digest).expect("the length is the hash's");
         }
         let missing = length - key.len();
         key.extend(digest.iter().take(missing));
@@ -318,6 +322,13 @@ impl Hash {
 
     fn length(self) -> usize {
         with_hash!(self, H => <H as Digest>::output_size())
+    }
+
+    fn block_length(self) -> usize {
+        match self {
+            Self::Sha1 | Self::Sha224 | Self::Sha256 => 64,
+            Self::Sha384 | Self::Sha512 => 128,
+        }
     }
 }
 
@@ -370,30 +381,47 @@ impl Cipher {
         }
     }
 
+    /// In CBC mode, with the padding of PKCS#7 (RFC 5652 section 6.3).
     fn decrypt(self, key: &[u8], iv: &[u8], data: &[u8]) -> Plain {
-        if iv.len() != self.iv_length() {
-            return Err(Fault::Wrong);
-        }
-        let rc2 = |bits| {
-            let cipher = Rc2::new_with_eff_key_len(key, bits);
-            finish(Decryptor::inner_iv_slice_init(cipher, iv), data)
-        };
         match self {
-            Self::Aes128 => finish(Decryptor::<Aes128>::new_from_slices(key, iv), data),
-            Self::Aes192 => finish(Decryptor::<Aes192>::new_from_slices(key, iv), data),
-            Self::Aes256 => finish(Decryptor::<Aes256>::new_from_slices(key, iv), data),
-            Self::TripleDes => finish(Decryptor::<TdesEde3>::new_from_slices(key, iv), data),
-            Self::TwoKeyTripleDes => finish(Decryptor::<TdesEde2>::new_from_slices(key, iv), data),
-            Self::Rc2Of128Bits => rc2(128),
-            Self::Rc2Of40Bits => rc2(40),
+            Self::Aes128 => cbc(Aes128::new_from_slice(key), iv, data),
+            Self::Aes192 => cbc(Aes192::new_from_slice(key), iv, data),
+            Self::Aes256 => cbc(Aes256::new_from_slice(key), iv, data),
+            Self::TripleDes => cbc(TdesEde3::new_from_slice(key), iv, data),
+            Self::TwoKeyTripleDes => cbc(TdesEde2::new_from_slice(key), iv, data),
+            Self::Rc2Of128Bits => cbc::<_, ()>(Ok(Rc2::new_with_eff_key_len(key, 128)), iv, data),
+            Self::Rc2Of40Bits => cbc::<_, ()>(Ok(Rc2::new_with_eff_key_len(key, 40)), iv, data),
         }
     }
 }
 
-fn finish<E>(decryptor: Result<impl BlockModeDecrypt, E>, data: &[u8]) -> Plain {
-    let decryptor = decryptor.map_err(|_| Fault::Wrong)?;
+fn cbc<C: BlockCipherDecrypt, E>(cipher: Result<C, E>, iv: &[u8], data: &[u8]) -> Plain {
+    let cipher = cipher.map_err(|_| Fault::Wrong)?;
+    // One piece of code for all ciphers; only this differs.
+    let decrypt_block = |block: &mut [u8]| {
+        let block: &mut Block<C> = block.try_into().expect("the length is the cipher's");
+        cipher.decrypt_block(block);
+    };
+    unchain(&decrypt_block, C::block_size(), iv, data)
+}
+
+fn unchain(decrypt_block: &dyn Fn(&mut [u8]), size: usize, iv: &[u8], data: &[u8]) -> Plain {
+    if iv.len() != size || data.is_empty() || !data.len().is_multiple_of(size) {
+        return Err(Fault::Wrong);
+    }
     let mut plain = Zeroizing::new(data.to_vec());
-    let length = decryptor.decrypt_padded::<Pkcs7>(&mut plain).map_err(|_| Fault::Wrong)?.len();
+    let before = std::iter::once(iv).chain(data.chunks(size));
+    for (block, before) in plain.chunks_mut(size).zip(before) {
+        decrypt_block(block);
+        block.iter_mut().zip(before).for_each(|(byte, mask)| *byte ^= mask);
+    }
+    // The last byte says how many there are of it.
+    let padding = plain.last().copied().unwrap_or_default();
+    let count = usize::from(padding);
+    let length = plain.len() - count.min(plain.len());
+    if !(1..=size).contains(&count) || plain[length..].iter().any(|byte| *byte != padding) {
+        return Err(Fault::Wrong);
+    }
     plain.truncate(length);
     Ok(plain)
 }
