@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
 import pytest
+from azure.identity import CertificateCredential
 from conftest import TIMEOUT_SCALE, running_proxy
 from verify_assertion import encode, verify, verify_with_cryptography
 
@@ -115,6 +116,40 @@ def test_the_chain_goes_along_when_asked_for(sign_in, certificate):
     der = "".join(certificate[1].decode().split("-----")[2].split())
     assert header.keys() == {"alg", "typ", "x5t#S256", "x5c"}
     assert header["x5c"] == [der]
+
+
+PASSWORD = "correct horse battery"
+OLD_PFX = ["-legacy", "-keypbe", "PBE-SHA1-3DES", "-macalg", "sha1"]
+# How openssl encrypts key and certificate; what follows PEM's commands is the certificate alone.
+FORMS = {
+    "pfx": ["pkcs12", "-export"],
+    "pfx-legacy": ["pkcs12", "-export", *OLD_PFX, "-certpbe", "PBE-SHA1-RC2-40"],
+    "pfx-3des": ["pkcs12", "-export", *OLD_PFX, "-certpbe", "PBE-SHA1-3DES"],
+    "pem-pkcs8": ["pkcs8", "-topk8"],
+    "pem-scrypt": ["pkcs8", "-topk8", "-scrypt"],
+    "pem-dek-info": ["pkey", "-traditional", "-aes256"],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_azure_identity_opens_the_same_encrypted_files(sign_in, certificate, tmp_path, form):
+    both, public = certificate
+    path = tmp_path / form
+    command = ["openssl", *FORMS[form], "-in", both, "-passout", f"pass:{PASSWORD}"]
+    written = subprocess.run(command, check=True, capture_output=True).stdout
+    path.write_bytes(written + (public if form.startswith("pem") else b""))
+
+    credential = CertificateCredential(TENANT, CLIENT, certificate_path=str(path), password=PASSWORD)
+    with pytest.raises(ValueError):
+        CertificateCredential(TENANT, CLIENT, certificate_path=str(path), password="wrong")
+
+    settings = {"AZURE_CERTIFICATE_PATH": str(path), "AZURE_CLIENT_CERTIFICATE_PASSWORD": PASSWORD}
+    url, [(request, _, body)] = sign_in(AZURE_ASSERTION_ALGORITHM="RS256", **settings)
+    [assertion] = body["client_assertion"]
+    verify(assertion, public, url + request, CLIENT, "RS256")
+    header = json.loads(base64.urlsafe_b64decode(assertion.split(".")[0] + "=="))
+    thumbprint = base64.urlsafe_b64decode(header["x5t"] + "==").hex()
+    assert thumbprint == credential._client_credential["thumbprint"]
 
 
 def test_the_verifier_itself_is_strict(certificate):
