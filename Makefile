@@ -16,7 +16,7 @@ CARGO_FUZZ_VERSION ?= 0.13.2
 # Fuzzing needs a nightly compiler. FUZZ_SECONDS is per target; one target after the other.
 FUZZ_TOOLCHAIN ?= nightly
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS ?= agreement chunked entra filter head location pem response
+FUZZ_TARGETS ?= agreement chunked entra filter head location pem pfx response
 
 # What `make dist` builds for.
 DIST_TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl

@@ -25,12 +25,18 @@ for target; do
             } > "$work/pems/$pair.blocks"
         done
         more=$work/pems
+    elif [ "$target" = pfx ]; then
+        sh tests/data/make.sh "$work/pems"
+        rm -rf "$work/pfx"
+        mkdir "$work/pfx"
+        cp "$work"/pems/*.pfx "$work/pfx"
+        more=$work/pfx
     else
         more=
     fi
     echo "--- $target, $seconds seconds"
     # Twice the longest line of a body that is accepted; a certificate file with a chain takes more.
-    longest=$([ "$target" = pem ] && echo 8192 || echo 2048)
+    case $target in pem | pfx) longest=8192 ;; *) longest=2048 ;; esac
     # shellcheck disable=SC2086
     "$work/$host/release/$target" -max_total_time="$seconds" -max_len="$longest" -timeout=20 -rss_limit_mb=2048 \
         -dict="fuzz/dict/$target.dict" -artifact_prefix="$work/artifacts/$target/" -print_final_stats=1 -verbosity=1 \

@@ -19,6 +19,7 @@ mod url;
 mod value;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use base_url::BaseUrl;
@@ -95,10 +96,12 @@ pub struct Application {
 /// Where the client assertion comes from.
 #[derive(Debug)]
 pub enum Assertion {
-    /// A file with certificate and private key; we sign the assertion.
+    /// A certificate with its private key, in a file or a directory; we sign the assertion.
     Certificate {
         /// `AZURE_CERTIFICATE_PATH` or `AZURE_CLIENT_CERTIFICATE_PATH`.
         path: PathBuf,
+        /// `AZURE_CLIENT_CERTIFICATE_PASSWORD` or `AZURE_CERTIFICATE_PASSWORD`: opens the file.
+        password: Option<Arc<Secret<String>>>,
         /// `AZURE_ASSERTION_ALGORITHM`.
         algorithm: Algorithm,
         /// `AZURE_CLIENT_SEND_CERTIFICATE_CHAIN`: add `x5c`.

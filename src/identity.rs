@@ -2,29 +2,35 @@
 //! HTTP; `token::credential` signs in with what is here.
 //!
 //! ```text
-//! file ──> pem ──> keypair (certificate + key) ──> assertion
-//!            every error: certificate_error        source, federated: read again, keep what works
+//! certificate_files ──> contents (pem, pfx) ──> keypair (certificate + key) ──> assertion
+//!                          every error: certificate_error        source, federated: read again, keep what works
 //! ```
 
 mod assertion;
+mod ber;
 mod certificate;
 mod certificate_error;
+mod certificate_files;
+mod contents;
+mod decrypt;
 mod federated;
 mod file;
 mod file_error;
 mod keypair;
 mod pem;
+mod pfx;
 mod source;
 
 #[cfg(test)]
 #[path = "../tests/data/pems.rs"]
 pub(crate) mod pems;
+#[cfg(test)]
+#[path = "../tests/data/pfx_writer.rs"]
+pub(crate) mod pfx_writer;
 
 pub(crate) use certificate::Certificate;
 pub(crate) use federated::FederatedTokenFile;
-#[cfg(test)]
-pub(crate) use keypair::load;
-pub use keypair::{KeyPair, from_pem};
+pub use keypair::{KeyPair, from_file};
 pub use source::CertificateSource;
 pub(crate) use source::CurrentCertificate;
 
@@ -49,4 +55,10 @@ pub(crate) trait AssertionSource: Send {
     fn time_hint(&self) -> Option<String> {
         None
     }
+}
+
+/// The certificate at a path that needs no password.
+#[cfg(test)]
+pub(crate) fn load(path: &std::path::Path, now: u64) -> Result<(KeyPair, Vec<Problem>), Problem> {
+    certificate_files::CertificateFiles::new(path, None).load(now)
 }

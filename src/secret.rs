@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroize;
 
 /// Holds a secret. Reading it takes a call that can be searched for: [`Secret::expose`].
@@ -17,6 +18,15 @@ impl<T: Zeroize> Secret<T> {
         &self.0
     }
 }
+
+/// In constant time, so that comparing two tells nothing of them but their lengths.
+impl PartialEq for Secret<String> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for Secret<String> {}
 
 impl<T: Zeroize> fmt::Debug for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,7 +9,7 @@ pub use crate::http1::framing::{Length, ResponseFraming};
 pub use crate::http1::head::{
     HeadFault, RequestHead, ResponseHead, Scan, parse_request, read_request, read_response,
 };
-pub use crate::identity::{CertificateSource, KeyPair, from_pem};
+pub use crate::identity::{CertificateSource, KeyPair, from_file};
 pub use crate::log::init as init_log;
 pub use crate::net::poll::{Ready, wait_one};
 pub use crate::ops::metrics::Metrics;

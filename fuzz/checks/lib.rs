@@ -9,6 +9,7 @@ pub mod filter;
 pub mod head;
 pub mod location;
 pub mod pem;
+pub mod pfx;
 mod pieces;
 mod reference;
 pub mod response;
@@ -17,7 +18,7 @@ pub mod response;
 pub type Check = fn(&[u8]);
 
 /// Every check and the name of its corpus.
-pub const ALL: [(&str, Check); 8] = [
+pub const ALL: [(&str, Check); 9] = [
     ("agreement", agreement::check),
     ("chunked", chunked::check),
     ("entra", entra::check),
@@ -25,5 +26,6 @@ pub const ALL: [(&str, Check); 8] = [
     ("head", head::check),
     ("location", location::check),
     ("pem", pem::check),
+    ("pfx", pfx::check),
     ("response", response::check),
 ];

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use auth_proxy::testing::{KeyPair, Problem, from_pem};
+use auth_proxy::testing::{KeyPair, Problem, from_file};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -21,7 +21,7 @@ pub fn check(data: &[u8]) {
     } else {
         data
     };
-    match from_pem(file, Path::new("file.pem"), NOW) {
+    match from_file(file, Path::new("file.pem"), Some("secret"), NOW) {
         Ok((pair, notes)) => {
             check_pair(&pair);
             notes.iter().for_each(|note| check_problem(note, file));

@@ -15,6 +15,7 @@
 //! ```
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::entra::{self, Authority};
 use super::env::Env;
@@ -23,9 +24,11 @@ use super::token_proxy;
 use super::value::{self, Parsed};
 use super::{Algorithm, Application, Assertion, Credential};
 use crate::report::{Problem, quote};
+use crate::secret::Secret;
 
 const SELECTION: &str = "AZURE_TOKEN_CREDENTIALS";
 const CERTIFICATE: [&str; 2] = ["AZURE_CERTIFICATE_PATH", "AZURE_CLIENT_CERTIFICATE_PATH"];
+const PASSWORD: [&str; 2] = ["AZURE_CLIENT_CERTIFICATE_PASSWORD", "AZURE_CERTIFICATE_PASSWORD"];
 const FEDERATED: &str = "AZURE_FEDERATED_TOKEN_FILE";
 
 /// `AZURE_TOKEN_CREDENTIALS`, with the names of azure-identity.
@@ -170,16 +173,36 @@ fn from_file(env: &mut Env<'_>, kind: Kind) -> Option<Assertion> {
     if CERTIFICATE.into_iter().all(|name| env.raw(name).is_none()) {
         env.missing(
             "AZURE_CERTIFICATE_PATH",
-            "a PEM file with the certificate (uploaded under App registrations, your app, Certificates & \
+            "a PEM or PFX file with the certificate (uploaded under App registrations, your app, Certificates & \
              secrets) and its private key; for workload identity set AZURE_FEDERATED_TOKEN_FILE instead, for managed identity \
              AZURE_TOKEN_CREDENTIALS=ManagedIdentityCredential",
         );
     }
+    let password = certificate_password(env).map(Arc::new);
     let path: PathBuf = preferred.or(alias)?;
     if federated.is_some() && env.raw(SELECTION).is_none() {
         env.note(which_credential(&path));
     }
-    Some(Assertion::Certificate { path, algorithm, send_chain })
+    Some(Assertion::Certificate { path, password, algorithm, send_chain })
+}
+
+/// What opens the certificate's file, under either name. One line break at the end is no part of it: files that secrets are
+/// mounted from have one, and no tool takes a password of two lines.
+fn certificate_password(env: &mut Env<'_>) -> Option<Secret<String>> {
+    let [preferred, alias] = PASSWORD.map(|name| {
+        let value = Secret::new(env.raw(name)?);
+        let line = value.expose().strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+        let line = line.unwrap_or(value.expose());
+        env.parse(name, line, |line| Ok(Secret::new(line.to_owned())))
+    });
+    if let (Some(one), Some(other)) = (&preferred, &alias)
+        && one != other
+    {
+        let [name, other_name] = PASSWORD;
+        let problem = Problem::new(format!("{name} and {other_name} are different passwords"));
+        env.problem(problem.hint("they mean the same: set one of them"));
+    }
+    preferred.or(alias)
 }
 
 fn different_files(one: &Path, other: &Path) -> Problem {

@@ -11,15 +11,10 @@ const MIN_LENGTH: usize = 7;
 const COMMON_NAMES: [&str; 3] = ["HTTP_PROXY", "FTP_PROXY", "NO_PROXY"];
 /// Names that may be expected to have an effect; each with what is used instead, and the setting that makes the note
 /// unnecessary.
-const OTHER_PROGRAMS_NAMES: [(&str, &str, &str); 9] = [
+const OTHER_PROGRAMS_NAMES: [(&str, &str, &str); 8] = [
     (
         "AZURE_CLIENT_SECRET",
         "auth-proxy signs in with a certificate, a federated token or a managed identity: remove the secret from its environment",
-        "",
-    ),
-    (
-        "AZURE_CLIENT_CERTIFICATE_PASSWORD",
-        "there is no setting for a passphrase: the file must hold the key unencrypted",
         "",
     ),
     ("AZURE_USERNAME", "auth-proxy signs in with a certificate, a federated token or a managed identity", ""),

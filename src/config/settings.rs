@@ -20,9 +20,11 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "AZURE_CERTIFICATE_PATH",
         "required",
-        "PEM file: certificate (chain) and private key, in any order",
+        "certificate and private key: a PEM or PFX file, or a directory with tls.crt and tls.key",
     ),
     setting("AZURE_CLIENT_CERTIFICATE_PATH", "unset", "another name for AZURE_CERTIFICATE_PATH"),
+    setting("AZURE_CLIENT_CERTIFICATE_PASSWORD", "unset", "opens a PFX or an encrypted private key"),
+    setting("AZURE_CERTIFICATE_PASSWORD", "unset", "another name for AZURE_CLIENT_CERTIFICATE_PASSWORD"),
     setting(
         "AZURE_FEDERATED_TOKEN_FILE",
         "unset",

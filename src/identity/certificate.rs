@@ -8,6 +8,7 @@ use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::certificate::{CertificateInner, Profile};
 use x509_cert::der::asn1::Any;
 use x509_cert::der::{self, Decode as _, Tag, Tagged as _};
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
 use x509_cert::name::Name;
 use x509_cert::serial_number::SerialNumber;
 
@@ -28,7 +29,7 @@ pub struct Certificate {
     pub sha256: [u8; 32],
     /// The size of the RSA key.
     pub key_bits: usize,
-    /// The DER bytes: this certificate, then the others of the file in their order.
+    /// The DER bytes: this certificate, then each the issuer of the one before, as far as the file has them.
     pub chain: Vec<Vec<u8>>,
 }
 
@@ -105,12 +106,47 @@ impl ParsedCertificate {
         (self.not_before()..=self.not_after()).contains(&unix)
     }
 
-    pub(super) fn der(&self) -> &[u8] {
-        &self.der
+    /// Whether this one is the issuer of the other: by name, and by key identifier where both have one (RFC 5280 sections
+    /// 4.1.2.4 and 4.2.1.1). Entra ID verifies the signature.
+    fn certifies(&self, other: &Self) -> bool {
+        self.inner.tbs_certificate().subject() == other.inner.tbs_certificate().issuer()
+            && match (self.key_id(), other.issuers_key_id()) {
+                (Some(ours), Some(wanted)) => ours == wanted,
+                _ => true,
+            }
     }
 
-    /// Makes it the leaf of a chain.
-    pub(super) fn into_leaf(self, key_bits: usize, others: impl Iterator<Item = Vec<u8>>) -> Certificate {
+    fn key_id(&self) -> Option<Vec<u8>> {
+        let (_, SubjectKeyIdentifier(id)) = self.inner.tbs_certificate().get_extension().ok()??;
+        Some(id.into_bytes().into_vec())
+    }
+
+    fn issuers_key_id(&self) -> Option<Vec<u8>> {
+        let (_, id) = self.inner.tbs_certificate().get_extension::<AuthorityKeyIdentifier>().ok()??;
+        Some(id.key_identifier?.into_bytes().into_vec())
+    }
+
+    /// Makes it the leaf of a chain, with its issuers in order (RFC 7515 section 4.1.6: "each subsequent certificate being
+    /// the one used to certify the previous one"). What of the others does not belong to it is dropped.
+    pub(super) fn into_leaf(self, key_bits: usize, mut others: Vec<Self>, now: u64) -> Certificate {
+        let mut chain = vec![self];
+        while let Some(last) = chain.last()
+            // The root is its own issuer.
+            && !last.certifies(last)
+        {
+            // Of an issuer that was renewed for the same key, the one that is valid and lasts.
+            let issuers = others.iter().enumerate().filter(|(_, other)| other.certifies(last));
+            let Some((at, _)) = issuers.max_by_key(|(_, one)| (one.is_valid_at(now), one.not_after())) else {
+                break;
+            };
+            // Taken out of the others, so that a circle ends.
+            chain.push(others.swap_remove(at));
+        }
+        let mut chain = chain.into_iter();
+        chain.next().expect("it begins with this one").describe(key_bits, chain.map(|issuer| issuer.der))
+    }
+
+    fn describe(self, key_bits: usize, others: impl Iterator<Item = Vec<u8>>) -> Certificate {
         Certificate {
             subject: self.subject(),
             issuer: name(self.inner.tbs_certificate().issuer()),

@@ -2,7 +2,7 @@
 //!
 //! Nothing here ever holds a byte of a private key: errors carry labels, line numbers, dates and public names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::log::rfc3339;
 use crate::report::{Problem, shell_quoted};
@@ -15,25 +15,87 @@ pub(super) const MAX_KEY_BITS: usize = 8192;
 /// What is wrong with the content, without the file's name.
 #[derive(Debug)]
 pub(super) enum CertificateError {
-    BadBase64 { label: String, line: usize },
-    BadCertificate { line: usize },
-    BadKey { line: usize },
-    Encrypted { line: usize, traditional: bool },
-    Expired { subject: String, not_after: u64, now: u64 },
-    LineBreaks { line: usize, escaped: bool },
-    Mismatch { subjects: Vec<String> },
-    MultiPrime { line: usize },
-    NoBegin { label: String, line: usize },
+    BadBase64 {
+        label: String,
+        line: usize,
+    },
+    BadCertificate {
+        line: Option<usize>,
+    },
+    BadKey {
+        line: Option<usize>,
+    },
+    Expired {
+        subject: String,
+        not_after: u64,
+        now: u64,
+    },
+    LineBreaks {
+        line: usize,
+        escaped: bool,
+    },
+    Locked {
+        form: LockedForm,
+        obstacle: Obstacle,
+    },
+    /// With the key's file, if that is not the certificates'.
+    Mismatch {
+        subjects: Vec<String>,
+        key_file: Option<PathBuf>,
+    },
+    MultiPrime {
+        line: Option<usize>,
+    },
+    NoBegin {
+        label: String,
+        line: usize,
+    },
     NoBlock(DetectedFormat),
     NoCertificate(PresentInstead),
-    NoEnd { label: String, line: usize },
+    NoEnd {
+        label: String,
+        line: usize,
+    },
     NoKey(PresentInstead),
-    NotRsa { kind: String },
-    NotYetValid { subject: String, not_before: u64, now: u64 },
-    OpenSsh { line: usize },
-    TooLarge { bits: usize },
-    TwoKeys { first: usize, second: usize },
-    Weak { bits: usize },
+    NotRsa {
+        kind: String,
+    },
+    NotYetValid {
+        subject: String,
+        not_before: u64,
+        now: u64,
+    },
+    OpenSsh {
+        line: usize,
+    },
+    TooLarge {
+        bits: usize,
+    },
+    TwoKeys {
+        lines: Option<(usize, usize)>,
+    },
+    Weak {
+        bits: usize,
+    },
+}
+
+/// What is encrypted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum LockedForm {
+    DekInfo { line: usize },
+    Pfx,
+    Pkcs8 { line: usize },
+}
+
+/// Why it does not open.
+#[derive(Debug)]
+pub(super) enum Obstacle {
+    NoPassword,
+    /// What its key derivation asks for, as a clause.
+    TooCostly(String),
+    /// The name of what it is encrypted with.
+    Unsupported(String),
+    WrongPassword,
 }
 
 /// What a file without PEM blocks seems to be.
@@ -57,6 +119,7 @@ pub(super) enum DetectedFormat {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum PresentInstead {
     Nothing,
+    Pfx,
     Pkcs7,
     PublicKey,
     Request,
@@ -74,20 +137,17 @@ impl CertificateError {
                 error(format!("has a damaged {label} block: the base64 that begins on line {line} cannot be decoded"))
                     .hint("copy the file again from its source; an editor or a template may have changed it")
             }
-            Self::BadCertificate { line } => {
+            Self::BadCertificate { line: Some(line) } => {
                 error(format!("has a CERTIFICATE block on line {line} that is not an X.509 certificate"))
                     .hint(format!("inspect it: openssl x509 -in {file} -noout -text"))
             }
-            Self::BadKey { line } => {
-                error(format!("has a private key on line {line} that is not a valid RSA key"))
-                    .hint(format!("check it: openssl pkey -in {file} -check -noout"))
+            Self::BadCertificate { line: None } => {
+                error("has a certificate that is not an X.509 certificate".to_owned())
+                    .hint(format!("inspect it: openssl pkcs12 -in {file} -nokeys"))
             }
-            Self::Encrypted { line, traditional } => {
-                let (kind, tool) =
-                    if traditional { ("DEK-Info", "openssl rsa") } else { ("PKCS#8", "openssl pkey") };
-                error(format!("has an encrypted private key ({kind}) on line {line}; there is no setting for a passphrase"))
-                    .hint(format!("decrypt it: {tool} -in {file} -out {out} && openssl x509 -in {file} >> {out}"))
-                    .hint("keep the result readable for this program alone, for example in a Kubernetes secret")
+            Self::BadKey { line } => {
+                error(format!("has a private key{} that is not a valid RSA key", on_line(line)))
+                    .hint(format!("check it: openssl pkey -in {file} -check -noout"))
             }
             Self::Expired { subject, not_after, now } => {
                 error(format!("has an expired certificate: {subject} was valid until {}", rfc3339(not_after)))
@@ -103,15 +163,22 @@ impl CertificateError {
                     "write it with its line breaks: quote the shell variable (\"$PEM\"), use a block scalar (|) in YAML",
                 )
             }
-            Self::Mismatch { subjects } => {
-                error(format!("has a private key that belongs to none of its certificates: {}", subjects.join("; ")))
-                    .hint("use the private key the certificate was issued for")
-                    .hint(format!(
-                        "compare the public keys: openssl pkey -in {file} -pubout; openssl x509 -in {file} -noout -pubkey"
-                    ))
+            Self::Locked { form, obstacle } => locked(form, obstacle, path, &file, &out),
+            Self::Mismatch { subjects, key_file } => {
+                let subjects = subjects.join("; ");
+                let (message, key) = match key_file {
+                    None => (format!("has a private key that belongs to none of its certificates: {subjects}"), file.clone()),
+                    Some(key) => {
+                        let shown = key.display();
+                        (format!("has no certificate for the private key in {shown}: {subjects}"), shell_quoted(&key))
+                    }
+                };
+                error(message).hint("use the private key the certificate was issued for").hint(format!(
+                    "compare the public keys: openssl pkey -in {key} -pubout; openssl x509 -in {file} -noout -pubkey"
+                ))
             }
             Self::MultiPrime { line } => {
-                error(format!("has an RSA key of more than two primes on line {line}, which is not supported"))
+                error(format!("has an RSA key of more than two primes{}, which is not supported", on_line(line)))
                     .hint("request a certificate with a key of two primes: openssl genpkey -algorithm RSA -pkeyopt \
                            rsa_keygen_bits:2048")
             }
@@ -129,6 +196,7 @@ impl CertificateError {
                     PresentInstead::TrustedCertificate => {
                         problem.hint(format!("TRUSTED CERTIFICATE is OpenSSL's own form: openssl x509 -in {file}"))
                     }
+                    PresentInstead::Pfx => problem.hint("export it again with its certificate"),
                     PresentInstead::Nothing | PresentInstead::PublicKey => both(problem),
                 }
             }
@@ -143,6 +211,9 @@ impl CertificateError {
                         "it has a PKCS#7 block, which holds certificates only: openssl pkcs7 -in {file} -print_certs \
                          -out {out}, and append the private key to {out}"
                     )),
+                    PresentInstead::Pfx => problem
+                        .hint("export it again with its private key; in Windows the key must be exportable")
+                        .hint("in Azure Key Vault the key is in the secret of the certificate's name, not in the certificate"),
                     PresentInstead::PublicKey => both(problem.hint("it has a public key, which cannot sign")),
                     _ => both(problem),
                 }
@@ -165,8 +236,9 @@ impl CertificateError {
             }
             Self::TooLarge { bits } => error(format!("has an RSA key of {bits} bits; at most {MAX_KEY_BITS} are supported"))
                 .hint("2048 to 4096 bits are usual"),
-            Self::TwoKeys { first, second } => {
-                error(format!("has more than one private key: on line {first} and on line {second}"))
+            Self::TwoKeys { lines } => {
+                let lines = lines.map(|(first, second)| format!(": on line {first} and on line {second}"));
+                error(format!("has more than one private key{}", lines.unwrap_or_default()))
                     .hint("leave only the key that belongs to the certificate registered with the application")
             }
             Self::Weak { bits } => {
@@ -177,10 +249,60 @@ impl CertificateError {
     }
 }
 
+/// Where a key's block begins, if the file has lines.
+fn on_line(line: Option<usize>) -> String {
+    line.map_or_else(String::new, |line| format!(" on line {line}"))
+}
+
+fn locked(form: LockedForm, obstacle: Obstacle, path: &Path, file: &str, out: &str) -> Problem {
+    let what = match form {
+        LockedForm::DekInfo { line } => format!("has an encrypted private key (DEK-Info) on line {line}"),
+        LockedForm::Pfx => "is PKCS#12 (PFX)".to_owned(),
+        LockedForm::Pkcs8 { line } => format!("has an encrypted private key (PKCS#8) on line {line}"),
+    };
+    let problem = |rest: &str| Problem::new(format!("certificate file {} {what}{rest}", path.display()));
+    let is_pfx = matches!(form, LockedForm::Pfx);
+    match obstacle {
+        Obstacle::NoPassword if is_pfx => problem(" that needs a password, and none is set")
+            .hint("set AZURE_CLIENT_CERTIFICATE_PASSWORD to the password it was exported with")
+            .hint("if it has none, the file is damaged: copy it again from its source"),
+        Obstacle::NoPassword => problem(", and no password is set")
+            .hint("set AZURE_CLIENT_CERTIFICATE_PASSWORD to the password of the key"),
+        Obstacle::WrongPassword => {
+            let tool = if is_pfx { "pkcs12" } else { "pkey" };
+            problem(" that does not open: the password is wrong or the file is damaged")
+                .hint("AZURE_CLIENT_CERTIFICATE_PASSWORD must be the password of this file; white space counts, a line break at its end does not")
+                .hint(format!("try the password by hand: openssl {tool} -in {file} -noout"))
+        }
+        Obstacle::TooCostly(clause) => with_openssl(problem(&format!(" that {clause}")), is_pfx, file, out),
+        Obstacle::Unsupported(name) => with_openssl(
+            problem(&format!(" that is encrypted with {name}, which is not supported")),
+            is_pfx,
+            file,
+            out,
+        ),
+    }
+}
+
+/// How openssl opens what we do not.
+fn with_openssl(problem: Problem, is_pfx: bool, file: &str, out: &str) -> Problem {
+    if is_pfx {
+        problem
+            .hint(format!("convert it: openssl pkcs12 -in {file} -out {out} -nodes"))
+            .hint("if openssl reports `unsupported`, the file has an older format: add -legacy")
+    } else {
+        problem
+            .hint(format!("decrypt it: openssl pkey -in {file} -out {out} && openssl x509 -in {file} >> {out}"))
+            .hint("if openssl reports `unsupported`, the file has an older format: add -provider legacy -provider default")
+    }
+    .hint("keep the result readable for this program alone, for example in a Kubernetes secret")
+}
+
 /// Key and certificate often come in two files; how to make one of them.
 fn both(problem: Problem) -> Problem {
     problem
         .hint("one file must hold both: cat tls.crt tls.key > identity.pem")
+        .hint("or name a directory with both, as the volume of a kubernetes.io/tls Secret is: tls.crt and tls.key")
         .hint("cert-manager: additionalOutputFormats CombinedPEM puts both into tls-combined.pem")
 }
 
@@ -193,9 +315,10 @@ fn not_pem(format: DetectedFormat, path: &Path, file: &str, out: &str) -> Proble
     let pem = |kind: &str| Problem::new(format!("certificate file {name} is {kind}, not PEM"));
     match format {
         DetectedFormat::Base64OfDer => pem("base64 without BEGIN and END lines")
+            .hint("if it is a secret of Azure Key Vault, it is not whole: download it again")
             .hint(format!(
-                "if it is a secret of Azure Key Vault: base64 -d {file} > {out}.pfx && \
-                 openssl pkcs12 -in {out}.pfx -out {out} -nodes"
+                "if it is a certificate: (echo -----BEGIN CERTIFICATE-----; cat {file}; echo -----END CERTIFICATE-----) > \
+                 {out}, and append the private key to {out}"
             )),
         DetectedFormat::Base64OfPem => pem("PEM in base64 once more")
             .hint(format!("decode it: base64 -d {file} > {out}"))
@@ -207,13 +330,13 @@ fn not_pem(format: DetectedFormat, path: &Path, file: &str, out: &str) -> Proble
             "convert it: openssl pkey -inform DER -in {file} -out {out}, and append the certificate to {out}"
         )),
         DetectedFormat::Empty => Problem::new(format!("certificate file {name} is empty"))
-            .hint("it should hold a certificate and its private key, both in PEM form"),
+            .hint("it should hold a certificate and its private key, both in PEM form, or be a PFX"),
         DetectedFormat::JavaKeyStore => pem("a Java key store").hint(format!(
-            "convert it: keytool -importkeystore -srckeystore {file} -destkeystore {out}.pfx -deststoretype PKCS12 \
-             && openssl pkcs12 -in {out}.pfx -out {out} -nodes"
+            "convert it to a PFX, and set AZURE_CLIENT_CERTIFICATE_PASSWORD: keytool -importkeystore -srckeystore {file} \
+             -destkeystore {out}.pfx -deststoretype PKCS12"
         )),
         DetectedFormat::KubernetesSecret => pem("the manifest of a Kubernetes Secret")
-            .hint("mount the Secret as a volume and name the file in it, not the manifest")
+            .hint("mount the Secret as a volume and name the file in it, or the directory with tls.crt and tls.key")
             .hint(format!(
                 "or decode it: grep -o 'LS0tLS1[A-Za-z0-9+/=]*' {file} | while read -r block; do echo \"$block\" | \
                  base64 -d; done > {out}"
@@ -222,10 +345,8 @@ fn not_pem(format: DetectedFormat, path: &Path, file: &str, out: &str) -> Proble
             "convert it: openssl pkcs7 -inform DER -in {file} -print_certs -out {out}, and append the private key to \
              {out}"
         )),
-        DetectedFormat::Pfx => {
-            pem("PKCS#12 (PFX)").hint(format!("convert it: openssl pkcs12 -in {file} -out {out} -nodes"))
-                .hint("if openssl reports `unsupported`, the file has an older format: add -legacy")
-        }
+        DetectedFormat::Pfx => pem("PKCS#12 (PFX)")
+            .hint("in a directory tls.crt and tls.key are PEM; a PFX holds both: name it in AZURE_CERTIFICATE_PATH"),
         DetectedFormat::Unknown => Problem::new(format!("certificate file {name} has no PEM block in it"))
             .hint("it should hold a -----BEGIN CERTIFICATE----- and a -----BEGIN PRIVATE KEY----- block"),
         DetectedFormat::Utf16(encoding) => pem("UTF-16 text, as PowerShell's > writes it")

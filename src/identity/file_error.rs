@@ -38,7 +38,9 @@ pub(super) fn not_a_file(what: &str, path: &Path, is_directory: bool) -> Problem
             "docker makes an empty directory when the host's side of -v does not exist: check it on the host",
         )
     } else {
-        problem.hint(format!("name the file in it: {}", files.join(", ")))
+        problem
+            .hint(format!("name the file in it: {}", files.join(", ")))
+            .hint("of a certificate, a directory may be named that holds tls.crt and tls.key (a kubernetes.io/tls Secret)")
     }
 }
 

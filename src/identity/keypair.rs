@@ -1,4 +1,4 @@
-//! The certificate and its private key, found in one file.
+//! The certificate and its private key, found in one file or two.
 
 use std::fmt;
 use std::path::Path;
@@ -11,15 +11,10 @@ use x509_cert::der::Decode as _;
 
 use super::certificate::{Certificate, ParsedCertificate};
 use super::certificate_error::{CertificateError, MAX_KEY_BITS, MIN_KEY_BITS};
-#[cfg(test)]
-use super::file;
-use super::pem::{self, Der, Key};
+use super::contents::{self, Der, Encoding, Key};
+use super::pem;
 use crate::report::Problem;
 
-/// What the file is called in messages.
-pub(super) const FILE_KIND: &str = "certificate file";
-/// A key with a chain of four certificates is 10 KB.
-pub(super) const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// How far this machine's clock may be slow against the issuer's.
 const MAX_SKEW_SECONDS: u64 = 5 * 60;
 
@@ -36,43 +31,64 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-/// [`from_pem`] of a file.
-#[cfg(test)]
-pub(crate) fn load(path: &Path, now_unix: u64) -> Result<(KeyPair, Vec<Problem>), Problem> {
-    from_pem(&file::read(FILE_KIND, path, MAX_FILE_BYTES)?, path, now_unix)
-}
-
-/// Parses a PEM file that holds one RSA private key and its certificate, in any order, with or without the rest of the
-/// chain. `now` is the Unix time at which the certificate must be valid, `path` is for the messages. The second part of the
-/// result is what deserves a warning although the file can be used.
+/// Parses a file in any of the forms that people have: PEM with one RSA private key and its certificate, in any order, with
+/// or without the rest of the chain, a PFX, or the base64 text of one. `now` is the Unix time at which the certificate must
+/// be valid, `path` is for the messages. The second part of the result is what deserves a warning although the file can be
+/// used.
 ///
 /// # Errors
 ///
 /// Why the file cannot be used, with a remedy.
-pub fn from_pem(bytes: &[u8], path: &Path, now: u64) -> Result<(KeyPair, Vec<Problem>), Problem> {
-    match parse(bytes, now) {
+pub fn from_file(bytes: &[u8], path: &Path, password: Option<&str>, now: u64) -> Loaded {
+    let parsed = contents::read(bytes, password).and_then(|contents| {
+        let key = private_key(&contents.key)?;
+        pair(key, None, contents.certificates, now)
+    });
+    in_words(parsed, path)
+}
+
+/// Parses two PEM files: the certificates of one, the key of the other.
+pub(super) fn from_two_files(
+    (certificates, certificates_path): (&[u8], &Path),
+    (key, key_path): (&[u8], &Path),
+    password: Option<&str>,
+    now: u64,
+) -> Loaded {
+    let certificates = pem::blocks(certificates).and_then(|blocks| blocks.certificates());
+    let certificates = certificates.map_err(|error| error.into_problem(certificates_path))?;
+    let key = pem::blocks(key).and_then(|blocks| private_key(&blocks.key(password)?));
+    let key = key.map_err(|error| error.into_problem(key_path))?;
+    in_words(pair(key, Some(key_path), certificates, now), certificates_path)
+}
+
+/// The pair and what deserves a warning, or why there is none.
+pub(super) type Loaded = Result<(KeyPair, Vec<Problem>), Problem>;
+
+fn in_words(parsed: Result<(KeyPair, Vec<CertificateError>), CertificateError>, path: &Path) -> Loaded {
+    match parsed {
         Ok((pair, notes)) => Ok((pair, notes.into_iter().map(|note| note.into_problem(path)).collect())),
         Err(error) => Err(error.into_problem(path)),
     }
 }
 
-fn parse(bytes: &[u8], now: u64) -> Result<(KeyPair, Vec<CertificateError>), CertificateError> {
-    let contents = pem::contents(bytes)?;
-    let (key, key_bits) = private_key(&contents.key)?;
-    let public = key
-        .as_public_key()
-        .to_pkcs1_der()
-        .map_err(|_| CertificateError::BadKey { line: contents.key.line() })?;
+/// Finds the key's certificate among all, by the public key.
+fn pair(
+    (key, key_bits): (PrivateKey, usize),
+    key_path: Option<&Path>,
+    certificates: Vec<Der>,
+    now: u64,
+) -> Result<(KeyPair, Vec<CertificateError>), CertificateError> {
+    let public = key.as_public_key().to_pkcs1_der().map_err(|_| CertificateError::BadKey { line: None })?;
 
     let mut notes = Vec::new();
     let mut parsed = Vec::new();
-    for Der { line, bytes } in contents.certificates {
+    for Der { line, bytes } in certificates {
         match ParsedCertificate::from_der(bytes) {
             Some(certificate) => parsed.push(certificate),
             None => notes.push(CertificateError::BadCertificate { line }),
         }
     }
-    let (ours, mut others): (Vec<_>, Vec<_>) =
+    let (ours, others): (Vec<_>, Vec<_>) =
         parsed.into_iter().partition(|certificate| certificate.public_key() == public.as_bytes());
     // Renewed for the same key, the file may hold old and new: prefer one that is valid, and of those the one that expires
     // last. The others are no part of the chain.
@@ -83,6 +99,7 @@ fn parse(bytes: &[u8], now: u64) -> Result<(KeyPair, Vec<CertificateError>), Cer
         // Without a match, a certificate that cannot be read is the better explanation.
         return Err(notes.pop().unwrap_or_else(|| CertificateError::Mismatch {
             subjects: others.iter().map(ParsedCertificate::subject).collect(),
+            key_file: key_path.map(Path::to_owned),
         }));
     };
     if leaf.not_after() < now {
@@ -96,19 +113,17 @@ fn parse(bytes: &[u8], now: u64) -> Result<(KeyPair, Vec<CertificateError>), Cer
         }
         notes.push(error);
     }
-    others.dedup_by(|one, before| one.der() == before.der());
-    let chain = others.into_iter().map(|other| other.der().to_vec());
-    let certificate = Arc::new(leaf.into_leaf(key_bits, chain));
+    let certificate = Arc::new(leaf.into_leaf(key_bits, others, now));
     Ok((KeyPair { certificate, key }, notes))
 }
 
 /// The RSA key and its size, which is checked first: validating an absurdly large key takes minutes.
 fn private_key(key: &Key) -> Result<(PrivateKey, usize), CertificateError> {
-    let bad_key = || CertificateError::BadKey { line: key.line() };
-    let pkcs1 = match key {
-        Key::Pkcs1 { der, .. } => der.as_slice(),
-        Key::Pkcs8 { der, .. } => {
-            let info = PrivateKeyInfoRef::from_der(der).map_err(|_| bad_key())?;
+    let bad_key = || CertificateError::BadKey { line: key.line };
+    let pkcs1 = match key.encoding {
+        Encoding::Pkcs1 => key.der.as_slice(),
+        Encoding::Pkcs8 => {
+            let info = PrivateKeyInfoRef::from_der(&key.der).map_err(|_| bad_key())?;
             if info.algorithm.oid != rsa::pkcs1::ALGORITHM_OID {
                 return Err(CertificateError::NotRsa { kind: kind(info.algorithm.oid) });
             }
@@ -117,7 +132,7 @@ fn private_key(key: &Key) -> Result<(PrivateKey, usize), CertificateError> {
     };
     let parts = RsaPrivateKeyRef::from_der(pkcs1).map_err(|_| bad_key())?;
     if parts.version() == Version::Multi {
-        return Err(CertificateError::MultiPrime { line: key.line() });
+        return Err(CertificateError::MultiPrime { line: key.line });
     }
     let bits = bits(parts.modulus.as_bytes());
     match bits {

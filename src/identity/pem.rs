@@ -1,4 +1,4 @@
-//! From the bytes of a PEM file (RFC 7468) to one private key and the certificates, decoded.
+//! Reads a PEM file (RFC 7468): its blocks, decoded and decrypted.
 //!
 //! rustls-pemfile decodes each block, but does not see the file: it would lose the first block after a BOM, skip `ENCRYPTED
 //! PRIVATE KEY`, fail at DEK-Info and join two blocks where an END line is missing. So the blocks are cut out here, and
@@ -9,80 +9,62 @@ use base64::engine::general_purpose::STANDARD;
 use rustls_pemfile::Item;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::certificate_error::{CertificateError, DetectedFormat, PresentInstead};
+use super::ber::{self, SEQUENCE};
+use super::certificate_error::{CertificateError, LockedForm, PresentInstead};
+use super::contents::{Der, Encoding, Key, detect, trim};
+use super::decrypt::{self, Fault, Password};
 
-/// `-----BEGI` in base64.
-const BASE64_OF_BEGIN: &[u8] = b"LS0tLS1CRUdJ";
-/// The object identifier of PKCS#7's signed data (RFC 2315 section 14) in DER.
-const SIGNED_DATA: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
-const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
 /// An RSA key of 8192 bits is 6.4 KB of PEM.
 const KEY_CAPACITY: usize = 8 * 1024;
 
-/// What a certificate file holds.
-pub(super) struct Contents {
-    pub(super) key: Key,
-    /// In file order, at least one.
-    pub(super) certificates: Vec<Der>,
+/// The blocks of a file, those of keys apart.
+pub(super) struct Blocks {
+    keys: Vec<Block>,
+    others: Vec<Block>,
 }
 
-/// A private key in one of the two encodings that an RSA key comes in.
-pub(super) enum Key {
-    /// `RSA PRIVATE KEY` (RFC 8017 appendix A.1.2).
-    Pkcs1 { line: usize, der: Zeroizing<Vec<u8>> },
-    /// `PRIVATE KEY` (RFC 5958), of whatever kind.
-    Pkcs8 { line: usize, der: Zeroizing<Vec<u8>> },
-}
-
-impl Key {
-    /// The line on which its block begins.
-    pub(super) fn line(&self) -> usize {
-        match self {
-            Self::Pkcs1 { line, .. } | Self::Pkcs8 { line, .. } => *line,
-        }
-    }
-}
-
-/// A certificate's bytes and the line on which its block begins.
-pub(super) struct Der {
-    pub(super) line: usize,
-    pub(super) bytes: Vec<u8>,
-}
-
-/// Finds exactly one private key and at least one certificate.
-pub(super) fn contents(file: &[u8]) -> Result<Contents, CertificateError> {
+/// Cuts a file into its blocks, of which there is at least one.
+pub(super) fn blocks(file: &[u8]) -> Result<Blocks, CertificateError> {
     let file = unquoted(file);
-    let blocks = blocks(file)?;
+    let blocks = cut(file)?;
     if blocks.is_empty() {
         return Err(CertificateError::NoBlock(detect(file)));
     }
-    let (keys, others): (Vec<_>, Vec<_>) =
-        blocks.into_iter().partition(|block| block.label.ends_with("PRIVATE KEY"));
-    let key = match keys.as_slice() {
-        [] => return Err(CertificateError::NoKey(present_instead(&others))),
-        [key] => key.private_key()?,
-        [first, second, ..] => {
-            return Err(CertificateError::TwoKeys { first: first.line, second: second.line });
-        }
-    };
-    let mut certificates = Vec::new();
-    for block in &others {
-        if let Some(Item::X509Certificate(der)) = block.decode()? {
-            certificates.push(Der { line: block.line, bytes: der.as_ref().to_vec() });
+    let (keys, others) = blocks.into_iter().partition(|block| block.label.ends_with("PRIVATE KEY"));
+    Ok(Blocks { keys, others })
+}
+
+impl Blocks {
+    /// The only private key.
+    pub(super) fn key(&self, password: Option<&str>) -> Result<Key, CertificateError> {
+        match self.keys.as_slice() {
+            [] => Err(CertificateError::NoKey(present_instead(&self.others))),
+            [key] => key.private_key(password),
+            [first, second, ..] => Err(CertificateError::TwoKeys { lines: Some((first.line, second.line)) }),
         }
     }
-    if certificates.is_empty() {
-        return Err(CertificateError::NoCertificate(present_instead(&others)));
+
+    /// The certificates in file order, at least one.
+    pub(super) fn certificates(&self) -> Result<Vec<Der>, CertificateError> {
+        let mut certificates = Vec::new();
+        for block in &self.others {
+            if let Some(Item::X509Certificate(der)) = block.decode()? {
+                certificates.push(Der { line: Some(block.line), bytes: der.as_ref().to_vec() });
+            }
+        }
+        if certificates.is_empty() {
+            return Err(CertificateError::NoCertificate(present_instead(&self.others)));
+        }
+        Ok(certificates)
     }
-    Ok(Contents { key, certificates })
 }
 
 /// One block: what stands between a BEGIN and an END line.
 struct Block {
     label: String,
     line: usize,
-    /// RFC 1421 headers say that the body is encrypted (`Proc-Type: 4,ENCRYPTED`, `DEK-Info`).
-    encrypted: bool,
+    /// RFC 1421 headers say that the body is encrypted (`Proc-Type: 4,ENCRYPTED`): what `DEK-Info` says of it.
+    dek_info: Option<String>,
     /// The block with lines trimmed and without headers, as rustls-pemfile needs it.
     text: Zeroizing<Vec<u8>>,
 }
@@ -92,7 +74,7 @@ impl Block {
         // Capacity for the largest key: growing would leave copies that are not wiped.
         let capacity = if label.ends_with("PRIVATE KEY") { KEY_CAPACITY } else { 0 };
         let mut block =
-            Self { label, line, encrypted: false, text: Zeroizing::new(Vec::with_capacity(capacity)) };
+            Self { label, line, dek_info: None, text: Zeroizing::new(Vec::with_capacity(capacity)) };
         block.push(format!("-----BEGIN {}-----", block.plain_label()).as_bytes());
         block
     }
@@ -123,13 +105,13 @@ impl Block {
         }
     }
 
-    fn private_key(&self) -> Result<Key, CertificateError> {
+    fn private_key(&self, password: Option<&str>) -> Result<Key, CertificateError> {
         match self.label.as_str() {
             "ENCRYPTED PRIVATE KEY" => {
-                return Err(CertificateError::Encrypted { line: self.line, traditional: false });
+                return self.decrypted(LockedForm::Pkcs8 { line: self.line }, Encoding::Pkcs8, password);
             }
-            _ if self.encrypted => {
-                return Err(CertificateError::Encrypted { line: self.line, traditional: true });
+            "RSA PRIVATE KEY" if self.dek_info.is_some() => {
+                return self.decrypted(LockedForm::DekInfo { line: self.line }, Encoding::Pkcs1, password);
             }
             "PRIVATE KEY" | "RSA PRIVATE KEY" => {}
             "OPENSSH PRIVATE KEY" => return Err(self.openssh()),
@@ -138,31 +120,58 @@ impl Block {
                 return Err(CertificateError::NotRsa { kind: kind.to_owned() });
             }
         }
+        let line = Some(self.line);
         match self.decode()? {
             Some(Item::Pkcs1Key(mut key)) => {
                 let der = Zeroizing::new(key.secret_pkcs1_der().to_vec());
                 key.zeroize();
-                Ok(Key::Pkcs1 { line: self.line, der })
+                Ok(Key { line, encoding: Encoding::Pkcs1, der })
             }
             Some(Item::Pkcs8Key(mut key)) => {
                 let der = Zeroizing::new(key.secret_pkcs8_der().to_vec());
                 key.zeroize();
-                Ok(Key::Pkcs8 { line: self.line, der })
+                Ok(Key { line, encoding: Encoding::Pkcs8, der })
             }
-            _ => Err(CertificateError::BadKey { line: self.line }),
+            _ => Err(CertificateError::BadKey { line }),
         }
+    }
+
+    fn decrypted(
+        &self,
+        form: LockedForm,
+        encoding: Encoding,
+        password: Option<&str>,
+    ) -> Result<Key, CertificateError> {
+        let body = self
+            .body()
+            .ok_or_else(|| CertificateError::BadBase64 { label: self.label.clone(), line: self.line })?;
+        let locked = |fault| CertificateError::locked(form, fault, password.is_some());
+        let mut password = Password::new(password.ok_or_else(|| locked(Fault::Wrong))?);
+        let decrypted = match &self.dek_info {
+            Some(line) => decrypt::dek_info(line, &body, &password),
+            None => {
+                let encrypted = ber::only(&body, SEQUENCE).ok_or(Fault::Wrong);
+                encrypted.and_then(|encrypted| decrypt::pkcs8(encrypted, &mut password))
+            }
+        };
+        Ok(Key { line: Some(self.line), encoding, der: decrypted.map_err(locked)? })
+    }
+
+    /// What the base64 stands for, whatever it is; none when it is damaged.
+    fn body(&self) -> Option<Zeroizing<Vec<u8>>> {
+        // Capacity for all of it: growing would leave copies that are not wiped.
+        let mut body = Zeroizing::new(Vec::with_capacity(self.text.len()));
+        for line in self.text.split(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"-----")) {
+            body.extend_from_slice(line);
+        }
+        STANDARD.decode(&*body).ok().map(Zeroizing::new)
     }
 }
 
 impl Block {
     /// What kind of key OpenSSH's own form holds: its public half is in the clear, the passphrase or not.
     fn openssh(&self) -> CertificateError {
-        // Capacity for all of it: growing would leave copies that are not wiped.
-        let mut body = Zeroizing::new(Vec::with_capacity(self.text.len()));
-        for line in self.text.split(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"-----")) {
-            body.extend_from_slice(line);
-        }
-        let bytes = Zeroizing::new(STANDARD.decode(&*body).unwrap_or_default());
+        let bytes = self.body().unwrap_or_default();
         // Cipher, key derivation, its options, a count, then the public key, which begins with its kind.
         let kind = bytes.strip_prefix(b"openssh-key-v1\0").and_then(|mut rest| {
             for _ in 0..3 {
@@ -200,7 +209,7 @@ fn unquoted(file: &[u8]) -> &[u8] {
 
 /// Cuts a file into blocks. Text between blocks (Bag Attributes, comments) is skipped, as are indentation, a BOM at the
 /// start of any line, and a missing line break between two joined files.
-fn blocks(file: &[u8]) -> Result<Vec<Block>, CertificateError> {
+fn cut(file: &[u8]) -> Result<Vec<Block>, CertificateError> {
     let newline = if file.contains(&b'\n') { b'\n' } else { b'\r' };
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
@@ -232,8 +241,10 @@ fn blocks(file: &[u8]) -> Result<Vec<Block>, CertificateError> {
                 (PemLine::Text, Some(mut block)) => {
                     if !this.contains(&b':') {
                         block.push(this);
-                    } else if this.starts_with(b"DEK-Info") || this.ends_with(b"ENCRYPTED") {
-                        block.encrypted = true;
+                    } else if let Some(line) = this.strip_prefix(b"DEK-Info:") {
+                        block.dek_info = Some(String::from_utf8_lossy(line).into_owned());
+                    } else if this.ends_with(b"ENCRYPTED") {
+                        block.dek_info.get_or_insert_default();
                     }
                     open = Some(block);
                 }
@@ -293,11 +304,6 @@ fn split_boundary(line: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-fn trim(line: &[u8]) -> &[u8] {
-    let line = line.trim_ascii_start();
-    line.strip_prefix(UTF8_BOM).unwrap_or(line).trim_ascii()
-}
-
 /// What the file contains instead, for the message that says what is missing.
 fn present_instead(blocks: &[Block]) -> PresentInstead {
     let has = |label: &str| blocks.iter().any(|block| block.label == label);
@@ -311,38 +317,5 @@ fn present_instead(blocks: &[Block]) -> PresentInstead {
         PresentInstead::PublicKey
     } else {
         PresentInstead::Nothing
-    }
-}
-
-/// The format of a file without PEM blocks.
-fn detect(file: &[u8]) -> DetectedFormat {
-    let text = trim(file);
-    match file {
-        _ if text.is_empty() => return DetectedFormat::Empty,
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return DetectedFormat::Utf16("UTF-16"),
-        [b'-', 0, b'-', 0, ..] => return DetectedFormat::Utf16("UTF-16LE"),
-        [0, b'-', 0, b'-', ..] => return DetectedFormat::Utf16("UTF-16BE"),
-        [0xfe, 0xed, 0xfe, 0xed, ..] => return DetectedFormat::JavaKeyStore,
-        // A DER sequence: X.690 section 8.1.3 says how long its length is; the kind shows in the first element.
-        [0x30, length, rest @ ..] => {
-            let skip = if length & 0x80 == 0 { 0 } else { usize::from(length & 0x7f) };
-            return match rest.get(skip..) {
-                Some([0x02, 0x01, 0x03, ..]) => DetectedFormat::Pfx,
-                Some(rest) if rest.starts_with(SIGNED_DATA) => DetectedFormat::Pkcs7,
-                Some([0x02, 0x01, 0x00, ..]) => DetectedFormat::DerKey,
-                _ => DetectedFormat::DerCertificate,
-            };
-        }
-        _ => {}
-    }
-    // The base64 of `-----BEGIN`, and of a DER sequence with a two-byte length.
-    if text.starts_with(BASE64_OF_BEGIN) {
-        DetectedFormat::Base64OfPem
-    } else if text.windows(BASE64_OF_BEGIN.len()).any(|window| window == BASE64_OF_BEGIN) {
-        DetectedFormat::KubernetesSecret
-    } else if text.starts_with(b"MII") {
-        DetectedFormat::Base64OfDer
-    } else {
-        DetectedFormat::Unknown
     }
 }

@@ -9,8 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::assertion::{self, AssertionParams};
-use super::file::WatchedFile;
-use super::keypair::{self, FILE_KIND, MAX_FILE_BYTES};
+use super::certificate_files::CertificateFiles;
 use super::{AssertionSource, Certificate, KeyPair};
 use crate::clock::Clock;
 use crate::config::Algorithm;
@@ -24,12 +23,12 @@ const REMINDER_DAYS: [u64; 3] = [30, 7, 1];
 /// The number of messages remembered; beyond it they are logged again, because memory must be bounded.
 const MAX_WARNED: usize = 32;
 
-/// Signs assertions with the certificate in a PEM file, which may be replaced at any time.
+/// Signs assertions with the certificate in a file or directory, which may be replaced at any time.
 ///
 /// A file that is missing, half written or wrong leaves the previous certificate in use. That one is used even when it has
 /// expired, because our clock may be wrong: Entra ID decides, and its response is logged with a remedy.
 pub struct CertificateSource {
-    file: WatchedFile,
+    files: CertificateFiles,
     params: AssertionParams,
     clock: Clock,
     pair: KeyPair,
@@ -41,21 +40,22 @@ pub struct CertificateSource {
 }
 
 impl CertificateSource {
-    /// Loads the certificate. `client_id` is the assertion's issuer and subject, `token_url` its audience.
+    /// Loads the certificate. `password` opens the file, `client_id` is the assertion's issuer and subject, `token_url` its audience.
     ///
     /// # Errors
     ///
     /// At start every problem is an error: there is no previous certificate to keep.
     pub fn open(
         path: &Path,
+        password: Option<Arc<Secret<String>>>,
         algorithm: Algorithm,
         send_chain: bool,
         client_id: &str,
         token_url: &str,
         clock: Clock,
     ) -> Result<Self, Problem> {
-        let mut file = WatchedFile::new(FILE_KIND, path, MAX_FILE_BYTES);
-        let (pair, notes) = keypair::from_pem(&file.read()?, path, clock.unix().as_secs())?;
+        let mut files = CertificateFiles::new(path, password);
+        let (pair, notes) = files.load(clock.unix().as_secs())?;
         let current = CurrentCertificate(Arc::new(Mutex::new(Arc::clone(&pair.certificate))));
         let params = AssertionParams {
             algorithm,
@@ -64,7 +64,7 @@ impl CertificateSource {
             audience: token_url.to_owned(),
         };
         let mut source =
-            Self { file, params, clock, pair, current, already_warned: Vec::new(), reminded: None };
+            Self { files, params, clock, pair, current, already_warned: Vec::new(), reminded: None };
         let mut notices = source.new_notes(notes);
         notices.extend(source.reminder());
         notices.iter().for_each(Notice::log);
@@ -84,8 +84,7 @@ impl CertificateSource {
     /// Reads the file again; what is worth a line in the log.
     fn refresh(&mut self) -> Vec<Notice> {
         let now = self.clock.unix().as_secs();
-        let read = self.file.read();
-        let mut notices = match read.and_then(|bytes| keypair::from_pem(&bytes, self.file.path(), now)) {
+        let mut notices = match self.files.load(now) {
             Ok((pair, notes)) => {
                 let renewed = pair.certificate.sha256 != self.pair.certificate.sha256;
                 // Also with the same leaf: the rest of its chain may have changed.
@@ -144,7 +143,7 @@ impl AssertionSource for CertificateSource {
     }
 
     fn changed(&mut self) -> bool {
-        self.file.changed()
+        self.files.changed()
     }
 }
 

@@ -64,9 +64,16 @@ pub fn open(config: &Config, upstream: &Upstream, clock: &Clock) -> Result<OpenC
     let (client_id, token_url) = (&application.client_id, &application.token_url);
     let entra = |url: &str| Entra::new(upstream.entra.clone(), clock.clone(), url, client_id, &config.scope);
     Ok(match &application.assertion {
-        Assertion::Certificate { path, algorithm, send_chain } => {
-            let source =
-                CertificateSource::open(path, *algorithm, *send_chain, client_id, token_url, clock.clone())?;
+        Assertion::Certificate { path, password, algorithm, send_chain } => {
+            let source = CertificateSource::open(
+                path,
+                password.clone(),
+                *algorithm,
+                *send_chain,
+                client_id,
+                token_url,
+                clock.clone(),
+            )?;
             let certificate = Some(source.current());
             let credential = ClientAssertion::new(Box::new(source), Box::new(entra(token_url)));
             OpenCredential { credential: Box::new(credential), certificate }

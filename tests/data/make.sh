@@ -109,8 +109,100 @@ openssl pkcs12 -export -inkey leaf.key -in leaf.crt -certfile ca.crt -name "auth
     -out pfx.pfx -passout pass:secret 2>>make.log
 openssl pkcs12 -in pfx.pfx -passin pass:secret -nodes -out bag-attributes.pem 2>>make.log
 
+# --- files with a password: every algorithm that openssl writes and we read
+
+legacy() { case $(openssl version) in *" 1."*) ;; *) echo "$1" ;; esac; }
+# pfx NAME PASSWORD FLAG...: leaf and CA in a PFX; what openssl 3 calls legacy works only with its flag.
+pfx() {
+    name=$1 password=$2
+    shift 2
+    PFX_PASSWORD=$password openssl pkcs12 -export $(legacy -legacy) -inkey leaf.key -in leaf.crt -certfile ca.crt \
+        -out "$name.pfx" -passout env:PFX_PASSWORD "$@" 2>>make.log
+}
+both() { echo "-keypbe $1 -certpbe $1"; }
+pfx pfx-legacy secret -keypbe PBE-SHA1-3DES -certpbe PBE-SHA1-RC2-40 -macalg sha1
+pfx pfx-descert secret -descert
+pfx pfx-nomac secret $(both AES-256-CBC) -nomac
+pfx pfx-legacy-nomac secret -keypbe PBE-SHA1-3DES -certpbe PBE-SHA1-RC2-40 -nomac
+pfx pfx-rc2-40 secret $(both PBE-SHA1-RC2-40) -macalg sha1
+pfx pfx-rc2-128 secret $(both PBE-SHA1-RC2-128) -macalg sha1
+pfx pfx-2des secret $(both PBE-SHA1-2DES) -macalg sha1
+pfx pfx-aes128-sha224 secret $(both AES-128-CBC) -macalg sha224
+pfx pfx-aes128 secret $(both AES-128-CBC) -macalg sha256
+pfx pfx-aes192 secret $(both AES-192-CBC) -macalg sha384
+pfx pfx-aes256 secret $(both AES-256-CBC) -macalg sha512
+pfx pfx-des3-pbes2 secret $(both DES-EDE3-CBC) -macalg sha256
+pfx pfx-windows-aes secret $(both AES-256-CBC) -macalg sha256 -iter 2000
+pfx pfx-windows-3des secret $(both PBE-SHA1-3DES) -macalg sha1 -iter 2000
+pfx pfx-macos secret -keypbe PBE-SHA1-3DES -certpbe PBE-SHA1-RC2-40 -macalg sha1 -nomaciter
+pfx pfx-plain-certs secret -keypbe AES-256-CBC -certpbe NONE -macalg sha256
+pfx pfx-plain "" $(both NONE) -nomac
+pfx pfx-empty "" $(both AES-256-CBC) -macalg sha256
+pfx pfx-empty-legacy "" -keypbe PBE-SHA1-3DES -certpbe PBE-SHA1-RC2-40 -macalg sha1
+pfx pfx-empty-nomac "" $(both PBE-SHA1-3DES) -nomac
+pfx pfx-unicode "pä ß€" $(both AES-256-CBC) -macalg sha256
+pfx pfx-unicode-legacy "pä ß€" $(both PBE-SHA1-3DES) -macalg sha1
+pfx pfx-nokeys secret $(both AES-256-CBC) -macalg sha256 -nokeys
+pfx pfx-rc4 secret $(both PBE-SHA1-RC4-128) -macalg sha1
+openssl pkcs12 -export -nocerts -inkey leaf.key -out pfx-nocerts.pfx -passout pass:secret 2>>make.log
+openssl pkcs12 -export -inkey ec.key -in ec.crt -out pfx-ec.pfx -passout pass:secret 2>>make.log
+openssl pkcs12 -export -inkey other.key -in other.crt -out other.pfx -passout pass:secret 2>>make.log
+openssl base64 -A -in pfx-empty-legacy.pfx -out pfx-base64-one-line.txt
+
+# encrypted NAME FLAG...: the leaf with its key encrypted to PKCS#8.
+encrypted() {
+    name=$1
+    shift
+    openssl pkcs8 -topk8 $(legacy "-provider legacy -provider default") -in leaf.key -passout pass:secret "$@" \
+        -out work/encrypted.key 2>>make.log
+    cat leaf.crt work/encrypted.key > "$name.pem"
+}
+encrypted encrypted-sha1 -v2 aes-128-cbc -v2prf hmacWithSHA1
+encrypted encrypted-sha224 -v2 aes-192-cbc -v2prf hmacWithSHA224
+encrypted encrypted-sha384 -v2 aes-256-cbc -v2prf hmacWithSHA384
+encrypted encrypted-sha512 -v2 aes-256-cbc -v2prf hmacWithSHA512
+encrypted encrypted-des3 -v2 des3
+encrypted encrypted-scrypt -scrypt
+encrypted encrypted-pbes1-3des -v1 PBE-SHA1-3DES
+encrypted encrypted-pbes1-rc2 -v1 PBE-SHA1-RC2-40
+encrypted encrypted-md5-des -v1 PBE-MD5-DES
+encrypted encrypted-rc4 -v1 PBE-SHA1-RC4-128
+encrypted encrypted-many -iter 2000001
+for cipher in aes128 aes192 aes256 des3 des; do
+    openssl pkey $(legacy "-provider legacy -provider default") -in leaf.key -traditional -$cipher -passout pass:secret \
+        -out work/dek-info.key 2>>make.log
+    cat leaf.crt work/dek-info.key > dek-info-$cipher.pem
+done
+
+# --- a chain of three, in disorder, with what does not belong to it
+
+cat > work/chain.cnf <<'CNF'
+[intermediate]
+basicConstraints = critical,CA:true
+subjectKeyIdentifier = hash
+[leaf]
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+CNF
+# issue_by ISSUER SECTION NAME CN: as issue, with extensions.
+issue_by() {
+    openssl req -new -config work/ca.cnf -key "$3.key" -subj "/CN=$4" -out work/request.csr 2>>make.log
+    openssl ca -config work/ca.cnf -batch -notext -cert "$1.crt" -keyfile "$1.key" -extfile work/chain.cnf \
+        -extensions "$2" -startdate 20240101000000Z -enddate 20491231235959Z -in work/request.csr -out "$3.crt" 2>>make.log
+}
+cp other.key intermediate.key
+issue_by ca intermediate intermediate "auth-proxy intermediate"
+rsa decoy.key 2048
+issue_by ca intermediate decoy "auth-proxy intermediate"
+cp leaf.key deep.key
+issue_by intermediate leaf deep "auth-proxy deep"
+cat ca.crt decoy.crt ec.crt intermediate.crt deep.crt leaf.key expired.crt ca.crt > chain-of-three.pem
+cat deep.crt ca.crt leaf.key > chain-with-a-gap.pem
+cat ca.crt deep.crt intermediate.crt > chain-of-three.crt
+
 # --- files that do not work
 
+sed '/-----/d' leaf.crt > certificate-base64.pem
 cp pfx.pfx pfx-named.pem
 openssl x509 -in leaf.crt -outform DER -out certificate.der 2>>make.log
 openssl pkey -in leaf.key -outform DER -out key.der 2>>make.log

@@ -15,11 +15,15 @@ mod support;
 #[path = "../data/pems.rs"]
 mod pems;
 
+#[path = "../data/pfx_writer.rs"]
+mod pfx_writer;
+
 #[path = "../../fuzz/checks/lib.rs"]
 mod checks;
 
 #[cfg(not(feature = "tiny_http"))]
 mod cancellation;
+mod certificate_forms;
 mod client_auth;
 mod clouds;
 mod credential_rotation;

@@ -90,6 +90,12 @@ fn the_certificate_corpus_holds() {
     run("pem", pems::directory(), 5);
 }
 
+#[test]
+fn the_corpus_of_files_with_passwords_holds() {
+    corpus("pfx");
+    run("pfx", pems::directory(), 1);
+}
+
 /// xorshift64, the same numbers in every run.
 struct Random(u64);
 

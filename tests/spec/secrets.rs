@@ -338,6 +338,8 @@ fn a_secret_in_the_wrong_variable_is_not_shown() {
                         // It was refused by name, or this variable takes any text.
                         let takes = [
                             "PROXY_API_KEY",
+                            "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+                            "AZURE_CERTIFICATE_PASSWORD",
                             "NO_PROXY",
                             "no_proxy",
                             "HTTPS_PROXY",

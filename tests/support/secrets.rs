@@ -15,6 +15,9 @@ impl Secrets {
                 "AZURE_CERTIFICATE_PATH" | "AZURE_CLIENT_CERTIFICATE_PATH" => {
                     secrets.extend(fs::read_to_string(value).iter().flat_map(|pem| key_lines(pem)));
                 }
+                "AZURE_CLIENT_CERTIFICATE_PASSWORD" | "AZURE_CERTIFICATE_PASSWORD" if value.len() > 3 => {
+                    secrets.push(value.trim_end().to_owned());
+                }
                 "PROXY_API_KEY" if value.trim().len() > 3 => secrets.push(value.trim().to_owned()),
                 "HTTPS_PROXY" => secrets.extend(password(value).filter(|password| password.len() > 3)),
                 _ => {}

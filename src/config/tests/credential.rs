@@ -334,3 +334,36 @@ fn a_token_proxy_is_whole_or_a_problem() {
     // With another credential they have no effect.
     good(&[sni]);
 }
+
+#[test]
+fn a_certificate_may_have_a_password_of_two_names() {
+    let names = ["AZURE_CLIENT_CERTIFICATE_PASSWORD", "AZURE_CERTIFICATE_PASSWORD"];
+    let password = |changes: &[(&str, &str)]| match assertion(&good(changes)) {
+        Assertion::Certificate { password, .. } => password.as_ref().map(|it| it.expose().clone()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(password(&[]), None);
+    for name in names {
+        for (value, expected) in [
+            ("hunter2", Some("hunter2")),
+            // As a file has it that a secret is mounted from; everything else may be part of it.
+            ("hunter2\n", Some("hunter2")),
+            ("hunter2\r\n", Some("hunter2")),
+            (" hunter2 \n\n", Some(" hunter2 \n")),
+            ("\"hunter2\"", Some("\"hunter2\"")),
+            ("", None),
+            (" \n", None),
+        ] {
+            assert_eq!(password(&[(name, value)]).as_deref(), expected, "{name}={value:?}");
+        }
+    }
+    assert_eq!(password(&[(names[0], "hunter2"), (names[1], "hunter2\n")]).as_deref(), Some("hunter2"));
+    let printed = bad(&[(names[0], "hunter2"), (names[1], "hunter3")]);
+    assert!(
+        printed.starts_with(&format!("{} and {} are different passwords", names[0], names[1])),
+        "{printed}"
+    );
+    assert!(printed.contains("set one of them") && !printed.contains("hunter"), "{printed}");
+    let config = format!("{:?}", good(&[(names[0], "hunter2")]));
+    assert!(!config.contains("hunter2"), "{config}");
+}

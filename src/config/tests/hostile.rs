@@ -156,6 +156,8 @@ fn no_variable_shows_a_secret_that_was_put_into_it() {
             // What every variable but those that are made for it refuses.
             let keeps = [
                 "PROXY_API_KEY",
+                "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+                "AZURE_CERTIFICATE_PASSWORD",
                 "NO_PROXY",
                 "no_proxy",
                 "IDENTITY_HEADER",

@@ -85,7 +85,6 @@ fn what_is_missing_may_be_there_under_another_name() {
 fn settings_of_other_programs_are_noted_once() {
     for (name, hint) in [
         ("AZURE_CLIENT_SECRET", "signs in with a certificate"),
-        ("AZURE_CLIENT_CERTIFICATE_PASSWORD", "no setting for a passphrase"),
         ("AZURE_USERNAME", "signs in with a certificate"),
         ("AZURE_OPENAI_ENDPOINT", "the upstream is set with API_BASE_URL"),
         ("AZURE_OPENAI_API_KEY", "a token, not a key"),

@@ -38,10 +38,12 @@ fn one_run_reports_every_problem() {
         .collect();
     let problems = read(&changes).expect_err("everything is wrong");
     assert!(problems[0].message.starts_with("Missing required Azure AD configuration: AZURE_TENANT_ID"));
-    // Every path is a good path until it is opened.
+    // Every path is a good path until it is opened, every text may be a password.
     let others = [
         "AZURE_CERTIFICATE_PATH",
         "AZURE_CLIENT_CERTIFICATE_PATH",
+        "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+        "AZURE_CERTIFICATE_PASSWORD",
         "AZURE_FEDERATED_TOKEN_FILE",
         "SSL_CERT_FILE",
         "NO_PROXY",

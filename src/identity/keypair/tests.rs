@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::*;
+use crate::identity::load;
 use crate::identity::pems::{self, pem};
 
 /// 2027-01-15: all the valid certificates are valid then.
@@ -20,6 +21,10 @@ fn loaded(name: &str) -> KeyPair {
         }
         Err(problem) => panic!("{name}: {problem}"),
     }
+}
+
+fn load_with(path: &Path, password: Option<&str>) -> Result<(KeyPair, Vec<Problem>), Problem> {
+    from_file(&fs::read(path).unwrap(), path, password, NOW)
 }
 
 fn refused(name: &str) -> Problem {
@@ -65,7 +70,7 @@ fn every_good_form_gives_the_same_pair() {
 fn line_ends_of_every_system_are_read() {
     let unix = fs::read(pem("cert-first.pem")).unwrap();
     let old_mac: Vec<u8> = unix.iter().map(|&byte| if byte == b'\n' { b'\r' } else { byte }).collect();
-    assert!(from_pem(&old_mac, Path::new("x"), NOW).is_ok());
+    assert!(from_file(&old_mac, Path::new("x"), None, NOW).is_ok());
 }
 
 #[test]
@@ -93,7 +98,12 @@ fn a_year_beyond_2050_is_understood() {
 }
 
 #[test]
-fn the_chain_is_leaf_first_then_file_order() {
+fn the_chain_is_the_leafs_issuers_and_nothing_else() {
+    let three = ["deep.crt", "intermediate.crt", "ca.crt"].map(der);
+    assert_eq!(loaded("chain-of-three.pem").certificate.chain, three);
+    // The root does not certify the leaf, so that it does not follow it.
+    assert_eq!(loaded("chain-with-a-gap.pem").certificate.chain, [der("deep.crt")]);
+
     assert_eq!(loaded("chain-ca-first.pem").certificate.chain, [der("leaf.crt"), der("ca.crt")]);
     assert_eq!(loaded("bag-attributes.pem").certificate.chain, [der("leaf.crt"), der("ca.crt")]);
     // Neither the expired certificate of the same key nor a copy is a part of it.
@@ -123,9 +133,18 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("empty.pem", "is empty", "PEM form"),
     ("blank.pem", "is empty", "PEM form"),
     ("garbage.pem", "has no PEM block in it", "BEGIN CERTIFICATE"),
-    ("pfx.pfx", "is PKCS#12 (PFX), not PEM", "openssl pkcs12 -in "),
-    ("pfx-named.pem", "is PKCS#12 (PFX), not PEM", " -nodes"),
-    ("pfx-base64.pem", "is base64 without BEGIN and END lines, not PEM", "base64 -d "),
+    (
+        "pfx.pfx",
+        "is PKCS#12 (PFX) that needs a password, and none is set",
+        "set AZURE_CLIENT_CERTIFICATE_PASSWORD",
+    ),
+    ("pfx-named.pem", "is PKCS#12 (PFX) that needs a password, and none is set", "the file is damaged"),
+    (
+        "pfx-base64.pem",
+        "is PKCS#12 (PFX) that needs a password, and none is set",
+        "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+    ),
+    ("certificate-base64.pem", "is base64 without BEGIN and END lines, not PEM", "append the private key"),
     ("pem-base64.pem", "is PEM in base64 once more, not PEM", "stringData"),
     (
         "certificate.der",
@@ -202,13 +221,13 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("huge.pem", "has an RSA key of 16384 bits; at most 8192 are supported", "2048 to 4096"),
     (
         "encrypted.pem",
-        "has an encrypted private key (PKCS#8) on line 18; there is no setting for a passphrase",
-        "openssl pkey -in ",
+        "has an encrypted private key (PKCS#8) on line 18, and no password is set",
+        "set AZURE_CLIENT_CERTIFICATE_PASSWORD",
     ),
     (
         "dek-info.pem",
-        "has an encrypted private key (DEK-Info) on line 18; there is no setting for a passphrase",
-        "openssl rsa -in ",
+        "has an encrypted private key (DEK-Info) on line 18, and no password is set",
+        "set AZURE_CLIENT_CERTIFICATE_PASSWORD",
     ),
     (
         "expired.pem",
@@ -251,7 +270,7 @@ fn a_file_truncated_at_any_byte_is_reported_as_cut_off() {
     let whole = fs::read(pem("cert-first.pem")).unwrap();
     // Without its last newline and the dash before it, the END line is not whole.
     for length in 1..whole.len() - 1 {
-        let problem = from_pem(&whole[..length], Path::new("cut.pem"), NOW).expect_err("not whole");
+        let problem = from_file(&whole[..length], Path::new("cut.pem"), None, NOW).expect_err("not whole");
         let facts = ["is cut off: ", "has no private key", "has no PEM block in it"];
         assert!(facts.iter().any(|fact| problem.message.contains(fact)), "{length} bytes: {problem}");
         assert!(!problem.hints.is_empty(), "{length} bytes");
@@ -264,7 +283,7 @@ fn a_file_damaged_at_any_byte_never_ends_the_program() {
     for at in (0..whole.len()).step_by(5) {
         let mut damaged = whole.clone();
         damaged[at] = if damaged[at] == b'A' { b'B' } else { b'A' };
-        match from_pem(&damaged, Path::new("damaged.pem"), NOW) {
+        match from_file(&damaged, Path::new("damaged.pem"), None, NOW) {
             // A certificate's signature is not ours to check.
             Ok((pair, _)) => assert_eq!(pair.certificate.key_bits, 2048, "byte {at}"),
             Err(problem) => assert!(!problem.hints.is_empty(), "byte {at}: {problem}"),
@@ -316,11 +335,10 @@ fn a_key_of_openssh_is_converted_by_the_printed_command() {
 fn the_printed_remedies_work() {
     let directory = pems::scratch("it's a remedy");
     for (name, hint) in [
-        ("pfx-named.pem", "convert it: "),
-        ("encrypted.pem", "decrypt it: "),
-        ("dek-info.pem", "decrypt it: "),
+        ("pfx-rc4.pfx", "convert it: "),
+        ("encrypted-rc4.pem", "decrypt it: "),
+        ("dek-info-des.pem", "decrypt it: "),
         ("pem-base64.pem", "decode it: "),
-        ("pfx-base64.pem", "if it is a secret of Azure Key Vault: "),
         ("escaped.pem", "restore the line breaks: "),
         ("utf16.pem", "convert it: "),
         ("utf16-le.pem", "convert it: "),
@@ -331,10 +349,13 @@ fn the_printed_remedies_work() {
     ] {
         let file = directory.join(name);
         fs::copy(pem(name), &file).unwrap();
-        let problem = load(&file, NOW).expect_err(name);
+        let problem = load_with(&file, Some("secret")).expect_err(name);
         let hint = problem.hints.iter().find_map(|line| line.strip_prefix(hint));
-        let command = ["pkcs12", "pkey", "rsa"].iter().fold(hint.expect(name).to_owned(), |command, tool| {
-            command.replace(&format!("openssl {tool} "), &format!("openssl {tool} -passin pass:secret "))
+        // These need openssl's older algorithms, as the hint after it says.
+        let is_old = problem.hints.iter().any(|hint| hint.starts_with("if openssl reports `unsupported`"));
+        let old = if is_old { "-provider legacy -provider default " } else { "" };
+        let command = ["pkcs12", "pkey"].iter().fold(hint.expect(name).to_owned(), |command, tool| {
+            command.replace(&format!("openssl {tool} "), &format!("openssl {tool} {old}-passin pass:secret "))
         });
         let out = Command::new("sh").arg("-c").arg(&command).output().unwrap();
         assert!(out.status.success(), "{command}\n{}", String::from_utf8_lossy(&out.stderr));

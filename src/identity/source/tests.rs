@@ -65,8 +65,18 @@ impl Drop for Fixture {
 }
 
 fn open(file: &Path, mock_clock: &Arc<MockClock>) -> Result<CertificateSource, Problem> {
+    // What make.sh encrypts with; the others do not mind.
+    let password = Some(Arc::new(Secret::new("secret".to_owned())));
     let clock = Clock::mock(Arc::clone(mock_clock));
-    CertificateSource::open(file, Algorithm::Ps256, false, "client", "https://login.example/token", clock)
+    CertificateSource::open(
+        file,
+        password,
+        Algorithm::Ps256,
+        false,
+        "client",
+        "https://login.example/token",
+        clock,
+    )
 }
 
 fn content(name: &str) -> Vec<u8> {
@@ -80,7 +90,11 @@ fn describe(notice: &Notice) -> String {
         Notice::Expires { days, .. } => format!("expires {days}"),
         Notice::StillInUse(problem, _) => {
             assert!(!problem.hints.is_empty(), "{problem}");
-            let fact = problem.message.split_once(".pem ").expect("the file is named").1;
+            let ends = [".pem ", ".pfx ", "tls.crt ", "tls.key "].iter();
+            let fact = ends
+                .filter_map(|end| Some(problem.message.split_once(end)?.1))
+                .next()
+                .expect("the file is named");
             format!("kept: {fact}")
         }
         Notice::Note(problem) => format!("note: {}", problem.message),
@@ -111,7 +125,7 @@ fn thumbprint(source: &mut CertificateSource) -> String {
 #[test]
 fn at_start_every_problem_is_an_error() {
     let mock_clock = MockClock::at_unix(NOW);
-    for name in ["expired.pem", "future.pem", "mismatch.pem", "truncated.pem", "encrypted.pem"] {
+    for name in ["expired.pem", "future.pem", "mismatch.pem", "truncated.pem", "encrypted-rc4.pem"] {
         assert!(open(&pem(name), &mock_clock).is_err(), "{name}");
     }
     assert!(open(Path::new("/nowhere/id.pem"), &mock_clock).is_err());
@@ -280,6 +294,111 @@ fn whatever_takes_the_files_place_leaves_the_pair_in_use() {
     }
     fixture.move_over("other.pem");
     assert_eq!(fixture.after_refresh(), renewed());
+}
+
+#[test]
+fn a_pfx_is_replaced_and_a_bad_one_is_not_taken() {
+    let mut fixture = Fixture::with("pfx", |directory| {
+        let file = directory.join("id.pfx");
+        fs::write(&file, content("pfx.pfx")).unwrap();
+        file
+    });
+    let before = thumbprint(&mut fixture.source);
+    let whole = content("pfx-aes256.pfx");
+    for bad in [&whole[..whole.len() / 2], b"", &content("pfx-unicode.pfx")] {
+        fs::write(&fixture.file, bad).unwrap();
+        assert!(wait_for_change(&mut fixture.source));
+        let fact = match bad {
+            [] => "is empty",
+            _ => "is PKCS#12 (PFX) that does not open: the password is wrong or the file is damaged",
+        };
+        // The same message is not repeated until the file was good.
+        fixture.source.already_warned.clear();
+        assert_eq!(fixture.after_refresh(), kept(fact));
+        assert_eq!(fixture.after_refresh(), kept_silently(), "logged once");
+        assert_eq!(thumbprint(&mut fixture.source), before);
+    }
+    fixture.move_over("other.pfx");
+    assert!(fixture.source.changed());
+    assert_eq!(fixture.after_refresh(), renewed());
+    // Another form in the same place.
+    fixture.move_over("encrypted-scrypt.pem");
+    assert_eq!(fixture.after_refresh().1, ["renewed: CN=auth-proxy test"]);
+}
+
+/// A kubernetes.io/tls Secret as kubelet mounts it, and a directory in which the files are written one by one.
+#[test]
+fn a_directory_is_read_again_when_either_file_changes() {
+    let mut fixture = Fixture::with("tls", |directory| {
+        for (version, name) in [("..1", "leaf"), ("..2", "other")] {
+            fs::create_dir(directory.join(version)).unwrap();
+            for (file, end) in [("tls.crt", "crt"), ("tls.key", "key")] {
+                fs::write(directory.join(version).join(file), content(&format!("{name}.{end}"))).unwrap();
+            }
+        }
+        symlink("..1", directory.join("..data")).unwrap();
+        for file in ["tls.crt", "tls.key"] {
+            symlink(Path::new("..data").join(file), directory.join(file)).unwrap();
+        }
+        directory.to_owned()
+    });
+    assert!(!fixture.source.changed());
+    assert_eq!(fixture.after_refresh(), kept_silently());
+    let swap = fixture.directory.join("..data_tmp");
+    symlink("..2", &swap).unwrap();
+    fs::rename(&swap, fixture.directory.join("..data")).unwrap();
+    assert!(fixture.source.changed());
+    assert_eq!(fixture.after_refresh(), renewed());
+    assert!(!fixture.source.changed());
+
+    // Back again, one file after the other.
+    let kept = |fact: &str| ("CN=auth-proxy other".to_owned(), vec![format!("kept: {fact}")]);
+    let directory = fixture.directory.clone();
+    let replace = |file: &str, bytes: &[u8]| {
+        fs::write(directory.join("draft"), bytes).unwrap();
+        fs::rename(directory.join("draft"), directory.join(file)).unwrap();
+    };
+    replace("tls.crt", &content("leaf.crt"));
+    assert!(fixture.source.changed());
+    let key = directory.join("tls.key");
+    let fact = format!("has no certificate for the private key in {}: CN=auth-proxy test", key.display());
+    assert_eq!(fixture.after_refresh(), kept(&fact));
+    fs::remove_file(&key).unwrap();
+    assert!(fixture.source.changed());
+    assert_eq!(fixture.after_refresh(), kept("does not exist"));
+    replace("tls.key", &content("ec.key"));
+    assert_eq!(fixture.after_refresh(), kept("has a private key of kind EC; Entra ID takes RSA keys only"));
+    replace("tls.key", &content("leaf.key"));
+    assert!(fixture.source.changed());
+    assert_eq!(fixture.after_refresh().1, ["renewed: CN=auth-proxy test"]);
+}
+
+#[test]
+fn the_key_of_a_directory_may_be_encrypted() {
+    let fixture = Fixture::with("encrypted tls", |directory| {
+        fs::write(directory.join("tls.crt"), content("chain-of-three.crt")).unwrap();
+        fs::write(directory.join("tls.key"), content("encrypted.pem")).unwrap();
+        directory.to_owned()
+    });
+    assert_eq!(fixture.source.certificate().chain.len(), 3);
+}
+
+#[test]
+fn a_directory_of_other_files_is_named_with_them() {
+    let directory = pems::scratch("no tls");
+    fs::write(directory.join("certificate.pem"), content("key-first.pem")).unwrap();
+    let problem = open(&directory, &MockClock::at_unix(NOW)).map(|_| ()).unwrap_err();
+    assert!(problem.message.ends_with("is a directory"), "{problem}");
+    assert!(
+        problem.hints[0].contains("certificate.pem") && problem.hints[1].contains("tls.key"),
+        "{problem}"
+    );
+    // In the directory of a Secret a PFX is a file like others.
+    fs::write(directory.join("tls.crt"), content("pfx.pfx")).unwrap();
+    fs::write(directory.join("tls.key"), content("leaf.key")).unwrap();
+    let problem = open(&directory, &MockClock::at_unix(NOW)).map(|_| ()).unwrap_err();
+    assert!(problem.message.ends_with("tls.crt is PKCS#12 (PFX), not PEM"), "{problem}");
+    fs::remove_dir_all(directory).unwrap();
 }
 
 /// Right after a write within one tick of the clock, the change may show only when the tick is over.

@@ -178,14 +178,20 @@ const MISTAKES: &[(&str, &str, Value, i32, Diagnosis)] = &[
         "AZURE_CERTIFICATE_PATH",
         Value::Pem("encrypted.pem"),
         3,
-        diagnosis("has an encrypted private key", "decrypt it: openssl pkey"),
+        diagnosis(
+            "has an encrypted private key (PKCS#8) on line 18, and no password is set",
+            "set AZURE_CLIENT_CERTIFICATE_PASSWORD to the password of the key",
+        ),
     ),
     (
-        "a PFX under a name that ends in .pem",
+        "a PFX without its password, under a name that ends in .pem",
         "AZURE_CERTIFICATE_PATH",
         Value::Pem("pfx-named.pem"),
         3,
-        diagnosis("is PKCS#12 (PFX), not PEM", "convert it: openssl pkcs12"),
+        diagnosis(
+            "is PKCS#12 (PFX) that needs a password, and none is set",
+            "set AZURE_CLIENT_CERTIFICATE_PASSWORD to the password it was exported with",
+        ),
     ),
     (
         "a certificate that has expired",
