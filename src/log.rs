@@ -42,7 +42,7 @@ pub fn init(level: LogLevel, format: LogFormat) {
     let _ = SETTINGS.set((level, style));
 }
 
-/// Standard error is a terminal that shows colors (https://no-color.org).
+/// Standard error is a terminal that shows colors (<https://no-color.org>).
 fn is_color_terminal() -> bool {
     let unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
     std::io::stderr().is_terminal()

@@ -319,7 +319,7 @@ impl ResponseHead {
     ///
     /// # Errors
     ///
-    /// As [`framing::of_response`].
+    /// As `framing::of_response`.
     pub fn framing(&self, method: &Method) -> Result<ResponseFraming, Malformed> {
         framing::of_response(method, self.status, self.version, &self.headers)
     }

@@ -94,11 +94,11 @@ pub(crate) fn wait_many(
     Ok(polled.iter().map(|fd| Ready(fd.revents())).collect())
 }
 
-/// [`wait`] for one descriptor.
+/// `wait` for one descriptor.
 ///
 /// # Errors
 ///
-/// `TimedOut` when the deadline passed, else as [`wait`].
+/// `TimedOut` when the deadline passed, else as `wait`.
 pub fn wait_one(fd: &impl AsFd, wanted: Ready, deadline: Option<Instant>) -> io::Result<Ready> {
     let [found] = wait([(fd.as_fd(), wanted)], deadline)?;
     if found.any() { Ok(found) } else { Err(io::ErrorKind::TimedOut.into()) }

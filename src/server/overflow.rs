@@ -67,7 +67,7 @@ impl Overflow {
         Ok(Self { arrivals: sender, wake })
     }
 
-    /// Hands a connection over, with the limit that it exceeds.
+    /// Passes a connection on, with the limit that it exceeds.
     pub(super) fn admit(&self, socket: Arc<Socket>, by: Overload) {
         let _ = self.arrivals.send((socket, by));
         let _ = (&self.wake).write(&[0]);

@@ -139,7 +139,13 @@ struct FederatedIdentity {
 
 impl Credential for FederatedIdentity {
     fn sign_in(&mut self) -> Result<Grant, TokenError> {
-        let grant = self.identity.sign_in()?;
+        let grant = self.identity.sign_in().map_err(|mut error| {
+            // Here another variable names the identity.
+            for hint in &mut error.hints {
+                *hint = hint.replace("AZURE_CLIENT_ID", "AZURE_MANAGED_IDENTITY_CLIENT_ID");
+            }
+            error
+        })?;
         let bearer = grant.bearer().to_str().unwrap_or_default();
         let assertion = Secret::new(bearer.strip_prefix("Bearer ").unwrap_or_default().to_owned());
         self.entra.request(&assertion)

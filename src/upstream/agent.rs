@@ -84,7 +84,7 @@ impl Upstream {
     ///
     /// # Errors
     ///
-    /// ureq's, or a [`Fault`] inside one.
+    /// ureq's, or a `Fault` inside one.
     pub fn send(
         &self,
         lease: &Lease,

@@ -92,7 +92,7 @@ class Process:
 
 @pytest.fixture(scope="session")
 def access_token():
-    """What the simulated Entra ID hands out, which aimock must know beforehand."""
+    """What the simulated Entra ID issues, which aimock must know beforehand."""
     return "ey" + secrets.token_urlsafe(64)
 
 

@@ -65,7 +65,7 @@ def run(command):
 
 
 def test_litellm_config(proxy):
-    """The proxy itself is in test_litellm_proxy.py; it hands this list to the router."""
+    """The proxy itself is in test_litellm_proxy.py; it passes this list to the router."""
     config, _ = examples("yaml", 2)
     router = litellm.Router(model_list=yaml.safe_load(here(config, proxy))["model_list"], num_retries=0)
     assert router.completion(model="gpt-4o", **CALL).choices[0].message.content.startswith("Hello ")

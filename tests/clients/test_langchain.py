@@ -41,7 +41,7 @@ def test_stream_arrives_event_by_event(chat):
 def test_a_tool_is_called(chat):
     @tool
     def weather(city: str) -> str:
-        """Tells the weather of a city."""
+        """Gives the weather of a city."""
         return f"sunny in {city}"
 
     [call] = chat().bind_tools([weather]).invoke("Weather?").tool_calls

@@ -41,7 +41,7 @@ impl Body {
         matches!(self.state, BodyState::Ended)
     }
 
-    /// Hands the next bytes to `take`; false once the body has ended.
+    /// Passes the next bytes to `take`; false once the body has ended.
     pub fn next(&mut self, conn: &mut Conn, take: impl FnOnce(&[u8])) -> Result<bool, Fault> {
         loop {
             match self.state {

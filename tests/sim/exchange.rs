@@ -151,8 +151,8 @@ impl Exchange<'_> {
     /// Adds to the record why this response is given.
     pub fn note(&self, text: &str) {
         self.log.update(self.id, |request| {
-            let gap = if request.note.is_empty() { "" } else { "; " };
-            request.note.push_str(gap);
+            let separator = if request.note.is_empty() { "" } else { "; " };
+            request.note.push_str(separator);
             request.note.push_str(text);
         });
     }

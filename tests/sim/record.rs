@@ -112,7 +112,7 @@ pub fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|&byte| char::from(byte)).collect()
 }
 
-/// Told about every request as soon as its head is complete.
+/// Called with every request as soon as its head is complete.
 pub type OnRequest = Arc<dyn Fn(&Request) + Send + Sync>;
 
 /// The records of one server.

@@ -163,7 +163,7 @@ impl ScriptedResponse {
         self
     }
 
-    /// Hands out this text; Azure accepts it like any other token.
+    /// Issues this text; Azure accepts it like any other token.
     pub fn access_token(mut self, token: &str) -> Self {
         match &mut self.kind {
             Kind::Token { access_token, .. } => *access_token = Some(token.into()),

@@ -27,7 +27,7 @@ pub struct Row {
 enum Expected {
     /// This, whole.
     Complete { status: u16, fields: Vec<String>, body: Vec<u8> },
-    /// At most a part of it, and the client can tell.
+    /// At most a part of it, and the client can detect it.
     Aborted,
     /// 502 of ours, with this code.
     BadGateway(&'static str),

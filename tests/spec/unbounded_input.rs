@@ -54,7 +54,7 @@ fn states() -> Vec<EndlessState> {
         state("a chunk size without an end", POST, "0", 400, Some(17)),
         state("a chunk size that is none", POST, "x", 400, Some(1)),
         state("an extension without an end", &format!("{POST}5;"), "x", 400, None),
-        state("white space without an end", &format!("{POST}5"), " ", 400, None),
+        state("white srate without an end", &format!("{POST}5"), " ", 400, None),
         state("a chunk that is longer than its size", &format!("{POST}5\r\nABCDE"), "X", 400, Some(2)),
         state("trailers without an end", &format!("{POST}5\r\nABCDE\r\n0\r\n"), "X: y\r\n", 400, None),
         state("a trailer without an end", &format!("{POST}0\r\n"), "x", 400, None),
@@ -71,24 +71,24 @@ fn states() -> Vec<EndlessState> {
 
 /// How the feed comes.
 #[derive(Clone, Copy, Debug)]
-enum Pace {
+enum Rate {
     Flood,
     /// Byte by byte, as much as it takes.
     Bytes,
 }
 
 /// The status of the response that comes although the client goes on sending.
-fn status(proxy: &Proxy, state: &EndlessState, pace: Pace) -> u16 {
+fn status(proxy: &Proxy, state: &EndlessState, rate: Rate) -> u16 {
     let mut client = Raw::connect(proxy.address());
     client.send(&state.before).unwrap();
     let feed: Vec<u8> = match state.enough {
         Some(enough) => state.feed.bytes().cycle().take(enough).collect(),
-        None if matches!(pace, Pace::Bytes) => state.feed.bytes().cycle().take(70_000).collect(),
+        None if matches!(rate, Rate::Bytes) => state.feed.bytes().cycle().take(70_000).collect(),
         None => state.feed.repeat(ENDLESS / state.feed.len()).into_bytes(),
     };
     let tcp = client.tcp();
     tcp.set_write_timeout(Some(timeout())).unwrap();
-    let pieces = if matches!(pace, Pace::Bytes) { 1 } else { 64 * 1024 };
+    let pieces = if matches!(rate, Rate::Bytes) { 1 } else { 64 * 1024 };
     for piece in feed.chunks(pieces) {
         match { tcp }.write_all(piece) {
             Ok(()) => {}
@@ -117,13 +117,13 @@ fn within_a_megabyte(proxy: &Proxy, mut run: impl FnMut()) {
 fn a_client_that_sends_without_end_gets_an_error_and_takes_no_memory() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
     let proxy = Proxy::start(&sim);
-    for pace in [Pace::Flood, Pace::Bytes] {
+    for rate in [Rate::Flood, Rate::Bytes] {
         for state in states() {
             within_a_megabyte(&proxy, || {
-                let found = status(&proxy, &state, pace);
+                let found = status(&proxy, &state, rate);
                 // What comes after a definite error may destroy it on its way; no other one takes its place.
                 let lost = found == 0 && state.enough.is_none();
-                assert!(found == state.status || lost, "{}: {found} ({pace:?})", state.name);
+                assert!(found == state.status || lost, "{}: {found} ({rate:?})", state.name);
             });
         }
         assert_eq!(proxy.health().status, 200);
@@ -145,7 +145,7 @@ fn a_client_above_the_cap_that_sends_without_end_takes_no_memory() {
     let mut first = first.unwrap();
     within_a_megabyte(&proxy, || {
         for state in states() {
-            let found = status(&proxy, &state, Pace::Flood);
+            let found = status(&proxy, &state, Rate::Flood);
             assert!([0, 400, 503].contains(&found), "{}: {found}", state.name);
             assert_eq!(proxy.health().status, 200, "{}", state.name);
         }

@@ -50,7 +50,7 @@ fn a_401_is_forwarded_unchanged() {
     ] {
         assert_eq!(response.header(name).as_deref(), Some(value));
     }
-    assert_eq!(sim.entra.requests().len(), 1, "the token is too young to be doubted");
+    assert_eq!(sim.entra.requests().len(), 1, "the token is too recent to be doubted");
     assert_eq!(sim.azure.requests().len(), 1);
 }
 

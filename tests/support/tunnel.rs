@@ -178,7 +178,7 @@ impl From<Client> for Link {
     }
 }
 
-/// Accepts connections and hands each over as soon as it has begun to speak.
+/// Accepts connections and passes each on as soon as it has sent something.
 pub struct ScriptedUpstream {
     url: String,
     accepted: Receiver<Link>,

@@ -30,7 +30,7 @@ ip -n "$name" address add 169.254.169.254/32 dev lo
 inside() { ip netns exec "$name" "$@"; }
 
 touch "$scratch/ready"
-inside "$sim" --dir "$scratch" --env-file "$scratch/env" --identity 169.254.169.254:80 --stay >"$scratch/ready" &
+ip netns exec "$name" "$sim" --dir "$scratch" --env-file "$scratch/env" --identity 169.254.169.254:80 --stay >"$scratch/ready" &
 child=$!
 for _ in {1..200}; do
     if grep -q ready "$scratch/ready"; then break; fi

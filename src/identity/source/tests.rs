@@ -207,7 +207,7 @@ fn half_a_file_is_not_taken_and_its_completion_is_noticed() {
 
 #[test]
 fn a_racy_file_that_stays_as_it_is_does_not_count_as_changed() {
-    let mut fixture = Fixture::new("young");
+    let mut fixture = Fixture::new("recent");
     assert_eq!(fixture.after_refresh(), kept_silently());
     let deadline = Instant::now() + Duration::from_millis(1500);
     while Instant::now() < deadline {

@@ -112,7 +112,6 @@ pub(super) fn read(
     // Only looked through: what is no JSON may be anything.
     let all = String::from_utf8_lossy(&body[..body.len().min(MAX_MESSAGE)]).to_ascii_lowercase();
     let known = KNOWN.iter().find(|row| row.services.contains(&service) && all.contains(row.words));
-    // An App Service says this with 500 of a resource that does not exist, too.
     let class = class(service, *status);
     let now = i64::try_from(clock.unix().as_secs()).unwrap_or(i64::MAX);
     let requested = headers.get("retry-after").and_then(|value| value.to_str().ok());
@@ -162,7 +161,7 @@ fn hints(
             fixed("none, IMDS is being updated or busy; auth-proxy retries")
         }
         (IdentityService::AppService, 500..) if is_json => {
-            vec!["auth-proxy retries; if it goes on".to_owned() + ", " + SCOPE]
+            vec![format!("auth-proxy retries; if it goes on, {SCOPE}")]
         }
         (IdentityService::AppService, 401 | 403) => fixed(
             "IDENTITY_HEADER must be that of this container: pass it on as Azure set it, and start again after it was rotated",

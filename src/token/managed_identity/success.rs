@@ -41,9 +41,10 @@ pub(super) fn grant(
     {
         // Older agents give the system-assigned identity's token, whatever was asked for.
         return Err(TokenError {
-            hints: vec![format!(
+            hints: vec![
                 "update the agent, or unset the variable with the identity's id to use the system-assigned identity"
-            )],
+                    .to_owned(),
+            ],
             ..TokenError::new(
                 Class::Permanent,
                 "the Azure Arc agent does not know user-assigned identities: it gave the token of another identity",

@@ -151,7 +151,7 @@ fn rejects_that_ask_for_nothing() {
     publish(&store, "x", 3600);
     let token = store.usable().unwrap();
     mock_clock.advance(secs(60));
-    assert!(!store.reject(&token), "too young");
+    assert!(!store.reject(&token), "too recent");
     assert!(store.newer_than(&token, secs(5)).is_none(), "and nothing to wait for");
     fail(&store, Class::Transient, secs(30));
     mock_clock.advance(secs(1));
