@@ -91,8 +91,8 @@ pub(super) enum LockedForm {
 #[derive(Debug)]
 pub(super) enum Obstacle {
     NoPassword,
-    /// What its key derivation asks for, as a clause.
-    TooCostly(String),
+    /// What its key derivation asks for or what is in it, as a clause.
+    Unusable(String),
     /// The name of what it is encrypted with.
     Unsupported(String),
     WrongPassword,
@@ -274,7 +274,7 @@ fn locked(form: LockedForm, obstacle: Obstacle, path: &Path, file: &str, out: &s
                 .hint("AZURE_CLIENT_CERTIFICATE_PASSWORD must be the password of this file; white space counts, a line break at its end does not")
                 .hint(format!("try the password by hand: openssl {tool} -in {file} -noout"))
         }
-        Obstacle::TooCostly(clause) => with_openssl(problem(&format!(" that {clause}")), is_pfx, file, out),
+        Obstacle::Unusable(clause) => with_openssl(problem(&format!(" that {clause}")), is_pfx, file, out),
         Obstacle::Unsupported(name) => with_openssl(
             problem(&format!(" that is encrypted with {name}, which is not supported")),
             is_pfx,
