@@ -52,10 +52,10 @@ pub(super) struct Der {
 /// Finds exactly one private key and at least one certificate.
 pub(super) fn read(file: &[u8], password: Option<&str>) -> Result<Contents, CertificateError> {
     match detect(file) {
-        DetectedFormat::Pfx => read_pfx(file, password),
+        DetectedFormat::Pfx => read_pfx(file, password, LockedForm::Pfx),
         DetectedFormat::Base64OfDer => {
             match decoded(file).filter(|der| matches!(detect(der), DetectedFormat::Pfx)) {
-                Some(der) => read_pfx(&der, password),
+                Some(der) => read_pfx(&der, password, LockedForm::PfxInBase64),
                 None => read_pem(file, password),
             }
         }
@@ -68,9 +68,9 @@ fn read_pem(file: &[u8], password: Option<&str>) -> Result<Contents, Certificate
     Ok(Contents { key: blocks.key(password)?, certificates: blocks.certificates()? })
 }
 
-fn read_pfx(file: &[u8], password: Option<&str>) -> Result<Contents, CertificateError> {
+fn read_pfx(file: &[u8], password: Option<&str>, form: LockedForm) -> Result<Contents, CertificateError> {
     let bags = pfx::open(file, password, &mut 0)
-        .map_err(|fault| CertificateError::locked(LockedForm::Pfx, fault, password.is_some()))?;
+        .map_err(|fault| CertificateError::locked(form, fault, password.is_some()))?;
     let mut keys = bags.keys.into_iter();
     let der = keys.next().ok_or(CertificateError::NoKey(PresentInstead::Pfx))?;
     // Some programs write a key once for each certificate that it has.

@@ -132,6 +132,11 @@ fn what_openssl_writes_opens_with_its_password_only() {
         // A password that is set and not needed does no harm.
         opens(name, &file(name), Some(SECRET));
     }
+    let problem =
+        fails("base64", &file("pfx-base64.pem"), Some("hunter2"), &format!("is PKCS#12 (PFX) {WRONG}"));
+    assert!(problem.hints[1].ends_with("base64 -d /etc/id.pfx | openssl pkcs12 -noout"), "{problem}");
+    let large = STANDARD.encode([&[0x30, 0x83, 1, 0, 0, 2, 1, 3][..], &[0; 65_533]].concat());
+    fails("a large one", large.as_bytes(), Some("hunter2"), &format!("is PKCS#12 (PFX) {WRONG}"));
     opens("a key that is not encrypted", &file("key-first.pem"), Some(SECRET));
 }
 
