@@ -32,12 +32,21 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// Whether any number in it could be an iteration count that takes seconds, wherever it stands.
+/// Whether any number in it could be an iteration count that takes seconds: one behind a salt. The numbers of scrypt behind
+/// its first one are not skipped, however large.
 fn takes_long(data: &[u8]) -> bool {
+    let is_behind_salt = |at: usize| {
+        let before = &data[..at];
+        (0..0x80).any(|salt: u8| {
+            let header =
+                before.len().checked_sub(usize::from(salt) + 2).and_then(|start| before.get(start..));
+            header.is_some_and(|header| header.starts_with(&[0x04, salt]))
+        })
+    };
     (0..data.len()).any(|at| {
         let [0x02, length @ 2..=8, rest @ ..] = &data[at..] else { return false };
         let digits = rest.get(..usize::from(*length)).unwrap_or_default();
         let number = digits.iter().fold(0, |number, digit| number << 8 | u64::from(*digit));
-        (PATIENCE..=2_000_000).contains(&number)
+        (PATIENCE..=2_000_000).contains(&number) && is_behind_salt(at)
     })
 }

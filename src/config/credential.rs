@@ -199,7 +199,7 @@ fn from_file(env: &mut Env<'_>, kind: Kind) -> Option<Assertion> {
 /// mounted from have one, and no tool takes a password of two lines.
 fn certificate_password(env: &mut Env<'_>) -> Option<Secret<String>> {
     let [preferred, alias] = PASSWORD.map(|name| {
-        let value = Secret::new(env.raw(name)?);
+        let value = env.secret(name)?;
         let line = value.expose().strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
         let line = line.unwrap_or(value.expose());
         env.parse(name, line, |line| Ok(Secret::new(line.to_owned())))

@@ -13,6 +13,9 @@ use x509_cert::serial_number::SerialNumber;
 
 use super::ber::{self, OCTET_STRING, SEQUENCE};
 
+/// Real chains have two to four certificates.
+const MAX_CHAIN: usize = 10;
+
 /// A certificate with the rest of its chain. Nothing in it is secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
@@ -140,6 +143,7 @@ impl ParsedCertificate {
     pub(super) fn into_leaf(self, key_bits: usize, mut others: Vec<Self>, now: u64) -> Certificate {
         let mut chain = vec![self];
         while let Some(last) = chain.last()
+            && chain.len() < MAX_CHAIN
             // The root is its own issuer.
             && !last.certifies(last)
         {

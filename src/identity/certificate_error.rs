@@ -84,6 +84,7 @@ pub(super) enum CertificateError {
 pub(super) enum LockedForm {
     DekInfo { line: usize },
     Pfx,
+    PfxInBase64,
     Pkcs8 { line: usize },
 }
 
@@ -91,8 +92,8 @@ pub(super) enum LockedForm {
 #[derive(Debug)]
 pub(super) enum Obstacle {
     NoPassword,
-    /// What its key derivation asks for, as a clause.
-    TooCostly(String),
+    /// What its key derivation asks for or what is in it, as a clause.
+    Unusable(String),
     /// The name of what it is encrypted with.
     Unsupported(String),
     WrongPassword,
@@ -257,11 +258,17 @@ fn on_line(line: Option<usize>) -> String {
 fn locked(form: LockedForm, obstacle: Obstacle, path: &Path, file: &str, out: &str) -> Problem {
     let what = match form {
         LockedForm::DekInfo { line } => format!("has an encrypted private key (DEK-Info) on line {line}"),
-        LockedForm::Pfx => "is PKCS#12 (PFX)".to_owned(),
+        LockedForm::Pfx | LockedForm::PfxInBase64 => "is PKCS#12 (PFX)".to_owned(),
         LockedForm::Pkcs8 { line } => format!("has an encrypted private key (PKCS#8) on line {line}"),
     };
     let problem = |rest: &str| Problem::new(format!("certificate file {} {what}{rest}", path.display()));
-    let is_pfx = matches!(form, LockedForm::Pfx);
+    // openssl reads no PFX in base64.
+    let openssl = match form {
+        LockedForm::PfxInBase64 => format!("base64 -d {file} | openssl pkcs12"),
+        LockedForm::Pfx => format!("openssl pkcs12 -in {file}"),
+        LockedForm::DekInfo { .. } | LockedForm::Pkcs8 { .. } => format!("openssl pkey -in {file}"),
+    };
+    let is_pfx = matches!(form, LockedForm::Pfx | LockedForm::PfxInBase64);
     match obstacle {
         Obstacle::NoPassword if is_pfx => problem(" that needs a password, and none is set")
             .hint("set AZURE_CLIENT_CERTIFICATE_PASSWORD to the password it was exported with")
@@ -269,15 +276,15 @@ fn locked(form: LockedForm, obstacle: Obstacle, path: &Path, file: &str, out: &s
         Obstacle::NoPassword => problem(", and no password is set")
             .hint("set AZURE_CLIENT_CERTIFICATE_PASSWORD to the password of the key"),
         Obstacle::WrongPassword => {
-            let tool = if is_pfx { "pkcs12" } else { "pkey" };
             problem(" that does not open: the password is wrong or the file is damaged")
                 .hint("AZURE_CLIENT_CERTIFICATE_PASSWORD must be the password of this file; white space counts, a line break at its end does not")
-                .hint(format!("try the password by hand: openssl {tool} -in {file} -noout"))
+                .hint(format!("try the password by hand: {openssl} -noout"))
         }
-        Obstacle::TooCostly(clause) => with_openssl(problem(&format!(" that {clause}")), is_pfx, file, out),
+        Obstacle::Unusable(clause) => with_openssl(problem(&format!(" that {clause}")), is_pfx, &openssl, file, out),
         Obstacle::Unsupported(name) => with_openssl(
             problem(&format!(" that is encrypted with {name}, which is not supported")),
             is_pfx,
+            &openssl,
             file,
             out,
         ),
@@ -285,14 +292,14 @@ fn locked(form: LockedForm, obstacle: Obstacle, path: &Path, file: &str, out: &s
 }
 
 /// How openssl opens what we do not.
-fn with_openssl(problem: Problem, is_pfx: bool, file: &str, out: &str) -> Problem {
+fn with_openssl(problem: Problem, is_pfx: bool, openssl: &str, file: &str, out: &str) -> Problem {
     if is_pfx {
         problem
-            .hint(format!("convert it: openssl pkcs12 -in {file} -out {out} -nodes"))
+            .hint(format!("convert it: {openssl} -out {out} -nodes"))
             .hint("if openssl reports `unsupported`, the file has an older format: add -legacy")
     } else {
         problem
-            .hint(format!("decrypt it: openssl pkey -in {file} -out {out} && openssl x509 -in {file} >> {out}"))
+            .hint(format!("decrypt it: {openssl} -out {out} && openssl x509 -in {file} >> {out}"))
             .hint("if openssl reports `unsupported`, the file has an older format: add -provider legacy -provider default")
     }
     .hint("keep the result readable for this program alone, for example in a Kubernetes secret")

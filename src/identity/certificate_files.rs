@@ -24,6 +24,8 @@ pub(super) struct CertificateFiles {
     password: Option<Arc<Secret<String>>>,
     /// As they were at the last attempt to load them; a file may become a directory.
     watched: Watched,
+    /// The digests of what was last loaded, when it was good.
+    good: Option<[Option<[u8; 32]>; 2]>,
 }
 
 enum Watched {
@@ -33,11 +35,35 @@ enum Watched {
 
 impl CertificateFiles {
     pub(super) fn new(path: &Path, password: Option<Arc<Secret<String>>>) -> Self {
-        Self { path: path.to_owned(), password, watched: Watched::One(watch(path)) }
+        Self { path: path.to_owned(), password, watched: Watched::One(watch(path)), good: None }
     }
 
-    /// Reads everything again.
+    /// Reads everything again and decrypts it.
     pub(super) fn load(&mut self, now: u64) -> Loaded {
+        let loaded = self.read(now);
+        self.good = loaded.is_ok().then(|| self.digests());
+        loaded
+    }
+
+    /// Reads everything again; whether it is what was last loaded, and that was good. Decrypting may take half a second.
+    pub(super) fn is_as_loaded(&mut self) -> bool {
+        let read = match (has_tls_files(&self.path), &mut self.watched) {
+            (false, Watched::One(file)) => file.read().is_ok(),
+            // Both are read: each remembers what it saw.
+            (true, Watched::Two { certificates, key }) => certificates.read().is_ok() & key.read().is_ok(),
+            _ => false,
+        };
+        read && self.good == Some(self.digests())
+    }
+
+    fn digests(&self) -> [Option<[u8; 32]>; 2] {
+        match &self.watched {
+            Watched::One(file) => [file.digest(), None],
+            Watched::Two { certificates, key } => [certificates.digest(), key.digest()],
+        }
+    }
+
+    fn read(&mut self, now: u64) -> Loaded {
         let password = self.password.as_ref().map(|password| password.expose().as_str());
         match (has_tls_files(&self.path), &self.watched) {
             (true, Watched::One(_)) => {
@@ -79,7 +105,7 @@ fn watch(path: &Path) -> WatchedFile {
     WatchedFile::new(FILE_KIND, path, MAX_FILE_BYTES)
 }
 
-/// A directory with at least one of the two files: what is wrong with the other is told by its name.
+/// A directory with at least one of the two files: what is wrong with the other is reported by its name.
 fn has_tls_files(path: &Path) -> bool {
     path.is_dir() && [CERTIFICATES, KEY].iter().any(|name| fs::symlink_metadata(path.join(name)).is_ok())
 }

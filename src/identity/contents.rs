@@ -52,10 +52,10 @@ pub(super) struct Der {
 /// Finds exactly one private key and at least one certificate.
 pub(super) fn read(file: &[u8], password: Option<&str>) -> Result<Contents, CertificateError> {
     match detect(file) {
-        DetectedFormat::Pfx => read_pfx(file, password),
+        DetectedFormat::Pfx => read_pfx(file, password, LockedForm::Pfx),
         DetectedFormat::Base64OfDer => {
             match decoded(file).filter(|der| matches!(detect(der), DetectedFormat::Pfx)) {
-                Some(der) => read_pfx(&der, password),
+                Some(der) => read_pfx(&der, password, LockedForm::PfxInBase64),
                 None => read_pem(file, password),
             }
         }
@@ -68,9 +68,9 @@ fn read_pem(file: &[u8], password: Option<&str>) -> Result<Contents, Certificate
     Ok(Contents { key: blocks.key(password)?, certificates: blocks.certificates()? })
 }
 
-fn read_pfx(file: &[u8], password: Option<&str>) -> Result<Contents, CertificateError> {
-    let bags = pfx::open(file, password)
-        .map_err(|fault| CertificateError::locked(LockedForm::Pfx, fault, password.is_some()))?;
+fn read_pfx(file: &[u8], password: Option<&str>, form: LockedForm) -> Result<Contents, CertificateError> {
+    let bags = pfx::open(file, password, &mut 0)
+        .map_err(|fault| CertificateError::locked(form, fault, password.is_some()))?;
     let mut keys = bags.keys.into_iter();
     let der = keys.next().ok_or(CertificateError::NoKey(PresentInstead::Pfx))?;
     // Some programs write a key once for each certificate that it has.
@@ -91,7 +91,8 @@ impl CertificateError {
             Fault::Wrong if password_is_set => Obstacle::WrongPassword,
             Fault::Wrong => Obstacle::NoPassword,
             Fault::Unsupported(name) => Obstacle::Unsupported(name),
-            Fault::TooCostly(clause) => Obstacle::TooCostly(clause),
+            Fault::OtherKind(clause) => Obstacle::Unusable(clause.to_owned()),
+            Fault::TooCostly(clause) => Obstacle::Unusable(clause),
         };
         Self::Locked { form, obstacle }
     }
@@ -140,12 +141,12 @@ pub(super) fn detect(file: &[u8]) -> DetectedFormat {
         }
         _ => {}
     }
-    // The base64 of `-----BEGIN`, and of a sequence with a length of two octets or, in BER, without one.
+    // The base64 of `-----BEGIN`, and of a sequence with a length of two or three octets or, in BER, without one.
     if text.starts_with(BASE64_OF_BEGIN) {
         DetectedFormat::Base64OfPem
     } else if text.windows(BASE64_OF_BEGIN.len()).any(|window| window == BASE64_OF_BEGIN) {
         DetectedFormat::KubernetesSecret
-    } else if [&b"MII"[..], b"MIA"].iter().any(|start| base64_text(file).starts_with(start)) {
+    } else if [&b"MII"[..], b"MIM", b"MIA"].iter().any(|start| base64_text(file).starts_with(start)) {
         DetectedFormat::Base64OfDer
     } else {
         DetectedFormat::Unknown

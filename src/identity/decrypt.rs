@@ -24,19 +24,21 @@ use super::ber::{self, Element, Elements, OCTET_STRING, OID, SEQUENCE};
 
 /// Firefox and OpenSSL's default ask for 600,000 and 2,048; this many take a second.
 const MAX_ITERATIONS: u64 = 2_000_000;
-/// For all parts of a file together: a MAC, certificates and key at the maximum.
+/// For all parts of a file and all passwords tried together: a MAC, certificates and key at the maximum.
 const MAX_ALL_ITERATIONS: u64 = 4 * MAX_ITERATIONS;
-/// What OpenSSL itself allows scrypt; its default takes half.
+/// What OpenSSL itself allows scrypt, counted as it counts; its default takes half.
 const MAX_SCRYPT_BYTES: u64 = 32 * 1024 * 1024;
 const MAX_SCRYPT_PASSES: u64 = 16;
 
 /// Why something cannot be decrypted.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The password is wrong, or the bytes are damaged: nothing tells which.
+    /// The password is wrong, or the bytes are damaged: which of the two cannot be known.
     Wrong,
     /// By an algorithm of this name.
     Unsupported(String),
+    /// What is inside is something else, as a clause.
+    OtherKind(&'static str),
     /// The key derivation asks for this, as a clause.
     TooCostly(String),
 }
@@ -49,7 +51,8 @@ pub(super) struct Password {
     utf8: Zeroizing<Vec<u8>>,
     /// PKCS#12: big-endian UTF-16 with two zero octets behind it (RFC 7292 appendix B.1).
     utf16: Zeroizing<Vec<u8>>,
-    iterations: u64,
+    /// In iterations; carried over to the next password that is tried with a file.
+    pub(super) work: u64,
 }
 
 impl Password {
@@ -57,25 +60,34 @@ impl Password {
         // Capacity for everything: growing would leave copies that are not wiped.
         let mut utf16 = Zeroizing::new(Vec::with_capacity(2 * text.len() + 2));
         text.encode_utf16().chain([0]).for_each(|unit| utf16.extend_from_slice(&unit.to_be_bytes()));
-        Self { utf8: Zeroizing::new(text.as_bytes().to_vec()), utf16, iterations: 0 }
+        Self { utf8: Zeroizing::new(text.as_bytes().to_vec()), utf16, work: 0 }
     }
 
     /// No password, as Azure Key Vault exports: not even the zero octets.
     pub(super) fn null() -> Self {
-        Self { utf8: Zeroizing::default(), utf16: Zeroizing::default(), iterations: 0 }
+        Self { utf8: Zeroizing::default(), utf16: Zeroizing::default(), work: 0 }
     }
 
     /// The iteration count of a key derivation, if that much work may still be done.
     fn iterations(&mut self, element: Option<Element<'_>>) -> Result<u32, Fault> {
         let count = element.and_then(Element::number).filter(|count| *count > 0).ok_or(Fault::Wrong)?;
-        self.iterations = self.iterations.saturating_add(count);
         match u32::try_from(count) {
-            Ok(few) if count <= MAX_ITERATIONS && self.iterations <= MAX_ALL_ITERATIONS => Ok(few),
+            Ok(few) if count <= MAX_ITERATIONS => self.charge(count).map(|()| few),
             _ => Err(Fault::TooCostly(format!(
-                "asks for {} iterations of its key derivation; at most {MAX_ITERATIONS} are supported",
-                self.iterations
+                "asks for {count} iterations of its key derivation; at most {MAX_ITERATIONS} are supported"
             ))),
         }
+    }
+
+    fn charge(&mut self, work: u64) -> Result<(), Fault> {
+        self.work = self.work.saturating_add(work);
+        if self.work <= MAX_ALL_ITERATIONS {
+            return Ok(());
+        }
+        Err(Fault::TooCostly(format!(
+            "takes more than {MAX_ALL_ITERATIONS} iterations of key derivation, over all its parts and the passwords \
+             tried, which is not supported"
+        )))
     }
 }
 
@@ -220,7 +232,12 @@ fn derived_key(derivation: Element<'_>, length: usize, password: &mut Password) 
         oids::SCRYPT => {
             let mut number = || parameters.next().and_then(Element::number).ok_or(Fault::Wrong);
             let (cost, block, passes) = (number()?, number()?, number()?);
-            let bytes = cost.saturating_mul(block).saturating_mul(128);
+            if !parameters.is_empty() && parameters.next().and_then(Element::number) != Some(length as u64) {
+                return Err(Fault::Wrong);
+            }
+            // The table of RFC 7914 section 5, the blocks of all passes, and two to work with.
+            let blocks = cost.saturating_add(passes).saturating_add(2).saturating_mul(block);
+            let bytes = blocks.saturating_mul(128);
             if bytes > MAX_SCRYPT_BYTES || passes > MAX_SCRYPT_PASSES {
                 return Err(Fault::TooCostly(format!(
                     "asks for {passes} times {} KiB of memory for its key derivation (scrypt); at most \
@@ -230,9 +247,11 @@ fn derived_key(derivation: Element<'_>, length: usize, password: &mut Password) 
                 )));
             }
             let few = |number: u64| u32::try_from(number).map_err(|_| Fault::Wrong);
-            if !cost.is_power_of_two() {
+            if cost < 2 || !cost.is_power_of_two() {
                 return Err(Fault::Wrong);
             }
+            // One block of it takes about as long as one iteration of PBKDF2.
+            password.charge(blocks.saturating_mul(passes))?;
             let log = u8::try_from(cost.trailing_zeros()).map_err(|_| Fault::Wrong)?;
             let params = scrypt::Params::new(log, few(block)?, few(passes)?).map_err(|_| Fault::Wrong)?;
             scrypt::scrypt(&password.utf8, salt, &params, &mut key).map_err(|_| Fault::Wrong)?;

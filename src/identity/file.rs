@@ -33,6 +33,11 @@ impl WatchedFile {
         &self.path
     }
 
+    /// SHA-256 of what was read last, and none when that failed.
+    pub(super) fn digest(&self) -> Option<[u8; 32]> {
+        self.digest
+    }
+
     /// The whole content now.
     pub(super) fn read(&mut self) -> Result<Zeroizing<Vec<u8>>, Problem> {
         // The stamp is taken before the file is opened: a write in between shows as a change later, never the other way

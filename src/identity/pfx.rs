@@ -15,6 +15,8 @@ use super::decrypt::{self, Fault, Password};
 /// PKCS#7's data and encryptedData (RFC 2315 section 14).
 const DATA: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
 const ENCRYPTED_DATA: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x06";
+/// Of all its kinds, the last number apart.
+const PKCS7: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07";
 /// The kinds of bags (RFC 7292 appendix D), the last number apart.
 const BAG: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x0a\x01";
 const X509_CERTIFICATE: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x16\x01";
@@ -29,11 +31,14 @@ pub(super) struct Bags {
 
 /// Opens a PFX. Without a password, or when the given one does not open it, the two forms of an empty one are tried: no
 /// octets at all, which Azure Key Vault writes, and the two zero octets that RFC 7292 asks for. Key Vault drops the password
-/// of a file that was imported, so that one may be set and not needed.
-pub(super) fn open(file: &[u8], password: Option<&str>) -> Result<Bags, Fault> {
+/// of a file that was imported, so that one may be set and not needed. `work` is what was done already, in iterations.
+pub(super) fn open(file: &[u8], password: Option<&str>, work: &mut u64) -> Result<Bags, Fault> {
     let given = password.map(Password::new);
     for mut password in given.into_iter().chain([Password::null(), Password::new("")]) {
-        match open_with(file, &mut password) {
+        password.work = *work;
+        let opened = open_with(file, &mut password);
+        *work = password.work;
+        match opened {
             Err(Fault::Wrong) => {}
             result => return result,
         }
@@ -46,7 +51,7 @@ fn open_with(file: &[u8], password: &mut Password) -> Result<Bags, Fault> {
     parts.take(INTEGER).ok_or(Fault::Wrong)?;
     let (kind, content) = content_info(parts.next())?;
     if kind != DATA {
-        return Err(Fault::Unsupported("a public key".to_owned()));
+        return Err(other_kind(kind));
     }
     let safe = content.octets().ok_or(Fault::Wrong)?;
     if !parts.is_empty() {
@@ -59,11 +64,21 @@ fn open_with(file: &[u8], password: &mut Password) -> Result<Bags, Fault> {
         let contents = match kind {
             DATA => content.octets().ok_or(Fault::Wrong)?,
             ENCRYPTED_DATA => encrypted_data(content, password)?,
-            _ => return Err(Fault::Unsupported("a public key".to_owned())),
+            other => return Err(other_kind(other)),
         };
         bags.read(ber::only(&contents, SEQUENCE).ok_or(Fault::Wrong)?.inner(), password, MAX_DEPTH)?;
     }
     Ok(bags)
+}
+
+/// Content that no password opens, by the last number of its kind (RFC 2315 section 14).
+fn other_kind(kind: &[u8]) -> Fault {
+    let clause = match kind.strip_prefix(PKCS7) {
+        Some([2]) => "is signed with a key instead of protected by a password, which is not supported",
+        Some([3 | 4]) => return Fault::Unsupported("a public key".to_owned()),
+        _ => "has content of a kind that is not supported",
+    };
+    Fault::OtherKind(clause)
 }
 
 /// `ContentInfo`: its kind and its content (RFC 2315 section 7).

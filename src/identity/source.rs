@@ -1,8 +1,9 @@
 //! The certificate in use: read again before every assertion, replaced when the new one is good, kept when not.
 //!
 //! ```text
-//! read the file --good--> the new pair is used; logged if the certificate is another one
-//!       '--------bad----> the old pair stays in use; logged once, until the file is good again
+//! read the file --same--> nothing, as long as the certificate is valid
+//!       |--------good--> the new pair is used; logged if the certificate is another one
+//!       '--------bad---> the old pair stays in use; logged once, until the file is good again
 //! ```
 
 use std::path::Path;
@@ -84,6 +85,11 @@ impl CertificateSource {
     /// Reads the file again; what is worth a line in the log.
     fn refresh(&mut self) -> Vec<Notice> {
         let now = self.clock.unix().as_secs();
+        let valid = self.pair.certificate.not_before_unix..=self.pair.certificate.not_after_unix;
+        // With a remark that may be over by now, it is looked at again.
+        if valid.contains(&now) && self.already_warned.is_empty() && self.files.is_as_loaded() {
+            return self.reminder().into_iter().collect();
+        }
         let mut notices = match self.files.load(now) {
             Ok((pair, notes)) => {
                 let renewed = pair.certificate.sha256 != self.pair.certificate.sha256;

@@ -93,10 +93,22 @@ fn the_assertion_has_the_documented_form_and_nothing_more() {
 #[test]
 fn the_certificate_chain_is_sent_when_asked_for() {
     let sim = Sim::start(Options::default());
-    let path = sim.certificate_path();
-    let ours = std::fs::read_to_string(&path).unwrap();
-    let authority = std::fs::read_to_string(sim.dir.join("ca.pem")).unwrap();
-    std::fs::write(&path, authority + &ours).unwrap();
+    let file = |name: &str| sim.dir.join(name).to_str().unwrap().to_owned();
+    let (ca, ca_key, csr, key) = (file("issuer.pem"), file("issuer.key"), file("leaf.csr"), file("leaf.key"));
+    let new_key = ["-newkey", "rsa:2048", "-nodes", "-sha256"];
+    let authority = ["req", "-x509", "-days", "30", "-subj", "/CN=issuer", "-keyout", &ca_key, "-out", &ca];
+    openssl(&[&authority[..], &new_key[..]].concat(), b"");
+    let request = ["req", "-new", "-subj", "/CN=issued", "-keyout", &key, "-out", &csr];
+    openssl(&[&request[..], &new_key[..]].concat(), b"");
+    let sign =
+        ["x509", "-req", "-days", "30", "-in", &csr, "-CA", &ca, "-CAkey", &ca_key, "-set_serial", "2"];
+    let leaf = String::from_utf8(openssl(&sign, b"")).unwrap();
+    let read = |path: &str| std::fs::read_to_string(path).unwrap();
+    let (issuer, ours) = (read(&ca), read(&key) + &leaf);
+    sim.entra.register(&ours);
+    // The CA of the simulator's servers has issued neither.
+    let unrelated = read(&file("ca.pem"));
+    std::fs::write(sim.certificate_path(), unrelated + &issuer + &ours).unwrap();
     for asked in ["true", "1", "TRUE"] {
         let _proxy = Proxy::start_with(&sim, &[("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", asked)]);
     }
@@ -106,6 +118,8 @@ fn the_certificate_chain_is_sent_when_asked_for() {
         requests.iter().map(|request| assertion(request).0["x5c"].as_array().map_or(0, Vec::len)).collect();
     // The simulator has checked that the leaf is the first entry.
     assert_eq!((chains, granted(&sim)), (vec![2, 2, 2, 0], 4));
+    let base64: String = issuer.lines().filter(|line| !line.starts_with('-')).collect();
+    assert_eq!(assertion(&requests[0]).0["x5c"][1], base64, "the unrelated one is left out");
 }
 
 #[test]

@@ -364,10 +364,13 @@ fn a_certificate_may_have_a_password_of_two_names() {
             (" hunter2 \n\n", Some(" hunter2 \n")),
             ("\"hunter2\"", Some("\"hunter2\"")),
             ("", None),
-            (" \n", None),
         ] {
             assert_eq!(password(&[(name, value)]).as_deref(), expected, "{name}={value:?}");
         }
+    }
+    for name in names {
+        let printed = bad(&[(name, " \n")]);
+        assert!(printed.starts_with(&format!("{name} holds nothing but white space")), "{printed}");
     }
     assert_eq!(password(&[(names[0], "hunter2"), (names[1], "hunter2\n")]).as_deref(), Some("hunter2"));
     let printed = bad(&[(names[0], "hunter2"), (names[1], "hunter3")]);

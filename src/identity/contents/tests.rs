@@ -8,7 +8,10 @@ use std::slice::from_ref;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::identity::ber::{self, SEQUENCE};
+use crate::identity::decrypt::{self, Fault, Password};
 use crate::identity::pems::{self, pem};
+use crate::identity::pfx;
 use crate::identity::pfx_writer::{Cipher, KEY_VAULT, Mac, Shape, write};
 use crate::identity::{KeyPair, from_file};
 use crate::report::Problem;
@@ -129,6 +132,11 @@ fn what_openssl_writes_opens_with_its_password_only() {
         // A password that is set and not needed does no harm.
         opens(name, &file(name), Some(SECRET));
     }
+    let problem =
+        fails("base64", &file("pfx-base64.pem"), Some("hunter2"), &format!("is PKCS#12 (PFX) {WRONG}"));
+    assert!(problem.hints[1].ends_with("base64 -d /etc/id.pfx | openssl pkcs12 -noout"), "{problem}");
+    let large = STANDARD.encode([&[0x30, 0x83, 1, 0, 0, 2, 1, 3][..], &[0; 65_533]].concat());
+    fails("a large one", large.as_bytes(), Some("hunter2"), &format!("is PKCS#12 (PFX) {WRONG}"));
     opens("a key that is not encrypted", &file("key-first.pem"), Some(SECRET));
 }
 
@@ -284,23 +292,55 @@ fn work_is_bounded() {
     let few = write(Shape { iterations: 0x1_0203, ..KEY_VAULT }, &keys, &certificates);
     let number = |digits: [u8; 3]| [&[2, 3][..], &digits].concat();
     let at = few.windows(5).position(|five| five == number([1, 2, 3])).unwrap();
-    for digits in [[0x7f, 0xff, 0xff], [0x1e, 0x84, 0x81]] {
+    for (digits, count) in [([0x7f, 0xff, 0xff], 8_388_607), ([0x1e, 0x84, 0x81], 2_000_001)] {
         let mut many = few.clone();
         for at in (at..few.len() - 4).filter(|at| few[*at..*at + 5] == number([1, 2, 3])) {
             many[at..at + 5].copy_from_slice(&number(digits));
         }
         let problem = read(&many, None).unwrap_err();
-        assert!(problem.message.contains("iterations of its key derivation; at most 2000000"), "{problem}");
+        let fact = format!("asks for {count} iterations of its key derivation; at most 2000000");
+        assert!(problem.message.contains(&fact), "{problem}");
     }
+    // Each part within its limit. The last password opens the file: three MACs, the key, and the certificates.
+    let last = write(Shape { password: Some(""), iterations: 1000, ..KEY_VAULT }, &keys, &certificates);
+    for (before, fits) in [(0, true), (7_995_000, true), (7_995_001, false), (7_997_001, false)] {
+        let mut work = before;
+        match pfx::open(&last, Some(SECRET), &mut work) {
+            Ok(_) => assert!(fits && work == before + 5000, "{before}: {work}"),
+            Err(Fault::TooCostly(clause)) => {
+                assert!(
+                    !fits && clause.starts_with("takes more than 8000000 iterations"),
+                    "{before}: {clause}"
+                );
+            }
+            Err(other) => panic!("{before}: {other:?}"),
+        }
+    }
+    // A table of 16 MiB is charged as much as it takes, to what the file has left.
+    let encrypted = openssl("pkcs8 -topk8 -scrypt -outform DER -passout pass:secret -in", "leaf.key");
+    let encrypted = ber::only(&encrypted, SEQUENCE).unwrap();
+    let mut password = Password::new(SECRET);
+    assert!(decrypt::pkcs8(encrypted, &mut password).is_ok());
+    assert_eq!(password.work, (16384 + 1 + 2) * 8);
+    password.work = 7_900_000;
+    assert!(matches!(decrypt::pkcs8(encrypted, &mut password), Err(Fault::TooCostly(_))));
     // openssl writes no scrypt beyond 32 MiB, so that its numbers are changed in the file: a cost of 16384, blocks of 8.
     let scrypt = openssl("pkcs8 -topk8 -scrypt -outform DER -passout pass:secret -in", "leaf.key");
     let at = scrypt.windows(7).position(|seven| seven == [2, 2, 0x40, 0, 2, 1, 8]).unwrap();
-    for (at, value, fact) in [
-        (at + 6, 0x7f, "asks for 1 times 260096 KiB of memory for its key derivation (scrypt)"),
-        (at + 2, 0x60, WRONG),
+    for (numbers, fact) in [
+        (
+            b"\x02\x02\x40\x00\x02\x01\x7f\x02\x01\x01",
+            "asks for 1 times 260143 KiB of memory for its key derivation (scrypt)",
+        ),
+        (b"\x02\x02\x60\x00\x02\x01\x08\x02\x01\x01", WRONG),
+        // A small table, and much beside it.
+        (
+            b"\x02\x01\x01\x02\x02\x7f\xff\x02\x01\x10",
+            "asks for 16 times 77821 KiB of memory for its key derivation (scrypt)",
+        ),
     ] {
         let mut changed = scrypt.clone();
-        changed[at] = value;
+        changed[at..at + 10].copy_from_slice(numbers);
         let (key, certificate) = (STANDARD.encode(&changed), STANDARD.encode(der("leaf.crt")));
         let text = format!(
             "-----BEGIN ENCRYPTED PRIVATE KEY-----\n{key}\n-----END ENCRYPTED PRIVATE KEY-----\n\

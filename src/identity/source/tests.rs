@@ -142,6 +142,23 @@ fn an_unchanged_file_is_quiet() {
 }
 
 #[test]
+fn what_is_unchanged_is_not_decrypted_again() {
+    for name in ["pfx.pfx", "pfx-base64.pem", "encrypted.pem", "key-first.pem"] {
+        let mut fixture = Fixture::with(&format!("same {name}"), |directory| {
+            let file = directory.join("id.pem");
+            fs::write(&file, content(name)).unwrap();
+            file
+        });
+        let first = fixture.source.current().certificate();
+        fixture.move_over(name);
+        assert_eq!(fixture.after_refresh(), kept_silently());
+        assert!(Arc::ptr_eq(&first, &fixture.source.current().certificate()), "{name}: loaded again");
+        fixture.move_over("other.pem");
+        assert_eq!(fixture.after_refresh(), renewed());
+    }
+}
+
+#[test]
 fn kubelets_symlink_swap_is_followed() {
     let mut fixture = Fixture::with("symlink", |directory| {
         for (version, name) in [("..1", "key-first.pem"), ("..2", "other.pem")] {
