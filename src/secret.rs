@@ -19,7 +19,7 @@ impl<T: Zeroize> Secret<T> {
     }
 }
 
-/// In constant time, so that comparing two tells nothing of them but their lengths.
+/// In constant time, so that comparing two reveals nothing of them but their lengths.
 impl PartialEq for Secret<String> {
     fn eq(&self, other: &Self) -> bool {
         self.0.as_bytes().ct_eq(other.0.as_bytes()).into()

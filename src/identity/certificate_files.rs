@@ -79,7 +79,7 @@ fn watch(path: &Path) -> WatchedFile {
     WatchedFile::new(FILE_KIND, path, MAX_FILE_BYTES)
 }
 
-/// A directory with at least one of the two files: what is wrong with the other is told by its name.
+/// A directory with at least one of the two files: what is wrong with the other is reported by its name.
 fn has_tls_files(path: &Path) -> bool {
     path.is_dir() && [CERTIFICATES, KEY].iter().any(|name| fs::symlink_metadata(path.join(name)).is_ok())
 }

@@ -33,7 +33,7 @@ const MAX_SCRYPT_PASSES: u64 = 16;
 /// Why something cannot be decrypted.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The password is wrong, or the bytes are damaged: nothing tells which.
+    /// The password is wrong, or the bytes are damaged: the two look alike.
     Wrong,
     /// By an algorithm of this name.
     Unsupported(String),

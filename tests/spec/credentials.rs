@@ -6,6 +6,9 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::sim::{Options, ScriptedResponse, Sim, openssl, replace_file, wait_for};
 use crate::support::api::{assertion, chat, field, granted};
 use crate::support::program::{Proxy, environment, run_to_end};
@@ -94,9 +97,12 @@ fn the_assertion_has_the_documented_form_and_nothing_more() {
 fn the_certificate_chain_is_sent_when_asked_for() {
     let sim = Sim::start(Options::default());
     let path = sim.certificate_path();
-    let ours = std::fs::read_to_string(&path).unwrap();
-    let authority = std::fs::read_to_string(sim.dir.join("ca.pem")).unwrap();
-    std::fs::write(&path, authority + &ours).unwrap();
+    let issuer = Pair::number(0);
+    let leaf = issued_by(issuer, Pair::number(1).halves().0, &sim.dir);
+    sim.entra.register(&leaf);
+    // The issuer in front; the simulator's own authority has nothing to do with it, and is not sent.
+    let unrelated = std::fs::read_to_string(sim.dir.join("ca.pem")).unwrap();
+    std::fs::write(&path, unrelated + issuer.halves().1 + &leaf + Pair::number(1).halves().0).unwrap();
     for asked in ["true", "1", "TRUE"] {
         let _proxy = Proxy::start_with(&sim, &[("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", asked)]);
     }
@@ -106,6 +112,20 @@ fn the_certificate_chain_is_sent_when_asked_for() {
         requests.iter().map(|request| assertion(request).0["x5c"].as_array().map_or(0, Vec::len)).collect();
     // The simulator has checked that the leaf is the first entry.
     assert_eq!((chains, granted(&sim)), (vec![2, 2, 2, 0], 4));
+    let root = STANDARD.encode(openssl(&["x509", "-outform", "DER"], issuer.halves().1.as_bytes()));
+    assert_eq!(assertion(&requests[0]).0["x5c"][1], root.as_str());
+}
+
+/// A certificate for this key, signed with the key of this pair.
+fn issued_by(issuer: &Pair, key: &str, dir: &Path) -> String {
+    let file = |name: &str, content: &str| {
+        std::fs::write(dir.join(name), content).unwrap();
+        dir.join(name).to_str().unwrap().to_owned()
+    };
+    let (issuer, key) = (file("issuer.pem", &issuer.pem), file("leaf.key", key));
+    let request = openssl(&["req", "-new", "-key", &key, "-subj", "/CN=issued"], b"");
+    let sign = ["x509", "-req", "-days", "9", "-set_serial", "7", "-CA", &issuer, "-CAkey", &issuer];
+    String::from_utf8(openssl(&sign, &request)).unwrap()
 }
 
 #[test]
