@@ -149,7 +149,7 @@ fn refused(error: TokenError) -> Problem {
     let mut problem = Problem { hints, ..Problem::new(summary) };
     // The ids have a line of their own.
     if let Some(detail) = detail.as_deref().and_then(|detail| detail.split(" Trace ID:").next()) {
-        problem = problem.note(format!("Entra ID's message: {detail}"));
+        problem = problem.note(format!("its message: {detail}"));
     }
     if let (Some(trace), Some(correlation)) = (trace_id, correlation_id) {
         problem =

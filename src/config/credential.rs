@@ -4,7 +4,8 @@
 //! AZURE_TOKEN_CREDENTIALS      with                                 credential
 //! (unset), prod                a certificate                        certificate
 //!                              else a federated token file          federated token file (workload identity)
-//!                              else AZURE_MANAGED_IDENTITY_*_ID     managed identity as federated credential
+//! (unset)                      else AZURE_MANAGED_IDENTITY_*_ID     managed identity as federated credential
+//! prod                         else that and AZURE_CLIENT_ID        managed identity as federated credential
 //! (unset)                      none of them                         a problem: managed identity is never guessed
 //! prod                         none of them                         managed identity
 //! EnvironmentCredential                                             certificate
@@ -52,7 +53,12 @@ enum Kind {
 
 /// The credential, and why it is this one; none when something about it is missing or wrong.
 pub(super) fn read(env: &mut Env<'_>, authority: &Authority) -> Option<(Credential, String)> {
-    let selection = env.or(SELECTION, Selection::Configured, selection);
+    let chosen = env.optional(SELECTION, selection);
+    if chosen.is_none() && env.raw(SELECTION).is_some() {
+        // What else is missing depends on it.
+        return None;
+    }
+    let selection = chosen.unwrap_or(Selection::Configured);
     let user_assigned = managed_identity::user_assigned(env);
     let kind = kind(env, selection);
     let credential = if kind == Kind::ManagedIdentity {
@@ -126,11 +132,14 @@ fn application(
     user_assigned: Option<UserAssigned>,
     authority: &Authority,
 ) -> Option<Application> {
-    let client_id = env.required(
-        "AZURE_CLIENT_ID",
-        "the Application (client) ID: Entra admin center, App registrations, your app, Overview",
-        entra::client_id,
-    );
+    let client_hint = match kind {
+        Kind::FederatedManagedIdentity => {
+            "the Application (client) ID of the application that the identity signs in for; for the identity's own token set \
+             AZURE_TOKEN_CREDENTIALS=ManagedIdentityCredential"
+        }
+        _ => "the Application (client) ID: Entra admin center, App registrations, your app, Overview",
+    };
+    let client_id = env.required("AZURE_CLIENT_ID", client_hint, entra::client_id);
     let tenant = env.required(
         "AZURE_TENANT_ID",
         "the Directory (tenant) ID on the same page, or a domain such as contoso.onmicrosoft.com",

@@ -44,7 +44,7 @@ pub(super) fn user_assigned(env: &mut Env<'_>) -> Option<UserAssigned> {
         );
     }
     let client = env.optional(client, entra::client_id).map(UserAssigned::Client);
-    let object = env.optional(object, entra::client_id).map(UserAssigned::Object);
+    let object = env.optional(object, object_id).map(UserAssigned::Object);
     let resource = env.optional(resource, resource_id).map(UserAssigned::Resource);
     client.or(object).or(resource)
 }
@@ -59,6 +59,14 @@ pub(super) fn read(env: &mut Env<'_>, user_assigned: Option<UserAssigned>) -> Op
         ));
     };
     let is_arc = is_set(env, "IMDS_ENDPOINT");
+    if is_set(env, "IDENTITY_HEADER") && !is_set(env, "IDENTITY_ENDPOINT") {
+        env.problem(
+            Problem::new("IDENTITY_HEADER is set without IDENTITY_ENDPOINT")
+                .hint("App Service and Container Apps set both: pass IDENTITY_ENDPOINT on to this container")
+                .hint("elsewhere unset IDENTITY_HEADER"),
+        );
+        return None;
+    }
     let endpoint = if is_set(env, "IDENTITY_ENDPOINT") {
         let url = env.optional("IDENTITY_ENDPOINT", endpoint_url);
         if is_set(env, "IDENTITY_HEADER") && is_set(env, "IDENTITY_SERVER_THUMBPRINT") {
@@ -100,7 +108,7 @@ pub(super) fn read(env: &mut Env<'_>, user_assigned: Option<UserAssigned>) -> Op
     } else if Path::new(ARC_AGENT).exists() {
         IdentityEndpoint::Arc { url: ARC_ENDPOINT.to_owned() }
     } else {
-        let host = env.or("AZURE_POD_IDENTITY_AUTHORITY_HOST", IMDS.to_owned(), endpoint_url);
+        let host = env.or("AZURE_POD_IDENTITY_AUTHORITY_HOST", IMDS.to_owned(), imds_host);
         IdentityEndpoint::Imds { url: format!("{}{IMDS_PATH}", host.trim_end_matches('/')) }
     };
     Some(ManagedIdentity { endpoint, user_assigned })
@@ -125,6 +133,24 @@ fn endpoint_url(value: &str) -> Parsed<String> {
         Ok(_) => Ok(value.to_owned()),
         Err(_) => Err(refuse("is not a URL")),
     }
+}
+
+/// As [`endpoint_url`], without a query: a path is appended.
+fn imds_host(value: &str) -> Parsed<String> {
+    if Url::split(value).has_query {
+        return Err(
+            Problem::new("has a query").hint("give only http://host:port; unset it for the real IMDS")
+        );
+    }
+    endpoint_url(value)
+}
+
+fn object_id(value: &str) -> Parsed<String> {
+    if entra::is_guid(value) {
+        return Ok(value.to_owned());
+    }
+    Err(Problem::new(format!("is not a GUID ({} characters)", value.chars().count()))
+        .hint("az identity show --query principalId -o tsv: the object (principal) id of the identity"))
 }
 
 fn host(url: &str) -> String {

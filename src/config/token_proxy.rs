@@ -27,8 +27,8 @@ pub struct TokenProxy {
 
 #[derive(Debug)]
 pub enum TokenProxyRoots {
-    /// Mozilla's.
-    BuiltIn,
+    /// Those of all other servers.
+    Usual,
     /// `AZURE_KUBERNETES_CA_FILE`, read again when it changes.
     File(PathBuf),
     /// `AZURE_KUBERNETES_CA_DATA`: PEM. Not secret as it should be, but who knows what was put there.
@@ -62,7 +62,7 @@ pub(super) fn read(env: &mut Env<'_>) -> Option<Option<TokenProxy>> {
         (_, Some(pem)) => TokenProxyRoots::Pem(pem),
         // One that is set and wrong is a problem of its own.
         _ if others.contains(&CA_FILE) => return None,
-        _ => TokenProxyRoots::BuiltIn,
+        _ => TokenProxyRoots::Usual,
     };
     Some(Some(TokenProxy { url: url?, roots, server_name }))
 }

@@ -8,7 +8,7 @@
 //! federated identity   IMDS, App Service or Azure Arc (its token is the assertion) -> Entra ID -> token
 //! ```
 
-use super::managed_identity::ManagedIdentity;
+use super::managed_identity::{self, ManagedIdentity};
 use super::{Endpoint, Entra, Grant, TokenError, response};
 use crate::clock::Clock;
 use crate::config::{self, Assertion, Config};
@@ -16,6 +16,8 @@ use crate::identity::{AssertionSource, CertificateSource, CurrentCertificate, Fe
 use crate::report::Problem;
 use crate::secret::Secret;
 use crate::upstream::Upstream;
+
+const EXPIRED_IDENTITY_TOKEN: &str = "the managed identity's token, which is the assertion, is outside its time range: none, Azure replaces it";
 
 /// Gets access tokens.
 pub trait Credential: Send {
@@ -57,7 +59,8 @@ pub fn open(config: &Config, upstream: &Upstream, clock: &Clock) -> Result<OpenC
         config::Credential::Application(application) => application,
         config::Credential::ManagedIdentity(identity) => {
             let resource = config.scope.strip_suffix("/.default").unwrap_or(&config.scope);
-            let credential = ManagedIdentity::new(upstream.direct.clone(), clock.clone(), identity, resource);
+            let credential =
+                ManagedIdentity::new(upstream.direct.clone(), clock.clone(), identity, resource, false);
             return Ok(OpenCredential { credential: Box::new(credential), certificate: None });
         }
     };
@@ -88,7 +91,8 @@ pub fn open(config: &Config, upstream: &Upstream, clock: &Clock) -> Result<OpenC
             OpenCredential { credential: Box::new(credential), certificate: None }
         }
         Assertion::ManagedIdentity { identity, resource } => {
-            let identity = ManagedIdentity::new(upstream.direct.clone(), clock.clone(), identity, resource);
+            let identity =
+                ManagedIdentity::new(upstream.direct.clone(), clock.clone(), identity, resource, true);
             let credential = FederatedIdentity { identity, entra: entra(token_url) };
             OpenCredential { credential: Box::new(credential), certificate: None }
         }
@@ -139,16 +143,16 @@ struct FederatedIdentity {
 
 impl Credential for FederatedIdentity {
     fn sign_in(&mut self) -> Result<Grant, TokenError> {
-        let grant = self.identity.sign_in().map_err(|mut error| {
-            // Here another variable names the identity.
-            for hint in &mut error.hints {
-                *hint = hint.replace("AZURE_CLIENT_ID", "AZURE_MANAGED_IDENTITY_CLIENT_ID");
-            }
-            error
-        })?;
+        let grant = self.identity.sign_in()?;
         let bearer = grant.bearer().to_str().unwrap_or_default();
         let assertion = Secret::new(bearer.strip_prefix("Bearer ").unwrap_or_default().to_owned());
-        self.entra.request(&assertion)
+        self.entra.request(&assertion).map_err(|error| {
+            let error = managed_identity::limit_rate(error);
+            // Azure has set the assertion's times, not this machine's clock.
+            let is_late = error.code == Some(response::OUTSIDE_TIME_RANGE);
+            let hints = if is_late { vec![EXPIRED_IDENTITY_TOKEN.to_owned()] } else { error.hints };
+            TokenError { hints, ..error }
+        })
     }
 
     fn origin(&self) -> &str {

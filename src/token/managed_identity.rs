@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::Agent;
-use ureq::http::Request;
+use ureq::http::{HeaderValue, Request};
+use zeroize::Zeroizing;
 
 use super::credential::Credential;
 use super::http::{self, TIMEOUT, TokenResponse, USER_AGENT};
-use super::{Grant, TokenError};
+use super::{Class, Grant, TokenError};
 use crate::clock::Clock;
 use crate::config::{self, IdentityEndpoint, UserAssigned};
 use crate::log;
@@ -55,6 +56,37 @@ impl IdentityService {
     }
 }
 
+/// How the settings are called that a hint names.
+struct Names {
+    /// The variable that names the identity, or would.
+    identity: &'static str,
+    is_user_assigned: bool,
+    /// It signs in for an application, and must be user-assigned.
+    is_federated: bool,
+}
+
+impl Names {
+    fn of(identity: &config::ManagedIdentity, is_federated: bool) -> Self {
+        let name = match &identity.user_assigned {
+            Some(UserAssigned::Object(_)) => "AZURE_MANAGED_IDENTITY_OBJECT_ID",
+            Some(UserAssigned::Resource(_)) => "AZURE_MANAGED_IDENTITY_RESOURCE_ID",
+            _ if is_federated => "AZURE_MANAGED_IDENTITY_CLIENT_ID",
+            _ => "AZURE_CLIENT_ID",
+        };
+        Self { identity: name, is_user_assigned: identity.user_assigned.is_some(), is_federated }
+    }
+
+    /// A hint with the right names in it, or none if it does not apply.
+    fn fit(&self, hint: &str) -> String {
+        let scope = if self.is_federated { "AZURE_AUTHORITY_HOST" } else { "AZURE_SCOPE" };
+        let hint = hint.replace("AZURE_CLIENT_ID", self.identity).replace("AZURE_SCOPE", scope);
+        if self.is_federated { hint.replace(OR_SYSTEM_ASSIGNED, "") } else { hint }
+    }
+}
+
+/// The end of hints that does not hold for a federated identity.
+const OR_SYSTEM_ASSIGNED: &str = "; unset it for the system-assigned one";
+
 /// A managed identity of this machine, pod or app.
 pub(super) struct ManagedIdentity {
     agent: Agent,
@@ -62,6 +94,8 @@ pub(super) struct ManagedIdentity {
     service: IdentityService,
     /// `IDENTITY_HEADER` of App Service.
     header: Option<Secret<String>>,
+    /// What hints call the settings.
+    names: Names,
     /// Name and value of the parameter that says which identity; none for the system-assigned one.
     user_assigned: Option<(&'static str, String)>,
     /// With its query.
@@ -80,6 +114,7 @@ impl ManagedIdentity {
         clock: Clock,
         identity: &config::ManagedIdentity,
         resource: &str,
+        is_federated: bool,
     ) -> Self {
         let (service, endpoint, header) = match &identity.endpoint {
             IdentityEndpoint::Imds { url } => (IdentityService::Imds, url, None),
@@ -102,6 +137,7 @@ impl ManagedIdentity {
             clock,
             service,
             header: header.map(|header| Secret::new(header.expose().clone())),
+            names: Names::of(identity, is_federated),
             user_assigned,
             url,
             origin: endpoint.splitn(4, '/').take(3).collect::<Vec<_>>().join("/"),
@@ -117,32 +153,53 @@ impl ManagedIdentity {
             .header("accept", "application/json")
             .header("user-agent", USER_AGENT);
         if let Some(header) = &self.header {
-            request = request.header("x-identity-header", header.expose());
+            request = request.header("x-identity-header", sensitive(header.expose()));
         }
         if let Some(key) = key {
-            request = request.header("authorization", format!("Basic {}", key.expose()));
+            let value = Zeroizing::new(format!("Basic {}", key.expose()));
+            request = request.header("authorization", sensitive(&value));
         }
         let request = request.body("").map_err(|error| TokenError::transient(error.to_string()))?;
-        log::debug("token request", &[("url", &self.url)]);
+        log::debug("token request", &[("url", &self.url.split('?').next().unwrap_or_default())]);
         http::send(&self.agent, request, self.timeout, self.service.name())
             .map_err(|error| refusal::unreachable(self.service, error))
     }
+
+    /// One token request; Azure Arc wants two of them.
+    fn request(&self) -> Result<Grant, TokenError> {
+        let refused =
+            |response: &TokenResponse| refusal::read(self.service, response, &self.names, &self.clock);
+        let mut response = self.get(None)?;
+        if self.service == IdentityService::Arc {
+            match response.status {
+                401 | 200 => {}
+                _ => return Err(refused(&response)),
+            }
+            let key = arc::key(&response, self.arc_keys)?;
+            response = self.get(Some(&key))?;
+        }
+        if response.status != 200 {
+            return Err(refused(&response));
+        }
+        success::grant(self.service, &response, self.user_assigned.as_ref(), self.clock.unix())
+    }
+}
+
+/// These endpoints limit how often they may be asked.
+const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// No attempt follows a temporary error at once, whatever it was: each asks the endpoint on this machine again.
+pub(super) fn limit_rate(error: TokenError) -> TokenError {
+    let retry_after = match error.class {
+        Class::Transient => Some(error.retry_after.unwrap_or_default().max(MIN_RETRY_AFTER)),
+        Class::Permanent => error.retry_after,
+    };
+    TokenError { retry_after, ..error }
 }
 
 impl Credential for ManagedIdentity {
     fn sign_in(&mut self) -> Result<Grant, TokenError> {
-        let response = match self.service {
-            IdentityService::Arc => {
-                let challenge = self.get(None)?;
-                let key = arc::key(&challenge, self.arc_keys)?;
-                self.get(Some(&key))?
-            }
-            _ => self.get(None)?,
-        };
-        if response.status != 200 {
-            return Err(refusal::read(self.service, &response, self.user_assigned.is_some(), &self.clock));
-        }
-        success::grant(self.service, &response, self.user_assigned.as_ref(), self.clock.unix())
+        self.request().map_err(limit_rate)
     }
 
     fn origin(&self) -> &str {
@@ -153,6 +210,13 @@ impl Credential for ManagedIdentity {
     fn can_renew_early(&self) -> bool {
         false
     }
+}
+
+/// A header's value that no log shows; settings and key file were checked to fit.
+fn sensitive(value: &str) -> HeaderValue {
+    let mut value = HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
 }
 
 /// Name and value of the parameter that means this identity.

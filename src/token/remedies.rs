@@ -19,7 +19,7 @@ pub(super) fn lookup(code: u32) -> Option<&'static Remedy> {
 
 /// Whether an error with this number resolves by itself.
 pub(super) fn is_transient(code: u32) -> bool {
-    [90_033, 90_024, 90_006, 90_090, 50_033, 90_012].contains(&code) || is_throttling(code)
+    [90_033, 90_024, 90_006, 90_090, 50_033, 90_012, 90_061].contains(&code) || is_throttling(code)
 }
 
 /// Whether an error with this number asks for fewer requests.
@@ -133,7 +133,7 @@ pub const REMEDIES: &[Remedy] = &[
     row(70_025, "the application has no federated credential",
         "check AZURE_CLIENT_ID, or add a federated credential; a new credential takes some minutes to work"),
     row(700_212, "the token's audience fits no federated credential",
-        "compare the audience with the token's, mostly api://AzureADTokenExchange; a new credential takes some minutes to work"),
+        "compare its audience with the token's; api://AKSIdentityBinding wants AZURE_KUBERNETES_*; a new credential takes some minutes to work"),
     row(7_002_137, "the token's subject fits no federated credential",
         "copy the subject from the log's detail, its case included, into the credential; a new one takes some minutes to work"),
     row(7_002_381, "the tenant wants a claim that the token does not have",
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn the_numbers_that_pass_are_known() {
-        assert_eq!(REMEDIES.iter().filter(|remedy| is_transient(remedy.code)).count(), 8);
+        assert_eq!(REMEDIES.iter().filter(|remedy| is_transient(remedy.code)).count(), 9);
         assert_eq!(REMEDIES.iter().filter(|remedy| is_throttling(remedy.code)).count(), 2);
         assert!(lookup(1).is_none() && !is_transient(1) && !is_throttling(1));
     }

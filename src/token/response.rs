@@ -200,7 +200,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// The digits after the first `AADSTS`.
-fn aadsts_number(description: &str) -> Option<u32> {
+pub(super) fn aadsts_number(description: &str) -> Option<u32> {
     let rest = after(description, "AADSTS")?;
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }

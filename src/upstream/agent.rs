@@ -54,7 +54,7 @@ impl Upstream {
         let fresh = Dialer { idle: IdlePool::new(0), ..dialer.clone() };
         let direct = Dialer { is_direct: true, ..fresh.clone() };
         let entra = match config.token_proxy() {
-            Some(proxy) => Dialer { network: token_proxy(proxy)?, ..direct.clone() },
+            Some(proxy) => Dialer { network: token_proxy(proxy, &direct.network)?, ..direct.clone() },
             None => fresh,
         };
         Ok(Self {
@@ -121,13 +121,15 @@ impl Upstream {
 }
 
 /// The network in which the cluster's token proxy is known.
-fn token_proxy(proxy: &TokenProxy) -> Result<Network, Problem> {
+fn token_proxy(proxy: &TokenProxy, network: &Network) -> Result<Network, Problem> {
     let network = match &proxy.roots {
-        TokenProxyRoots::BuiltIn => Network::new("AZURE_KUBERNETES_CA_FILE", None),
-        TokenProxyRoots::File(file) => Network::new("AZURE_KUBERNETES_CA_FILE", Some(file)),
-        TokenProxyRoots::Pem(pem) => Network::with_roots("AZURE_KUBERNETES_CA_DATA", pem.expose().as_bytes()),
+        TokenProxyRoots::Usual => network.clone(),
+        TokenProxyRoots::File(file) => Network::new("AZURE_KUBERNETES_CA_FILE", Some(file))?,
+        TokenProxyRoots::Pem(pem) => {
+            Network::with_roots("AZURE_KUBERNETES_CA_DATA", pem.expose().as_bytes())?
+        }
     };
-    Ok(network?.with_server_name(proxy.server_name.as_deref()))
+    Ok(network.with_server_name(proxy.server_name.as_deref()))
 }
 
 fn base(config: &Config) -> Result<Uri, Problem> {

@@ -28,7 +28,7 @@ fn the_named_or_the_configured_credential() {
     let no_tenant = ("AZURE_TENANT_ID", "");
     let federated_identity = "managed identity as federated credential";
     type Row<'a> = (&'a [(&'a str, &'a str)], Result<(&'a str, &'a str), &'a str>);
-    let rows: [Row<'_>; 22] = [
+    let rows: [Row<'_>; 24] = [
         (&[certificate], Ok(("certificate", "AZURE_CERTIFICATE_PATH is set"))),
         (
             &[("AZURE_CLIENT_CERTIFICATE_PATH", "cert.pem")],
@@ -75,6 +75,9 @@ fn the_named_or_the_configured_credential() {
             Err("Missing required Azure AD configuration: AZURE_CERTIFICATE_PATH"),
         ),
         (&[identity, no_client], Err("Missing required Azure AD configuration: AZURE_CLIENT_ID")),
+        (&[identity, no_client], Err("for the identity's own token set")),
+        // Nothing that depends on the choice is reported as missing.
+        (&[by("ManagedIdentityCredentials"), no_client], Err("AZURE_TOKEN_CREDENTIALS is not a credential")),
         (
             &[by("WorkloadIdentityCredential"), certificate],
             Err("Missing required Azure AD configuration: AZURE_FEDERATED_TOKEN_FILE"),
@@ -170,7 +173,7 @@ fn the_endpoint_of_a_managed_identity() {
     let resource_id =
         "/subscriptions/a/resourceGroups/b/providers/Microsoft.ManagedIdentity/userAssignedIdentities/c";
     type Row<'a> = (&'a [(&'a str, &'a str)], Result<(&'a str, &'a str), &'a str>);
-    let rows: [Row<'_>; 20] = [
+    let rows: [Row<'_>; 23] = [
         (&[], Ok(("IMDS http://169.254.169.254/metadata/identity/oauth2/token", client))),
         (&[no_client], Ok(("IMDS http://169.254.169.254/metadata/identity/oauth2/token", "system-assigned"))),
         (
@@ -200,6 +203,15 @@ fn the_endpoint_of_a_managed_identity() {
             Ok(("App Service http://172.16.2.6:8081/msi/token", client)),
         ),
         (&[app_service], Err("IDENTITY_ENDPOINT is set without IDENTITY_HEADER")),
+        (&[header], Err("IDENTITY_HEADER is set without IDENTITY_ENDPOINT")),
+        (
+            &[("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://h?hunter2")],
+            Err("AZURE_POD_IDENTITY_AUTHORITY_HOST has a query"),
+        ),
+        (
+            &[no_client, ("AZURE_MANAGED_IDENTITY_OBJECT_ID", "name")],
+            Err("AZURE_MANAGED_IDENTITY_OBJECT_ID is not a GUID (4 characters)"),
+        ),
         (
             &[app_service, ("IDENTITY_HEADER", "a\tb")],
             Err("IDENTITY_HEADER has characters that no header may have"),

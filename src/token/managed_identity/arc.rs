@@ -27,10 +27,10 @@ pub(super) fn key(challenge: &TokenResponse, keys: &str) -> Result<Secret<String
         return Err(TokenError {
             status: Some(challenge.status),
             hints: vec![AGENT_HINT.to_owned()],
-            ..TokenError::transient(format!(
-                "the Azure Arc agent responded {} in place of its challenge (401)",
-                challenge.status
-            ))
+            ..TokenError::new(
+                Class::Permanent,
+                format!("the Azure Arc agent responded {} in place of its challenge (401)", challenge.status),
+            )
         });
     }
     let path = named_file(challenge, keys)?;

@@ -1,25 +1,24 @@
 //! Why an identity endpoint gave no token, and what to do: by service, status and the words of its message.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
-use super::IdentityService;
+use super::{IdentityService, Names};
 use crate::clock::Clock;
 use crate::report::excerpt;
 use crate::token::http::TokenResponse;
+use crate::token::remedies;
 use crate::token::response::{self, parse_retry_after};
 use crate::token::{Class, TokenError};
 
-/// These endpoints limit how often they are asked; twice a second is too often for IMDS.
-const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Enough of a plain-text message to recognize it.
 const MAX_MESSAGE: usize = 4096;
 
-/// A message that is known: words in it (lower case), for which services, what it means, what to do.
+/// A message that is known: words in it (lower case), for which services, with which status if not any error, what it means,
+/// what to do.
 struct Known {
     words: &'static str,
     services: &'static [IdentityService],
+    status: Option<u16>,
     meaning: &'static str,
     hints: &'static [&'static str],
 }
@@ -31,12 +30,14 @@ const KNOWN: &[Known] = &[
     Known {
         words: "multiple user assigned identities",
         services: ALL,
+        status: None,
         meaning: "this machine has several user-assigned identities",
         hints: &["set AZURE_CLIENT_ID to the client ID of the one to use"],
     },
     Known {
         words: "no user assigned or delegated managed identity found",
         services: ALL,
+        status: None,
         meaning: "the identity is not assigned to this app",
         hints: &[
             "assign it: az webapp identity assign, az functionapp identity assign or az containerapp identity assign",
@@ -45,7 +46,8 @@ const KNOWN: &[Known] = &[
     },
     Known {
         words: "identity not found",
-        services: ALL,
+        services: &[IdentityService::Imds],
+        status: None,
         meaning: "the identity is not assigned to this machine",
         hints: &[
             "assign it: az vm identity assign; an identity that was made again needs the machine to be started again",
@@ -56,42 +58,35 @@ const KNOWN: &[Known] = &[
     Known {
         words: "bad_request_102",
         services: ALL,
+        status: None,
         meaning: "the Metadata header did not arrive",
         hints: &["a proxy in between removes it: IMDS must be reached directly"],
     },
     Known {
-        words: "aadsts500011",
-        services: ALL,
-        meaning: "the resource of the scope was not found in this tenant",
-        hints: &[SCOPE],
-    },
-    Known {
-        words: "aadsts50001",
-        services: ALL,
-        meaning: "the resource of the scope was not found",
-        hints: &[SCOPE],
-    },
-    Known {
         words: "invalid_resource",
         services: ALL,
+        status: None,
         meaning: "the resource of the scope is not valid",
         hints: &[SCOPE],
     },
     Known {
         words: "unknown_source",
-        services: ALL,
+        services: &[IdentityService::Imds],
+        status: None,
         meaning: "it was not asked from a virtual machine of Azure",
         hints: &["run auth-proxy on the machine or pod that has the identity"],
     },
     Known {
         words: "unauthorized_client",
-        services: ALL,
+        services: &[IdentityService::Imds],
+        status: None,
         meaning: "it was not asked from a virtual machine of Azure",
         hints: &["run auth-proxy on the machine or pod that has the identity"],
     },
     Known {
         words: "unreachable",
         services: &[IdentityService::Imds],
+        status: Some(403),
         meaning: "a proxy on this machine responded in place of IMDS, as Docker Desktop's does",
         hints: &["a workstation has no managed identity: use a certificate there"],
     },
@@ -101,7 +96,7 @@ const KNOWN: &[Known] = &[
 pub(super) fn read(
     service: IdentityService,
     response: &TokenResponse,
-    is_user_assigned: bool,
+    names: &Names,
     clock: &Clock,
 ) -> TokenError {
     let TokenResponse { status, headers, body } = response;
@@ -111,28 +106,40 @@ pub(super) fn read(
     let message = text("error_description").or_else(|| text("message"));
     // Only looked through: what is no JSON may be anything.
     let all = String::from_utf8_lossy(&body[..body.len().min(MAX_MESSAGE)]).to_ascii_lowercase();
-    let known = KNOWN.iter().find(|row| row.services.contains(&service) && all.contains(row.words));
+    let known = KNOWN.iter().find(|row| {
+        row.services.contains(&service)
+            && row.status.is_none_or(|of| of == *status)
+            && all.contains(row.words)
+    });
+    // Entra ID's own error, passed on.
+    let code = message.and_then(response::aadsts_number);
+    let remedy = code.and_then(remedies::lookup);
     let class = class(service, *status);
     let now = i64::try_from(clock.unix().as_secs()).unwrap_or(i64::MAX);
+    // That of a proxy in between must not stop us for long.
+    let is_believed = *status == 429 || json.is_object();
     let requested = headers.get("retry-after").and_then(|value| value.to_str().ok());
     let requested =
         requested.and_then(|text| parse_retry_after(text, response::date(headers).unwrap_or(now)));
-    let reason = match (known, error) {
-        (Some(known), _) => format!(": {}", known.meaning),
-        (None, Some(error)) => format!(", {error}"),
-        (None, None) => String::new(),
+    let reason = match (remedy, known, error) {
+        (Some(remedy), ..) => format!(": AADSTS{}, {}", remedy.code, remedy.meaning),
+        (None, Some(known), _) => format!(": {}", known.meaning),
+        (None, None, Some(error)) => format!(", {error}"),
+        (None, None, None) => String::new(),
     };
-    let hints = match known {
-        Some(known) => known.hints.iter().copied().map(str::to_owned).collect(),
-        None => hints(service, response, json.is_object(), is_user_assigned),
+    let hints = match (remedy, known) {
+        (Some(remedy), _) => vec![remedy.action.to_owned()],
+        (None, Some(known)) => known.hints.iter().map(|hint| names.fit(hint)).collect(),
+        (None, None) => hints(service, response, json.is_object(), names),
     };
     TokenError {
         status: Some(*status),
+        code,
         error: error.map(str::to_owned),
         hints,
         detail: message.map(excerpt),
         correlation_id: text("correlation_id").and_then(response::id_prefix),
-        retry_after: (class == Class::Transient).then(|| requested.unwrap_or_default().max(MIN_RETRY_AFTER)),
+        retry_after: requested.filter(|_| is_believed),
         ..TokenError::new(class, format!("{} responded {status}{reason}", service.name()))
     }
 }
@@ -148,20 +155,15 @@ fn class(service: IdentityService, status: u16) -> Class {
     }
 }
 
-fn hints(
-    service: IdentityService,
-    response: &TokenResponse,
-    is_json: bool,
-    is_user_assigned: bool,
-) -> Vec<String> {
-    let fixed = |text: &str| vec![text.to_owned()];
+fn hints(service: IdentityService, response: &TokenResponse, is_json: bool, names: &Names) -> Vec<String> {
+    let fixed = |text: &str| vec![names.fit(text)];
     match (service, response.status) {
         (_, 429) => fixed("none, it is asked too often; auth-proxy waits"),
         (IdentityService::Imds, 404 | 410 | 500..) if is_json => {
             fixed("none, IMDS is being updated or busy; auth-proxy retries")
         }
         (IdentityService::AppService, 500..) if is_json => {
-            vec![format!("auth-proxy retries; if it goes on, {SCOPE}")]
+            fixed(&format!("auth-proxy retries; if it goes on, {SCOPE}"))
         }
         (IdentityService::AppService, 401 | 403) => fixed(
             "IDENTITY_HEADER must be that of this container: pass it on as Azure set it, and start again after it was rotated",
@@ -169,7 +171,7 @@ fn hints(
         (IdentityService::Arc, 401 | 403) => {
             fixed("the agent did not accept its key; auth-proxy gets a new challenge each time")
         }
-        (_, 400..=499) if is_json && is_user_assigned => fixed(
+        (_, 400..=499) if is_json && names.is_user_assigned => fixed(
             "check the id of the identity (AZURE_CLIENT_ID), and that it is assigned here; then AZURE_SCOPE",
         ),
         (_, 400..=499) if is_json => fixed(
@@ -212,5 +214,8 @@ pub(super) fn unreachable(service: IdentityService, error: TokenError) -> TokenE
             &["is the agent running? systemctl status himdsd; in a container use the host's network"]
         }
     };
+    if !error.is_unreachable || error.summary.starts_with("the TLS handshake") {
+        return error;
+    }
     TokenError { hints: hints.iter().copied().map(str::to_owned).collect(), ..error }
 }

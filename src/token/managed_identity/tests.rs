@@ -20,7 +20,11 @@ fn response(status: u16, headers: &[(&'static str, &str)], body: &str) -> TokenR
 fn identity(endpoint: IdentityEndpoint, user_assigned: Option<UserAssigned>) -> ManagedIdentity {
     let settings = config::ManagedIdentity { endpoint, user_assigned };
     let agent = Agent::new_with_defaults();
-    ManagedIdentity::new(agent, Clock::system(), &settings, "https://cognitiveservices.azure.com")
+    ManagedIdentity::new(agent, Clock::system(), &settings, "https://cognitiveservices.azure.com", false)
+}
+
+fn names() -> Names {
+    Names { identity: "AZURE_CLIENT_ID", is_user_assigned: false, is_federated: false }
 }
 
 #[test]
@@ -97,16 +101,86 @@ fn what_is_tried_again_soon() {
     ] {
         for (statuses, class) in [(transient, Transient), (permanent, Permanent)] {
             for status in statuses {
-                let error = refusal::read(service, &response(*status, &[], "{}"), false, &Clock::system());
+                let error = refusal::read(service, &response(*status, &[], "{}"), &names(), &Clock::system());
                 assert_eq!(error.class, class, "{service:?} {status}");
-                assert_eq!(error.retry_after.is_some(), class == Transient);
+                // However often it fails, the endpoint is not asked without a pause.
+                assert_eq!(limit_rate(error.clone()).retry_after.is_some(), class == Transient);
                 assert!(!error.hints.is_empty(), "{service:?} {status}");
             }
         }
     }
     let asked = response(429, &[("retry-after", "17")], "{}");
-    let error = refusal::read(IdentityService::Imds, &asked, false, &Clock::system());
+    let error = refusal::read(IdentityService::Imds, &asked, &names(), &Clock::system());
     assert_eq!(error.retry_after, Some(Duration::from_secs(17)));
+}
+
+/// Service, status and body; what the message says, and what the hints must and must not.
+#[test]
+fn a_message_is_known_by_its_words_and_its_status() {
+    use IdentityService::{AppService, Arc, Imds};
+    let federated =
+        Names { identity: "AZURE_MANAGED_IDENTITY_CLIENT_ID", is_user_assigned: true, is_federated: true };
+    let not_found = r#"{"error":"invalid_request","error_description":"Identity not found"}"#;
+    let disabled = r#"{"error":"x","error_description":"AADSTS500014: The service principal is disabled."}"#;
+    let rows = [
+        (
+            Imds,
+            400,
+            not_found,
+            &names(),
+            "not assigned to this machine",
+            "AZURE_CLIENT_ID",
+            "MANAGED_IDENTITY",
+        ),
+        (
+            Imds,
+            400,
+            not_found,
+            &federated,
+            "not assigned",
+            "AZURE_MANAGED_IDENTITY_CLIENT_ID",
+            "system-assigned",
+        ),
+        (Arc, 400, not_found, &names(), "responded 400, invalid_request", "AZURE_CLIENT_ID", "az vm"),
+        (
+            Imds,
+            400,
+            disabled,
+            &names(),
+            "AADSTS500014",
+            "Enterprise applications",
+            "check AZURE_SCOPE, which names",
+        ),
+        (
+            Imds,
+            500,
+            r#"{"error_description":"ESTS is unreachable"}"#,
+            &names(),
+            "responded 500",
+            "retries",
+            "workstation",
+        ),
+        (Imds, 403, "an unreachable network", &names(), "in place of IMDS", "workstation", "az vm"),
+        (
+            AppService,
+            400,
+            r#"{"message":"unauthorized_client"}"#,
+            &names(),
+            "responded 400",
+            "",
+            "virtual machine",
+        ),
+        (AppService, 500, "{}", &federated, "responded 500", "AZURE_AUTHORITY_HOST", "AZURE_SCOPE"),
+    ];
+    for (service, status, body, names, summary, hint, other) in rows {
+        let error = refusal::read(service, &response(status, &[], body), names, &Clock::system());
+        let hints = error.hints.join("; ");
+        assert!(error.summary.contains(summary) && hints.contains(hint), "{body}: {error:?}");
+        assert!(!hints.contains(other), "{body}: {error:?}");
+    }
+    // A proxy's wish is not the endpoint's.
+    let proxy = response(503, &[("retry-after", "3600")], "<html>");
+    assert_eq!(refusal::read(Imds, &proxy, &names(), &Clock::system()).retry_after, None);
 }
 
 /// The challenge of Azure Arc's agent and the file that is there; the key, or what the message says.

@@ -210,6 +210,42 @@ fn expiry_counts_from_before_the_request() {
     assert_eq!(until_refresh, secs(30), "and so does half of the lifetime");
 }
 
+/// A credential that gives the same token until it is due, as managed identities do.
+struct WithoutEarlyRenewal(Box<dyn Credential>);
+
+impl Credential for WithoutEarlyRenewal {
+    fn sign_in(&mut self) -> Result<Grant, TokenError> {
+        self.0.sign_in()
+    }
+
+    fn origin(&self) -> &str {
+        self.0.origin()
+    }
+
+    fn can_renew_early(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_reject_asks_for_nothing_where_the_same_token_would_come_again() {
+    for can_renew_early in [true, false] {
+        let fixture = Fixture::new();
+        let credential = fixture.credential();
+        let credential = if can_renew_early {
+            credential
+        } else {
+            Box::new(WithoutEarlyRenewal(credential)) as Box<dyn Credential>
+        };
+        let mut refresher = Refresher::new(Arc::clone(&fixture.store), credential);
+        fixture.script.then(granted("first", 3600));
+        refresher.step();
+        fixture.advance(61);
+        let held = fixture.store.usable().unwrap();
+        assert_eq!(fixture.store.reject(&held), can_renew_early);
+    }
+}
+
 #[test]
 #[should_panic(expected = "the token endpoint's script was empty: 1 unexpected token requests")]
 fn an_empty_script_is_a_loud_failure() {
