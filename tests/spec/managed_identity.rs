@@ -265,13 +265,13 @@ fn an_endpoint_that_is_not_there_is_named_with_what_blocks_it() {
 /// An outage: the endpoint goes, the token stays in use, and the endpoint's return is noticed.
 #[test]
 fn a_usable_token_outlives_the_endpoint() {
-    let (sim, endpoints) = start(IdentityOptions { token_lifetime: 12, ..IdentityOptions::default() });
+    let (sim, endpoints) = start(IdentityOptions { token_lifetime: 8, ..IdentityOptions::default() });
     let imds = endpoints.imds_env();
     let proxy = Proxy::start_with(&sim, &all(&imds, &[]));
     for outage in [
-        vec![ScriptedResponse::status(503); 3],
-        vec![ScriptedResponse::status(410); 2],
-        vec![ScriptedResponse::status(200).body("<html>"); 2],
+        vec![ScriptedResponse::status(503)],
+        vec![ScriptedResponse::status(410)],
+        vec![ScriptedResponse::status(200).body("<html>")],
     ] {
         endpoints.script(outage);
         let before = sim.entra.issued().len();
