@@ -135,7 +135,7 @@ pub const REMEDIES: &[Remedy] = &[
     row(700_212, "the token's audience fits no federated credential",
         "compare the audience with the token's, mostly api://AzureADTokenExchange; api://AKSIdentityBinding needs AZURE_KUBERNETES_*; it takes some minutes to work"),
     row(7_002_137, "the token's subject fits no federated credential",
-        "copy the subject from the log's detail, its case included, into the credential; it takes some minutes to work"),
+        "copy the subject from the log's detail, its case included, into the credential; a new one takes some minutes to work"),
     row(7_002_381, "the tenant wants a claim that the token does not have",
         "issue the token in the organization that the tenant's policy allows"),
     row(700_238, "the token's issuer is not allowed in this tenant",
