@@ -53,7 +53,20 @@ impl Stamp {
 ///
 /// As `open(2)`.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits().cast_signed();
+    open_with(path, OFlags::empty())
+}
+
+/// As [`open`], for a path whose last part must not be a symbolic link.
+///
+/// # Errors
+///
+/// As `open(2)`.
+pub(crate) fn open_no_follow(path: &Path) -> io::Result<File> {
+    open_with(path, OFlags::NOFOLLOW)
+}
+
+fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.union(OFlags::NOCTTY).union(flags).bits().cast_signed();
     File::options().read(true).custom_flags(flags).open(path)
 }
 

@@ -116,14 +116,14 @@ pub(super) fn read(env: &mut Env<'_>, user_assigned: Option<UserAssigned>) -> Op
 
 /// A URL without a credential; plain http beyond loopback is usual here (`http://172.16.2.6:8081/msi/token`).
 fn endpoint_url(value: &str) -> Parsed<String> {
+    checked_url(value, "it is set by Azure: unset it elsewhere")
+}
+
+fn checked_url(value: &str, hint: &str) -> Parsed<String> {
     let url = Url::split(value);
-    let refuse = |what: &str| {
-        Problem::new(format!("{what}: {}", quote(value))).hint("it is set by Azure: unset it elsewhere")
-    };
+    let refuse = |what: &str| Problem::new(format!("{what}: {}", quote(value))).hint(hint);
     if url.userinfo.is_some() {
-        return Err(
-            Problem::new("has a user name before an `@`").hint("it is set by Azure: unset it elsewhere")
-        );
+        return Err(Problem::new("has a user name before an `@`").hint(hint));
     }
     if !matches!(url.scheme.as_deref(), Some("http" | "https")) || url.has_fragment {
         return Err(refuse("is not a URL with http:// or https://"));
@@ -137,12 +137,11 @@ fn endpoint_url(value: &str) -> Parsed<String> {
 
 /// As [`endpoint_url`], without a query: a path is appended.
 fn imds_host(value: &str) -> Parsed<String> {
+    let hint = "give only http://host:port; unset it for the real IMDS";
     if Url::split(value).has_query {
-        return Err(
-            Problem::new("has a query").hint("give only http://host:port; unset it for the real IMDS")
-        );
+        return Err(Problem::new("has a query").hint(hint));
     }
-    endpoint_url(value)
+    checked_url(value, hint)
 }
 
 fn object_id(value: &str) -> Parsed<String> {

@@ -446,7 +446,7 @@ fn unchain(decrypt_block: &dyn Fn(&mut [u8]), size: usize, iv: &[u8], data: &[u8
 }
 
 /// One sequence and nothing else, as everything is that we decrypt. One wrong password of 256 leaves padding that looks
-/// right; what is in front of it does not.
+/// right; what precedes it does not.
 pub(super) fn sequence(plain: Zeroizing<Vec<u8>>) -> Plain {
     if ber::only(&plain, SEQUENCE).is_some() { Ok(plain) } else { Err(Fault::Wrong) }
 }

@@ -133,7 +133,7 @@ fn race(addresses: &[IpAddr], port: u16, until: Wait<'_>) -> Result<(Socket, IpA
     }
 }
 
-/// How long to wait before the next of so many addresses is tried: so short that the last of them, too, has half of
+/// How long to wait before the next of this many addresses is tried: so short that the last of them, too, has half of
 /// the time that is left.
 fn attempt_delay(left: Duration, addresses: usize) -> Duration {
     ATTEMPT_DELAY.min(left / u32::try_from(2 * addresses.max(1)).unwrap_or(u32::MAX))

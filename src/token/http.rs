@@ -58,7 +58,11 @@ pub(super) fn send(
         let summary = format!("{endpoint}'s response is larger than {} KiB", MAX_RESPONSE_BYTES / 1024);
         return Err(TokenError {
             status: Some(status),
-            hints: vec![response::describe_sender(status, &parts.headers)],
+            hints: vec![format!(
+                "the response {}, not one of {endpoint}: check whether a proxy, a filter or a sign-in page responds in \
+                 its place",
+                response::describe_content(&parts.headers)
+            )],
             ..TokenError::transient(summary)
         });
     } else {

@@ -76,7 +76,7 @@ impl Names {
         Self { identity: name, is_user_assigned: identity.user_assigned.is_some(), is_federated }
     }
 
-    /// A hint with the right names in it, or none if it does not apply.
+    /// A hint with the right names in it.
     fn fit(&self, hint: &str) -> String {
         let scope = if self.is_federated { "AZURE_AUTHORITY_HOST" } else { "AZURE_SCOPE" };
         let hint = hint.replace("AZURE_CLIENT_ID", self.identity).replace("AZURE_SCOPE", scope);
@@ -101,9 +101,6 @@ pub(super) struct ManagedIdentity {
     /// With its query.
     url: String,
     origin: String,
-    timeout: Duration,
-    /// Where Azure Arc's agent puts its keys.
-    arc_keys: &'static str,
 }
 
 impl ManagedIdentity {
@@ -141,8 +138,6 @@ impl ManagedIdentity {
             user_assigned,
             url,
             origin: endpoint.splitn(4, '/').take(3).collect::<Vec<_>>().join("/"),
-            timeout: TIMEOUT,
-            arc_keys: arc::KEYS,
         }
     }
 
@@ -161,7 +156,7 @@ impl ManagedIdentity {
         }
         let request = request.body("").map_err(|error| TokenError::transient(error.to_string()))?;
         log::debug("token request", &[("url", &self.url.split('?').next().unwrap_or_default())]);
-        http::send(&self.agent, request, self.timeout, self.service.name())
+        http::send(&self.agent, request, TIMEOUT, self.service.name())
             .map_err(|error| refusal::unreachable(self.service, error))
     }
 
@@ -175,7 +170,7 @@ impl ManagedIdentity {
                 401 | 200 => {}
                 _ => return Err(refused(&response)),
             }
-            let key = arc::key(&response, self.arc_keys)?;
+            let key = arc::key(&response, arc::KEYS)?;
             response = self.get(Some(&key))?;
         }
         if response.status != 200 {

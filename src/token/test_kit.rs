@@ -155,7 +155,7 @@ pub(super) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A response with this token that lives for so many seconds.
+/// A response with this token that lives for this many seconds.
 pub(super) fn granted(token: &'static str, lifetime: u64) -> impl FnOnce() -> TokenResult + Send + 'static {
     move || Ok(Grant::new(token, secs(lifetime), None).unwrap())
 }

@@ -16,11 +16,11 @@ pub enum Fault {
     Latency(Duration),
     /// Takes everything, in both directions, and passes nothing on; open connections, too: the peer is gone without a word.
     BlackHole,
-    /// RST after so many bytes; at 0 as soon as the client sends something.
+    /// RST after this many bytes; at 0 as soon as the client sends something.
     Reset(u64),
-    /// FIN after so many bytes, as above.
+    /// FIN after this many bytes, as above.
     Truncate(u64),
-    /// Pieces of so many bytes, with a pause after each.
+    /// Pieces of this many bytes, with a pause after each.
     Slice(usize, Duration),
     /// So many bytes per second.
     Bandwidth(u64),

@@ -52,7 +52,7 @@ pub(super) enum Kind {
 pub enum Step {
     /// These bytes, in one write (one TLS record when they fit).
     Write(Vec<u8>),
-    /// The same bytes so many times.
+    /// The same bytes this many times.
     Repeat(Vec<u8>, u64),
     Pause(Duration),
     /// Goes on once the test has counted so far.

@@ -132,7 +132,7 @@ fn rs256_comes_with_the_sha1_thumbprint() {
     assert_eq!(chat(&mut proxy.client()).status, 200);
 }
 
-/// A certificate with its key that ends in so many days.
+/// A certificate with its key that ends in this many days.
 fn ends_in(days: u32, dir: &Path) -> String {
     let key = Pair::number(0).halves().0;
     let file = dir.join("short.key");

@@ -388,7 +388,7 @@ fn a_connection_made_past_the_expiry_carries_the_next_token() {
     assert_eq!((requests.len(), requests[0].body.as_slice()), (1, body.as_bytes()));
 }
 
-/// Waits until the first so many tokens have expired.
+/// Waits until this many tokens, the first ones, have expired.
 fn all_expired_of(sim: &Sim, count: usize) {
     let last = sim.entra.issued()[..count].iter().map(|issued| issued.expires).max().unwrap();
     within(Duration::from_secs(10), "the tokens to expire", || Instant::now() > last);

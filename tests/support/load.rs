@@ -108,7 +108,7 @@ pub fn burst(address: SocketAddr, target: &'static str) -> Duration {
     threads.into_iter().map(|thread| thread.join().unwrap()).max().unwrap()
 }
 
-/// Opens so many over TLS, one message each way, and checks what they add to the proxy's memory.
+/// Opens this many over TLS, one message each way, and checks what they add to the proxy's memory.
 pub fn idle_websockets(count: usize, max_kb: u64) {
     let fixture = TunnelFixture::start_with(true, &[("MAX_CONNECTIONS", "4096")]);
     // Threads, agents and the like that come with the first.

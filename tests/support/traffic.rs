@@ -60,7 +60,7 @@ impl Traffic {
         Duration::from_micros(self.slowest.load(Ordering::SeqCst))
     }
 
-    /// Waits until so many more requests got 200.
+    /// Waits until this many more requests got 200.
     #[track_caller]
     pub fn flows(&self, count: u64) {
         let enough = self.served() + count;

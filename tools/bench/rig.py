@@ -1,4 +1,4 @@
-"""The test rig: a throw-away CA, the upstreams, and the proxies in front of them; each a process of ours."""
+"""The test rig: a throw-away CA, the upstreams, and the proxies under comparison; each a process of ours."""
 
 import contextlib
 import os

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make bench`: this program, nginx, haproxy and a Python reference in front of the same TLS upstream, in turns.
+# `make bench`: this program, nginx, haproxy and a Python reference before the same TLS upstream, in turns.
 #
 # tools/bench/run.sh [PART...]: pausing requests counts streams memory growth bodies start; all of them unless given. Each
 # keeps its figures in target/bench/results, and docs/performance.md is written from all that are there. It ends with the

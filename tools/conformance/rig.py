@@ -1,4 +1,4 @@
-"""The servers under comparison, each in front of an upstream that records what it is sent."""
+"""The servers under comparison, each before an upstream that records what it is sent."""
 
 import os
 import re

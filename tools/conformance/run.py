@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""run.py [PATTERN...]: sends hundreds of odd requests to auth-proxy, nginx and HAProxy, each in front of an upstream
+"""run.py [PATTERN...]: sends hundreds of odd requests to auth-proxy, nginx and HAProxy, each before an upstream
 that records, and prints where auth-proxy passes on what both others refuse, refuses what both pass on alike, or shows
 its upstream something else. Differences that are meant are in expected.py; any other is a finding and exit code 1.
 

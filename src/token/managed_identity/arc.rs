@@ -1,12 +1,8 @@
 //! The challenge of Azure Arc's agent: 401 and the name of a key file, which root and the group `himds` can read. Its content
 //! proves that whoever asks is one of them.
 
-use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::OFlags;
 
 use crate::files;
 use crate::report::{Problem, quote};
@@ -74,8 +70,7 @@ fn named_file(challenge: &TokenResponse, keys: &str) -> Result<PathBuf, TokenErr
 }
 
 fn read(path: &Path) -> io::Result<zeroize::Zeroizing<Vec<u8>>> {
-    let flags = OFlags::NONBLOCK.union(OFlags::NOCTTY).union(OFlags::NOFOLLOW).bits().cast_signed();
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    let file = files::open_no_follow(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
     }

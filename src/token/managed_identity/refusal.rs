@@ -181,7 +181,7 @@ fn hints(service: IdentityService, response: &TokenResponse, is_json: bool, name
     }
 }
 
-/// What came in place of the service's JSON, and from whom.
+/// What was received in place of the service's JSON, and which server sent it.
 pub(super) fn describe_sender(service: IdentityService, response: &TokenResponse) -> String {
     let received = response::describe_content(&response.headers);
     match service {

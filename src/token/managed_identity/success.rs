@@ -12,8 +12,8 @@ use crate::token::http::TokenResponse;
 use crate::token::response::{seconds, whole_seconds};
 use crate::token::{Class, Grant, TokenError};
 
-/// No token lives for longer; a time further ahead says that a clock is wrong.
-const MAX_LIFETIME: f64 = 25.0 * 3600.0;
+/// No token lives for longer: a time further ahead says that a clock is wrong.
+const MAX_LIFETIME_SECONDS: f64 = 25.0 * 3600.0;
 
 /// The grant in a response that came at `now`, in seconds since the Unix epoch.
 pub(super) fn grant(
@@ -74,13 +74,13 @@ fn lifetime(json: &Value, now: Duration) -> Result<f64, String> {
         return Err(format!("expires_on is not a number of seconds but {}", shape(expires_on)));
     };
     let left = expires_on - now.as_secs_f64();
-    if left > MAX_LIFETIME {
+    if left > MAX_LIFETIME_SECONDS {
         log::warn(
             "the token's expires_on is more than 25 h ahead; this machine's clock may be slow",
             &[("hint", &"set the clock (NTP)")],
         );
     }
-    Ok(left.min(MAX_LIFETIME))
+    Ok(left)
 }
 
 /// A value without what it says: digits and letters are replaced.

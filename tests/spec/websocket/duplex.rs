@@ -103,7 +103,7 @@ fn fifty_megabytes_each_way_to_slow_readers_all_arrive_and_take_no_memory() {
     }
 }
 
-/// After so many bytes the reader of a flood sends something.
+/// After this many bytes the reader of a flood sends something.
 const ENOUGH: u64 = 16 << 20;
 
 /// Sends without end until the other side sends something; how much was sent by then.
