@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::log::{self, Throttle};
 use crate::ops::health;
 use crate::ops::metrics::Metrics;
-use crate::server::{ErrorResponse, Exchange, Head, Overload, Service};
+use crate::server::{ErrorResponse, Exchange, Head, Overload, Peer, Service};
 use crate::token::TokenStore;
 use crate::upstream::Upstream;
 
@@ -68,7 +68,7 @@ impl Service for Proxy {
             health::respond(&self.tokens, exchange);
             return;
         }
-        let mut stats = RequestStats::begin(&head, &self.metrics);
+        let mut stats = RequestStats::begin(&head, exchange.peer(), &self.metrics);
         let outcome = match self.forward(head, exchange, &mut stats) {
             Ok(outcome) => outcome,
             Err(Failure::ClientGone) => RequestOutcome::ClientGone,
@@ -87,23 +87,26 @@ impl Service for Proxy {
             health::respond(&self.tokens, exchange);
         } else {
             let response = ErrorResponse::overloaded(by);
-            self.refused(&response);
+            self.refused(&response, exchange.peer());
             response.send(exchange);
         }
     }
 
-    fn refused(&self, response: &ErrorResponse) {
+    fn refused(&self, response: &ErrorResponse, peer: &Peer) {
         self.metrics.refusals.add(&response.code);
-        let status = response.status.as_u16();
+        let (client, status) = (&peer.address, response.status.as_u16());
         let (code, why) = (&response.code, &response.message);
         let Some(overload) = response.overload else {
-            log::info("request refused", &[("status", &status), ("code", code), ("why", why)]);
+            let fields: log::LogFields<'_> =
+                &[("client", &client), ("status", &status), ("code", code), ("why", why)];
+            log::info("request refused", fields);
             return;
         };
         let reason = overload.name();
         self.metrics.overloads.add(reason);
         if let Some(suppressed) = OVERLOAD_LOG.allow() {
             let fields: log::LogFields<'_> = &[
+                ("client", &client),
                 ("status", &status),
                 ("code", code),
                 ("reason", &reason),

@@ -12,6 +12,7 @@ pub(crate) mod input;
 mod limits;
 mod listener;
 mod overflow;
+mod peer;
 mod response_writer;
 mod shutdown;
 mod thread_pool;
@@ -27,6 +28,7 @@ use http::StatusCode;
 pub use error_response::{ErrorResponse, Overload, send_full};
 pub use limits::Limits;
 pub use listener::{Listener, ServerHandle};
+pub use peer::{Peer, PeerAddress};
 pub use shutdown::Shutdown;
 
 use crate::fields::Fields;
@@ -68,6 +70,9 @@ pub trait Exchange {
     fn poll_body(&mut self) -> io::Result<bool> {
         Ok(true)
     }
+
+    /// Who sends the request.
+    fn peer(&self) -> &Peer;
 
     /// The request head's memory was freed: another large head may be read.
     fn release_head(&mut self) {}
@@ -116,5 +121,5 @@ pub trait Service: Send + Sync + 'static {
     fn reject_overloaded(&self, head: Head, by: Overload, exchange: &mut dyn Exchange);
 
     /// Called when the server itself has rejected a connection's request, which could not be understood.
-    fn refused(&self, _response: &ErrorResponse) {}
+    fn refused(&self, _response: &ErrorResponse, _peer: &Peer) {}
 }

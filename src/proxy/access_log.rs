@@ -12,7 +12,7 @@ use crate::config::LogLevel;
 use crate::fields::Fields;
 use crate::log::{self, Millis, Value};
 use crate::ops::metrics::{Finished, GaugeGuard, Metrics};
-use crate::server::Head;
+use crate::server::{Head, Peer, PeerAddress};
 
 /// Azure's support finds a request by these.
 const ID_FIELDS: [(&str, &str); 3] = [
@@ -26,6 +26,7 @@ const MAX_ID_BYTES: usize = 128;
 /// One request, from its head to the end of its response.
 pub(super) struct RequestStats<'a> {
     metrics: &'a Metrics,
+    client: PeerAddress,
     pub(super) method: Method,
     /// Without the query.
     pub(super) path: String,
@@ -72,10 +73,11 @@ pub(super) struct FailedRequest {
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 impl<'a> RequestStats<'a> {
-    pub(super) fn begin(head: &Head, metrics: &'a Metrics) -> Self {
+    pub(super) fn begin(head: &Head, peer: &Peer, metrics: &'a Metrics) -> Self {
         let now = Instant::now();
         Self {
             metrics,
+            client: peer.address,
             method: head.method.clone(),
             path: head.path().to_owned(),
             started: now,
@@ -166,6 +168,7 @@ impl<'a> RequestStats<'a> {
                 ("upstream_ms", upstream),
             ]);
         }
+        fields.push(("client", &self.client));
         fields.push(("outcome", &name));
         fields.push(("path", &self.path));
         fields.extend(side.iter().map(|side| ("aborted_by", side as &dyn Value)));

@@ -12,7 +12,7 @@ use super::exchange::Http1Exchange;
 use super::input::Input;
 use super::limits::{Permit, Semaphore};
 use super::shutdown::Shutdown;
-use super::{Head, Limits, Service};
+use super::{Head, Limits, Peer, Service};
 use crate::fields;
 use crate::http1::head::{self, Scan};
 use crate::net::buffers;
@@ -36,7 +36,7 @@ pub(super) struct Context<'a> {
 }
 
 /// Serves requests until the client leaves, violates the protocol or pauses too long, or the shutdown begins.
-pub(super) fn serve(socket: Arc<Socket>, context: &Context<'_>) {
+pub(super) fn serve(socket: Arc<Socket>, peer: &Peer, context: &Context<'_>) {
     let mut input = Input::new(Stream::from(socket));
     let mut is_first = true;
     loop {
@@ -46,15 +46,15 @@ pub(super) fn serve(socket: Arc<Socket>, context: &Context<'_>) {
         let head = match head {
             Ok(head) => head,
             Err(response) => {
-                context.service.refused(&response);
-                refuse(&mut input, context, &response);
+                context.service.refused(&response, peer);
+                refuse(&mut input, peer, context, &response);
                 return;
             }
         };
         input.release();
         let close = !wants_keep_alive(&head) || context.shutdown.is_triggered();
         let mut exchange =
-            Http1Exchange::new(&head, close, permit, &mut input, context.limits, context.shutdown);
+            Http1Exchange::new(&head, close, permit, &mut input, peer, context.limits, context.shutdown);
         context.service.serve(head, &mut exchange);
         if !exchange.finish_request() {
             return;
@@ -147,8 +147,8 @@ fn wait_for_request(stream: &mut Stream, context: &Context<'_>, is_first: bool) 
     }
 }
 
-fn refuse(input: &mut Input, context: &Context<'_>, response: &ErrorResponse) {
-    let mut exchange = Http1Exchange::for_error(input, context.limits, context.shutdown);
+fn refuse(input: &mut Input, peer: &Peer, context: &Context<'_>, response: &ErrorResponse) {
+    let mut exchange = Http1Exchange::for_error(input, peer, context.limits, context.shutdown);
     response.send(&mut exchange);
     exchange.linger();
 }

@@ -11,7 +11,7 @@ use super::limits::MinRate;
 use super::limits::Permit;
 use super::response_writer::ResponseWriter;
 use super::shutdown::Shutdown;
-use super::{Exchange, Head, Length, Limits};
+use super::{Exchange, Head, Length, Limits, Peer};
 use crate::fields::{self, Fields};
 use crate::net::poll::{self, Ready};
 use crate::net::{Socket, Stream};
@@ -33,6 +33,7 @@ pub(super) struct Http1Exchange<'a> {
     awaits_continue: bool,
     /// The permit for the memory of a large head.
     head_permit: Option<Permit<'a>>,
+    peer: &'a Peer,
     shutdown: &'a Shutdown,
 }
 
@@ -42,6 +43,7 @@ impl<'a> Http1Exchange<'a> {
         close: bool,
         head_permit: Option<Permit<'a>>,
         input: &'a mut Input,
+        peer: &'a Peer,
         limits: &'a Limits,
         shutdown: &'a Shutdown,
     ) -> Self {
@@ -54,12 +56,18 @@ impl<'a> Http1Exchange<'a> {
                 && head.headers.get("expect").is_some_and(|expected| fields::is(expected, "100-continue")),
             head_permit,
             input,
+            peer,
             shutdown,
         }
     }
 
     /// For the response to a request whose head could not be parsed.
-    pub(super) fn for_error(input: &'a mut Input, limits: &'a Limits, shutdown: &'a Shutdown) -> Self {
+    pub(super) fn for_error(
+        input: &'a mut Input,
+        peer: &'a Peer,
+        limits: &'a Limits,
+        shutdown: &'a Shutdown,
+    ) -> Self {
         Self {
             body: Body::new(Length::Unknown, 0),
             rate: MinRate::new(limits.body_idle_timeout),
@@ -67,6 +75,7 @@ impl<'a> Http1Exchange<'a> {
             awaits_continue: false,
             head_permit: None,
             input,
+            peer,
             shutdown,
         }
     }
@@ -162,6 +171,10 @@ impl Exchange for Http1Exchange<'_> {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    fn peer(&self) -> &Peer {
+        self.peer
     }
 
     fn release_head(&mut self) {

@@ -20,7 +20,7 @@ use super::limits::Semaphore;
 use super::overflow::Overflow;
 use super::shutdown::Shutdown;
 use super::thread_pool::ThreadPool;
-use super::{Limits, Service};
+use super::{Limits, Peer, PeerAddress, Service};
 use crate::log::{self, Throttle};
 use crate::net::Socket;
 use crate::net::poll::{self, Ready};
@@ -172,7 +172,7 @@ impl Acceptor {
         for listener in &self.listeners {
             for _ in 0..BACKLOG {
                 match listener.accept() {
-                    Ok((socket, _)) => self.admit(socket),
+                    Ok((socket, address)) => self.admit(socket, &address, listener),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(_) => {}
                 }
@@ -187,36 +187,37 @@ impl Acceptor {
         match poll::wait_many(&wanted, None) {
             Ok(found) => {
                 let ready = self.listeners.iter().zip(found).filter(|(_, found)| found.readable());
-                ready.for_each(|(listener, _)| self.handle_accept(listener.accept()));
+                ready.for_each(|(listener, _)| self.accept(listener));
             }
-            Err(error) => self.handle_accept(Err(error)),
+            Err(error) => handle_failure(&error),
         }
     }
 
-    fn handle_accept(&self, accepted: io::Result<(Socket, SockAddr)>) {
-        match accepted {
-            Ok((socket, _)) => self.admit(socket),
-            Err(error) if is_transient(&error) => {}
-            Err(error) => {
-                log_failure("cannot accept connections; retrying", &error, overload_cause(&error));
-                std::thread::sleep(ACCEPT_BACKOFF);
-            }
+    fn accept(&self, listener: &Socket) {
+        match listener.accept() {
+            Ok((socket, address)) => self.admit(socket, &address, listener),
+            Err(error) => handle_failure(&error),
         }
     }
 
-    fn admit(&self, socket: Socket) {
+    fn admit(&self, socket: Socket, address: &SockAddr, listener: &Socket) {
         if prepare(&socket).is_err() {
             return;
         }
+        let peer = Peer {
+            address: address.as_socket().map_or(PeerAddress::Unknown, PeerAddress::Ip),
+            is_loopback_listener: self::address(listener).is_ok_and(|ours| ours.ip().is_loopback()),
+        };
         let socket = Arc::new(socket);
         if self.pool.busy() >= self.limits.connections {
-            self.overflow.admit(socket, self.limits.connections_bound);
+            self.overflow.admit(socket, peer, self.limits.connections_bound);
             return;
         }
         let (service, limits) = (Arc::clone(&self.service), Arc::clone(&self.limits));
         let (shutdown, pool) = (Arc::clone(&self.shutdown), self.pool.clone());
         let (served, large_heads) = (Arc::clone(&socket), Arc::clone(&self.large_heads));
         let evicting = Arc::clone(&self.evicting);
+        let served_peer = peer.clone();
         let job = move || {
             // Idle connections close when three quarters of the slots are taken: at the limit new connections would be
             // rejected although the slots of idle ones could be had.
@@ -230,13 +231,13 @@ impl Acceptor {
                 large_heads: &large_heads,
                 evict: &evict,
             };
-            connection::serve(served, &context);
+            connection::serve(served, &served_peer, &context);
         };
         if let Err(error) = self.pool.run(Box::new(job)) {
             let by =
                 if error.kind() == io::ErrorKind::OutOfMemory { Overload::Memory } else { Overload::Threads };
             log_failure("cannot start a thread for a connection; refusing it", &error, by);
-            self.overflow.admit(socket, by);
+            self.overflow.admit(socket, peer, by);
         }
     }
 }
@@ -266,6 +267,13 @@ impl Drop for Eviction<'_> {
         if self.is_claimed.get() {
             self.evicting.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+fn handle_failure(error: &io::Error) {
+    if !is_transient(error) {
+        log_failure("cannot accept connections; retrying", error, overload_cause(error));
+        std::thread::sleep(ACCEPT_BACKOFF);
     }
 }
 

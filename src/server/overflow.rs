@@ -19,7 +19,7 @@ use super::error_response::{ErrorResponse, Overload};
 use super::exchange::Http1Exchange;
 use super::input::Input;
 use super::shutdown::Shutdown;
-use super::{Limits, Service};
+use super::{Limits, Peer, Service};
 use crate::http1::head::{self, FaultKind, Scan};
 use crate::net::poll::{self, Ready};
 use crate::net::{Received, Socket};
@@ -36,7 +36,7 @@ const MAX_BATCH: usize = 64;
 
 /// The accept thread's end of the channel.
 pub(super) struct Overflow {
-    arrivals: SyncSender<(Arc<Socket>, Overload)>,
+    arrivals: SyncSender<(Arc<Socket>, Peer, Overload)>,
     wake: PipeWriter,
 }
 
@@ -68,14 +68,14 @@ impl Overflow {
     }
 
     /// Passes a connection on, with the limit that it exceeds.
-    pub(super) fn admit(&self, socket: Arc<Socket>, by: Overload) {
-        let _ = self.arrivals.send((socket, by));
+    pub(super) fn admit(&self, socket: Arc<Socket>, peer: Peer, by: Overload) {
+        let _ = self.arrivals.send((socket, peer, by));
         let _ = (&self.wake).write(&[0]);
     }
 }
 
 struct OverloadQueue {
-    arrivals: Receiver<(Arc<Socket>, Overload)>,
+    arrivals: Receiver<(Arc<Socket>, Peer, Overload)>,
     woken: PipeReader,
     service: Arc<dyn Service>,
     limits: Limits,
@@ -86,6 +86,7 @@ struct OverloadQueue {
 
 struct Rejected {
     input: Input,
+    peer: Peer,
     scan: Scan,
     by: Overload,
     deadline: Instant,
@@ -135,7 +136,7 @@ impl OverloadQueue {
 
     fn accept_pending(&mut self) {
         let arrivals: Vec<_> = self.arrivals.try_iter().take(MAX_BATCH).collect();
-        for (socket, by) in arrivals {
+        for (socket, peer, by) in arrivals {
             if self.connections.len() >= self.limits.overflow.max(1) {
                 // Prefer one that has its response: it had a chance to read it.
                 let oldest =
@@ -144,7 +145,7 @@ impl OverloadQueue {
             }
             let deadline = Instant::now() + TIMEOUT;
             let (input, scan) = (Input::new(socket.into()), Scan::default());
-            let mut connection = Rejected { input, scan, by, deadline, has_response: false };
+            let mut connection = Rejected { input, peer, scan, by, deadline, has_response: false };
             // Most arrive with their request, and many others may follow at once.
             if self.process(&mut connection) || self.refuse(&mut connection) {
                 self.connections.push_back(connection);
@@ -184,8 +185,15 @@ impl OverloadQueue {
             Ok(None) => return true,
             Ok(Some((head, length))) => {
                 connection.input.consume(length);
-                let mut exchange =
-                    Http1Exchange::new(&head, true, None, &mut connection.input, limits, &self.shutdown);
+                let mut exchange = Http1Exchange::new(
+                    &head,
+                    true,
+                    None,
+                    &mut connection.input,
+                    &connection.peer,
+                    limits,
+                    &self.shutdown,
+                );
                 self.service.reject_overloaded(head, connection.by, &mut exchange);
             }
             // A head that is too long for this thread may be legal on a thread of its own, so that 431 would be wrong.
@@ -194,8 +202,13 @@ impl OverloadQueue {
             }
             Err(fault) => {
                 let response = ErrorResponse::from(fault);
-                self.service.refused(&response);
-                response.send(&mut Http1Exchange::for_error(&mut connection.input, limits, &self.shutdown));
+                self.service.refused(&response, &connection.peer);
+                response.send(&mut Http1Exchange::for_error(
+                    &mut connection.input,
+                    &connection.peer,
+                    limits,
+                    &self.shutdown,
+                ));
             }
         }
         self.mark_responded(connection)
@@ -214,8 +227,13 @@ impl OverloadQueue {
             return false;
         }
         let response = ErrorResponse::overloaded(connection.by);
-        self.service.refused(&response);
-        response.send(&mut Http1Exchange::for_error(&mut connection.input, &self.limits, &self.shutdown));
+        self.service.refused(&response, &connection.peer);
+        response.send(&mut Http1Exchange::for_error(
+            &mut connection.input,
+            &connection.peer,
+            &self.limits,
+            &self.shutdown,
+        ));
         self.mark_responded(connection)
     }
 }

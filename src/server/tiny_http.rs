@@ -86,7 +86,9 @@ impl Listener {
         socket.set_keepalive(true)?;
         socket.set_read_timeout(Some(limits.keep_alive))?;
         socket.set_write_timeout(Some(limits.write_timeout))?;
+        let is_loopback_listener = self.0.local_addr()?.ip().is_loopback();
         let state = Arc::new(ServerState {
+            is_loopback_listener,
             listener: self.0,
             service,
             limits,
@@ -137,6 +139,7 @@ impl ServerHandle {
 struct ServerState {
     /// The one that every server is built from.
     listener: TcpListener,
+    is_loopback_listener: bool,
     service: Arc<dyn Service>,
     limits: Limits,
     shutdown: Arc<Shutdown>,
@@ -193,8 +196,10 @@ impl ServerState {
     /// where tiny_http returns both at once; then starts a thread for each.
     fn admit(self: &Arc<Self>, request: Request) {
         let head = exchange::head(&request, self);
-        if head.is_err() {
-            self.ban(request.remote_addr().copied());
+        if head.is_err()
+            && let Some(address) = request.remote_addr()
+        {
+            self.ban(*address);
         }
         let (max, overflow) = (self.limits.connections, self.limits.overflow.max(1));
         let under_pressure = self.pool.busy() >= max;
@@ -209,13 +214,12 @@ impl ServerState {
         }
     }
 
-    fn ban(&self, peer: Option<SocketAddr>) {
-        let Some(peer) = peer else { return };
+    fn ban(&self, address: SocketAddr) {
         let mut bans = self.bans.lock().unwrap_or_else(PoisonError::into_inner);
         if bans.len() >= MAX_BANS {
             bans.retain(|_, since| since.elapsed() < BAN_PERIOD);
         }
-        bans.insert(peer, Instant::now());
+        bans.insert(address, Instant::now());
     }
 
     fn is_banned(&self, request: &Request) -> bool {

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::mem;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +15,7 @@ use crate::net::{Socket, Stream};
 use crate::server::connection::wants_keep_alive;
 use crate::server::limits::MinRate;
 use crate::server::response_writer::{ResponseSink, ResponseWriter};
-use crate::server::{ErrorResponse, Exchange, Head, Length, Overload};
+use crate::server::{ErrorResponse, Exchange, Head, Length, Overload, Peer, PeerAddress};
 
 /// The largest Content-Length. What is left of a body when a request ends, tiny_http reads into a buffer of that
 /// size: 50,000,000,000,000 bytes cannot be had, and a failed allocation ends the process. This many can be had
@@ -74,7 +73,10 @@ pub(super) fn respond(
     let mut exchange = TinyExchange {
         left: Some(request.body_length().unwrap_or_default()),
         is_endless: is_endless(&request),
-        peer: request.remote_addr().copied(),
+        peer: Peer {
+            address: request.remote_addr().map_or(PeerAddress::Unknown, |address| PeerAddress::Ip(*address)),
+            is_loopback_listener: state.is_loopback_listener,
+        },
         request: Some(request),
         response: match &head {
             Ok(head) => {
@@ -92,7 +94,7 @@ pub(super) fn respond(
         }
         Ok(head) => state.service.serve(head, &mut exchange),
         Err(response) => {
-            state.service.refused(&response);
+            state.service.refused(&response, &exchange.peer);
             response.send(&mut exchange);
         }
     }
@@ -120,11 +122,19 @@ struct TinyExchange<'a> {
     left: Option<usize>,
     /// The body must be neither read nor dropped.
     is_endless: bool,
-    peer: Option<SocketAddr>,
+    peer: Peer,
     response: ResponseWriter,
     /// Once the response has begun.
     writer: Box<dyn Write + Send>,
     state: &'a ServerState,
+}
+
+impl TinyExchange<'_> {
+    fn ban(&self) {
+        if let PeerAddress::Ip(address) = self.peer.address {
+            self.state.ban(address);
+        }
+    }
 }
 
 impl Exchange for TinyExchange<'_> {
@@ -160,6 +170,10 @@ impl Exchange for TinyExchange<'_> {
         Ok(self.left == Some(0))
     }
 
+    fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
     fn client(&self) -> Option<Arc<Socket>> {
         None
     }
@@ -175,7 +189,7 @@ impl Exchange for TinyExchange<'_> {
         let Some(request) = self.request.take() else { return };
         if self.left != Some(0) {
             // Before the reader is given back: what follows may be parsed at once.
-            self.state.ban(self.peer);
+            self.ban();
             self.response.close_after();
         }
         if self.state.shutdown.is_triggered() {
@@ -213,7 +227,7 @@ impl Exchange for TinyExchange<'_> {
 impl Drop for TinyExchange<'_> {
     fn drop(&mut self) {
         if !self.response.is_finished() {
-            self.state.ban(self.peer);
+            self.ban();
         }
         if self.response.is_chunked() {
             let _ = self.writer.write_all(INVALID_CHUNK_SIZE).and_then(|()| self.writer.flush());
