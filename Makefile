@@ -8,7 +8,7 @@ SHELL := bash
 CARGO ?= cargo
 # Where the release binary runs: static, so on any Linux of that processor; this machine's unless given.
 TARGET ?= $(if $(filter aarch64 arm64,$(shell uname -m)),aarch64,x86_64)-unknown-linux-musl
-# The servers that are linted and that serve the SDKs: ours (`default`, which is no feature), and the feature `tiny_http`.
+# The servers that serve the SDKs: ours (`default`, which is no feature), and the feature `tiny_http`.
 SERVERS ?= default tiny_http
 # cargo-deny is built on demand, so its version is a choice of ours.
 CARGO_DENY_VERSION ?= 0.20.2
@@ -17,6 +17,9 @@ CARGO_FUZZ_VERSION ?= 0.13.2
 FUZZ_TOOLCHAIN ?= nightly
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= agreement chunked entra filter head location pem pfx response
+
+# Tests of the running program mostly wait for it: more at a time than there are processors.
+TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
 # What `make dist` builds for.
 DIST_TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
@@ -27,6 +30,7 @@ PARTS ?=
 BENCH_SECONDS ?= 10
 
 BINARY := target/$(TARGET)/release/auth-proxy
+TINY_HTTP_BINARY := target/debug/auth-proxy-tiny_http
 
 .PHONY: help
 help: ## List the targets
@@ -60,10 +64,15 @@ clients-install:
 	tests/clients/install.sh
 
 .PHONY: compiled-tests
-compiled-tests: lint
-	$(CARGO) test --locked --quiet --no-run --features tiny_http --test spec
-	$(CARGO) test --locked --quiet --no-run
-	$(CARGO) test --locked --quiet --no-run --test slow
+compiled-tests: lint tiny_http-binary
+	$(CARGO) test --locked --quiet --no-run --lib --bins --test spec --test slow
+	$(CARGO) build --locked --quiet --example sim
+
+# A copy: the next build of the default server takes the name back.
+.PHONY: tiny_http-binary
+tiny_http-binary: lint
+	$(CARGO) build --locked --quiet --features tiny_http
+	cp target/debug/auth-proxy $(TINY_HTTP_BINARY)
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -75,7 +84,8 @@ fmt-check:
 
 .PHONY: lint
 lint: ## Clippy, warnings are errors
-	for server in $(SERVERS); do $(CARGO) clippy --locked --all-targets --features "$${server#default}" -- -D warnings; done
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --lib --bins --examples --features tiny_http -- -D warnings
 
 .PHONY: unit
 unit: ## Unit tests
@@ -83,11 +93,12 @@ unit: ## Unit tests
 
 .PHONY: it
 it: ## The specification, against the simulator
-	$(CARGO) test --locked --test spec
+	$(CARGO) test --locked --test spec -- --test-threads=$(TEST_THREADS)
 
 .PHONY: it-tiny_http
-it-tiny_http: ## The main job on the tiny_http server
-	$(CARGO) test --locked --features tiny_http --test spec -- forwarding:: streaming:: overload:: tiny_http:: shutdown::
+it-tiny_http: tiny_http-binary ## The main job on the tiny_http server
+	AUTH_PROXY_SERVER=tiny_http AUTH_PROXY_BIN=$(TINY_HTTP_BINARY) $(CARGO) test --locked --test spec -- --include-ignored \
+	    forwarding:: streaming:: overload:: tiny_http:: shutdown::
 
 .PHONY: shipped
 shipped: build ## What the release binary promises: memory of a gibibyte each way and of 1,000 WebSockets, 100 bursts

@@ -18,6 +18,5 @@ mod pems;
 
 mod bursts;
 mod memory;
-#[cfg(not(feature = "tiny_http"))]
 mod network_faults;
 mod soak;

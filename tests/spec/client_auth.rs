@@ -55,7 +55,6 @@ fn without_the_key_nothing_is_forwarded() {
 }
 
 /// tiny_http reads a body before it responds.
-#[cfg(not(feature = "tiny_http"))]
 #[test]
 fn a_401_does_not_wait_for_the_body() {
     let sim = Sim::start(Options::default());

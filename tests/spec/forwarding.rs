@@ -17,6 +17,7 @@ use crate::support::api::DEPLOYMENT_CHAT;
 use crate::support::client::Ended;
 use crate::support::fixture::Fixture;
 use crate::support::load::both_ways;
+use crate::support::program::not_on_tiny_http;
 
 /// Larger than every buffer on the way.
 const BIG: usize = 50 * 1000 * 1000;
@@ -221,8 +222,10 @@ fn a_big_download_arrives_whole() {
 }
 
 #[test]
-#[cfg_attr(feature = "tiny_http", ignore = "tiny_http's decoder takes a chunk cut short for the end: 411")]
 fn a_chunked_upload_arrives_whole_and_chunked() {
+    if not_on_tiny_http("tiny_http's decoder takes a chunk cut short for the end: 411") {
+        return;
+    }
     let fixture = Fixture::tls();
     let mut client = fixture.client();
     let body = pattern(3, 200_000);
@@ -257,7 +260,9 @@ fn a_body_is_sent_after_100_continue() {
 }
 
 #[test]
-#[cfg_attr(feature = "tiny_http", ignore = "tiny_http accepts no chunked request bodies: 411")]
 fn two_hundred_megabytes_each_way_need_no_memory() {
+    if not_on_tiny_http("tiny_http accepts no chunked request bodies: 411") {
+        return;
+    }
     both_ways(200 << 20);
 }

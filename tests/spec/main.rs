@@ -21,31 +21,24 @@ mod pfx_writer;
 #[path = "../../fuzz/checks/lib.rs"]
 mod checks;
 
-#[cfg(not(feature = "tiny_http"))]
 mod cancellation;
 mod certificate_forms;
 mod client_auth;
 mod clouds;
 mod credential_rotation;
 mod credentials;
-#[cfg(not(feature = "tiny_http"))]
 mod early_responses;
 mod forwarding;
-#[cfg(not(feature = "tiny_http"))]
 mod hostile_clients;
 mod limits;
 mod managed_identity;
-#[cfg(not(feature = "tiny_http"))]
 mod network_faults;
 mod operations;
 mod overload;
 mod parsers;
 mod peer_bugs;
-#[cfg(not(feature = "tiny_http"))]
 mod requests;
-#[cfg(not(feature = "tiny_http"))]
 mod responses;
-#[cfg(not(feature = "tiny_http"))]
 mod retry;
 mod secrets;
 mod shutdown;
@@ -53,14 +46,10 @@ mod sign_in_errors;
 mod simulator;
 mod streaming;
 mod structure;
-#[cfg(feature = "tiny_http")]
 mod tiny_http;
 mod token;
-#[cfg(not(feature = "tiny_http"))]
 mod unbounded_input;
 mod upstream_401;
-#[cfg(not(feature = "tiny_http"))]
 mod upstream_errors;
 mod user_errors;
-#[cfg(not(feature = "tiny_http"))]
 mod websocket;

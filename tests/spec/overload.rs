@@ -16,7 +16,7 @@ use crate::sim::{Options, Sim, latin1, timeout, wait_for};
 use crate::support::client::{Ended, Raw};
 use crate::support::fixture::Fixture;
 use crate::support::load::burst;
-use crate::support::program::Proxy;
+use crate::support::program::{Proxy, is_tiny_http};
 
 #[test]
 fn connections_above_the_cap_get_503_and_probes_get_200() {
@@ -144,7 +144,7 @@ fn a_client_that_reads_its_response_in_drips_is_disconnected() {
 #[test]
 fn connections_opened_at_once_all_get_a_response() {
     let fixture = Fixture::plain();
-    for _ in 0..if cfg!(feature = "tiny_http") { 5 } else { 20 } {
+    for _ in 0..if is_tiny_http() { 5 } else { 20 } {
         burst(fixture.proxy.address(), "/sim/status/200");
     }
 }

@@ -132,7 +132,6 @@ fn an_upload_of_a_gigabyte_takes_no_memory() {
 
 /// sigoden/dufs, main.rs: an accept that fails is tried again at once, for ever.
 #[test]
-#[cfg_attr(feature = "tiny_http", ignore = "tiny_http.rs has its own")]
 fn without_descriptors_it_does_not_spin_and_recovers() {
     let sim = Sim::start(Options::default());
     let proxy = Proxy::start(&sim);

@@ -259,6 +259,19 @@ fn program() -> OsString {
     std::env::var_os("AUTH_PROXY_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_auth-proxy").into())
 }
 
+/// Whether that binary is the build with tiny_http's server.
+pub fn is_tiny_http() -> bool {
+    std::env::var_os("AUTH_PROXY_SERVER").is_some_and(|server| server == "tiny_http")
+}
+
+/// Whether to leave a test out, and says why: that server cannot do what it is about.
+pub fn not_on_tiny_http(why: &str) -> bool {
+    if is_tiny_http() {
+        eprintln!("left out: {why}");
+    }
+    is_tiny_http()
+}
+
 fn command(environment: impl IntoIterator<Item = (String, String)>) -> Command {
     with_environment(Command::new(program()), environment)
 }

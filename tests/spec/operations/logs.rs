@@ -78,7 +78,6 @@ fn in_json_a_start_error_is_an_event() {
 }
 
 #[test]
-#[cfg_attr(feature = "tiny_http", ignore = "tiny_http does not show that a client left")]
 fn the_log_says_which_side_aborted() {
     let (sim, proxy) = start(&[("LOG_LEVEL", "info")]);
     sim.azure.script([ScriptedResponse::raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")]);
@@ -104,7 +103,6 @@ fn the_log_says_which_side_aborted() {
 }
 
 #[test]
-#[cfg_attr(feature = "tiny_http", ignore = "tiny_http responds to a malformed head by itself")]
 fn malformed_requests_are_logged_without_their_content() {
     let (_sim, proxy) = start(&[]);
     let mut client = Raw::connect(proxy.address());

@@ -75,7 +75,6 @@ fn requests_are_counted_by_method_status_time_and_bytes() {
 }
 
 #[test]
-#[cfg_attr(feature = "tiny_http", ignore = "tiny_http carries no WebSockets")]
 fn open_requests_streams_and_websockets_are_shown_while_they_are_open() {
     let sim = plain();
     let proxy = start(&sim);
@@ -105,7 +104,6 @@ fn open_requests_streams_and_websockets_are_shown_while_they_are_open() {
 }
 
 #[test]
-#[cfg_attr(feature = "tiny_http", ignore = "tiny_http responds to a malformed head by itself")]
 fn failures_are_counted_by_kind_and_labels_stay_few() {
     let sim = plain();
     let key = "a-key-of-16-characters";

@@ -41,7 +41,6 @@ const MISTAKES: &[(&str, &str, Diagnosis)] = &[
 ];
 
 #[test]
-#[cfg_attr(feature = "tiny_http", ignore = "tiny_http responds to what is malformed by itself")]
 fn mistakes_of_applications() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
     let proxy = Proxy::start_with(&sim, &[("PROXY_API_KEY", "a-key-of-16-characters")]);
