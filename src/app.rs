@@ -21,6 +21,7 @@ use crate::log;
 use crate::net::poll::{self, Ready};
 use crate::ops::admin::Admin;
 use crate::ops::metrics::{Metrics, Sources};
+use crate::ops::watch::Watch;
 use crate::ops::{self, notify};
 use crate::process;
 use crate::proxy::Proxy;
@@ -118,8 +119,11 @@ impl App {
 
     /// Runs until SIGTERM or SIGINT, then lets requests in flight finish.
     pub(crate) fn run(mut self) -> Ending {
+        let upstream = self.config.base_url.authority.to_string();
+        let mut watch = Watch::new(Arc::clone(&self.metrics), Arc::clone(&self.tokens), upstream);
         while !self.wait_for_signal(Duration::from_secs(1)) {
             self.count_connections();
+            watch.look();
             self.upstream.close_expired();
             if self.tokens.has_died() {
                 log::error("the token refresher stopped unexpectedly; exiting", &[]);

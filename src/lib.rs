@@ -41,6 +41,7 @@ mod files;
 mod http1;
 mod identity;
 mod log;
+mod measure;
 mod net;
 mod ops;
 mod process;

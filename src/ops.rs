@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod health;
 pub(crate) mod metrics;
 pub(crate) mod notify;
+pub(crate) mod watch;
 
 use std::sync::Arc;
 

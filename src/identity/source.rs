@@ -3,16 +3,18 @@
 //! ```text
 //! read the file --same--> nothing, as long as the certificate is valid
 //!       |--------good--> the new pair is used; logged if the certificate is another one
-//!       '--------bad---> the old pair stays in use; logged once, until the file is good again
+//!       '--------bad---> the old pair stays in use; logged at once and every hour, until the file is good again
 //! ```
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::assertion::{self, AssertionParams};
 use super::certificate_files::CertificateFiles;
 use super::{AssertionSource, Certificate, KeyPair};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::config::Algorithm;
 use crate::log::{self, rfc3339};
 use crate::report::Problem;
@@ -21,6 +23,8 @@ use crate::secret::Secret;
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 /// How many days before its expiry a certificate is warned about, each once.
 const REMINDER_DAYS: [u64; 3] = [30, 7, 1];
+/// A bad file is logged again this often: who looks at the log later than that should see it, too.
+const REPEAT_AFTER: Duration = Duration::from_secs(60 * 60);
 /// The number of messages remembered; beyond it they are logged again, because memory must be bounded.
 const MAX_WARNED: usize = 32;
 
@@ -36,8 +40,15 @@ pub struct CertificateSource {
     current: CurrentCertificate,
     /// Messages logged since the file was last good.
     already_warned: Vec<String>,
+    /// What is wrong with the file, while the previous certificate is used instead.
+    fault: Option<Fault>,
     /// The last of [`REMINDER_DAYS`] given for the certificate in use.
     reminded: Option<u64>,
+}
+
+struct Fault {
+    problem: Problem,
+    logged_at: Moment,
 }
 
 impl CertificateSource {
@@ -57,15 +68,23 @@ impl CertificateSource {
     ) -> Result<Self, Problem> {
         let mut files = CertificateFiles::new(path, password);
         let (pair, notes) = files.load(clock.unix().as_secs())?;
-        let current = CurrentCertificate(Arc::new(Mutex::new(Arc::clone(&pair.certificate))));
+        let current = CurrentCertificate::new(&pair.certificate);
         let params = AssertionParams {
             algorithm,
             send_chain,
             client_id: client_id.to_owned(),
             audience: token_url.to_owned(),
         };
-        let mut source =
-            Self { files, params, clock, pair, current, already_warned: Vec::new(), reminded: None };
+        let mut source = Self {
+            files,
+            params,
+            clock,
+            pair,
+            current,
+            already_warned: Vec::new(),
+            fault: None,
+            reminded: None,
+        };
         let mut notices = source.new_notes(notes);
         notices.extend(source.reminder());
         notices.iter().for_each(Notice::log);
@@ -87,7 +106,8 @@ impl CertificateSource {
         let now = self.clock.unix().as_secs();
         let valid = self.pair.certificate.not_before_unix..=self.pair.certificate.not_after_unix;
         // With a remark that may be over by now, it is looked at again.
-        if valid.contains(&now) && self.already_warned.is_empty() && self.files.is_as_loaded() {
+        let is_undisputed = self.already_warned.is_empty() && self.fault.is_none();
+        if valid.contains(&now) && is_undisputed && self.files.is_as_loaded() {
             return self.reminder().into_iter().collect();
         }
         let mut notices = match self.files.load(now) {
@@ -101,16 +121,41 @@ impl CertificateSource {
                 }
                 // A note that still applies was logged already; everything else may be logged again when it comes back.
                 self.already_warned.retain(|message| notes.iter().any(|note| note.message == *message));
-                let renewed = renewed.then(|| Notice::Renewed(Arc::clone(&self.pair.certificate)));
-                renewed.into_iter().chain(self.new_notes(notes)).collect()
+                let was_bad = self.fault.take().is_some();
+                self.current.mark_reload(false);
+                let certificate = Arc::clone(&self.pair.certificate);
+                let change = match (renewed, was_bad) {
+                    (true, _) => Some(Notice::Renewed(certificate)),
+                    (false, true) => Some(Notice::GoodAgain(certificate)),
+                    (false, false) => None,
+                };
+                change.into_iter().chain(self.new_notes(notes)).collect()
             }
-            Err(problem) if self.is_new(&problem) => {
-                vec![Notice::StillInUse(problem, Arc::clone(&self.pair.certificate))]
+            Err(problem) => {
+                self.current.mark_reload(true);
+                if self.is_new(&problem) {
+                    vec![self.still_in_use(problem)]
+                } else {
+                    self.repeated_fault().into_iter().collect()
+                }
             }
-            Err(_) => Vec::new(),
         };
         notices.extend(self.reminder());
         notices
+    }
+
+    /// The notice of a bad file, which counts as logged now.
+    fn still_in_use(&mut self, problem: Problem) -> Notice {
+        self.fault = Some(Fault { problem: problem.clone(), logged_at: self.clock.now() });
+        Notice::StillInUse(problem, Arc::clone(&self.pair.certificate))
+    }
+
+    /// The notice of a bad file again, when it was last logged long ago.
+    fn repeated_fault(&mut self) -> Option<Notice> {
+        let now = self.clock.now();
+        let fault = self.fault.as_ref().filter(|fault| now.since(fault.logged_at) >= REPEAT_AFTER)?;
+        let problem = fault.problem.clone();
+        Some(self.still_in_use(problem))
     }
 
     fn new_notes(&mut self, notes: Vec<Problem>) -> Vec<Notice> {
@@ -149,23 +194,45 @@ impl AssertionSource for CertificateSource {
     }
 
     fn changed(&mut self) -> bool {
+        // Tokens may live for a day, and then no assertion is made for as long.
+        self.repeated_fault().iter().for_each(Notice::log);
         self.files.changed()
     }
 }
 
 /// A handle on the certificate in use for other threads: the log, `check`, the metrics.
 #[derive(Debug, Clone)]
-pub struct CurrentCertificate(Arc<Mutex<Arc<Certificate>>>);
+pub struct CurrentCertificate(Arc<Published>);
+
+#[derive(Debug)]
+struct Published {
+    certificate: Mutex<Arc<Certificate>>,
+    is_reload_failing: AtomicBool,
+}
 
 impl CurrentCertificate {
+    fn new(certificate: &Arc<Certificate>) -> Self {
+        let certificate = Mutex::new(Arc::clone(certificate));
+        Self(Arc::new(Published { certificate, is_reload_failing: AtomicBool::new(false) }))
+    }
+
+    /// Whether its file has changed since and cannot be used, so that this certificate outlives its replacement.
+    pub fn is_reload_failing(&self) -> bool {
+        self.0.is_reload_failing.load(Ordering::Relaxed)
+    }
+
+    fn mark_reload(&self, is_failing: bool) {
+        self.0.is_reload_failing.store(is_failing, Ordering::Relaxed);
+    }
+
     /// The certificate that the next assertion will be signed for.
     pub fn certificate(&self) -> Arc<Certificate> {
         // Only ever a pointer is stored under the lock: a panic cannot leave it half done.
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.certificate.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn publish(&self, certificate: &Arc<Certificate>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(certificate);
+        *self.0.certificate.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(certificate);
     }
 }
 
@@ -177,6 +244,8 @@ enum Notice {
     StillInUse(Problem, Arc<Certificate>),
     /// The file is good, with a remark.
     Note(Problem),
+    /// The file is good again, and its certificate is the one that was in use all the time.
+    GoodAgain(Arc<Certificate>),
     /// This certificate is in use from now on.
     Renewed(Arc<Certificate>),
 }
@@ -202,6 +271,10 @@ impl Notice {
                 ],
             ),
             Self::Note(problem) => log::warn(&problem.message, &[("hint", &problem.hints.join("; "))]),
+            Self::GoodAgain(certificate) => log::info(
+                "the certificate file is good again; its certificate is the one in use",
+                &[("subject", &certificate.subject), ("certificate_sha1", &certificate.sha1_hex())],
+            ),
             Self::Renewed(certificate) => log::info(
                 "using the new certificate",
                 &[

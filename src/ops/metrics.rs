@@ -2,19 +2,22 @@
 //! allocation, and every label has few values, whatever clients and upstream send.
 //!
 //! ```text
-//! proxy --count--> Metrics (types) --read--> page --text--> GET /metrics
+//! proxy --count--> Metrics (measure) --read--> page --text--> GET /metrics
 //!                  TokenStore, certificate ----'
 //! ```
 
 mod page;
 mod text;
-mod types;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{Method, StatusCode};
 pub(crate) use page::Sources;
-pub(crate) use types::{Counter, Gauge, GaugeGuard, Histogram, LabeledCounter};
+
+pub(crate) use crate::measure::{
+    Counter, Gauge, GaugeGuard, Histogram, LabeledCounter, Pending, PendingGuard,
+};
 
 /// The `Content-Type` of [`Sources::page`].
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -82,6 +85,11 @@ pub struct Metrics {
     pub clients_gone: Counter,
     /// Threads that panicked.
     pub panics: Counter,
+    /// Requests that were sent to the upstream and have no response yet.
+    pub unanswered: Pending,
+    /// When the head of the upstream's last response came, in milliseconds after `clock_start`; 0 before the first.
+    last_response: AtomicU64,
+    clock_start: Instant,
     requests: [[Counter; STATUSES.len()]; METHODS.len()],
     denials: [Counter; DENIALS.len()],
     first_byte: Histogram,
@@ -122,6 +130,9 @@ impl Metrics {
             responses_aborted: Counter::default(),
             clients_gone: Counter::default(),
             panics: Counter::default(),
+            unanswered: Pending::default(),
+            last_response: AtomicU64::new(0),
+            clock_start: Instant::now(),
             requests: Default::default(),
             denials: Default::default(),
             first_byte: Histogram::default(),
@@ -130,6 +141,18 @@ impl Metrics {
             bytes_down: Counter::default(),
             started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
         }
+    }
+
+    /// The head of a response of the upstream came.
+    pub fn mark_response(&self) {
+        let millis = u64::try_from(self.clock_start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_response.store(millis.max(1), Ordering::Relaxed);
+    }
+
+    /// How long ago the head of the upstream's last response came, if one did.
+    pub fn since_last_response(&self) -> Option<Duration> {
+        let at = Some(self.last_response.load(Ordering::Relaxed)).filter(|millis| *millis > 0)?;
+        Some(self.clock_start.elapsed().saturating_sub(Duration::from_millis(at)))
     }
 
     pub fn finished(&self, request: &Finished<'_>) {

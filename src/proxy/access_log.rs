@@ -11,7 +11,7 @@ use super::tunnel::Tunnelled;
 use crate::config::LogLevel;
 use crate::fields::Fields;
 use crate::log::{self, Millis, Value};
-use crate::ops::metrics::{Finished, GaugeGuard, Metrics};
+use crate::ops::metrics::{Finished, GaugeGuard, Metrics, PendingGuard};
 use crate::server::{Head, Peer, PeerAddress};
 
 /// Azure's support finds a request by these.
@@ -37,6 +37,8 @@ pub(super) struct RequestStats<'a> {
     /// Bytes read of its body.
     pub(super) bytes_up: u64,
     ids: RequestIds,
+    /// Until the upstream's response begins.
+    unanswered: Option<PendingGuard<'a>>,
     _in_flight: GaugeGuard<'a>,
 }
 
@@ -85,18 +87,22 @@ impl<'a> RequestStats<'a> {
             response_times: None,
             bytes_up: 0,
             ids: RequestIds::default(),
+            unanswered: None,
             _in_flight: metrics.in_flight.inc_guard(),
         }
     }
 
     /// Called when the request is handed to ureq.
     pub(super) fn mark_sent(&mut self) {
+        self.unanswered.get_or_insert_with(|| self.metrics.unanswered.begin());
         self.sent = Instant::now();
     }
 
     /// Called when the head of the upstream's response was received.
     pub(super) fn mark_response(&mut self, head: &Fields) {
         let now = Instant::now();
+        self.unanswered = None;
+        self.metrics.mark_response();
         self.ids = RequestIds::of(head);
         self.response_times =
             Some(ResponseTimes { first_byte: now - self.started, upstream: now - self.sent });

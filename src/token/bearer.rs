@@ -16,6 +16,8 @@ pub struct Grant {
     pub expires_in: Duration,
     /// When Entra ID wants it replaced, from the request on.
     pub refresh_in: Option<Duration>,
+    /// How many seconds our clock is ahead of the responder's, by the response's `Date`.
+    pub clock_ahead: Option<i64>,
 }
 
 impl Grant {
@@ -29,7 +31,7 @@ impl Grant {
         let text = Zeroizing::new(format!("Bearer {access_token}"));
         let mut bearer = HeaderValue::from_str(&text).ok()?;
         bearer.set_sensitive(true);
-        Some(Self { bearer, expires_in, refresh_in })
+        Some(Self { bearer, expires_in, refresh_in, clock_ahead: None })
     }
 
     /// `Bearer …`, marked sensitive.
@@ -56,6 +58,7 @@ pub struct Token {
     requested: Reading,
     usable_until: Moment,
     expires: Moment,
+    clock_ahead: Option<i64>,
 }
 
 impl Token {
@@ -63,12 +66,17 @@ impl Token {
     pub(super) fn new(grant: Grant, requested: Reading) -> Self {
         let expires = requested.boot.after(grant.expires_in);
         let usable_until = expires.before(schedule::margin(grant.expires_in));
-        Self { bearer: grant.bearer, requested, usable_until, expires }
+        Self { bearer: grant.bearer, requested, usable_until, expires, clock_ahead: grant.clock_ahead }
     }
 
     /// `Bearer …`, the value for `Authorization` (RFC 6750 section 2.1), marked sensitive.
     pub fn bearer(&self) -> &HeaderValue {
         &self.bearer
+    }
+
+    /// See [`Grant`].
+    pub(super) fn clock_ahead(&self) -> Option<i64> {
+        self.clock_ahead
     }
 
     /// The instant before its request was sent.

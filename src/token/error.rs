@@ -41,6 +41,8 @@ pub struct TokenError {
     pub retry_after: Option<Duration>,
     /// How many seconds our clock is ahead of Entra ID's, when the time may be the cause.
     pub date_skew: Option<i64>,
+    /// How many seconds our clock is ahead of the responder's, by the response's `Date`.
+    pub clock_ahead: Option<i64>,
     /// There was no connection to send the request on: unknown name, refused, timed out, no TLS.
     pub is_unreachable: bool,
 }
@@ -61,6 +63,7 @@ impl TokenError {
             request_id: None,
             retry_after: None,
             date_skew: None,
+            clock_ahead: None,
             is_unreachable: false,
         }
     }

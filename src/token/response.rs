@@ -27,6 +27,22 @@ const NOT_JSON: &str = "it is not JSON";
 ///
 /// It grants no token: the error that it reports, or what is wrong with it.
 pub fn read(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> Result<Grant, TokenError> {
+    let clock_ahead = date(headers).map(|date| seconds_ahead(now, date));
+    match read_body(status, headers, body, now) {
+        Ok(mut grant) => {
+            grant.clock_ahead = clock_ahead;
+            Ok(grant)
+        }
+        Err(error) => Err(TokenError { clock_ahead, ..error }),
+    }
+}
+
+/// How many seconds `now` is ahead of the responder's `date`.
+fn seconds_ahead(now: Duration, date: i64) -> i64 {
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX) - date
+}
+
+fn read_body(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> Result<Grant, TokenError> {
     if status != 200 {
         return Err(token_error(status, headers, body, now));
     }
@@ -94,14 +110,15 @@ fn token_error(status: u16, headers: &HeaderMap, body: &[u8], now: Duration) -> 
     let id = |field, label| text(field).or_else(|| after(description, label)).and_then(id_prefix);
 
     let date = date(headers);
-    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let throttled = status == 429 || code.is_some_and(remedies::is_throttling);
     // `Retry-After` of a filter or a gateway must not stop us for long: it is not Entra ID that is overloaded.
     let believed = status == 429 || code.is_some() || error.is_some_and(is_token_endpoint_error);
     let requested = header(headers, RETRY_AFTER.as_str()).filter(|_| believed);
-    let requested = requested.and_then(|text| parse_retry_after(text, date.unwrap_or(now)));
+    let requested = requested.and_then(|text| {
+        parse_retry_after(text, date.unwrap_or_else(|| i64::try_from(now.as_secs()).unwrap_or(i64::MAX)))
+    });
     let retry_after = requested.or_else(|| throttled.then_some(DEFAULT_THROTTLE_WAIT));
-    let date_skew = date.filter(|_| code == Some(OUTSIDE_TIME_RANGE)).map(|date| now - date);
+    let date_skew = date.filter(|_| code == Some(OUTSIDE_TIME_RANGE)).map(|date| seconds_ahead(now, date));
 
     TokenError {
         status: Some(status),

@@ -40,6 +40,10 @@ pub struct Waiting {
 impl Waiting {
     /// A token request usually takes a fraction of a second: below this there is nothing to say.
     const NOTABLE: Duration = Duration::from_secs(1);
+
+    pub(super) fn new(origin: &str, so_far: Duration) -> Option<Self> {
+        (so_far >= Self::NOTABLE).then(|| Self { origin: origin.to_owned(), so_far })
+    }
 }
 
 impl fmt::Display for Waiting {
@@ -58,7 +62,7 @@ impl Unavailable {
         Self {
             reason,
             summary: failure.map(|failure| failure.summary.clone()),
-            waiting: waiting.filter(|waiting| waiting.so_far >= Waiting::NOTABLE),
+            waiting,
             code: failure.and_then(|failure| failure.code),
             trace_id: failure.and_then(|failure| failure.trace_id.clone()),
             correlation_id: failure.and_then(|failure| failure.correlation_id.clone()),
@@ -116,6 +120,11 @@ pub struct Status {
     /// Attempts that gave none.
     pub failures: u64,
     pub refresher: RefresherState,
+    /// How many seconds this machine's clock is ahead of that of Entra ID, or of what responded in its place; none when no
+    /// response has given a time.
+    pub clock_ahead: Option<i64>,
+    /// The attempt that is being made, once it takes longer than usual.
+    pub waiting: Option<Waiting>,
 }
 
 impl Status {

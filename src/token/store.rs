@@ -14,6 +14,7 @@ use super::bearer::Token;
 use super::error::TokenError;
 use super::status::{RefresherState, Status, Unavailable, Waiting};
 use crate::clock::{Clock, Moment};
+use crate::measure::Histogram;
 
 /// A 401 of the upstream causes a refresh only when the present token is older.
 const MIN_AGE_TO_REJECT: Duration = Duration::from_secs(60);
@@ -26,6 +27,8 @@ const MAX_SLEEP: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct TokenStore {
     clock: Clock,
+    /// How long attempts to sign in take, with or without success.
+    attempts: Histogram,
     state: Mutex<StoreState>,
     /// For requests that wait for a token: the state has changed.
     changed: Condvar,
@@ -37,7 +40,8 @@ impl TokenStore {
     /// An empty store whose first attempt is due now.
     pub fn new(clock: Clock) -> Arc<Self> {
         let state = Mutex::new(StoreState::new(clock.now()));
-        Arc::new(Self { clock, state, changed: Condvar::new(), wake_refresher: Condvar::new() })
+        let (changed, wake_refresher) = (Condvar::new(), Condvar::new());
+        Arc::new(Self { clock, attempts: Histogram::default(), state, changed, wake_refresher })
     }
 
     /// The clock that tokens live by.
@@ -167,12 +171,19 @@ impl TokenStore {
             successes: state.successes,
             failures: state.failures,
             refresher: state.refresher,
+            clock_ahead: state.clock_ahead,
+            waiting: state.waiting(&self.clock),
         }
     }
 
     /// A refresh before the present token is due gives the same token again, so that [`TokenStore::reject`] requests none.
     pub(super) fn forbid_forced_refresh(&self) {
         self.lock().can_be_forced = false;
+    }
+
+    /// How long attempts to sign in took, with or without success.
+    pub(crate) fn attempts(&self) -> &Histogram {
+        &self.attempts
     }
 
     /// Whether the refresher has ended without a shutdown. Nothing will renew the token: the process should end.
@@ -235,6 +246,8 @@ impl TokenStore {
 
     pub(super) fn publish(&self, token: Token, next_attempt: Moment) {
         let mut state = self.lock();
+        self.observe_attempt(&state);
+        state.clock_ahead = token.clock_ahead().or(state.clock_ahead);
         state.token = Some(Arc::new(token));
         state.failure = None;
         state.successes += 1;
@@ -245,9 +258,17 @@ impl TokenStore {
     /// The attempt has failed. Returns how long the token may still be sent, now that this is known of our clock.
     pub(super) fn record_failure(&self, failure: &TokenError) -> Duration {
         let mut state = self.lock();
+        self.observe_attempt(&state);
+        state.clock_ahead = failure.clock_ahead.or(state.clock_ahead);
         state.failure = Some(failure.clone());
         state.failures += 1;
         state.usable_for(&self.clock)
+    }
+
+    fn observe_attempt(&self, state: &StoreState) {
+        if let Some(attempt) = &state.in_flight {
+            self.attempts.observe(self.clock.now().since(attempt.since));
+        }
     }
 
     /// The attempt is over, without a token.

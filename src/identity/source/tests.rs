@@ -88,6 +88,7 @@ fn describe(notice: &Notice) -> String {
     notice.log();
     match notice {
         Notice::Expires { days, .. } => format!("expires {days}"),
+        Notice::GoodAgain(_) => "good again".to_owned(),
         Notice::StillInUse(problem, _) => {
             assert!(!problem.hints.is_empty(), "{problem}");
             let ends = [".pem ", ".pfx ", "tls.crt ", "tls.key "].iter();
@@ -108,6 +109,10 @@ fn renewed() -> (String, Vec<String>) {
 
 fn kept(fact: &str) -> (String, Vec<String>) {
     ("CN=auth-proxy test".to_owned(), vec![format!("kept: {fact}")])
+}
+
+fn good_again() -> (String, Vec<String>) {
+    ("CN=auth-proxy test".to_owned(), vec!["good again".to_owned()])
 }
 
 fn kept_silently() -> (String, Vec<String>) {
@@ -257,7 +262,7 @@ fn a_file_that_goes_away_and_comes_back_is_noticed() {
     assert!(!fixture.source.changed());
     fs::rename(&aside, &fixture.file).unwrap();
     assert!(fixture.source.changed());
-    assert_eq!(fixture.after_refresh(), kept_silently());
+    assert_eq!(fixture.after_refresh(), good_again());
 }
 
 /// Each is named once, none is waited for, and the good file is taken again when it is back.
@@ -307,7 +312,7 @@ fn whatever_takes_the_files_place_leaves_the_pair_in_use() {
         let _ = fs::remove_dir_all(&volume);
         fs::rename(&aside, &volume).unwrap();
         assert!(fixture.source.changed(), "{fact}");
-        assert_eq!(fixture.after_refresh(), kept_silently(), "{fact}");
+        assert_eq!(fixture.after_refresh(), good_again(), "{fact}");
     }
     fixture.move_over("other.pem");
     assert_eq!(fixture.after_refresh(), renewed());

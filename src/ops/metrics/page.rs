@@ -84,6 +84,10 @@ impl Sources {
         for (kind, count) in m.upstream_errors.values() {
             text.sample(&[("kind", kind)], count);
         }
+        let help =
+            "How long the oldest request without a response of the upstream has been waiting; 0 without one.";
+        let oldest = m.unanswered.oldest().unwrap_or_default().as_secs_f64();
+        text.single("auth_proxy_upstream_oldest_wait_seconds", "gauge", help, oldest);
         let help = "Responses that the upstream aborted.";
         text.single(
             "auth_proxy_upstream_responses_aborted_total",
@@ -121,6 +125,17 @@ impl Sources {
         text.family("auth_proxy_token_refreshes_total", "counter", help);
         text.sample(&[("result", "success")], status.successes);
         text.sample(&[("result", "failure")], status.failures);
+        let help = "Time that attempts to sign in took, with or without success.";
+        text.histogram("auth_proxy_sign_in_duration_seconds", help, self.tokens.attempts());
+        let help =
+            "Seconds that the attempt to sign in has been waiting for a response; 0 while there is none.";
+        let waiting = status.waiting.as_ref().map_or(0.0, |waiting| waiting.so_far.as_secs_f64());
+        text.single("auth_proxy_sign_in_waiting_seconds", "gauge", help, waiting);
+        let help = "Seconds that this machine's clock is ahead of Entra ID's, by its last response; absent before that.";
+        text.family("auth_proxy_clock_skew_seconds", "gauge", help);
+        if let Some(ahead) = status.clock_ahead {
+            text.sample(&[], ahead);
+        }
         let help = "1 if the last sign-in attempt failed.";
         let failing = u8::from(status.last_error.is_some());
         text.single("auth_proxy_token_refresh_failing", "gauge", help, failing);
@@ -128,6 +143,11 @@ impl Sources {
         text.family("auth_proxy_certificate_expiry_timestamp_seconds", "gauge", help);
         if let Some(current) = &self.certificate {
             text.sample(&[], current.certificate().not_after_unix);
+        }
+        let help = "1 if the certificate file has changed and cannot be used, so that the previous certificate stays in use.";
+        text.family("auth_proxy_credential_reload_failing", "gauge", help);
+        if let Some(current) = &self.certificate {
+            text.sample(&[], u8::from(current.is_reload_failing()));
         }
         let help = "Threads that panicked (a bug).";
         text.single("auth_proxy_panics_total", "counter", help, self.metrics.panics.value());

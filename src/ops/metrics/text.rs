@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::types::{BOUNDS, Histogram};
+use crate::measure::{BOUNDS, Histogram};
 
 #[derive(Debug, Default)]
 pub(super) struct Text {

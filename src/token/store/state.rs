@@ -32,6 +32,8 @@ pub(super) struct StoreState {
     pub(super) successes: u64,
     pub(super) failures: u64,
     pub(super) refresher: RefresherState,
+    /// How many seconds this machine's clock is ahead of the last sender's that gave its time.
+    pub(super) clock_ahead: Option<i64>,
 }
 
 impl StoreState {
@@ -46,6 +48,7 @@ impl StoreState {
             successes: 0,
             failures: 0,
             refresher: RefresherState::Starting,
+            clock_ahead: None,
         }
     }
 
@@ -116,10 +119,12 @@ impl StoreState {
         };
         let due = self.in_flight.is_some() || self.is_due(clock);
         let wait = if due { Duration::ZERO } else { self.next_attempt.since(clock.now()) };
-        let waiting = self.in_flight.as_ref().map(|attempt| Waiting {
-            origin: attempt.origin.clone(),
-            so_far: clock.now().since(attempt.since),
-        });
-        Unavailable::new(reason, self.failure.as_ref(), waiting, wait)
+        Unavailable::new(reason, self.failure.as_ref(), self.waiting(clock), wait)
+    }
+
+    /// The attempt that is being made, once it takes longer than usual.
+    pub(super) fn waiting(&self, clock: &Clock) -> Option<Waiting> {
+        let attempt = self.in_flight.as_ref()?;
+        Waiting::new(&attempt.origin, clock.now().since(attempt.since))
     }
 }

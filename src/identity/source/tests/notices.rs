@@ -21,9 +21,35 @@ fn an_error_is_logged_once_and_again_after_a_good_file() {
     fixture.move_over("expired.pem");
     assert_eq!(fixture.after_refresh(), kept_silently());
     fixture.move_over("key-first.pem");
+    assert_eq!(fixture.after_refresh(), good_again());
     assert_eq!(fixture.after_refresh(), kept_silently());
     fixture.move_over("no-key.pem");
     assert_eq!(fixture.after_refresh(), kept(no_key));
+}
+
+/// Whoever looks at the log or the metrics hours later finds it, too.
+#[test]
+fn a_bad_file_is_logged_every_hour_and_shown_until_it_is_good() {
+    let mut fixture = Fixture::new("hourly");
+    let current = fixture.source.current();
+    assert!(!current.is_reload_failing());
+    let no_key = "has no private key";
+    fixture.move_over("no-key.pem");
+    assert_eq!(fixture.after_refresh(), kept(no_key));
+    assert!(current.is_reload_failing());
+    fixture.mock_clock.advance(Duration::from_secs(59 * 60));
+    assert_eq!(fixture.after_refresh(), kept_silently());
+    fixture.mock_clock.advance(Duration::from_secs(60));
+    assert_eq!(fixture.after_refresh(), kept(no_key));
+    assert_eq!(fixture.after_refresh(), kept_silently());
+    // Between two assertions, too.
+    fixture.mock_clock.advance(Duration::from_secs(60 * 60));
+    assert!(!fixture.source.changed());
+    assert_eq!(fixture.source.fault.as_ref().unwrap().logged_at, fixture.source.clock.now());
+    assert!(current.is_reload_failing());
+    fixture.move_over("key-first.pem");
+    assert_eq!(fixture.after_refresh(), good_again());
+    assert!(!current.is_reload_failing());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Counters, gauges and histograms: relaxed atomics, because each is read on its own.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -71,8 +72,67 @@ impl<const N: usize> LabeledCounter<N> {
     }
 }
 
+/// What has begun and not ended, and since when.
+#[derive(Debug, Default)]
+pub struct Pending(Mutex<Starts>);
+
+#[derive(Debug, Default)]
+struct Starts {
+    places: Vec<Option<Instant>>,
+    free: Vec<usize>,
+}
+
+impl Pending {
+    /// One begins; it ends when the guard is dropped, also by a panic.
+    #[must_use]
+    pub fn begin(&self) -> PendingGuard<'_> {
+        let mut starts = self.lock();
+        let now = Some(Instant::now());
+        let place = match starts.free.pop() {
+            Some(place) => {
+                starts.places[place] = now;
+                place
+            }
+            None => {
+                starts.places.push(now);
+                starts.places.len() - 1
+            }
+        };
+        PendingGuard { pending: self, place }
+    }
+
+    /// How long the oldest has taken so far; none when there is none.
+    pub fn oldest(&self) -> Option<Duration> {
+        self.lock().places.iter().flatten().min().map(Instant::elapsed)
+    }
+
+    /// How many have taken longer than this.
+    pub fn older_than(&self, age: Duration) -> usize {
+        self.lock().places.iter().flatten().filter(|start| start.elapsed() > age).count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Starts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One that has begun; see [`Pending`].
+#[derive(Debug)]
+pub struct PendingGuard<'a> {
+    pending: &'a Pending,
+    place: usize,
+}
+
+impl Drop for PendingGuard<'_> {
+    fn drop(&mut self) {
+        let mut starts = self.pending.lock();
+        starts.places[self.place] = None;
+        starts.free.push(self.place);
+    }
+}
+
 /// Upper bounds in microseconds and as they are written: from a cached response to the longest reasoning.
-pub(super) const BOUNDS: [(u64, &str); 16] = [
+pub(crate) const BOUNDS: [(u64, &str); 16] = [
     (5_000, "0.005"),
     (10_000, "0.01"),
     (25_000, "0.025"),
@@ -108,12 +168,12 @@ impl Histogram {
     }
 
     /// The counts by bound, not cumulative; the last is above them all.
-    pub(super) fn counts(&self) -> impl Iterator<Item = u64> {
+    pub(crate) fn counts(&self) -> impl Iterator<Item = u64> {
         self.buckets.iter().map(Counter::value)
     }
 
     /// All durations together, in seconds.
-    pub(super) fn seconds(&self) -> f64 {
+    pub(crate) fn seconds(&self) -> f64 {
         Duration::from_micros(self.micros.value()).as_secs_f64()
     }
 }
@@ -133,6 +193,23 @@ mod tests {
         assert!(BOUNDS.is_sorted());
         histogram.observe(Duration::MAX);
         assert!(histogram.counts().all(|count| count == 1));
+    }
+
+    #[test]
+    fn the_oldest_is_known_until_it_ends() {
+        let pending = Pending::default();
+        assert_eq!((pending.oldest(), pending.older_than(Duration::ZERO)), (None, 0));
+        let first = pending.begin();
+        std::thread::sleep(Duration::from_millis(5));
+        let second = pending.begin();
+        assert!(pending.oldest() >= Some(Duration::from_millis(5)));
+        drop(first);
+        let third = pending.begin();
+        assert_eq!(pending.lock().places.len(), 2, "a place is taken again");
+        std::thread::sleep(Duration::from_millis(1));
+        assert_eq!(pending.older_than(Duration::ZERO), 2);
+        drop((second, third));
+        assert_eq!(pending.oldest(), None);
     }
 
     #[test]

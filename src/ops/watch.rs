@@ -1,0 +1,118 @@
+//! What takes too long, while it still goes on: a line in the log once a second has shown it, and again whenever it has taken
+//! twice as long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::metrics::Metrics;
+use crate::config::LogLevel;
+use crate::log::{self, Seconds};
+use crate::token::TokenStore;
+
+/// A sign-in usually takes a fraction of a second.
+const SLOW_SIGN_IN: Duration = Duration::from_secs(5);
+/// Most responses begin within seconds; long reasoning without a stream takes minutes.
+const SLOW_RESPONSE: Duration = Duration::from_secs(30);
+
+/// Looks at what is being waited for. To be called every second.
+pub(crate) struct Watch {
+    metrics: Arc<Metrics>,
+    tokens: Arc<TokenStore>,
+    /// Host and port of the upstream.
+    upstream: String,
+    sign_in: Doubling,
+    response: Doubling,
+}
+
+impl Watch {
+    /// Nothing was logged yet.
+    pub(crate) fn new(metrics: Arc<Metrics>, tokens: Arc<TokenStore>, upstream: String) -> Self {
+        let (sign_in, response) = (Doubling::from(SLOW_SIGN_IN), Doubling::from(SLOW_RESPONSE));
+        Self { metrics, tokens, upstream, sign_in, response }
+    }
+
+    /// Logs what is due.
+    pub(crate) fn look(&mut self) {
+        let waiting = self.tokens.status().waiting;
+        let so_far = waiting.as_ref().map_or(Duration::ZERO, |waiting| waiting.so_far);
+        if let Some(waiting) = waiting.filter(|_| self.sign_in.is_due(so_far)) {
+            log::warn(
+                "still waiting for the token endpoint",
+                &[
+                    ("token_endpoint", &waiting.origin),
+                    ("waiting", &Seconds(so_far)),
+                    (
+                        "hint",
+                        &"check whether a firewall or proxy holds the response back; auth-proxy tries again by itself",
+                    ),
+                ],
+            );
+        }
+        let oldest = self.metrics.unanswered.oldest().unwrap_or_default();
+        if self.response.is_due(oldest) {
+            self.log_response(oldest);
+        }
+    }
+
+    fn log_response(&self, oldest: Duration) {
+        let requests = self.metrics.unanswered.older_than(SLOW_RESPONSE);
+        // While others get their responses, one that takes long is most likely long reasoning.
+        let last_response = self.metrics.since_last_response();
+        let is_silent = last_response.is_none_or(|ago| ago >= oldest);
+        let hint = if is_silent {
+            "the connection stands and nothing comes: see the status of the Azure resource; READ_IDLE_TIMEOUT ends the wait"
+        } else {
+            "other requests get responses: this one may need that long"
+        };
+        let last_response = last_response.map(Seconds);
+        let oldest = Seconds(oldest);
+        let mut fields: Vec<(&str, &dyn log::Value)> =
+            vec![("upstream", &self.upstream), ("oldest", &oldest), ("requests", &requests)];
+        fields.extend(last_response.iter().map(|ago| ("last_response_ago", ago as &dyn log::Value)));
+        fields.push(("hint", &hint));
+        let level = if is_silent { LogLevel::Warn } else { LogLevel::Info };
+        log::event(level, "still waiting for the upstream's response", &fields);
+    }
+}
+
+/// When a wait is to be logged: after a time, after twice that time, and so on; anew for the next wait.
+struct Doubling {
+    first: Duration,
+    next: Duration,
+}
+
+impl From<Duration> for Doubling {
+    fn from(first: Duration) -> Self {
+        Self { first, next: first }
+    }
+}
+
+impl Doubling {
+    fn is_due(&mut self, so_far: Duration) -> bool {
+        if so_far < self.first {
+            self.next = self.first;
+            return false;
+        }
+        let is_due = so_far >= self.next;
+        while self.next <= so_far {
+            self.next *= 2;
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_logged_after_a_time_and_whenever_it_has_doubled() {
+        let mut doubling = Doubling::from(Duration::from_secs(30));
+        let logged: Vec<u64> =
+            (0..600).filter(|second| doubling.is_due(Duration::from_secs(*second))).collect();
+        assert_eq!(logged, [30, 60, 120, 240, 480]);
+        assert!(!doubling.is_due(Duration::ZERO), "it is over");
+        assert!(doubling.is_due(Duration::from_secs(45)), "the next wait, seen late");
+        assert!(!doubling.is_due(Duration::from_secs(59)));
+    }
+}
