@@ -24,7 +24,7 @@ use crate::ops::metrics::{Metrics, Sources};
 use crate::ops::watch::Watch;
 use crate::ops::{self, notify};
 use crate::process;
-use crate::proxy::Proxy;
+use crate::proxy::{PendingLogs, Proxy};
 use crate::report::Problem;
 use crate::server::Shutdown;
 #[cfg(feature = "tiny_http")]
@@ -59,6 +59,7 @@ pub(crate) struct App {
     config: Arc<Config>,
     tokens: Arc<TokenStore>,
     metrics: Arc<Metrics>,
+    pending_logs: PendingLogs,
     upstream: Upstream,
     server: ServerHandle,
     stop: Arc<Shutdown>,
@@ -106,6 +107,7 @@ impl App {
         };
         let proxy =
             Proxy::new(Arc::clone(&config), upstream.clone(), Arc::clone(&tokens), Arc::clone(&metrics));
+        let pending_logs = proxy.pending_logs();
         let server = listener
             .serve(Arc::new(proxy), limits, Arc::clone(&stop))
             .map_err(|error| system("the accept thread", &error))?;
@@ -114,7 +116,7 @@ impl App {
         }
         administration.map(|it| it.serve(Admin::new(sources))).transpose()?;
         notify::ready();
-        Ok(Self { config, tokens, metrics, upstream, server, stop, signals })
+        Ok(Self { config, tokens, metrics, pending_logs, upstream, server, stop, signals })
     }
 
     /// Runs until SIGTERM or SIGINT, then lets requests in flight finish.
@@ -124,6 +126,7 @@ impl App {
         while !self.wait_for_signal(Duration::from_secs(1)) {
             self.count_connections();
             watch.look();
+            self.pending_logs.flush();
             self.upstream.close_expired();
             if self.tokens.has_died() {
                 log::error("the token refresher stopped unexpectedly; exiting", &[]);
@@ -249,6 +252,7 @@ mod tests {
             config,
             tokens: store_with_dead_refresher(),
             metrics: Arc::new(Metrics::new()),
+            pending_logs: PendingLogs::default(),
             server: listener.serve(Arc::new(SilentService), Limits::default(), Arc::clone(&stop)).unwrap(),
             stop,
             signals,

@@ -2,6 +2,7 @@
 //! that a request cannot forge a line. An event that is not printed costs a comparison, and no request waits for a standard
 //! error that is not read.
 
+mod digest;
 mod line;
 mod sink;
 mod throttle;
@@ -11,6 +12,7 @@ use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+pub(crate) use digest::{Digest, Entry};
 pub(crate) use line::rfc3339;
 use sink::Sink;
 pub(crate) use throttle::Throttle;

@@ -7,30 +7,29 @@ mod debug_log;
 mod failure;
 mod forward;
 pub mod headers;
+mod refusal_log;
 mod relay;
 mod request_body;
 mod retry;
 pub mod target;
 mod tunnel;
+mod upstream_errors;
 mod upstream_request;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Method;
 
 use self::access_log::{FailedRequest, RequestOutcome, RequestStats};
 use self::failure::Failure;
+use self::refusal_log::RefusalLog;
+use self::upstream_errors::UpstreamErrorLog;
 use crate::config::Config;
-use crate::log::{self, Throttle};
 use crate::ops::health;
 use crate::ops::metrics::Metrics;
 use crate::server::{ErrorResponse, Exchange, Head, Overload, Peer, Service};
 use crate::token::TokenStore;
 use crate::upstream::Upstream;
-
-/// Every connection above the limit is rejected; that there are some is logged once a second.
-static OVERLOAD_LOG: Throttle = Throttle::every(Duration::from_secs(1));
 
 /// What requests are served with.
 pub struct Proxy {
@@ -38,6 +37,8 @@ pub struct Proxy {
     upstream: Upstream,
     tokens: Arc<TokenStore>,
     metrics: Arc<Metrics>,
+    refusal_log: Arc<RefusalLog>,
+    upstream_errors: Arc<UpstreamErrorLog>,
 }
 
 impl Proxy {
@@ -48,7 +49,13 @@ impl Proxy {
         tokens: Arc<TokenStore>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { config, upstream, tokens, metrics }
+        let upstream_errors = Arc::new(UpstreamErrorLog::new(config.other_scope()));
+        Self { config, upstream, tokens, metrics, refusal_log: Arc::default(), upstream_errors }
+    }
+
+    /// What happened and is not logged yet, because there may be more of it.
+    pub(crate) fn pending_logs(&self) -> PendingLogs {
+        PendingLogs(Arc::clone(&self.refusal_log), Arc::clone(&self.upstream_errors))
     }
 
     /// Counts a request that got no response from the upstream.
@@ -59,6 +66,18 @@ impl Proxy {
             (_, failure::REFUSED) => self.metrics.refusals.add(&response.code),
             _ => self.metrics.upstream_errors.add(kind),
         }
+    }
+}
+
+/// What is logged together once a period.
+#[derive(Default)]
+pub(crate) struct PendingLogs(Arc<RefusalLog>, Arc<UpstreamErrorLog>);
+
+impl PendingLogs {
+    /// Logs what is due. To be called every second.
+    pub(crate) fn flush(&self) {
+        self.0.flush();
+        self.1.flush();
     }
 }
 
@@ -94,26 +113,9 @@ impl Service for Proxy {
 
     fn refused(&self, response: &ErrorResponse, peer: &Peer) {
         self.metrics.refusals.add(&response.code);
-        let (client, status) = (&peer.address, response.status.as_u16());
-        let (code, why) = (&response.code, &response.message);
-        let Some(overload) = response.overload else {
-            let fields: log::LogFields<'_> =
-                &[("client", &client), ("status", &status), ("code", code), ("why", why)];
-            log::info("request refused", fields);
-            return;
-        };
-        let reason = overload.name();
-        self.metrics.overloads.add(reason);
-        if let Some(suppressed) = OVERLOAD_LOG.allow() {
-            let fields: log::LogFields<'_> = &[
-                ("client", &client),
-                ("status", &status),
-                ("code", code),
-                ("reason", &reason),
-                ("why", why),
-                ("suppressed", &suppressed),
-            ];
-            log::warn("request refused", fields);
+        if let Some(overload) = response.overload {
+            self.metrics.overloads.add(overload.name());
         }
+        self.refusal_log.record(response, peer);
     }
 }

@@ -33,6 +33,7 @@
 mod agent;
 mod buffers;
 mod connector;
+pub(crate) mod diagnosis;
 mod fault;
 mod idle;
 mod lease;

@@ -14,7 +14,7 @@ const SLOW_SIGN_IN: Duration = Duration::from_secs(5);
 /// Most responses begin within seconds; long reasoning without a stream takes minutes.
 const SLOW_RESPONSE: Duration = Duration::from_secs(30);
 
-/// Looks at what is being waited for. To be called every second.
+/// Finds what is waited for too long. To be called every second.
 pub(crate) struct Watch {
     metrics: Arc<Metrics>,
     tokens: Arc<TokenStore>,

@@ -37,6 +37,8 @@ pub(super) struct RequestStats<'a> {
     /// Bytes read of its body.
     pub(super) bytes_up: u64,
     ids: RequestIds,
+    /// Azure's code of an error response.
+    pub(super) upstream_code: Option<String>,
     /// Until the upstream's response begins.
     unanswered: Option<PendingGuard<'a>>,
     _in_flight: GaugeGuard<'a>,
@@ -87,6 +89,7 @@ impl<'a> RequestStats<'a> {
             response_times: None,
             bytes_up: 0,
             ids: RequestIds::default(),
+            upstream_code: None,
             unanswered: None,
             _in_flight: metrics.in_flight.inc_guard(),
         }
@@ -106,6 +109,11 @@ impl<'a> RequestStats<'a> {
         self.ids = RequestIds::of(head);
         self.response_times =
             Some(ResponseTimes { first_byte: now - self.started, upstream: now - self.sent });
+    }
+
+    /// The id by which Azure's support finds the request, if the response had one.
+    pub(super) fn apim_request_id(&self) -> Option<&str> {
+        self.ids.entries().find(|(name, _)| *name == "apim_request_id").map(|(_, id)| id)
     }
 
     /// Counts and logs the request.
@@ -174,6 +182,7 @@ impl<'a> RequestStats<'a> {
                 ("upstream_ms", upstream),
             ]);
         }
+        fields.extend(self.upstream_code.iter().map(|code| ("upstream_code", code as &dyn Value)));
         fields.push(("client", &self.client));
         fields.push(("outcome", &name));
         fields.push(("path", &self.path));

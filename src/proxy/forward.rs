@@ -178,6 +178,9 @@ impl Proxy {
         }
         let _guard = (framing.length() == Length::Unknown).then(|| self.metrics.streams.inc_guard());
         let relayed = relay::relay(head, framing, body.into_reader(), &lease, exchange)?;
+        if let Some(error) = &relayed.error {
+            stats.upstream_code = self.upstream_errors.record(error, &stats.path, stats.apim_request_id());
+        }
         Ok(RequestOutcome::Relayed(status, relayed))
     }
 

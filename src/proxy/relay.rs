@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use super::failure::{self, Failure};
 use super::headers;
+use super::upstream_errors::ErrorBody;
 use crate::http1::framing::ResponseFraming;
 use crate::http1::head::ResponseHead;
 use crate::net::buffers::{self, Buffer, SMALL};
@@ -20,6 +21,8 @@ pub(super) struct Relayed {
     pub(super) bytes: u64,
     /// Which side ended it early, if one did.
     pub(super) aborted_by: Option<Aborted>,
+    /// The body, if it is that of an error that somebody has to look at.
+    pub(super) error: Option<ErrorBody>,
 }
 
 /// The side that ended a response early.
@@ -63,6 +66,7 @@ pub(super) fn relay(
         _ => None,
     };
     let ResponseHead { status, mut headers, .. } = head;
+    let error = ErrorBody::of(status, &headers);
     let length = framing.length();
     // The server generates the length itself. Where there is no body, as in a response to HEAD, the upstream's own
     // `Content-Length` stays.
@@ -71,7 +75,7 @@ pub(super) fn relay(
     exchange.start(status, &headers, length);
     drop(headers);
 
-    let mut relayed = Relayed { bytes: 0, aborted_by: None };
+    let mut relayed = Relayed { bytes: 0, aborted_by: None, error };
     let sent = match first {
         Some(count) if large.is_empty() => send(exchange, &piece[..count], &mut relayed),
         Some(count) => send(exchange, &large[..count], &mut relayed),
@@ -127,6 +131,9 @@ fn send(exchange: &mut dyn Exchange, bytes: &[u8], relayed: &mut Relayed) -> Res
     if !bytes.is_empty() {
         exchange.write(bytes).map_err(Aborted::Client)?;
         relayed.bytes += bytes.len() as u64;
+        if let Some(error) = &mut relayed.error {
+            error.push(bytes);
+        }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! - three probes with three meanings on `ADMIN_PORT` ([`probes`]);
 //! - `/metrics`, and a dashboard, alert rules and documents that name what is there ([`metrics`], [`monitoring`]);
+//! - outages, each with its signal ([`outages`]);
 //! - a log that is enough to find a request again ([`logs`]);
 //! - `check`, `wait`, `healthcheck`, `--help` and `--version` ([`check`], [`commands`]);
 //! - notifications to systemd ([`service_manager`]).
@@ -12,5 +13,6 @@ mod exposition;
 mod logs;
 mod metrics;
 mod monitoring;
+mod outages;
 mod probes;
 mod service_manager;
