@@ -51,10 +51,7 @@ impl AllowedHosts {
 
     /// Whether auth-proxy may be called by this host, in lower case and without brackets or a final dot.
     pub fn allow(&self, host: &str) -> bool {
-        let is_address = host.parse::<IpAddr>().is_ok();
-        self.0.iter().any(|allowed| {
-            allowed == host || allowed.starts_with('.') && host.ends_with(allowed.as_str()) && !is_address
-        })
+        self.0.iter().any(|allowed| allowed == host || allowed.starts_with('.') && host.ends_with(allowed))
     }
 }
 

@@ -75,3 +75,41 @@ fn check_host(allowed: &AllowedHosts, headers: &Fields, peer: &Peer) -> Result<(
 fn forbidden_response(code: &str, message: String) -> ErrorResponse {
     ErrorResponse::new(StatusCode::FORBIDDEN, "permission_error", code, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::PeerAddress;
+
+    /// As the table over the running program (tests/spec/web_pages.rs), which listens on loopback addresses alone.
+    #[test]
+    fn hosts_count_on_loopback_listeners_and_where_they_are_set() {
+        let settings = |allowed: &'static str| {
+            move |name: &str| match name {
+                "AZURE_CLIENT_ID" | "AZURE_TENANT_ID" => Some("11111111-2222-4333-8444-555555555555".into()),
+                "AZURE_CERTIFICATE_PATH" => Some("/nowhere.pem".into()),
+                "API_BASE_URL" => Some("https://name.openai.azure.com".into()),
+                "ALLOWED_HOSTS" => Some(allowed.to_owned()),
+                _ => None,
+            }
+        };
+        for (allowed, host, is_loopback_listener, passes) in [
+            ("", "evil.test", false, true),
+            ("", "evil.test", true, false),
+            ("", "10.0.0.1:8080", false, true),
+            ("", "10.0.0.1:8080", true, false),
+            ("proxy.example", "evil.test", false, false),
+            ("proxy.example", "proxy.example", false, true),
+            ("proxy.example", "10.0.0.1:8080", false, true),
+            ("proxy.example", "[2001:db8::1]", false, true),
+            ("proxy.example", "10.0.0.1:8080", true, false),
+            ("proxy.example", "localhost", false, true),
+        ] {
+            let config = Config::from_lookup(&settings(allowed)).unwrap();
+            let headers = Fields::from([("host", host)]);
+            let peer = Peer { address: PeerAddress::Unknown, is_loopback_listener };
+            let checked = check_host(&config.allowed_hosts, &headers, &peer);
+            assert_eq!(checked.is_ok(), passes, "{allowed} {host} {is_loopback_listener}");
+        }
+    }
+}

@@ -62,5 +62,6 @@ mod upstream_401;
 #[cfg(not(feature = "tiny_http"))]
 mod upstream_errors;
 mod user_errors;
+mod web_pages;
 #[cfg(not(feature = "tiny_http"))]
 mod websocket;

@@ -101,7 +101,7 @@ class Proxy:
     def ask(self, stream, target):
         """One request on this connection: status, head, seconds. A response needs a Content-Length."""
         start = time.monotonic()
-        stream.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        stream.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         data = b""
         while b"\r\n\r\n" not in data:
             data += receive(stream)
