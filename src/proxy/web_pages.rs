@@ -1,5 +1,5 @@
 //! Web pages cannot call, unless their origin is allowed. A browser sends requests for every page that it shows, to
-//! loopback addresses, too, and there the token is added for whoever asks. What tells a page from a program:
+//! loopback addresses, too, where the token is added to whatever comes. A page differs from a program by:
 //!
 //! - **`Origin` or `Sec-Fetch-Site`**: forms, `fetch`, images, links and WebSockets of another origin carry at least one of
 //!   them. Programs send neither (`Sec-Fetch-Mode`, which Node.js sends, says nothing).

@@ -2,13 +2,13 @@
 //!
 //! - a request of a foreign `Origin` or `Sec-Fetch-Site` gets 403, whatever it asks for, and nothing of it is forwarded;
 //! - on a loopback listener so does one that calls it by another name than localhost (DNS rebinding, `http_proxy`);
-//! - `ALLOWED_ORIGINS` answers preflights and lets pages read responses; without it nothing of a response changes.
+//! - with `ALLOWED_ORIGINS` preflights get a response, and pages can read responses; without it nothing of one changes.
 //!
 //! `make test-browser` tries the same with a real browser.
 
 use crate::sim::{Options, ScriptedResponse, Sim, wait_for};
 use crate::support::api::{CHAT, MODELS};
-use crate::support::client::{Client, Raw, Response};
+use crate::support::client::{Client, Response};
 use crate::support::fixture::{Fixture, error_code};
 use crate::support::program::Proxy;
 
@@ -216,11 +216,12 @@ fn the_admin_port_is_closed_to_pages_even_with_a_key() {
 fn pages_are_refused_in_overload_too() {
     let fixture = Fixture::with(false, &[("MAX_CONNECTIONS", "1"), ("ALLOWED_ORIGINS", APP)]);
     let address = fixture.proxy.address();
-    let mut busy = Raw::connect(address);
-    wait_for("the only thread to be busy", || {
-        busy.send("GET /sim/slow?ms=60000 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-        request(address, &format!("GET {MODELS} HTTP/1.1"), &[LOCAL]).status == 503
+    let mut busy = fixture.client();
+    wait_for("the only connection to be this one", || {
+        busy = fixture.client();
+        busy.get(MODELS).status == 200
     });
+    busy.raw.send("GET /sim/slow?ms=60000 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     fixture.seen();
     for (path, fields, status) in [
         ("/health", &[LOCAL][..], 200),

@@ -75,7 +75,7 @@ class Proxy:
 
     def __init__(self, fixture, settings, command=(BINARY,), **options):
         self.fixture, self.log = fixture, f"proxy-{len(fixture.processes)}.log"
-        self.address = ("127.0.0.1", free_port())
+        self.address = ("127.0.0.1", int(settings.get("PORT", free_port())))
         env = {**fixture.settings, "PORT": str(self.address[1]), **settings}
         self.process = fixture.start(list(command), self.log, env=env, **options)
         self.pid = self.process.pid
