@@ -24,8 +24,11 @@ pub(super) fn is_preflight(head: &Head) -> bool {
 
 /// The request's origin, if it has one and pages of it may call.
 pub(super) fn allowed_origin(allowed: &AllowedOrigins, head: &Head) -> Option<Vec<u8>> {
+    if allowed.is_empty() {
+        return None;
+    }
     let mut origins = head.headers.get_all("origin");
-    let origin = origins.next().filter(|origin| !allowed.is_empty() && allowed.allow(origin))?;
+    let origin = origins.next().filter(|origin| allowed.allow(origin))?;
     origins.next().is_none().then(|| origin.to_vec())
 }
 

@@ -137,6 +137,21 @@ fn without_a_key_no_page_gets_through() {
     run(&[], rows);
 }
 
+/// tiny_http reads a body before it responds.
+#[cfg(not(feature = "tiny_http"))]
+#[test]
+fn a_refusal_does_not_wait_for_the_body() {
+    let fixture = Fixture::with(false, &[]);
+    let mut client = fixture.client();
+    let head = format!(
+        "POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nOrigin: {EVIL}\r\nContent-Length: 9000000\r\n\r\n"
+    );
+    client.raw.send(head).unwrap();
+    let response = client.response("POST").unwrap();
+    assert_eq!((response.status, response.header("connection").as_deref()), (403, Some("close")));
+    assert!(fixture.seen().is_empty());
+}
+
 #[test]
 fn allowed_pages_and_names_get_through_and_others_do_not() {
     let settings = [("ALLOWED_ORIGINS", "https://app.example"), ("ALLOWED_HOSTS", "proxy.example, *.test")];
