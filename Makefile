@@ -140,6 +140,11 @@ test-conformance: build ## Hundreds of odd requests: what auth-proxy, nginx and 
 	$(CARGO) build --locked --example sim
 	BINARY=$(BINARY) tools/conformance/run.py
 
+.PHONY: test-browser
+test-browser: build ## What a web page can reach through the proxy, in a real browser (Chromium)
+	$(CARGO) build --locked --example sim
+	BINARY=$(BINARY) tools/browser/run.py
+
 .PHONY: test-websockets
 test-websockets: build ## Autobahn through the proxy and without it, some 500 cases (PYTHON2: a Python 2.7 with virtualenv)
 	AUTH_PROXY_BIN=$(BINARY) tools/autobahn/run.sh

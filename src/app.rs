@@ -114,7 +114,7 @@ impl App {
         for address in &addresses {
             log::info("listening", &[("address", address)]);
         }
-        administration.map(|it| it.serve(Admin::new(sources))).transpose()?;
+        administration.map(|it| it.serve(Admin::new(sources, Arc::clone(&config)))).transpose()?;
         notify::ready();
         Ok(Self { config, tokens, metrics, pending_logs, upstream, server, stop, signals })
     }

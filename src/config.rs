@@ -17,6 +17,7 @@ mod tests;
 mod token_proxy;
 mod url;
 mod value;
+mod web_pages;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub(crate) use listen::Listen;
 pub(crate) use managed_identity::UserAssigned;
 pub use settings::SETTINGS;
 pub(crate) use token_proxy::{TokenProxy, TokenProxyRoots};
+pub(crate) use web_pages::{AllowedHosts, AllowedOrigins};
 
 use crate::report::Problem;
 use crate::secret::Secret;
@@ -50,6 +52,10 @@ pub struct Config {
     pub listen: Listen,
     /// `PROXY_API_KEY`.
     pub proxy_api_key: Option<Secret<String>>,
+    /// `ALLOWED_ORIGINS`.
+    pub allowed_origins: AllowedOrigins,
+    /// `ALLOWED_HOSTS`.
+    pub allowed_hosts: AllowedHosts,
     /// `ADMIN_PORT`.
     pub admin_port: Option<u16>,
     /// `ADMIN_HOST`, else `HOST`.
@@ -268,6 +274,11 @@ impl Config {
     pub fn log_format(lookup: &dyn Fn(&str) -> Option<String>) -> LogFormat {
         let value = lookup("LOG_FORMAT").unwrap_or_default();
         value::log_format(value.trim()).unwrap_or(LogFormat::Text)
+    }
+
+    /// Whether callers must prove who they are.
+    pub fn authenticates_callers(&self) -> bool {
+        self.proxy_api_key.is_some()
     }
 
     /// Where token requests go in place of the authority, if they do.

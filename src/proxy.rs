@@ -3,6 +3,7 @@
 
 mod access_log;
 mod api_key;
+mod cors;
 mod debug_log;
 mod failure;
 mod forward;
@@ -15,12 +16,14 @@ pub mod target;
 mod tunnel;
 mod upstream_errors;
 mod upstream_request;
+pub(crate) mod web_pages;
 
 use std::sync::Arc;
 
 use http::Method;
 
 use self::access_log::{FailedRequest, RequestOutcome, RequestStats};
+use self::cors::CrossOriginExchange;
 use self::failure::Failure;
 use self::refusal_log::RefusalLog;
 use self::upstream_errors::UpstreamErrorLog;
@@ -58,6 +61,64 @@ impl Proxy {
         PendingLogs(Arc::clone(&self.refusal_log), Arc::clone(&self.upstream_errors))
     }
 
+    /// Responds to a request: the order of the checks that come before it is forwarded.
+    fn respond(&self, head: Head, exchange: &mut dyn Exchange) {
+        let checked = self.check_web_page(&head, exchange.peer());
+        if checked.is_ok() && head.path() == health::PATH && matches!(head.method, Method::GET | Method::HEAD)
+        {
+            health::respond(&self.tokens, exchange);
+            return;
+        }
+        if checked.is_ok() && !self.config.allowed_origins.is_empty() && cors::is_preflight(&head) {
+            cors::allow(&head, exchange);
+            return;
+        }
+        let mut stats = RequestStats::begin(&head, exchange.peer(), &self.metrics);
+        let outcome = checked.map_err(Failure::from).and_then(|()| self.forward(head, exchange, &mut stats));
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(Failure::ClientGone) => RequestOutcome::ClientGone,
+            Err(Failure::Refused { response, kind, cause, hint }) => {
+                self.count_failure(&response, kind);
+                response.send(exchange);
+                let (status, upstream) = (response.status, self.config.base_url.authority.to_string());
+                RequestOutcome::Failed(FailedRequest { status, upstream, kind, cause, hint })
+            }
+        };
+        stats.finish(&outcome);
+    }
+
+    /// As [`web_pages::check`]. A page does not know the key: where one is required, only preflights, which never carry
+    /// one, are checked.
+    fn check_web_page(&self, head: &Head, peer: &Peer) -> Result<(), ErrorResponse> {
+        let config = &self.config;
+        if config.authenticates_callers() {
+            let is_ours = !config.allowed_origins.is_empty() && cors::is_preflight(head);
+            return if is_ours {
+                web_pages::check_origin(&config.allowed_origins, &head.headers)
+            } else {
+                Ok(())
+            };
+        }
+        web_pages::check(config, head, peer).map_err(|mut response| {
+            response.message.push_str(", or set PROXY_API_KEY");
+            response
+        })
+    }
+
+    /// Lets a page of an allowed origin read the response that `respond` sends, whatever it is.
+    fn with_cors(
+        &self,
+        head: Head,
+        exchange: &mut dyn Exchange,
+        respond: impl FnOnce(Head, &mut dyn Exchange),
+    ) {
+        match cors::allowed_origin(&self.config.allowed_origins, &head) {
+            Some(origin) => respond(head, &mut CrossOriginExchange { exchange, origin }),
+            None => respond(head, exchange),
+        }
+    }
+
     /// Counts a request that got no response from the upstream.
     fn count_failure(&self, response: &ErrorResponse, kind: &'static str) {
         match (response.kind, kind) {
@@ -83,32 +144,19 @@ impl PendingLogs {
 
 impl Service for Proxy {
     fn serve(&self, head: Head, exchange: &mut dyn Exchange) {
-        if head.path() == health::PATH && matches!(head.method, Method::GET | Method::HEAD) {
-            health::respond(&self.tokens, exchange);
-            return;
-        }
-        let mut stats = RequestStats::begin(&head, exchange.peer(), &self.metrics);
-        let outcome = match self.forward(head, exchange, &mut stats) {
-            Ok(outcome) => outcome,
-            Err(Failure::ClientGone) => RequestOutcome::ClientGone,
-            Err(Failure::Refused { response, kind, cause, hint }) => {
-                self.count_failure(&response, kind);
-                response.send(exchange);
-                let (status, upstream) = (response.status, self.config.base_url.authority.to_string());
-                RequestOutcome::Failed(FailedRequest { status, upstream, kind, cause, hint })
-            }
-        };
-        stats.finish(&outcome);
+        self.with_cors(head, exchange, |head, exchange| self.respond(head, exchange));
     }
 
     fn reject_overloaded(&self, head: Head, by: Overload, exchange: &mut dyn Exchange) {
-        if head.path() == health::PATH {
-            health::respond(&self.tokens, exchange);
-        } else {
-            let response = ErrorResponse::overloaded(by);
+        self.with_cors(head, exchange, |head, exchange| {
+            let response = match self.check_web_page(&head, exchange.peer()) {
+                Ok(()) if head.path() == health::PATH => return health::respond(&self.tokens, exchange),
+                Ok(()) => ErrorResponse::overloaded(by),
+                Err(forbidden) => forbidden,
+            };
             self.refused(&response, exchange.peer());
             response.send(exchange);
-        }
+        });
     }
 
     fn refused(&self, response: &ErrorResponse, peer: &Peer) {

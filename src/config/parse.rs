@@ -7,6 +7,7 @@ use super::entra::Authority;
 use super::env::Env;
 use super::listen::{admin_host, admin_port};
 use super::value::{self, Parsed};
+use super::web_pages::{AllowedHosts, AllowedOrigins};
 use super::{BaseUrl, Config, Egress, Environment, Listen, LogFormat, LogLevel, names, scope};
 use crate::report::Problem;
 use crate::secret::Secret;
@@ -33,6 +34,8 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
     let admin_port = admin_port(&mut env, &listen);
     let admin_host = admin_host(&mut env, &listen);
     let proxy_api_key = proxy_api_key(&mut env);
+    let allowed_origins = env.or("ALLOWED_ORIGINS", AllowedOrigins::default(), AllowedOrigins::parse);
+    let allowed_hosts = env.or("ALLOWED_HOSTS", AllowedHosts::default(), AllowedHosts::parse);
     let ca_file = env.optional("SSL_CERT_FILE", value::path);
     let egress = Egress::read(&mut env);
 
@@ -46,6 +49,12 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
     let read_idle_timeout = env.or("READ_IDLE_TIMEOUT", Duration::from_secs(600), value::timeout);
     let shutdown_grace = env.or("SHUTDOWN_GRACE", Duration::from_secs(25), value::grace);
 
+    if allowed_origins.is_any() && proxy_api_key.is_none() {
+        env.problem(
+            Problem::new("ALLOWED_ORIGINS is `*` without PROXY_API_KEY: every web page could use the token")
+                .hint("list the origins, such as http://localhost:3000, or set PROXY_API_KEY"),
+        );
+    }
     if let Some(base_url) = &base_url {
         check_combinations(&mut env, &authority, base_url, &listen);
     }
@@ -65,6 +74,8 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
         rewrite_location,
         listen,
         proxy_api_key,
+        allowed_origins,
+        allowed_hosts,
         admin_port,
         admin_host,
         ca_file,

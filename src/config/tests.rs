@@ -7,6 +7,7 @@ mod entra;
 mod hostile;
 mod names;
 mod scope;
+mod web_pages;
 mod whole;
 
 use std::collections::HashMap;

@@ -28,6 +28,11 @@ pub(crate) fn is_equivalent(one: &[u8], other: &[u8], default_port: u16) -> bool
     normal(one) == normal(other)
 }
 
+/// The host of a valid authority, in brackets if it came so.
+pub(crate) fn host(authority: &[u8]) -> &[u8] {
+    split(authority).0
+}
+
 /// The host without the brackets that an IPv6 address has in an authority.
 pub(crate) fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)

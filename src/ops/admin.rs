@@ -7,14 +7,18 @@
 //!
 //! And `/metrics`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 
 use super::health;
 use super::metrics::{self, Sources};
+use crate::config::Config;
 use crate::fields::Fields;
-use crate::server::{ErrorResponse, Exchange, Head, Limits, Overload, Service, send_full};
+use crate::log;
+use crate::proxy::web_pages;
+use crate::server::{ErrorResponse, Exchange, Head, Limits, Overload, Peer, Service, send_full};
 
 /// The descriptors that this takes at most: connections, those above the cap, listener and pipes.
 pub(crate) const DESCRIPTORS: usize = 2 * CONNECTIONS + 8;
@@ -36,26 +40,34 @@ pub(crate) fn limits() -> Limits {
 }
 
 /// The service on `ADMIN_PORT`.
-pub(crate) struct Admin(Sources);
+pub(crate) struct Admin {
+    sources: Sources,
+    config: Arc<Config>,
+}
 
 impl Admin {
     /// Reports these. To be created when the other listener is bound.
-    pub(crate) fn new(sources: Sources) -> Self {
-        Self(sources)
+    pub(crate) fn new(sources: Sources, config: Arc<Config>) -> Self {
+        Self { sources, config }
     }
 }
 
 impl Service for Admin {
     fn serve(&self, head: Head, exchange: &mut dyn Exchange) {
+        if let Err(response) = web_pages::check(&self.config, &head, exchange.peer()) {
+            self.refused(&response, exchange.peer());
+            response.send(exchange);
+            return;
+        }
         let respond = match head.path() {
             "/livez" => live,
             "/metrics" => metrics,
             "/readyz" => {
-                |admin: &Self, exchange: &mut dyn Exchange| health::respond(&admin.0.tokens, exchange)
+                |admin: &Self, exchange: &mut dyn Exchange| health::respond(&admin.sources.tokens, exchange)
             }
-            "/startupz" => {
-                |admin: &Self, exchange: &mut dyn Exchange| health::respond_started(&admin.0.tokens, exchange)
-            }
+            "/startupz" => |admin: &Self, exchange: &mut dyn Exchange| {
+                health::respond_started(&admin.sources.tokens, exchange)
+            },
             _ => not_found,
         };
         if matches!(head.method, Method::GET | Method::HEAD) {
@@ -69,6 +81,14 @@ impl Service for Admin {
     fn reject_overloaded(&self, head: Head, _: Overload, exchange: &mut dyn Exchange) {
         self.serve(head, exchange);
     }
+
+    fn refused(&self, response: &ErrorResponse, peer: &Peer) {
+        self.sources.metrics.refusals.add(&response.code);
+        let (client, status) = (&peer.address, response.status.as_u16());
+        let fields: log::LogFields<'_> =
+            &[("client", &client), ("status", &status), ("code", &response.code), ("why", &response.message)];
+        log::info("request refused", fields);
+    }
 }
 
 fn live(_: &Admin, exchange: &mut dyn Exchange) {
@@ -77,7 +97,7 @@ fn live(_: &Admin, exchange: &mut dyn Exchange) {
 
 fn metrics(admin: &Admin, exchange: &mut dyn Exchange) {
     let headers = Fields::from([("content-type", metrics::CONTENT_TYPE)]);
-    send_full(exchange, StatusCode::OK, &headers, admin.0.page().as_bytes());
+    send_full(exchange, StatusCode::OK, &headers, admin.sources.page().as_bytes());
 }
 
 fn not_found(_: &Admin, exchange: &mut dyn Exchange) {

@@ -40,9 +40,11 @@ const UPSTREAM_KINDS: [&str; 12] = [
     "other",
 ];
 /// The values of `kind` of refusals: the codes in their bodies, every AADSTS number being `token_unavailable`.
-const REFUSAL_KINDS: [&str; 13] = [
+const REFUSAL_KINDS: [&str; 15] = [
     "token_unavailable",
     "invalid_api_key",
+    "origin_not_allowed",
+    "host_not_allowed",
     "overloaded",
     "bad_request",
     "transfer_encoding_not_supported",
@@ -78,7 +80,7 @@ pub struct Metrics {
     /// Requests that got no complete response from the upstream.
     pub upstream_errors: LabeledCounter<12>,
     /// Requests rejected without sending them to the upstream.
-    pub refusals: LabeledCounter<13>,
+    pub refusals: LabeledCounter<{ REFUSAL_KINDS.len() }>,
     /// Responses that the upstream ended early.
     pub responses_aborted: Counter,
     /// Requests whose client disconnected before the end of the response.

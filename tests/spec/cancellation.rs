@@ -12,8 +12,8 @@ use crate::support::fixture::{Fixture, socket};
 use crate::support::program::Proxy;
 
 const SOON: Duration = Duration::from_secs(1);
-const GET: &str = "GET /openai/v1/x HTTP/1.1\r\nHost: a\r\n\r\n";
-const POST: &str = "POST /openai/v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
+const GET: &str = "GET /openai/v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const POST: &str = "POST /openai/v1/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody";
 
 #[derive(Clone, Copy, Debug)]
 enum Leaving {

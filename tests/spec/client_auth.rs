@@ -60,7 +60,10 @@ fn a_401_does_not_wait_for_the_body() {
     let sim = Sim::start(Options::default());
     let proxy = started(&sim);
     let mut client = proxy.client();
-    client.raw.send(format!("POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")).unwrap();
+    client
+        .raw
+        .send(format!("POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"))
+        .unwrap();
     refused(&client.response("POST").unwrap());
     assert!(sim.azure.requests().is_empty());
 }

@@ -29,7 +29,7 @@ impl Framing {
             Self::Counted => format!("Content-Length: {GIB}"),
             Self::Chunked => "Transfer-Encoding: chunked".to_owned(),
         };
-        format!("POST /openai/v1/files HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n")
+        format!("POST /openai/v1/files HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n")
     }
 
     /// 64 KiB of it.
@@ -146,7 +146,7 @@ fn an_early_success_does_not_end_the_body() {
         let mut client = fixture.client();
         client
             .raw
-            .send("POST /openai/v1/files HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
+            .send("POST /openai/v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12345")
             .unwrap();
         fixture.sim.azure.log().wait("response", |all| all.first()?.status);
         client.raw.send("67890").unwrap();
@@ -199,7 +199,10 @@ fn the_length_of_a_refused_body_does_not_matter() {
     for length in [1_u64 << 36, 1 << 62, u64::MAX] {
         fixture.sim.azure.script([refusal(413).early()]);
         let mut client = fixture.client();
-        client.raw.send(format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\nx")).unwrap();
+        client
+            .raw
+            .send(format!("POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\nx"))
+            .unwrap();
         check(&client.response("POST").unwrap(), 413);
     }
 }

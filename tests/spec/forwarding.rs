@@ -229,7 +229,8 @@ fn a_chunked_upload_arrives_whole_and_chunked() {
     let fixture = Fixture::tls();
     let mut client = fixture.client();
     let body = pattern(3, 200_000);
-    let mut request = b"POST /sim/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let mut request =
+        b"POST /sim/echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     for piece in body.chunks(7777) {
         request.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
         request.extend_from_slice(piece);
@@ -250,7 +251,8 @@ fn a_chunked_upload_arrives_whole_and_chunked() {
 fn a_body_is_sent_after_100_continue() {
     let fixture = Fixture::tls();
     let mut client = fixture.client();
-    let head = "POST /sim/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+    let head =
+        "POST /sim/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
     client.raw.send(head).unwrap();
     let interim = client.raw.read_some(timeout()).unwrap();
     assert!(interim.starts_with(b"HTTP/1.1 100 Continue\r\n"));

@@ -135,7 +135,7 @@ fn both_addresses_of_a_loopback_name_are_served_until_the_shutdown() {
 fn a_head_that_drips_gets_408_at_its_deadline() {
     let server = Server::start(short());
     let mut client = server.raw();
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n").unwrap();
+    client.send("GET / HTTP/1.1\r\nHost: localhost\r\n").unwrap();
     let start = Instant::now();
     // A byte now and then does not help: it is a deadline, not a pause.
     while start.elapsed() < Duration::from_millis(150) {
@@ -162,9 +162,9 @@ fn an_idle_connection_is_closed_without_a_response() {
 fn bytes_after_the_last_request_do_not_destroy_its_response() {
     let server = Server::start(Limits::default());
     let mut client = server.raw();
-    let last = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\r\nlast";
+    let last = "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 4\r\n\r\nlast";
     // More than one read takes in.
-    let more = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(4000);
+    let more = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(4000);
     client.send(format!("{last}{more}")).unwrap();
     let (response, ended) = client.read_to_end(timeout());
     assert!(response.ends_with(b"\r\n\r\nlast"), "{}", String::from_utf8_lossy(&response));
@@ -175,7 +175,7 @@ fn bytes_after_the_last_request_do_not_destroy_its_response() {
 fn a_body_that_pauses_too_long_ends_the_request() {
     let server = Server::start(short());
     let mut client = server.raw();
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc").unwrap();
+    client.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc").unwrap();
     let (response, _) = client.read_to_end(timeout());
     assert_eq!(response, b"");
 }
@@ -184,7 +184,7 @@ fn a_body_that_pauses_too_long_ends_the_request() {
 fn a_response_that_did_not_wait_for_the_body_closes_the_connection() {
     let server = Server::start(Limits::default());
     let mut client = server.raw();
-    client.send("POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc").unwrap();
+    client.send("POST /late HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc").unwrap();
     let response = client.read_to_end(timeout()).0;
     assert!(response.starts_with(b"HTTP/1.1 408 "));
     assert!(String::from_utf8_lossy(&response).contains("\r\nconnection: close\r\n"));
@@ -194,7 +194,7 @@ fn a_response_that_did_not_wait_for_the_body_closes_the_connection() {
 fn a_client_that_reads_nothing_is_disconnected() {
     let server = Server::start(short());
     let mut client = server.raw();
-    client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    client.send("GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     wait_for("the response to begin", || server.running.connections() == 1);
     wait_for("the response to be abandoned", || server.running.connections() == 0);
     // A reset, so that the system does not keep for minutes what nobody reads.
@@ -209,7 +209,7 @@ fn a_panic_ends_one_connection_only() {
     let mut other = server.client();
     assert_eq!(other.get("/").status, 200);
     let mut client = server.raw();
-    client.send("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    client.send("GET /panic HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert_eq!(client.read_to_end(timeout()).0, b"");
     wait_for("the panic to be counted", || server.running.panics() == 1);
     assert_eq!(other.get("/").status, 200);
@@ -224,7 +224,7 @@ fn a_panic_is_logged_once_and_counted_without_the_request() {
         auth_proxy::testing::report_panics(Arc::clone(&metrics));
         let server = Server::start(Limits::default());
         let mut client = server.raw();
-        client.send("GET /panic?hunter2 HTTP/1.1\r\nHost: a\r\nX: hunter3\r\n\r\n").unwrap();
+        client.send("GET /panic?hunter2 HTTP/1.1\r\nHost: localhost\r\nX: hunter3\r\n\r\n").unwrap();
         assert_eq!(client.read_to_end(timeout()).0, b"");
         wait_for("the panic to be counted", || metrics.panics.value() == 1);
         server.assert_serves();

@@ -52,4 +52,5 @@ mod unbounded_input;
 mod upstream_401;
 mod upstream_errors;
 mod user_errors;
+mod web_pages;
 mod websocket;

@@ -57,7 +57,7 @@ fn a_burst_above_the_cap_closes_no_connection_without_a_response() {
     let burst: Vec<Raw> = (0..100)
         .map(|_| {
             let mut client = server.raw();
-            client.send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            client.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
             client
         })
         .collect();
@@ -73,7 +73,7 @@ fn a_503_above_the_cap_can_be_read_whatever_the_client_has_sent() {
     let server = Server::start(Limits { connections: 1, ..Limits::default() });
     let mut first = server.client();
     assert_eq!(first.get("/").status, 200);
-    let head = "GET / HTTP/1.1\r\nHost: a\r\n";
+    let head = "GET / HTTP/1.1\r\nHost: localhost\r\n";
     for sent in [
         // The rest of a head that was refused for its length: unread, it would turn the end into a reset.
         format!("{head}X: {}", "x".repeat(200_000)),
@@ -117,7 +117,7 @@ fn streams_with_large_heads_are_not_limited_by_the_memory_for_heads() {
         .map(|_| {
             let mut client = Raw::connect(proxy.address());
             let target = "/sim/sse?events=1000&pause_ms=50";
-            client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n{cookie}\r\n")).unwrap();
+            client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{cookie}\r\n")).unwrap();
             let first = client.read_some(timeout()).unwrap();
             assert!(first.starts_with(b"HTTP/1.1 200 "), "{}", latin1(&first));
             client
@@ -132,7 +132,7 @@ fn a_client_that_reads_its_response_in_drips_is_disconnected() {
     let server = Server::start(short());
     let mut client = server.raw();
     socket2::SockRef::from(client.tcp()).set_recv_buffer_size(4096).unwrap();
-    client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    client.send("GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     wait_for("the response to begin", || server.running.connections() == 1);
     let mut byte = [0];
     wait_for("it to be given up", || {

@@ -40,13 +40,13 @@ fn our_own_errors_have_status_type_and_body_together() {
     let locked_out = Proxy::start_listening(&sim, &[]);
     for (proxy, method, target, status) in [
         (&guarded, "GET", "/openai/v1/models", 401),
-        (&guarded, "CONNECT", "a.test:443", 501),
+        (&guarded, "CONNECT", "localhost:443", 501),
         (&guarded, "GET", "no-slash", 400),
         (&stranded, "GET", "/openai/v1/models", 502),
         (&locked_out, "GET", "/openai/v1/models", 503),
     ] {
         let mut client = proxy.client();
-        client.raw.send(format!("{method} {target} HTTP/1.1\r\nHost: a.test:443\r\n\r\n")).unwrap();
+        client.raw.send(format!("{method} {target} HTTP/1.1\r\nHost: localhost:443\r\n\r\n")).unwrap();
         let response = client.response("GET").unwrap();
         assert_eq!((response.status, &response.fault), (status, &None), "{method} {target}");
         assert_eq!(response.header("content-type").as_deref(), Some("application/json"), "{status}");
@@ -117,7 +117,7 @@ fn an_upload_of_a_gigabyte_takes_no_memory() {
     assert_eq!(proxy.client().get("/sim/echo").status, 200);
     let (before, size) = (proxy.rss_kb(), 1_u64 << 30);
     let mut client = proxy.client();
-    let head = format!("POST /sim/upload HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n");
+    let head = format!("POST /sim/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n");
     client.raw.send(head).unwrap();
     let block = vec![b'u'; 1 << 20];
     let mut peak = 0;
@@ -155,7 +155,7 @@ fn without_descriptors_it_does_not_spin_and_recovers() {
     // Those that waited in the backlog are served now, and whoever comes next.
     wait_for("a request to be served again", || {
         let mut raw = Raw::connect(proxy.address());
-        raw.send("GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").is_ok()
+        raw.send("GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").is_ok()
             && raw.read_to_end(timeout()).0.starts_with(b"HTTP/1.1 200 ")
     });
 }

@@ -238,6 +238,10 @@ pub fn run(fixture: &Fixture, rows: &[Row]) {
     assert!(failed.is_empty(), "{} rows failed:\n\n{}\n", failed.len(), failed.join("\n\n"));
 }
 
+/// The names in the rows that are not this machine's, and the one page.
+const ALLOWED: [(&str, &str); 2] =
+    [("ALLOWED_HOSTS", "a, *.test, 2001:db8::1"), ("ALLOWED_ORIGINS", "https://app.test")];
+
 fn all() -> Vec<Row> {
     [
         methods_and_targets::rows(),
@@ -254,10 +258,10 @@ fn all() -> Vec<Row> {
 
 #[test]
 fn requests_to_an_upstream_without_tls() {
-    run(&Fixture::plain(), &all());
+    run(&Fixture::with(false, &ALLOWED), &all());
 }
 
 #[test]
 fn requests_to_an_upstream_with_tls() {
-    run(&Fixture::tls(), &all());
+    run(&Fixture::with(true, &ALLOWED), &all());
 }

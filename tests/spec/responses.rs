@@ -85,7 +85,7 @@ impl Row {
     fn run(&self, fixture: &Fixture, version: &str) {
         fixture.sim.azure.script([ScriptedResponse::steps(self.steps.clone())]);
         let mut client = fixture.client();
-        let head = format!("{} /r HTTP/{version}\r\nHost: proxy.test:8080\r\n\r\n", self.method);
+        let head = format!("{} /r HTTP/{version}\r\nHost: localhost:8080\r\n\r\n", self.method);
         client.raw.send(head).unwrap();
         let response = client.response(self.method);
         let keeps = version == "1.1" && !matches!(self.expected, Expected::Aborted);
@@ -188,12 +188,12 @@ fn rewrite_location_turns_the_upstreams_locations_into_ours() {
         moved(
             "a location at the upstream",
             &format!("Location: {there}/openai/x?y=1#z"),
-            "location: http://proxy.test:8080/openai/x?y=1#z",
+            "location: http://localhost:8080/openai/x?y=1#z",
         ),
         moved(
             "the address of an operation",
             &format!("Operation-Location: {there}/openai/operations/1?api-version=1"),
-            "operation-location: http://proxy.test:8080/openai/operations/1?api-version=1",
+            "operation-location: http://localhost:8080/openai/operations/1?api-version=1",
         ),
         moved("a location elsewhere", "Location: https://evil.test/x", "location: https://evil.test/x"),
         moved("a relative location", "Location: ../x", "location: ../x"),

@@ -117,7 +117,10 @@ fn a_large_body_of_which_nothing_was_read_is_sent_on_a_fresh_connection() {
             .sim
             .azure
             .script([ScriptedResponse::drop_connection().early(), ScriptedResponse::status(200)]);
-        client.raw.send("PUT /openai/v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n").unwrap();
+        client
+            .raw
+            .send("PUT /openai/v1/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n")
+            .unwrap();
         fixture.sim.azure.log().wait("the second attempt", |all| all.get(1).map(drop));
         client.raw.send(vec![b'x'; 200_000]).unwrap();
         assert_eq!(client.response("PUT").unwrap().status, 200);

@@ -85,22 +85,26 @@ fn traffic(sim: &Sim, proxy: &Proxy) {
     }
     // Requests that nobody can make sense of.
     let heads = [
-        format!("GET {MODELS}?q={QUERY}\u{1} HTTP/1.1\r\nHost: x\r\napi-key: {CLIENT_KEY}\r\n\r\n"),
-        format!("GET http://x.test/{QUERY}?{QUERY} HTTP/1.1\r\nHost: x\r\napi-key: {CLIENT_KEY}\r\n\r\n"),
-        format!("GET {MODELS}#{QUERY} HTTP/1.1\r\nHost: x\r\napi-key: {CLIENT_KEY}\r\n\r\n"),
-        format!("GET {MODELS} HTTP/1.1\r\nHost: x\r\nBad Name: {HEADER}\r\napi-key: {CLIENT_KEY}\r\n\r\n"),
-        format!("GET {MODELS} HTTP/1.1\r\nHost: x\r\nContent-Length: {HEADER}\r\n\r\n"),
+        format!("GET {MODELS}?q={QUERY}\u{1} HTTP/1.1\r\nHost: localhost\r\napi-key: {CLIENT_KEY}\r\n\r\n"),
+        format!(
+            "GET http://x.test/{QUERY}?{QUERY} HTTP/1.1\r\nHost: localhost\r\napi-key: {CLIENT_KEY}\r\n\r\n"
+        ),
+        format!("GET {MODELS}#{QUERY} HTTP/1.1\r\nHost: localhost\r\napi-key: {CLIENT_KEY}\r\n\r\n"),
+        format!(
+            "GET {MODELS} HTTP/1.1\r\nHost: localhost\r\nBad Name: {HEADER}\r\napi-key: {CLIENT_KEY}\r\n\r\n"
+        ),
+        format!("GET {MODELS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {HEADER}\r\n\r\n"),
         format!("{HEADER} {MODELS} HTTP/1.1 {HEADER}\r\n\r\n"),
         format!(
-            "GET /openai/v1/realtime?model=m&api-key={CLIENT_KEY}&q={QUERY} HTTP/1.1\r\nHost: x\r\nConnection: \
+            "GET /openai/v1/realtime?model=m&api-key={CLIENT_KEY}&q={QUERY} HTTP/1.1\r\nHost: localhost\r\nConnection: \
              Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \
              dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: realtime, openai-insecure-api-key.{FOREIGN_KEY}\r\n\r\n"
         ),
         format!(
-            "POST {CHAT}?{QUERY} HTTP/1.1\r\nHost: x\r\napi-key: {CLIENT_KEY}\r\nContent-Length: 900\r\n\r\n{BODY}"
+            "POST {CHAT}?{QUERY} HTTP/1.1\r\nHost: localhost\r\napi-key: {CLIENT_KEY}\r\nContent-Length: 900\r\n\r\n{BODY}"
         ),
         format!(
-            "POST {CHAT} HTTP/1.1\r\nHost: x\r\napi-key: {CLIENT_KEY}\r\nTransfer-Encoding: chunked\r\n\r\n{BODY}"
+            "POST {CHAT} HTTP/1.1\r\nHost: localhost\r\napi-key: {CLIENT_KEY}\r\nTransfer-Encoding: chunked\r\n\r\n{BODY}"
         ),
     ];
     for head in heads {

@@ -44,7 +44,7 @@ fn streams_that_end_within_the_grace_period_are_complete() {
 fn a_stream_longer_than_the_grace_period_is_aborted() {
     let (_sim, mut proxy) = start("300ms");
     let mut client = Raw::connect(proxy.address());
-    client.send("GET /sim/sse?events=1000&pause_ms=50 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    client.send("GET /sim/sse?events=1000&pause_ms=50 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert!(!client.read_some(timeout()).unwrap().is_empty());
     proxy.signal("TERM");
     assert_eq!(proxy.wait_exit().code(), Some(1));
@@ -71,7 +71,7 @@ fn a_response_that_the_grace_period_ends_does_not_look_complete() {
 fn a_second_signal_ends_it_at_once() {
     let (sim, mut proxy) = start("60s");
     let mut client = Raw::connect(proxy.address());
-    client.send("GET /sim/slow?ms=60000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    client.send("GET /sim/slow?ms=60000 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     wait_for("the request to be served", || !sim.azure.requests().is_empty());
     proxy.signal("INT");
     proxy.wait_log("stopping");
@@ -125,7 +125,7 @@ fn a_503_sent_at_the_signal_can_be_read() {
         .map(|_| {
             let mut client = Raw::connect(proxy.address());
             // The rest of the body would turn the end of the program into a reset.
-            let head = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n";
+            let head = "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n";
             client.send([head.as_bytes(), &[b'x'; 100_000]].concat()).unwrap();
             client
         })

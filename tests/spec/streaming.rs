@@ -86,7 +86,7 @@ fn each_event_arrives_before_the_next_is_written() {
         steps.extend([Step::Write("0\r\n\r\n".into()), Step::KeepAlive]);
         fixture.sim.azure.script([ScriptedResponse::steps(steps)]);
         let mut client = fixture.client();
-        client.raw.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        client.raw.send("GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         let mut seen = String::new();
         for i in 0..20 {
             while !seen.contains(&event(i)) {

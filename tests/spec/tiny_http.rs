@@ -29,7 +29,7 @@ fn a_length_beyond_all_memory_does_not_end_the_process() {
     for length in ["50000000000000", "1073741825", "18446744073709551615"] {
         for more in ["", "Expect: 100-continue\r\n", "Connection: close\r\n", "Content-Length: 5\r\n"] {
             let head = format!(
-                "POST /sim/upload HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n{more}\r\nhello"
+                "POST /sim/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{more}\r\nhello"
             );
             let response = response_to(&proxy, &head);
             assert!(response.contains("HTTP/1.1 413 ") && response.contains("body_too_large"), "{response}");
@@ -59,9 +59,11 @@ fn suspicious_framing_is_refused_together_with_what_follows() {
         (400, "Host: y\r\n"),
     ] {
         let body = "0\r\n\r\n";
-        let smuggled = "GET /sim/echo?smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
-        let response =
-            response_to(&proxy, &format!("POST /sim/echo HTTP/1.1\r\nHost: x\r\n{head}\r\n{body}{smuggled}"));
+        let smuggled = "GET /sim/echo?smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let response = response_to(
+            &proxy,
+            &format!("POST /sim/echo HTTP/1.1\r\nHost: localhost\r\n{head}\r\n{body}{smuggled}"),
+        );
         assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {response}");
         assert!(response.contains("connection: close\r\n"), "{head}: {response}");
         assert!(!response.contains("HTTP/1.1 200"), "{head}: {response}");
@@ -74,21 +76,26 @@ fn suspicious_framing_is_refused_together_with_what_follows() {
 fn strange_heads_are_refused() {
     let (proxy, sim) = start();
     for (status, request) in [
-        ("400", "GET /\n/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+        ("400", "GET /\n/ HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         ("400", "GET //evil HTTP/1.1\r\n\r\n"),
-        ("400", "GET http://evil.test/ HTTP/1.1\r\nHost: x\r\n\r\n"),
-        ("400", "GET @evil.test/ HTTP/1.1\r\nHost: x\r\n\r\n"),
-        ("400", "GET / HTTP/1.1\r\nHost: x\r\nA: b\nc: d\r\n\r\n"),
+        ("400", "GET http://evil.test/ HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        ("400", "GET @evil.test/ HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\r\nHost: localhost\r\nA: b\nc: d\r\n\r\n"),
         ("501", "CONNECT evil.test:443 HTTP/1.1\r\nHost: evil.test:443\r\n\r\n"),
-        ("505", "GET / HTTP/0.9\r\nHost: x\r\n\r\n"),
-        ("505", "GET / HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n"),
-        ("501", "GET /sim/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
+        ("505", "GET / HTTP/0.9\r\nHost: localhost\r\n\r\n"),
+        ("505", "GET / HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n"),
+        (
+            "501",
+            "GET /sim/ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        ),
     ] {
         let response = response_to(&proxy, request);
         assert_eq!(response.get(9..12), Some(status), "{request}: {response}");
     }
     let many = "X: y\r\n".repeat(200);
-    assert!(response_to(&proxy, &format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n")).contains(" 431 "));
+    assert!(
+        response_to(&proxy, &format!("GET / HTTP/1.1\r\nHost: localhost\r\n{many}\r\n")).contains(" 431 ")
+    );
     assert_eq!(sim.azure.requests().len(), 0);
 }
 
@@ -98,8 +105,8 @@ fn strange_heads_are_refused() {
 #[ignore = "for the build with tiny_http: make it-tiny_http"]
 fn chunked_bodies_are_refused_together_with_what_follows() {
     let (proxy, sim) = start();
-    let head = "POST /sim/upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let smuggled = "GET /sim/echo?smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+    let head = "POST /sim/upload HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let smuggled = "GET /sim/echo?smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for body in [
         "5\r\nhello\r\n0\r\n\r\n",
         "5\n\r\nhello\r\n0\r\n\r\n",
@@ -170,7 +177,7 @@ fn pipelined_responses_come_in_order() {
         let length = body.len();
         write!(
             requests,
-            "POST /sim/echo?n={number} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
+            "POST /sim/echo?n={number} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"
         )
         .unwrap();
     }
@@ -203,7 +210,8 @@ fn an_upload_that_breaks_off_never_looks_complete() {
     for (sent, reset) in [(3000, false), (3000, true), (100_000, false), (100_000, true)] {
         let mut raw = Raw::connect(proxy.address());
         let path = format!("/sim/upload/{sent}/{reset}");
-        raw.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n")).unwrap();
+        raw.send(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n"))
+            .unwrap();
         raw.send(pattern(0, sent)).unwrap();
         // The upstream has begun to read it.
         sim.azure.request_to(&path);

@@ -16,7 +16,7 @@ const ENDLESS: usize = 8 << 20;
 const ONE_MEGABYTE: u64 = 1024;
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-const POST: &str = "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+const POST: &str = "POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// A state that a client can put us in.
 struct EndlessState {
@@ -38,7 +38,7 @@ fn states() -> Vec<EndlessState> {
         status,
         enough,
     };
-    let head = "GET / HTTP/1.1\r\nHost: a\r\n";
+    let head = "GET / HTTP/1.1\r\nHost: localhost\r\n";
     vec![
         state("empty lines before a request", "", "\r\n", 400, None),
         state("a method without an end", "", "x", 400, None),
@@ -195,7 +195,10 @@ fn an_upstream_that_sends_without_end_is_a_502_and_takes_no_memory() {
                     sim.azure.script([if early { response.early() } else { response }]);
                     let mut client = proxy.client();
                     let length = if early { "Content-Length: 100\r\n" } else { "" };
-                    client.raw.send(format!("{method} /x HTTP/1.1\r\nHost: a\r\n{length}\r\n")).unwrap();
+                    client
+                        .raw
+                        .send(format!("{method} /x HTTP/1.1\r\nHost: localhost\r\n{length}\r\n"))
+                        .unwrap();
                     let found =
                         client.response(method).unwrap_or_else(|error| panic!("{name} to {method}: {error}"));
                     assert_eq!(found.status, 502, "{name} to {method}");

@@ -120,7 +120,7 @@ fn a_small_request_is_retried_with_the_newer_token() {
         proxy.mock_clock.advance(MINUTE);
         sim.azure.revoke_tokens();
         let body = "4\r\n{\"mo\r\n1c\r\ndel\":\"gpt-4o\",\"messages\":[]}\r\n0\r\n\r\n";
-        let head = format!("POST {CHAT} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let head = format!("POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
         client.raw.send(head + body).unwrap();
         assert_eq!(client.response("POST").unwrap().status, 200);
     }

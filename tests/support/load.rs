@@ -44,7 +44,7 @@ fn upload(fixture: &Fixture, count: u64, chunked: bool) {
     let mut client = fixture.client();
     let framing =
         if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {count}") };
-    client.raw.send(format!("POST /sim/upload HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n")).unwrap();
+    client.raw.send(format!("POST /sim/upload HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n")).unwrap();
     let piece = pattern(0, 251 * 256);
     let mut hash = digest::Context::new(&digest::SHA256);
     let mut left = count;

@@ -75,7 +75,7 @@ class Proxy:
 
     def __init__(self, fixture, settings, command=(BINARY,), **options):
         self.fixture, self.log = fixture, f"proxy-{len(fixture.processes)}.log"
-        self.address = ("127.0.0.1", free_port())
+        self.address = ("127.0.0.1", int(settings.get("PORT", free_port())))
         env = {**fixture.settings, "PORT": str(self.address[1]), **settings}
         self.process = fixture.start(list(command), self.log, env=env, **options)
         self.pid = self.process.pid
@@ -101,7 +101,7 @@ class Proxy:
     def ask(self, stream, target):
         """One request on this connection: status, head, seconds. A response needs a Content-Length."""
         start = time.monotonic()
-        stream.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        stream.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         data = b""
         while b"\r\n\r\n" not in data:
             data += receive(stream)

@@ -31,7 +31,7 @@ class Watch(threading.Thread):
         self.kept = proxy.connect()
         proxy.ask(self.kept, "/sim/echo")
         self.stream = proxy.connect()
-        self.stream.sendall(b"GET /sim/sse?events=100000&pause_ms=100 HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.stream.sendall(b"GET /sim/sse?events=100000&pause_ms=100 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         receive(self.stream)
         self.over, self.faults, self.count = threading.Event(), [], 0
         self.slowest, self.refused, self.events, self.peak = 0.0, 0, 0, 0
@@ -126,7 +126,7 @@ def burst_of(proxy, count):
     for _ in range(count):
         try:
             stream = socket.create_connection(proxy.address, timeout=5)
-            stream.sendall(b"GET /sim/echo HTTP/1.1\r\nHost: a\r\n\r\n")
+            stream.sendall(b"GET /sim/echo HTTP/1.1\r\nHost: localhost\r\n\r\n")
             opened.append(stream)
         except OSError:
             pass
@@ -148,7 +148,7 @@ def threads():
         before = proxy.figures()
         held = [proxy.connect() for _ in range(cap)]
         for stream in held:
-            stream.sendall(b"GET /sim/slow?ms=20000 HTTP/1.1\r\nHost: a\r\n\r\n")
+            stream.sendall(b"GET /sim/slow?ms=20000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         eventually(20, "no thread to be left", lambda: proxy.figures()[1] >= cap)
         responses = [proxy.get("/sim/echo") for _ in range(200)]
         health = proxy.get("/health")[0]
@@ -170,8 +170,8 @@ def memory():
         proxy = fixture.proxy(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
         idle, first_round = proxy.figures(), None
         large = b"".join(b"X-%d: %s\r\n" % (i, b"x" * 1000) for i in range(40))
-        body = b"POST /sim/slow?ms=60000 HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n" + b"x" * 60000
-        bursts = (("silent", b""), ("large heads", b"GET / HTTP/1.1\r\nHost: a\r\n" + large), ("bodies", body))
+        body = b"POST /sim/slow?ms=60000 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65536\r\n\r\n" + b"x" * 60000
+        bursts = (("silent", b""), ("large heads", b"GET / HTTP/1.1\r\nHost: localhost\r\n" + large), ("bodies", body))
         for name, text in bursts * 2:
             # What the allocator keeps of the first round serves the second: it must not become more.
             if len(report) == len(bursts):
@@ -225,7 +225,7 @@ def requests():
 
 def absurd_length(proxy):
     with proxy.connect() as stream:
-        stream.sendall(b"POST /sim/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000000000\r\n\r\n" + b"x" * 100000)
+        stream.sendall(b"POST /sim/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000000000000\r\n\r\n" + b"x" * 100000)
 
 
 def write_until_blocked(proxy, head, filler, limit):
@@ -243,16 +243,16 @@ def write_until_blocked(proxy, head, filler, limit):
 
 
 def endless_head(proxy):
-    write_until_blocked(proxy, b"GET / HTTP/1.1\r\nHost: a\r\nX: ", b"x" * (1 << 20), 100 << 20)
+    write_until_blocked(proxy, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ", b"x" * (1 << 20), 100 << 20)
 
 
 def endless_chunk(proxy):
-    head = b"POST /sim/upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /sim/upload HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     write_until_blocked(proxy, head, b"0" * (1 << 16), 100 << 20)
 
 
 def pipelined(proxy):
-    many, rounds = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n" * 10000, 40
+    many, rounds = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" * 10000, 40
     with proxy.connect() as stream:
         writer = threading.Thread(target=lambda: [stream.sendall(many) for _ in range(rounds)])
         writer.start()
@@ -285,7 +285,7 @@ def burst_of_large_requests():
             proxy = fixture.proxy({"LOG_LEVEL": "warn"})
             baseline = proxy.warm_up()
             filler = b"".join(b"X-%d: %s\r\n" % (i, b"x" * 1000) for i in range(fields))
-            head = b"POST /sim/slow?ms=60000 HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n" + filler + b"\r\n"
+            head = b"POST /sim/slow?ms=60000 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65536\r\n" + filler + b"\r\n"
             opened, peak = [], 0
             for _ in range(1020):
                 stream = proxy.connect()
@@ -315,7 +315,7 @@ def streams(count=1000, seconds=None):
         opened = []
         for _ in range(count):
             stream = proxy.connect()
-            stream.sendall(b"GET /sim/sse?events=%d&pause_ms=1000 HTTP/1.1\r\nHost: a\r\n\r\n" % (seconds + 30))
+            stream.sendall(b"GET /sim/sse?events=%d&pause_ms=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n" % (seconds + 30))
             opened.append(stream)
         for stream in opened:
             receive(stream)
@@ -368,7 +368,7 @@ def drain():
             wholes, opened = [], []
             for _ in range(200):
                 stream = proxy.connect()
-                stream.sendall(b"GET /sim/sse?events=%d&pause_ms=100 HTTP/1.1\r\nHost: a\r\n\r\n" % events)
+                stream.sendall(b"GET /sim/sse?events=%d&pause_ms=100 HTTP/1.1\r\nHost: localhost\r\n\r\n" % events)
                 opened.append(stream)
             for stream in opened:
                 receive(stream)
@@ -406,7 +406,7 @@ def first_process():
         with open(f"/proc/{proxy.pid}/task/{proxy.pid}/children") as file:
             inner = int(file.read().split()[0])
         stream = proxy.connect()
-        stream.sendall(b"GET /sim/sse?events=20&pause_ms=50 HTTP/1.1\r\nHost: a\r\n\r\n")
+        stream.sendall(b"GET /sim/sse?events=20&pause_ms=50 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         receive(stream)
         os.kill(inner, signal.SIGTERM)
         wholes = []
@@ -428,7 +428,7 @@ def blocked_log():
 
         def ask():
             with socket.create_connection(("127.0.0.1", port), timeout=5) as stream:
-                stream.sendall(b"GET /sim/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                stream.sendall(b"GET /sim/echo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 return receive(stream).startswith(b"HTTP/1.1 200")
 
         def first():
@@ -503,10 +503,10 @@ def soak():
 
 def endless():
     """One client that sends without end, a connection ten times a second: memory and processor do not care."""
-    head = b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     feeds = [
         (b"", b"\r\n"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\n", b"X: y\r\n"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n", b"X: y\r\n"),
         (head + b"5\r\nABCDE", b"x"),
         (head + b"0\r\n", b"X: y\r\n"),
         (head + b"0\r\n", b"garbage\r\n"),

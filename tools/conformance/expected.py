@@ -25,6 +25,9 @@ EXPECTED = [
             "[::1", "[]", "[]:80", "[a]", "[::1]a", "[::1]:a", "[1.2.3.4]", "[fe80::1%25lo]", "[v1.a]", "[[::1]]",
         )),
     ]),
+    ("stricter", "on the loopback a client names this machine or what is in ALLOWED_HOSTS, which takes no such names", [
+        "host a%41", "host a%00", "host 1.2.3.4.5",
+    ]),
     ("stricter", "RFC 9112 section 3: one space between the parts of a request line", ["whole two spaces after *"]),
     ("stricter", "there is no HTTP/1.2", ["version HTTP/1.2", "version HTTP/1.9"]),
     ("other", "servers that take an underscore for a hyphen would read another framing: such fields go no further", [

@@ -138,6 +138,8 @@ class Rig:
             if name == "auth-proxy":
                 # One connection to it ends by this, not by its timeout.
                 settings = {"API_BASE_URL": f"http://127.0.0.1:{upstream.port}", "LOG_LEVEL": "error"}
+                # Which names it may be called by is another question than what a name is.
+                settings["ALLOWED_HOSTS"] = "a, a.b, a-b, a_b, -, *.a, *.b, ::ffff:1.2.3.4"
                 self.ports[name] = fixture.proxy(settings).address[1]
                 continue
             port = self.ports[name] = free_port()

@@ -84,13 +84,13 @@ fn the_log_says_which_side_aborted() {
     proxy.client().get("/broken");
     assert!(proxy.wait_log("path=/broken").contains("outcome=aborted_by_upstream"));
     let mut client = Raw::connect(proxy.address());
-    client.send("GET /sim/sse?events=1000&pause_ms=20 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    client.send("GET /sim/sse?events=1000&pause_ms=20 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert!(!client.read_some(timeout()).unwrap().is_empty());
     drop(client);
     let line = proxy.wait_log("path=/sim/sse");
     assert!(line.contains("status=200 ") && line.contains(" outcome=aborted_by_client "), "{line}");
     let mut client = Raw::connect(proxy.address());
-    client.send("GET /sim/slow?ms=60000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    client.send("GET /sim/slow?ms=60000 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     wait_for("the request to arrive", || sim.azure.log().seen() >= 3);
     drop(client);
     let line = proxy.wait_log("path=/sim/slow");
@@ -106,7 +106,7 @@ fn the_log_says_which_side_aborted() {
 fn malformed_requests_are_logged_without_their_content() {
     let (_sim, proxy) = start(&[]);
     let mut client = Raw::connect(proxy.address());
-    client.send("GET /path?query HTTP/1.1\r\nHost: a\r\nforged name: x\r\n\r\n").unwrap();
+    client.send("GET /path?query HTTP/1.1\r\nHost: localhost\r\nforged name: x\r\n\r\n").unwrap();
     assert!(client.read_some(timeout()).unwrap().starts_with(b"HTTP/1.1 400"));
     let line = proxy.wait_log("request refused");
     assert!(line.contains("status=400 code=bad_request why="), "{line}");

@@ -79,11 +79,11 @@ fn open_requests_streams_and_websockets_are_shown_while_they_are_open() {
     let sim = plain();
     let proxy = start(&sim);
     let mut stream = Raw::connect(proxy.address());
-    stream.send("GET /sim/sse?events=1000&pause_ms=20 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.send("GET /sim/sse?events=1000&pause_ms=20 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut socket = Raw::connect(proxy.address());
     socket
         .send(
-            "GET /openai/v1/realtime?model=x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET /openai/v1/realtime?model=x HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         )
         .unwrap();
@@ -114,7 +114,7 @@ fn failures_are_counted_by_kind_and_labels_stay_few() {
     let mut client = proxy.client();
     assert_eq!(client.get("/openai/v1/models").status, 401);
     let mut raw = Raw::connect(proxy.address());
-    raw.send("GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n").unwrap();
+    raw.send("GET / HTTP/1.1\r\nHost: localhost\r\nBad Name: x\r\n\r\n").unwrap();
     assert!(raw.read_some(timeout()).unwrap().starts_with(b"HTTP/1.1 400"));
 
     sim.azure.script([

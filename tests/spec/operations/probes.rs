@@ -65,7 +65,7 @@ fn the_admin_port_responds_while_requests_drain_and_closes_with_the_process() {
     let mut kept = Client::connect(admin);
     assert_eq!(kept.get("/readyz").status, 200);
     let mut stream = Raw::connect(proxy.address());
-    stream.send("GET /sim/sse?events=8&pause_ms=150 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.send("GET /sim/sse?events=8&pause_ms=150 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert!(!stream.read_some(timeout()).unwrap().is_empty());
     proxy.signal("TERM");
     proxy.wait_log("stopping");
@@ -83,7 +83,7 @@ fn the_admin_port_responds_when_the_proxy_port_is_full() {
     let sim = plain();
     let proxy = Proxy::start_with(&sim, &[("ADMIN_PORT", "0"), ("MAX_CONNECTIONS", "1")]);
     let mut busy = Raw::connect(proxy.address());
-    busy.send("GET /sim/slow?ms=60000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    busy.send("GET /sim/slow?ms=60000 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     wait_for("the only place to be taken", || proxy.client().get("/sim/echo").status == 503);
     // More than the admin port serves at a time.
     let mut clients: Vec<Client> = (0..24).map(|_| Client::connect(proxy.admin_address())).collect();

@@ -66,9 +66,9 @@ fn passing() -> Vec<Row> {
         ),
         get("Max-Forwards is for those who speak TRACE", "Max-Forwards: 0\r\n", &["max-forwards: 0"]),
         get(
-            "an origin and a preflight are the upstream's business",
-            "Origin: null\r\nAccess-Control-Request-Method: POST\r\n",
-            &["access-control-request-method: POST", "origin: null"],
+            "an origin that is allowed, and what preflights alone mean",
+            "Origin: https://app.test\r\nAccess-Control-Request-Method: POST\r\n",
+            &["access-control-request-method: POST", "origin: https://app.test"],
         ),
     ]
 }

@@ -74,7 +74,7 @@ fn hosts() -> Vec<Row> {
     };
     let bad = |name, lines: &str| row(name, format!("GET /m HTTP/1.1\r\n{lines}\r\n")).refused(400);
     vec![
-        good("a name", "a-b_c.d~e"),
+        good("a name", "a-b_c.d~e.test"),
         good("a name with a port", "a:8080"),
         good("a name with the colon of a port", "a:"),
         good("an escaped name", "%c3%a9.test"),

@@ -9,7 +9,7 @@ use crate::support::program::Proxy;
 const MISTAKES: &[(&str, &str, Diagnosis)] = &[
     (
         "no key where PROXY_API_KEY is set",
-        "GET /openai/v1/models HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /openai/v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n",
         diagnosis(
             "auth-proxy requires an API key (PROXY_API_KEY)",
             "send it as api-key or as a bearer token",
@@ -17,7 +17,7 @@ const MISTAKES: &[(&str, &str, Diagnosis)] = &[
     ),
     (
         "another key than that",
-        "GET /openai/v1/models HTTP/1.1\r\nHost: a\r\napi-key: dummy\r\n\r\n",
+        "GET /openai/v1/models HTTP/1.1\r\nHost: localhost\r\napi-key: dummy\r\n\r\n",
         diagnosis("the API key sent to auth-proxy does not match", "PROXY_API_KEY"),
     ),
     (

@@ -8,7 +8,7 @@ use crate::support::tunnel::{ASK, GRANT, Link, TunnelFixture, frame, open_websoc
 #[test]
 fn the_handshake_has_our_bearer_token_and_no_other_credential() {
     let sim = Sim::start(Options::default());
-    let proxy = Proxy::start(&sim);
+    let proxy = Proxy::start_with(&sim, &[("ALLOWED_ORIGINS", "https://app.test")]);
     let fields = [
         &ASK[..],
         &[
@@ -121,7 +121,8 @@ fn a_request_that_is_no_websocket_handshake_is_served_without_an_upgrade() {
         let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let length =
             if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-        let head = format!("{method} /sim/echo HTTP/{version}\r\nHost: a\r\n{fields}{length}\r\n{body}");
+        let head =
+            format!("{method} /sim/echo HTTP/{version}\r\nHost: localhost\r\n{fields}{length}\r\n{body}");
         client.raw.send(&head).unwrap();
         let response = client.response(method).unwrap();
         assert_eq!((response.status, response.header("upgrade")), (200, None), "{head}");
@@ -160,7 +161,7 @@ fn bytes_in_the_same_segment_as_a_head_belong_to_the_tunnel() {
     for tls in [false, true] {
         let fixture = TunnelFixture::start(tls);
         let head: String = ASK.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let ask = format!("GET / HTTP/1.1\r\nHost: a\r\n{head}\r\n");
+        let ask = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{head}\r\n");
         let early = [frame(1, b"sent before the response"), frame(9, b"ping")].concat();
         let mut client: Client = fixture.proxy.client();
         client.raw.send([ask.as_bytes(), &early].concat()).unwrap();
