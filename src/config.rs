@@ -1,5 +1,6 @@
 //! Settings: from a lookup function to a [`Config`], or all problems at once.
 
+mod allowed_requests;
 mod base_url;
 mod credential;
 mod egress;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use allowed_requests::{AllowedRequests, RequestPattern, TargetPattern};
 pub use base_url::BaseUrl;
 pub(crate) use egress::{Egress, Route};
 pub(crate) use env::Environment;
@@ -50,6 +52,8 @@ pub struct Config {
     pub listen: Listen,
     /// `PROXY_API_KEY`.
     pub proxy_api_key: Option<Secret<String>>,
+    /// `ALLOWED_REQUESTS`; none if everything may be requested.
+    pub(crate) allowed_requests: Option<AllowedRequests>,
     /// `ADMIN_PORT`.
     pub admin_port: Option<u16>,
     /// `ADMIN_HOST`, else `HOST`.

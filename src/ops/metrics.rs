@@ -37,9 +37,10 @@ const UPSTREAM_KINDS: [&str; 12] = [
     "other",
 ];
 /// The values of `kind` of refusals: the codes in their bodies, every AADSTS number being `token_unavailable`.
-const REFUSAL_KINDS: [&str; 13] = [
+const REFUSAL_KINDS: [&str; 14] = [
     "token_unavailable",
     "invalid_api_key",
+    "request_not_allowed",
     "overloaded",
     "bad_request",
     "transfer_encoding_not_supported",
@@ -75,7 +76,7 @@ pub struct Metrics {
     /// Requests that got no complete response from the upstream.
     pub upstream_errors: LabeledCounter<12>,
     /// Requests rejected without sending them to the upstream.
-    pub refusals: LabeledCounter<13>,
+    pub refusals: LabeledCounter<14>,
     /// Responses that the upstream ended early.
     pub responses_aborted: Counter,
     /// Requests whose client disconnected before the end of the response.

@@ -21,6 +21,7 @@ mod pfx_writer;
 #[path = "../../fuzz/checks/lib.rs"]
 mod checks;
 
+mod allowed_requests;
 #[cfg(not(feature = "tiny_http"))]
 mod cancellation;
 mod certificate_forms;
