@@ -54,6 +54,7 @@ impl Proxy {
         }
         let captured = CapturedHeaders::capture(&head);
         let mut request = UpstreamRequest::new(&self.config, head, websocket)?;
+        stats.has_ephemeral_key = request.has_ephemeral_key;
         if let Some(captured) = captured {
             captured.log_headers(&request, &stats.path);
         }
@@ -71,7 +72,7 @@ impl Proxy {
         stats: &mut RequestStats<'_>,
     ) -> Result<(Lease, Body), Failure> {
         // First, so that no connection is made for a request that cannot be sent.
-        self.token(exchange, &stats.path)?;
+        self.token(request, exchange, &stats.path)?;
         let mut replay = ReplayBuffer::new(request.length);
         let (mut is_retry, mut is_replay) = (false, false);
         loop {
@@ -82,8 +83,8 @@ impl Proxy {
             let lease = self.upstream.acquire(client.as_deref(), is_retry);
             let lease = lease.map_err(|fault| failure::from_fault(&fault))?;
             // Connecting takes time: the token that is sent must be usable now, not before.
-            let token = self.token(exchange, &stats.path)?;
-            lease.prepare(client, &request.method, request.bypass(&token), has_buffered_body);
+            let token = self.token(request, exchange, &stats.path)?;
+            lease.prepare(client, &request.method, request.bypass(token.as_deref()), has_buffered_body);
             stats.mark_sent();
             debug_log::sending(&stats.path, has_buffered_body);
             let response = self.attempt(request, &lease, exchange, &mut replay);
@@ -92,7 +93,10 @@ impl Proxy {
             let failed = match &response {
                 // A 401 may also mean missing rights, which no token cures: `reject` limits how often a new one is
                 // requested.
-                Ok(_) if lease.status() == Some(StatusCode::UNAUTHORIZED) && self.tokens.reject(&token) => {
+                Ok(_)
+                    if lease.status() == Some(StatusCode::UNAUTHORIZED)
+                        && token.as_ref().is_some_and(|token| self.tokens.reject(token)) =>
+                {
                     Failed::TokenRejected
                 }
                 Err(error) if failure::is_disconnect(error) && lease.is_stale() => Failed::StaleConnection,
@@ -114,7 +118,9 @@ impl Proxy {
                     self.metrics.retries.add("stale_connection");
                     debug_log::retrying(&stats.path, "the upstream closed the idle connection");
                 }
-                RetryAction::ReplayWithNewerToken if self.wait_for_newer_token(&token, exchange)? => {
+                RetryAction::ReplayWithNewerToken
+                    if self.wait_for_newer_token(token.as_ref(), exchange)? =>
+                {
                     is_replay = true;
                     self.metrics.retries.add("token_rejected");
                     debug_log::retrying(&stats.path, "401, and there is a newer token");
@@ -184,14 +190,22 @@ impl Proxy {
         Ok(RequestOutcome::Relayed(status, relayed))
     }
 
-    /// The usable token, waiting for one while the client is connected.
-    fn token(&self, exchange: &dyn Exchange, path: &str) -> Result<Arc<Token>, Failure> {
+    /// The usable token, waiting for one while the client is connected. None for a request that needs none.
+    fn token(
+        &self,
+        request: &UpstreamRequest,
+        exchange: &dyn Exchange,
+        path: &str,
+    ) -> Result<Option<Arc<Token>>, Failure> {
+        if request.has_ephemeral_key {
+            return Ok(None);
+        }
         if let Some(token) = self.tokens.usable() {
-            return Ok(token);
+            return Ok(Some(token));
         }
         debug_log::waiting_for_token(path);
         let obtained = self.tokens.obtain_while(TOKEN_WAIT, || is_client_connected(exchange));
-        obtained.map_err(|unavailable| {
+        obtained.map(Some).map_err(|unavailable| {
             if is_client_connected(exchange) {
                 failure::no_token(&unavailable).into()
             } else {
@@ -201,7 +215,12 @@ impl Proxy {
     }
 
     /// Waits for a newer token than this one while the client is connected; whether there is one.
-    fn wait_for_newer_token(&self, token: &Arc<Token>, exchange: &dyn Exchange) -> Result<bool, Failure> {
+    fn wait_for_newer_token(
+        &self,
+        token: Option<&Arc<Token>>,
+        exchange: &dyn Exchange,
+    ) -> Result<bool, Failure> {
+        let Some(token) = token else { return Ok(false) };
         let newer = self.tokens.newer_than_while(token, NEWER_TOKEN_WAIT, || is_client_connected(exchange));
         if newer.is_none() && !is_client_connected(exchange) {
             return Err(Failure::ClientGone);

@@ -31,6 +31,8 @@ mod credential_rotation;
 mod credentials;
 #[cfg(not(feature = "tiny_http"))]
 mod early_responses;
+#[cfg(not(feature = "tiny_http"))]
+mod ephemeral_keys;
 mod forwarding;
 #[cfg(not(feature = "tiny_http"))]
 mod hostile_clients;
