@@ -1,5 +1,6 @@
 //! Settings: from a lookup function to a [`Config`], or all problems at once.
 
+mod allowed_requests;
 mod base_url;
 mod credential;
 mod egress;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use allowed_requests::{AllowedRequests, RequestPattern, TargetPattern};
 pub use base_url::BaseUrl;
 pub(crate) use egress::{Egress, Route};
 pub(crate) use env::Environment;
@@ -56,6 +58,8 @@ pub struct Config {
     pub allowed_origins: AllowedOrigins,
     /// `ALLOWED_HOSTS`.
     pub allowed_hosts: AllowedHosts,
+    /// `ALLOWED_REQUESTS`; none if everything may be requested.
+    pub(crate) allowed_requests: Option<AllowedRequests>,
     /// `ADMIN_PORT`.
     pub admin_port: Option<u16>,
     /// `ADMIN_HOST`, else `HOST`.

@@ -6,6 +6,7 @@ pub mod chunked;
 pub mod fields;
 pub(crate) mod framing;
 pub(crate) mod head;
+pub(crate) mod path;
 
 /// Whether this may stand in a token (RFC 9110 section 5.6.2): a method, a field's name.
 pub(crate) fn is_token(byte: u8) -> bool {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 pub(crate) use digest::{Digest, Entry};
-pub(crate) use line::rfc3339;
+pub(crate) use line::{excerpt, rfc3339};
 use sink::Sink;
 pub(crate) use throttle::Throttle;
 pub(crate) use value::{Millis, Seconds, Value};

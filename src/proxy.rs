@@ -2,6 +2,7 @@
 //! token, retries.
 
 mod access_log;
+mod allowed_requests;
 mod api_key;
 mod cors;
 mod debug_log;

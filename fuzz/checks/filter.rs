@@ -96,8 +96,15 @@ fn decoded(text: &[u8]) -> Vec<u8> {
 
 fn check_request(mut headers: fields::Fields) {
     let before = reference::fields(&headers);
+    let mut with_keys = headers.clone();
+    let keys = headers::strip_request_but_ephemeral_keys(&mut with_keys);
     headers::strip_request(&mut headers);
     let after = reference::fields(&headers);
+    // Whatever ephemeral keys stay, nothing else does.
+    assert!(keys > 0 || reference::fields(&with_keys) == after, "something else than ephemeral keys is left");
+    headers::strip_request(&mut with_keys);
+    let stripped = reference::fields(&with_keys);
+    assert_eq!((others(&stripped), protocols(&stripped)), (others(&after), protocols(&after)));
     let dropped = [&CREDENTIALS[..], &HOP_BY_HOP, &FRAMING, &["expect"]].concat();
     let misspelled = |name: &[u8]| {
         let name = String::from_utf8_lossy(name).replace('_', "-");

@@ -49,12 +49,15 @@ impl<'a> Env<'a> {
     /// A secret: not trimmed, because white space could be part of it. One that is blank is an error, not unset: what it
     /// should protect must not be left open.
     pub(super) fn secret(&mut self, name: &str) -> Option<Secret<String>> {
-        let value = Secret::new((self.environment.lookup)(name).filter(|value| !value.is_empty())?);
-        if value.expose().trim().is_empty() {
-            self.problem(
-                Problem::new(format!("{name} holds nothing but white space"))
-                    .hint("check the secret it comes from; unset it or leave it empty if it is not needed"),
-            );
+        let hint = "check the secret it comes from; unset it or leave it empty if it is not needed";
+        self.not_blank(name, hint).map(Secret::new)
+    }
+
+    /// The value as it stands, of a setting that must not open what it restricts only because it is blank.
+    pub(super) fn not_blank(&mut self, name: &str, hint: &str) -> Option<String> {
+        let value = (self.environment.lookup)(name).filter(|value| !value.is_empty())?;
+        if value.trim().is_empty() {
+            self.problem(Problem::new(format!("{name} holds nothing but white space")).hint(hint));
             return None;
         }
         Some(value)

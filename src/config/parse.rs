@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::allowed_requests::AllowedRequests;
 use super::credential;
 use super::entra::Authority;
 use super::env::Env;
@@ -36,6 +37,7 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
     let proxy_api_key = proxy_api_key(&mut env);
     let allowed_origins = env.or("ALLOWED_ORIGINS", AllowedOrigins::default(), AllowedOrigins::parse);
     let allowed_hosts = env.or("ALLOWED_HOSTS", AllowedHosts::default(), AllowedHosts::parse);
+    let allowed_requests = AllowedRequests::read(&mut env);
     let ca_file = env.optional("SSL_CERT_FILE", value::path);
     let egress = Egress::read(&mut env);
 
@@ -57,6 +59,9 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
     }
     if let Some(base_url) = &base_url {
         check_combinations(&mut env, &authority, base_url, &listen);
+        if let Some(allowed) = &allowed_requests {
+            allowed.check_base_path(base_url, &mut env);
+        }
     }
 
     names::read(&mut env);
@@ -76,6 +81,7 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
         proxy_api_key,
         allowed_origins,
         allowed_hosts,
+        allowed_requests,
         admin_port,
         admin_host,
         ca_file,
@@ -107,6 +113,7 @@ fn check_combinations(env: &mut Env<'_>, authority: &Authority, base_url: &BaseU
 fn proxy_api_key(env: &mut Env<'_>) -> Option<Secret<String>> {
     let key = env.secret("PROXY_API_KEY")?;
     env.parse("PROXY_API_KEY", key.expose(), check_visible_ascii)?;
+    env.parse("PROXY_API_KEY", key.expose(), check_not_ephemeral)?;
     let length = key.expose().len();
     if length < RECOMMENDED_KEY_LENGTH {
         env.note(
@@ -115,6 +122,17 @@ fn proxy_api_key(env: &mut Env<'_>) -> Option<Secret<String>> {
         );
     }
     Some(key)
+}
+
+/// What a client presents for us must not be what is forwarded.
+fn check_not_ephemeral(key: &str) -> Parsed<()> {
+    if key.starts_with("ek_") {
+        return Err(Problem::new(
+            "begins with `ek_`, as ephemeral keys of the Realtime API do, which are forwarded",
+        )
+        .hint("use a random one: openssl rand -hex 16"));
+    }
+    Ok(())
 }
 
 /// What every client can send in a header and no intermediary trims (RFC 9110 section 5.5).

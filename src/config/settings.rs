@@ -108,6 +108,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("PROXY_API_KEY", "unset", "a key that callers must present; 16 characters or more"),
     setting("ALLOWED_ORIGINS", "unset", "origins of web pages that may call, such as http://localhost:3000"),
     setting("ALLOWED_HOSTS", "unset", "host names besides localhost by which auth-proxy is called"),
+    setting(
+        "ALLOWED_REQUESTS",
+        "everything",
+        "what may be requested, such as POST /openai/v1/*, GET /openai/v1/models; the rest gets 403",
+    ),
     setting("SSL_CERT_FILE", "unset", "PEM bundle of roots instead of the built-in Mozilla ones"),
     setting("HTTPS_PROXY", "unset", "egress proxy, http://[user:password@]host[:port]; default port 80"),
     setting("NO_PROXY", "unset", "hosts, domains, addresses or CIDRs that bypass HTTPS_PROXY, or *"),

@@ -1,5 +1,6 @@
 //! What the environment may say, as tables: each row is a sentence.
 
+mod allowed_requests;
 mod base_url;
 mod credential;
 mod egress;

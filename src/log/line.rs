@@ -98,6 +98,13 @@ fn write_quoted(line: &mut String, value: &dyn super::Value) {
     }
 }
 
+/// Text from elsewhere as a line shows it: escaped, and its beginning alone when it is long.
+pub(crate) fn excerpt(text: &str) -> String {
+    let mut shown = String::new();
+    let _ = Truncated::new(Plain(&mut shown)).write_str(text);
+    shown
+}
+
 fn color(level: LogLevel) -> &'static str {
     match level {
         LogLevel::Error => "\x1b[1;31m",

@@ -40,11 +40,12 @@ const UPSTREAM_KINDS: [&str; 12] = [
     "other",
 ];
 /// The values of `kind` of refusals: the codes in their bodies, every AADSTS number being `token_unavailable`.
-const REFUSAL_KINDS: [&str; 15] = [
+const REFUSAL_KINDS: [&str; 16] = [
     "token_unavailable",
     "invalid_api_key",
     "origin_not_allowed",
     "host_not_allowed",
+    "request_not_allowed",
     "overloaded",
     "bad_request",
     "transfer_encoding_not_supported",
@@ -115,6 +116,8 @@ pub struct Finished<'a> {
     pub bytes_up: u64,
     /// Bytes of the response's body, or of a WebSocket to the client.
     pub bytes_down: u64,
+    /// It was sent with a credential of the client, not with the token.
+    pub has_own_credential: bool,
 }
 
 impl Metrics {
@@ -166,6 +169,8 @@ impl Metrics {
         if let Some(first_byte) = request.first_byte {
             self.first_byte.observe(first_byte);
             let denial = match status {
+                // Whose credential was denied has to see to it, and that is not us.
+                Some(401 | 403) if request.has_own_credential => DENIALS.len(),
                 Some(401) => 0,
                 Some(403) => 1,
                 Some(404) => 2,
@@ -210,7 +215,7 @@ mod tests {
     #[test]
     fn a_request_is_counted_once_under_its_classes() {
         let metrics = Metrics::new();
-        let count = |method: &[u8], status: Option<u16>| {
+        let count_by = |has_own_credential: bool, method: &[u8], status: Option<u16>| {
             metrics.finished(&Finished {
                 method: &Method::from_bytes(method).unwrap(),
                 status: status.map(|code| StatusCode::from_u16(code).unwrap()),
@@ -218,8 +223,10 @@ mod tests {
                 first_byte: status.map(|_| Duration::from_millis(2)),
                 bytes_up: 5,
                 bytes_down: 7,
+                has_own_credential,
             });
         };
+        let count = |method: &[u8], status| count_by(false, method, status);
         for (name, index) in METHODS.iter().zip(0..) {
             assert_eq!(method(&Method::from_bytes(name.as_bytes()).unwrap()), index);
         }
@@ -234,5 +241,9 @@ mod tests {
         assert_eq!(metrics.denials[3].value(), 1);
         assert_eq!((metrics.bytes_up.value(), metrics.bytes_down.value()), (20, 28));
         assert_eq!((metrics.first_byte.counts().sum(), metrics.duration.counts().sum()), (3, 3));
+        count(b"POST", Some(401));
+        count_by(true, b"POST", Some(401));
+        count_by(true, b"POST", Some(403));
+        assert_eq!([0, 1, 2, 3].map(|index: usize| metrics.denials[index].value()), [1, 0, 0, 1]);
     }
 }

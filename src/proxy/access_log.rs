@@ -36,6 +36,8 @@ pub(super) struct RequestStats<'a> {
     response_times: Option<ResponseTimes>,
     /// Bytes read of its body.
     pub(super) bytes_up: u64,
+    /// It brings its own credential, so that the token has no part in how it goes.
+    pub(super) has_ephemeral_key: bool,
     ids: RequestIds,
     /// Azure's code of an error response.
     pub(super) upstream_code: Option<String>,
@@ -88,6 +90,7 @@ impl<'a> RequestStats<'a> {
             sent: now,
             response_times: None,
             bytes_up: 0,
+            has_ephemeral_key: false,
             ids: RequestIds::default(),
             upstream_code: None,
             unanswered: None,
@@ -135,7 +138,15 @@ impl<'a> RequestStats<'a> {
             (Some(_), None) => {}
         }
         let first_byte = self.response_times.as_ref().map(|times| times.first_byte);
-        let finished = Finished { method: &self.method, status, took, first_byte, bytes_up, bytes_down };
+        let finished = Finished {
+            method: &self.method,
+            status,
+            took,
+            first_byte,
+            bytes_up,
+            bytes_down,
+            has_own_credential: self.has_ephemeral_key,
+        };
         self.metrics.finished(&finished);
         let level = match (outcome, aborted_by) {
             (RequestOutcome::Failed(_), _) | (_, Some(Aborted::Upstream(_))) => LogLevel::Warn,
@@ -184,6 +195,9 @@ impl<'a> RequestStats<'a> {
         }
         fields.extend(self.upstream_code.iter().map(|code| ("upstream_code", code as &dyn Value)));
         fields.push(("client", &self.client));
+        if self.has_ephemeral_key {
+            fields.push(("credential", &"ephemeral_key"));
+        }
         fields.push(("outcome", &name));
         fields.push(("path", &self.path));
         fields.extend(side.iter().map(|side| ("aborted_by", side as &dyn Value)));

@@ -12,7 +12,7 @@ use super::failure::{self, Failure};
 use super::request_body::{ReplayBuffer, RequestBody};
 use super::retry::{self, Attempt, Failed, RetryAction};
 use super::upstream_request::UpstreamRequest;
-use super::{Proxy, api_key, headers, relay, target, tunnel};
+use super::{Proxy, allowed_requests, api_key, headers, relay, target, tunnel};
 use crate::http1::head::ResponseHead;
 use crate::net::poll::{self, Ready};
 use crate::server::{ErrorResponse, Exchange, Head, Length};
@@ -39,6 +39,9 @@ impl Proxy {
         if let Some(key) = &self.config.proxy_api_key {
             api_key::check(key.expose(), &head)?;
         }
+        if let Some(allowed) = &self.config.allowed_requests {
+            allowed_requests::check(allowed, &self.config.base_url.base_path, &head)?;
+        }
         let websocket = headers::asks_for_websocket(&head);
         if websocket && exchange.client().is_none() {
             let message = "this build's HTTP server (tiny_http) cannot carry WebSockets";
@@ -51,6 +54,7 @@ impl Proxy {
         }
         let captured = CapturedHeaders::capture(&head);
         let mut request = UpstreamRequest::new(&self.config, head, websocket)?;
+        stats.has_ephemeral_key = request.has_ephemeral_key;
         if let Some(captured) = captured {
             captured.log_headers(&request, &stats.path);
         }
@@ -68,7 +72,7 @@ impl Proxy {
         stats: &mut RequestStats<'_>,
     ) -> Result<(Lease, Body), Failure> {
         // First, so that no connection is made for a request that cannot be sent.
-        self.token(exchange, &stats.path)?;
+        self.token(request, exchange, &stats.path)?;
         let mut replay = ReplayBuffer::new(request.length);
         let (mut is_retry, mut is_replay) = (false, false);
         loop {
@@ -79,8 +83,8 @@ impl Proxy {
             let lease = self.upstream.acquire(client.as_deref(), is_retry);
             let lease = lease.map_err(|fault| failure::from_fault(&fault))?;
             // Connecting takes time: the token that is sent must be usable now, not before.
-            let token = self.token(exchange, &stats.path)?;
-            lease.prepare(client, &request.method, request.bypass(&token), has_buffered_body);
+            let token = self.token(request, exchange, &stats.path)?;
+            lease.prepare(client, &request.method, request.bypass(token.as_deref()), has_buffered_body);
             stats.mark_sent();
             debug_log::sending(&stats.path, has_buffered_body);
             let response = self.attempt(request, &lease, exchange, &mut replay);
@@ -89,7 +93,10 @@ impl Proxy {
             let failed = match &response {
                 // A 401 may also mean missing rights, which no token cures: `reject` limits how often a new one is
                 // requested.
-                Ok(_) if lease.status() == Some(StatusCode::UNAUTHORIZED) && self.tokens.reject(&token) => {
+                Ok(_)
+                    if lease.status() == Some(StatusCode::UNAUTHORIZED)
+                        && token.as_ref().is_some_and(|token| self.tokens.reject(token)) =>
+                {
                     Failed::TokenRejected
                 }
                 Err(error) if failure::is_disconnect(error) && lease.is_stale() => Failed::StaleConnection,
@@ -111,7 +118,9 @@ impl Proxy {
                     self.metrics.retries.add("stale_connection");
                     debug_log::retrying(&stats.path, "the upstream closed the idle connection");
                 }
-                RetryAction::ReplayWithNewerToken if self.wait_for_newer_token(&token, exchange)? => {
+                RetryAction::ReplayWithNewerToken
+                    if self.wait_for_newer_token(token.as_ref(), exchange)? =>
+                {
                     is_replay = true;
                     self.metrics.retries.add("token_rejected");
                     debug_log::retrying(&stats.path, "401, and there is a newer token");
@@ -178,20 +187,31 @@ impl Proxy {
         }
         let _guard = (framing.length() == Length::Unknown).then(|| self.metrics.streams.inc_guard());
         let relayed = relay::relay(head, framing, body.into_reader(), &lease, exchange)?;
-        if let Some(error) = &relayed.error {
+        // A client's own credential that is refused is nobody else's business.
+        let is_own =
+            stats.has_ephemeral_key && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if let Some(error) = relayed.error.as_ref().filter(|_| !is_own) {
             stats.upstream_code = self.upstream_errors.record(error, &stats.path, stats.apim_request_id());
         }
         Ok(RequestOutcome::Relayed(status, relayed))
     }
 
-    /// The usable token, waiting for one while the client is connected.
-    fn token(&self, exchange: &dyn Exchange, path: &str) -> Result<Arc<Token>, Failure> {
+    /// The usable token, waiting for one while the client is connected. None for a request that needs none.
+    fn token(
+        &self,
+        request: &UpstreamRequest,
+        exchange: &dyn Exchange,
+        path: &str,
+    ) -> Result<Option<Arc<Token>>, Failure> {
+        if request.has_ephemeral_key {
+            return Ok(None);
+        }
         if let Some(token) = self.tokens.usable() {
-            return Ok(token);
+            return Ok(Some(token));
         }
         debug_log::waiting_for_token(path);
         let obtained = self.tokens.obtain_while(TOKEN_WAIT, || is_client_connected(exchange));
-        obtained.map_err(|unavailable| {
+        obtained.map(Some).map_err(|unavailable| {
             if is_client_connected(exchange) {
                 failure::no_token(&unavailable).into()
             } else {
@@ -201,7 +221,12 @@ impl Proxy {
     }
 
     /// Waits for a newer token than this one while the client is connected; whether there is one.
-    fn wait_for_newer_token(&self, token: &Arc<Token>, exchange: &dyn Exchange) -> Result<bool, Failure> {
+    fn wait_for_newer_token(
+        &self,
+        token: Option<&Arc<Token>>,
+        exchange: &dyn Exchange,
+    ) -> Result<bool, Failure> {
+        let Some(token) = token else { return Ok(false) };
         let newer = self.tokens.newer_than_while(token, NEWER_TOKEN_WAIT, || is_client_connected(exchange));
         if newer.is_none() && !is_client_connected(exchange) {
             return Err(Failure::ClientGone);

@@ -12,6 +12,10 @@ pub const CREDENTIALS: [&str; 5] =
 
 /// A WebSocket subprotocol of this prefix carries a key (OpenAI's browser clients).
 pub const KEY_SUBPROTOCOL: &str = "openai-insecure-api-key.";
+const SUBPROTOCOLS: &str = "sec-websocket-protocol";
+
+/// How an ephemeral key of the Realtime API begins. It stands for one session, and its endpoints may insist on it.
+const EPHEMERAL_KEY: &[u8] = b"ek_";
 
 /// Fields about one connection, which end with it (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [&str; 6] = ["connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"];
@@ -23,13 +27,25 @@ const FRAMING: [&str; 3] = ["host", "content-length", "transfer-encoding"];
 /// Removes from a request what the upstream must not see: credentials, fields about the client's connection, and those that
 /// `Connection` names; and what is generated for the upstream: `Host` and the framing.
 pub fn strip_request(headers: &mut Fields) {
-    let named = named_by_connection(headers);
-    headers.retain(|name, _| {
-        !is_connection_field(name)
-            && !is_credential(name)
-            && !named.iter().any(|other| name.eq_ignore_ascii_case(other))
-    });
-    strip_key_subprotocols(headers);
+    strip_connection_fields(headers);
+    headers.retain(|name, _| !is_credential(name));
+    strip_subprotocols(headers, carries_key);
+}
+
+/// As [`strip_request`], but ephemeral keys stay in their places. Returns how many there are.
+pub fn strip_request_but_ephemeral_keys(headers: &mut Fields) -> usize {
+    strip_connection_fields(headers);
+    headers.retain(|name, value| !is_credential(name) || is_ephemeral_bearer(name, value));
+    strip_subprotocols(headers, |protocol| carries_key(protocol) && !carries_ephemeral_key(protocol));
+    let bearers = headers.iter().filter(|(name, value)| is_ephemeral_bearer(name, value)).count();
+    bearers + subprotocols(headers).filter(|protocol| carries_ephemeral_key(protocol)).count()
+}
+
+/// Whether a request brings an ephemeral key where the Realtime API takes one: as a bearer token, or in a subprotocol of a
+/// WebSocket.
+pub fn has_ephemeral_key(headers: &Fields, websocket: bool) -> bool {
+    headers.iter().any(|(name, value)| is_ephemeral_bearer(name, value))
+        || websocket && subprotocols(headers).any(carries_ephemeral_key)
 }
 
 /// Generates a request body's framing: a length without leading zeros, a coding in the spelling that ureq knows (to
@@ -116,22 +132,55 @@ fn is_spelled_like(name: &[u8], known: &str) -> bool {
     name.len() == known.len() && name.iter().zip(known.as_bytes()).all(alike)
 }
 
-fn strip_key_subprotocols(headers: &mut Fields) {
-    const PROTOCOL: &str = "sec-websocket-protocol";
-    let carries_key = |protocol: &&[u8]| {
-        let start = protocol.get(..KEY_SUBPROTOCOL.len());
-        start.is_some_and(|start| is(start, KEY_SUBPROTOCOL))
-    };
-    let offered = || headers.get_all(PROTOCOL).flat_map(elements);
-    if !offered().any(|protocol| carries_key(&protocol)) {
+/// Removes what ends with the client's connection: fields about it, those that it names, and the framing.
+fn strip_connection_fields(headers: &mut Fields) {
+    let named = named_by_connection(headers);
+    headers.retain(|name, _| {
+        !is_connection_field(name) && !named.iter().any(|other| name.eq_ignore_ascii_case(other))
+    });
+}
+
+fn strip_subprotocols(headers: &mut Fields, is_dropped: impl Fn(&[u8]) -> bool) {
+    if !subprotocols(headers).any(&is_dropped) {
         return;
     }
-    let kept: Vec<&[u8]> = offered().filter(|protocol| !carries_key(protocol)).collect();
+    let kept: Vec<&[u8]> = subprotocols(headers).filter(|protocol| !is_dropped(protocol)).collect();
     let value = (!kept.is_empty()).then(|| kept.join(&b", "[..]));
-    headers.retain(|name, _| !is(name, PROTOCOL));
+    headers.retain(|name, _| !is(name, SUBPROTOCOLS));
     if let Some(value) = value {
-        headers.push(PROTOCOL, &value);
+        headers.push(SUBPROTOCOLS, &value);
     }
+}
+
+fn subprotocols(headers: &Fields) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(SUBPROTOCOLS).flat_map(elements)
+}
+
+fn carries_key(protocol: &[u8]) -> bool {
+    strip_prefix(protocol, KEY_SUBPROTOCOL).is_some()
+}
+
+fn carries_ephemeral_key(protocol: &[u8]) -> bool {
+    strip_prefix(protocol, KEY_SUBPROTOCOL).is_some_and(is_ephemeral_key)
+}
+
+fn is_ephemeral_bearer(name: &[u8], value: &[u8]) -> bool {
+    let token = strip_prefix(value, "bearer ").map(<[u8]>::trim_ascii);
+    is(name, "authorization") && token.is_some_and(is_ephemeral_key)
+}
+
+/// One token and nothing beside it (`b64token` of RFC 6750 section 2.1).
+fn is_ephemeral_key(token: &[u8]) -> bool {
+    let rest = token.strip_prefix(EPHEMERAL_KEY);
+    rest.is_some_and(|rest| {
+        !rest.is_empty() && rest.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(b))
+    })
+}
+
+/// What follows a prefix in any case.
+fn strip_prefix<'a>(text: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
+    let (start, rest) = text.split_at_checked(prefix.len())?;
+    is(start, prefix).then_some(rest)
 }
 
 #[cfg(test)]
@@ -205,6 +254,80 @@ mod tests {
         let mut only_key = Fields::from([("Sec-WebSocket-Protocol", "openai-insecure-api-key.K")]);
         strip_request(&mut only_key);
         assert_eq!(only_key, Fields::default());
+    }
+
+    /// Each row: fields; those that are left, of which so many are ephemeral keys.
+    #[test]
+    fn ephemeral_keys_stay_where_they_are_and_nothing_else_does() {
+        const KEY: &str = "openai-insecure-api-key.";
+        let protocols = |text: &str| ("Sec-WebSocket-Protocol", text.replace('@', KEY));
+        let field = |name: &'static str, value: &str| (name, value.to_owned());
+        let rows = [
+            (vec![field("Authorization", "Bearer ek_1")], vec![field("Authorization", "Bearer ek_1")], 1),
+            (
+                vec![field("AUTHORIZATION", "bearer  ek_a-b.c~d+/=")],
+                vec![field("AUTHORIZATION", "bearer  ek_a-b.c~d+/=")],
+                1,
+            ),
+            (
+                vec![
+                    field("Authorization", "Bearer K"),
+                    field("authorization", "Bearer ek_1"),
+                    field("api-key", "K"),
+                ],
+                vec![field("authorization", "Bearer ek_1")],
+                1,
+            ),
+            (vec![protocols("realtime, @ek_1, x")], vec![protocols("realtime, @ek_1, x")], 1),
+            (
+                vec![protocols("realtime,@K,@ek_1 ,x")],
+                vec![("sec-websocket-protocol", format!("realtime, {KEY}ek_1, x"))],
+                1,
+            ),
+            (vec![protocols("@ek_1"), protocols("@ek_2")], vec![protocols("@ek_1"), protocols("@ek_2")], 2),
+            (
+                vec![field("Authorization", "Bearer ek_1"), protocols("@ek_1")],
+                vec![field("Authorization", "Bearer ek_1"), protocols("@ek_1")],
+                2,
+            ),
+            // Neither this scheme, nor this beginning, nor one token alone.
+            (vec![field("Authorization", "Basic ek_1")], vec![], 0),
+            (vec![field("Authorization", "ek_1")], vec![], 0),
+            (vec![field("Authorization", "Bearer EK_1")], vec![], 0),
+            (vec![field("Authorization", "Bearer ek_")], vec![], 0),
+            (vec![field("Authorization", "Bearer xek_1")], vec![], 0),
+            (vec![field("Authorization", "Bearer ek_1, Bearer K")], vec![], 0),
+            (vec![field("Authorization", "Bearer ek_1 K")], vec![], 0),
+            (vec![protocols("@EK_1"), protocols("@xek_1, @")], vec![], 0),
+            // Other places.
+            (
+                vec![
+                    field("api-key", "ek_1"),
+                    field("x-api-key", "ek_1"),
+                    field("Proxy-Authorization", "Bearer ek_1"),
+                ],
+                vec![],
+                0,
+            ),
+            // Of this connection alone.
+            (vec![field("Connection", "authorization"), field("Authorization", "Bearer ek_1")], vec![], 0),
+        ];
+        for (fields, left, keys) in rows {
+            let build = |fields: &[(&str, String)]| {
+                let mut built = Fields::default();
+                fields.iter().for_each(|(name, value)| built.push(name, value.as_bytes()));
+                built
+            };
+            let mut headers = build(&fields);
+            assert!(keys == 0 || has_ephemeral_key(&headers, true), "{fields:?}");
+            assert_eq!(strip_request_but_ephemeral_keys(&mut headers), keys, "{fields:?}");
+            assert_eq!(headers, build(&left), "{fields:?}");
+            let mut headers = build(&fields);
+            strip_request(&mut headers);
+            assert!(!has_ephemeral_key(&headers, true), "{fields:?}");
+        }
+        let offer = Fields::from([("Sec-WebSocket-Protocol", "openai-insecure-api-key.ek_1")]);
+        assert!(has_ephemeral_key(&offer, true) && !has_ephemeral_key(&offer, false));
     }
 
     #[test]

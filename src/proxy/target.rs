@@ -9,6 +9,7 @@ use percent_encoding::{percent_decode, percent_decode_str};
 
 use crate::config::BaseUrl;
 use crate::fields::Fields;
+use crate::http1::path;
 
 /// Query parameters that carry a credential: `access_token` (RFC 6750 section 2.3), `api-key` of realtime clients, APIM's
 /// `subscription-key`.
@@ -91,6 +92,18 @@ fn rises_above_root(path: &[u8], separators: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// The Realtime API.
+const REALTIME: &str = "/openai/v1/realtime";
+
+/// Whether a target, as it is sent, is of the Realtime API, however a server reads its path.
+pub(super) fn is_realtime(target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or_default();
+    let is_below = |path: &String| {
+        path.strip_prefix(REALTIME).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    path::readings(path).is_ok_and(|readings| readings.iter().all(is_below))
 }
 
 /// The values of credential parameters in a target's query, percent-decoded.
@@ -248,6 +261,40 @@ mod tests {
         {
             let expected = format!("/openai{target}");
             assert_eq!(forwarded(&base_url("/openai"), target).as_deref(), Ok(expected.as_str()));
+        }
+    }
+
+    #[test]
+    fn the_realtime_api_is_where_every_server_finds_it() {
+        for target in [
+            "/openai/v1/realtime",
+            "/openai/v1/realtime?model=m",
+            "/openai/v1/realtime/",
+            "/openai/v1/realtime/calls",
+            "/openai/v1/realtime/calls/rtc_1/hangup",
+            "/openai/v1/%72ealtime/%63alls",
+            "/openai/v1/x/../realtime",
+            "/openai/v1/realtime/calls;x",
+        ] {
+            assert!(is_realtime(target), "{target}");
+        }
+        for target in [
+            "*",
+            "/openai/realtime",
+            "/openai/v1/realtimes",
+            "/openai/v1/Realtime",
+            "/openai/v1/models?/openai/v1/realtime",
+            "/x/openai/v1/realtime",
+            "/openai/v1/realtime/../models",
+            "/openai/v1/realtime/%2e%2e/models",
+            "/openai/v1/realtime/..%2fmodels",
+            "/openai/v1/realtime/..;/models",
+            "/openai/v1//realtime",
+            "/openai/v1;/realtime",
+            "/openai/v1/realtime%2fcalls",
+            "/openai/v1/%2572ealtime",
+        ] {
+            assert!(!is_realtime(target), "{target}");
         }
     }
 

@@ -19,20 +19,33 @@ pub(super) struct UpstreamRequest {
     pub(super) websocket: bool,
     /// The origin that the client used, when locations are to be rewritten.
     pub(super) public_origin: Option<String>,
+    /// It brings an ephemeral key of the Realtime API, which takes the place of the token.
+    pub(super) has_ephemeral_key: bool,
 }
 
 impl UpstreamRequest {
     pub(super) fn new(config: &Config, head: Head, websocket: bool) -> Result<Self, Failure> {
-        let target = target::forwarded(&config.base_url, &head.target).map_err(|message| {
-            Failure::from(ErrorResponse::request(StatusCode::BAD_REQUEST, "bad_request", message))
-        })?;
+        let bad_request =
+            |message| Failure::from(ErrorResponse::request(StatusCode::BAD_REQUEST, "bad_request", message));
+        let target = target::forwarded(&config.base_url, &head.target).map_err(bad_request)?;
         let public_origin = config.rewrite_location.then(|| target::public_origin(&head.headers)).flatten();
         let mut headers = head.headers;
-        headers::strip_request(&mut headers);
+        let mut has_ephemeral_key = false;
+        if headers::has_ephemeral_key(&headers, websocket) && target::is_realtime(&target) {
+            has_ephemeral_key = match headers::strip_request_but_ephemeral_keys(&mut headers) {
+                0 => false,
+                1 => true,
+                // Which of them would count is not ours to guess.
+                _ => return Err(bad_request("there is more than one ephemeral key (ek_...)")),
+            };
+        } else {
+            headers::strip_request(&mut headers);
+        }
         if websocket {
             headers::insert_websocket_upgrade(&mut headers);
         }
-        Ok(Self { method: head.method, target, headers, length: head.length, websocket, public_origin })
+        let (method, length) = (head.method, head.length);
+        Ok(Self { method, target, headers, length, websocket, public_origin, has_ephemeral_key })
     }
 
     /// Whether a field of this name is forwarded.
@@ -46,14 +59,16 @@ impl UpstreamRequest {
         headers::framing(&self.method, self.length)
     }
 
-    /// What bypasses ureq: the target, and the header lines as they came, then the token.
-    pub(super) fn bypass(&self, token: &Token) -> Bypass {
+    /// What bypasses ureq: the target, and the header lines as they came, then the token, if it is ours that counts.
+    pub(super) fn bypass(&self, token: Option<&Token>) -> Bypass {
         const NAME: &[u8] = b"authorization: ";
-        let bearer = token.bearer().as_bytes();
+        let bearer = token.map_or(&b""[..], |token| token.bearer().as_bytes());
         let mut header_lines = Vec::with_capacity(self.headers.size() + NAME.len() + bearer.len() + 2);
         self.headers.write(&mut header_lines);
-        for part in [NAME, bearer, b"\r\n"] {
-            header_lines.extend_from_slice(part);
+        if token.is_some() {
+            for part in [NAME, bearer, b"\r\n"] {
+                header_lines.extend_from_slice(part);
+            }
         }
         Bypass { target: self.target.clone(), header_lines }
     }

@@ -41,6 +41,7 @@ struct AzureServer {
     fixed: Mutex<HashMap<String, ScriptedResponse>>,
     files: files::Store,
     throttle: throttle::Throttle,
+    ephemeral_keys: realtime::EphemeralKeys,
     /// Between the events of a stream.
     pause: Mutex<Duration>,
 }
@@ -71,6 +72,7 @@ impl Azure {
             fixed: Mutex::default(),
             files: files::Store::default(),
             throttle: throttle::Throttle::default(),
+            ephemeral_keys: realtime::EphemeralKeys::default(),
             pause: Mutex::new(options.pause),
         });
         let handler = shared.clone();
@@ -160,7 +162,7 @@ impl AzureServer {
         }
         let target = latin1(&exchange.head.target);
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-        if let Err(refusal) = gate::check(&exchange.head, path, query, &self.tokens) {
+        if let Err(refusal) = gate::check(&exchange.head, path, query, &self.tokens, &self.ephemeral_keys) {
             exchange.read_body(0)?;
             exchange.note(&refusal.reason);
             return exchange.json(refusal.status, &usual_headers().borrow(), &refusal.body);
@@ -203,6 +205,8 @@ impl AzureServer {
             "audio/speech" => audio::speech(exchange),
             "audio/transcriptions" | "audio/translations" => audio::transcriptions(exchange, call),
             "realtime" => realtime::realtime(exchange, call.path),
+            "realtime/client_secrets" => self.ephemeral_keys.mint(exchange),
+            "realtime/calls" => realtime::calls(exchange, call.body),
             _ => self.files.respond(exchange, call, operation),
         }
     }

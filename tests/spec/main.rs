@@ -21,6 +21,7 @@ mod pfx_writer;
 #[path = "../../fuzz/checks/lib.rs"]
 mod checks;
 
+mod allowed_requests;
 mod cancellation;
 mod certificate_forms;
 mod client_auth;
@@ -28,6 +29,7 @@ mod clouds;
 mod credential_rotation;
 mod credentials;
 mod early_responses;
+mod ephemeral_keys;
 mod forwarding;
 mod hostile_clients;
 mod limits;

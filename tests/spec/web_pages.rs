@@ -138,7 +138,6 @@ fn without_a_key_no_page_gets_through() {
 }
 
 /// tiny_http reads a body before it responds.
-#[cfg(not(feature = "tiny_http"))]
 #[test]
 fn a_refusal_does_not_wait_for_the_body() {
     let fixture = Fixture::with(false, &[]);
@@ -227,7 +226,6 @@ fn the_admin_port_is_closed_to_pages_even_with_a_key() {
 }
 
 #[test]
-#[cfg_attr(feature = "tiny_http", ignore = "its overload is another")]
 fn pages_are_refused_in_overload_too() {
     let fixture = Fixture::with(false, &[("MAX_CONNECTIONS", "1"), ("ALLOWED_ORIGINS", APP)]);
     let address = fixture.proxy.address();

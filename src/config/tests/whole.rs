@@ -10,9 +10,14 @@ use super::{BASE, bad, credential_of, good, notes, read, refused};
 #[test]
 fn without_settings_one_problem_names_all_that_is_missing() {
     for value in [None, Some(""), Some(" \t\n")] {
-        // A blank secret is a problem of its own.
-        let secrets = ["PROXY_API_KEY", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "AZURE_CERTIFICATE_PASSWORD"];
-        let lookup = |name: &str| value.filter(|_| !secrets.contains(&name)).map(str::to_owned);
+        // A blank secret or restriction is a problem of its own.
+        let others = [
+            "PROXY_API_KEY",
+            "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+            "AZURE_CERTIFICATE_PASSWORD",
+            "ALLOWED_REQUESTS",
+        ];
+        let lookup = |name: &str| value.filter(|_| !others.contains(&name)).map(str::to_owned);
         let problems = Config::from_lookup(&lookup).expect_err("nothing is set");
         assert_eq!(problems.len(), 1, "{problems:#?}");
         assert_eq!(
@@ -119,6 +124,7 @@ fn the_defaults_in_the_table_are_the_defaults() {
             "what is configured",
             "set by Azure",
             "set by AKS",
+            "everything",
         ]
         .contains(&s.default)
     }) {
@@ -210,6 +216,7 @@ fn the_api_key_is_never_printed() {
             ("a space, which is not trimmed", " hunter2hunter2hunter2", "other than visible ASCII"),
             ("a control character", "hunter2\u{1}hunter2hunter2", "other than visible ASCII"),
             ("beyond ASCII", "hunter2hunter2h\u{fc}nter", "other than visible ASCII"),
+            ("an ephemeral key, which would be forwarded", "ek_hunter2hunter2", "begins with `ek_`"),
         ],
     );
 }

@@ -1,7 +1,9 @@
-//! Who may pass: exactly one bearer token that Entra ID issued, and no trace of any other credential.
+//! Who may pass: exactly one bearer token that Entra ID issued, and no trace of any other credential. In the Realtime API an
+//! ephemeral key that was minted here may stand in its place.
 
 use serde_json::{Value, json};
 
+use super::realtime::{EphemeralKeys, KEY_SUBPROTOCOL};
 use crate::sim::form;
 use crate::sim::head::Head;
 use crate::sim::tokens::Tokens;
@@ -20,7 +22,13 @@ pub(super) struct Refused {
     pub(super) reason: String,
 }
 
-pub(super) fn check(head: &Head, path: &str, query: &str, tokens: &Tokens) -> Result<(), Refused> {
+pub(super) fn check(
+    head: &Head,
+    path: &str,
+    query: &str,
+    tokens: &Tokens,
+    ephemeral_keys: &EphemeralKeys,
+) -> Result<(), Refused> {
     let custom = head.headers.iter().filter(|(name, _)| is_custom(name)).count();
     if custom > CUSTOM_HEADERS {
         let text = format!("{custom} custom headers, more than {CUSTOM_HEADERS}");
@@ -34,6 +42,22 @@ pub(super) fn check(head: &Head, path: &str, query: &str, tokens: &Tokens) -> Re
         return Err(wrong_key(format!("a credential in {place}")));
     }
     let values = head.values("authorization");
+    let offered = keys_offered(head);
+    if path.starts_with("/openai/v1/realtime")
+        && (!offered.is_empty() || values[..].iter().any(|it| it.contains("ek_")))
+    {
+        let bearers = values.iter().map(|value| value.strip_prefix("Bearer ").unwrap_or(value).to_owned());
+        let keys: Vec<String> = bearers.chain(offered).collect();
+        let [key] = &keys[..] else { return Err(unauthorized(format!("{} credentials", keys.len()))) };
+        return if ephemeral_keys.contains(key) {
+            Ok(())
+        } else {
+            Err(wrong_key("an unknown ephemeral key".into()))
+        };
+    }
+    if path == "/openai/v1/realtime/calls" {
+        return Err(unauthorized("this endpoint wants an ephemeral key".into()));
+    }
     let [value] = &values[..] else {
         return Err(unauthorized(format!("{} Authorization headers", values.len())));
     };
@@ -57,12 +81,19 @@ fn foreign_credential(head: &Head, query: &str) -> Option<String> {
     if let Some(name) = header {
         return Some(format!("header {name}"));
     }
-    if head.values("sec-websocket-protocol").iter().any(|value| value.contains("openai-insecure-api-key")) {
+    if keys_offered(head).iter().any(|key| !key.starts_with("ek_")) {
         return Some("a WebSocket subprotocol".into());
     }
     let names = form::pairs(query.as_bytes());
     let found = names.iter().find(|(name, _)| KEY_PARAMETERS.contains(&name.to_ascii_lowercase().as_str()));
     found.map(|(name, _)| format!("query parameter {name}"))
+}
+
+/// The keys in WebSocket subprotocols.
+fn keys_offered(head: &Head) -> Vec<String> {
+    let offers = head.values("sec-websocket-protocol").join(",");
+    let offers = offers.split(',').map(|offer| offer.trim().to_owned());
+    offers.filter_map(|offer| offer.strip_prefix(KEY_SUBPROTOCOL).map(str::to_owned)).collect()
 }
 
 fn is_custom(name: &str) -> bool {

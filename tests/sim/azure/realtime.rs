@@ -1,14 +1,45 @@
 //! The realtime API, as far as one turn of a conversation needs it.
 
 use std::io;
+use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
 use super::websocket::{Message, WebSocket};
+use super::{ok, unix, usual_headers};
 use crate::sim::exchange::Exchange;
 use crate::sim::tokens;
 
 const WORDS: [&str; 3] = ["Hello", " in", " realtime."];
+
+/// A WebSocket subprotocol of this prefix carries a key.
+pub(super) const KEY_SUBPROTOCOL: &str = "openai-insecure-api-key.";
+
+/// The ephemeral keys that were minted.
+#[derive(Default)]
+pub(super) struct EphemeralKeys(Mutex<Vec<String>>);
+
+impl EphemeralKeys {
+    pub(super) fn contains(&self, key: &str) -> bool {
+        self.0.lock().unwrap().iter().any(|minted| minted == key)
+    }
+
+    /// `POST realtime/client_secrets`.
+    pub(super) fn mint(&self, exchange: &mut Exchange<'_>) -> io::Result<()> {
+        let key = format!("ek_{}", tokens::uuid().replace('-', ""));
+        self.0.lock().unwrap().push(key.clone());
+        ok(exchange, &json!({"value": key, "expires_at": unix() + 600, "session": session_object()}))
+    }
+}
+
+/// `POST realtime/calls`: one description of a WebRTC session for another.
+pub(super) fn calls(exchange: &mut Exchange<'_>, offer: &[u8]) -> io::Result<()> {
+    if !offer.starts_with(b"v=0") {
+        return exchange.json(400, &usual_headers().borrow(), &json!({"error": {"message": "no SDP offer"}}));
+    }
+    let own = [("Content-Type", "application/sdp"), ("Location", "/openai/v1/realtime/calls/rtc_simulated")];
+    exchange.respond(201, &own, b"v=0\r\ns=simulated\r\n")
+}
 
 pub(super) fn realtime(exchange: &mut Exchange<'_>, path: &str) -> io::Result<()> {
     // The preview under /openai/realtime names its events differently.

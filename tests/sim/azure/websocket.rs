@@ -40,7 +40,10 @@ impl<'a, 'b> WebSocket<'a, 'b> {
             return Ok(None);
         }
         let offered = head.values("sec-websocket-protocol").join(",");
-        let offered: Vec<&str> = offered.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+        // A key is no protocol to choose.
+        let is_protocol =
+            |name: &&str| !name.is_empty() && !name.starts_with(super::realtime::KEY_SUBPROTOCOL);
+        let offered: Vec<&str> = offered.split(',').map(str::trim).filter(is_protocol).collect();
         let chosen = offered.iter().find(|name| **name == "realtime").or_else(|| offered.first());
         let accept = accept_key(&key);
         let usual = usual_headers();
