@@ -98,8 +98,10 @@ fn a_first_request_that_comes_just_after_the_signal_is_served() {
     let mut clients: Vec<_> = (0..20).map(|_| proxy.client()).collect();
     proxy.signal("TERM");
     proxy.wait_log("stopping");
+    // All before any response is read: they have a second to come.
+    clients.iter_mut().for_each(|client| client.send("GET", "/sim/echo", &[], b"").unwrap());
     for client in &mut clients {
-        assert_eq!(client.get("/sim/echo").status, 200);
+        assert_eq!(client.response("GET").unwrap().status, 200);
     }
     assert_eq!(proxy.wait_exit().code(), Some(0));
 }
