@@ -50,6 +50,8 @@ pub struct Config {
     pub listen: Listen,
     /// `PROXY_API_KEY`.
     pub proxy_api_key: Option<Secret<String>>,
+    /// `PROXY_API_KEYS_FILE`.
+    pub proxy_api_keys_file: Option<PathBuf>,
     /// `ADMIN_PORT`.
     pub admin_port: Option<u16>,
     /// `ADMIN_HOST`, else `HOST`.
@@ -219,6 +221,15 @@ pub enum LogLevel {
 /// It is none; the message begins with a verb.
 pub(crate) fn duration(text: &str) -> Result<Duration, Problem> {
     value::grace(text)
+}
+
+/// Whether a text can be a caller's key.
+///
+/// # Errors
+///
+/// It cannot; the message begins with a verb and shows nothing of it.
+pub(crate) fn check_key(text: &str) -> Result<(), Problem> {
+    parse::check_key(text)
 }
 
 impl LogLevel {

@@ -3,6 +3,7 @@
 
 mod access_log;
 mod api_key;
+mod callers;
 mod debug_log;
 mod failure;
 mod forward;
@@ -11,6 +12,7 @@ mod relay;
 mod request_body;
 mod retry;
 pub mod target;
+mod trace_context;
 mod tunnel;
 mod upstream_request;
 
@@ -20,6 +22,8 @@ use std::time::Duration;
 use http::Method;
 
 use self::access_log::{FailedRequest, RequestOutcome, RequestStats};
+pub use self::callers::Callers;
+pub(crate) use self::callers::{DEFAULT_CALLER, is_name as is_caller_name, line as caller_line};
 use self::failure::Failure;
 use crate::config::Config;
 use crate::log::{self, Throttle};
@@ -35,6 +39,8 @@ static OVERLOAD_LOG: Throttle = Throttle::every(Duration::from_secs(1));
 /// What requests are served with.
 pub struct Proxy {
     config: Arc<Config>,
+    /// None when anybody may call.
+    callers: Option<Callers>,
     upstream: Upstream,
     tokens: Arc<TokenStore>,
     metrics: Arc<Metrics>,
@@ -44,11 +50,12 @@ impl Proxy {
     /// A proxy to the upstream that `config` names.
     pub fn new(
         config: Arc<Config>,
+        callers: Option<Callers>,
         upstream: Upstream,
         tokens: Arc<TokenStore>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { config, upstream, tokens, metrics }
+        Self { config, callers, upstream, tokens, metrics }
     }
 
     /// Counts a request that got no response from the upstream.

@@ -12,7 +12,7 @@ use crate::report::Problem;
 use crate::secret::Secret;
 
 /// Shorter keys can be guessed, given time.
-const RECOMMENDED_KEY_LENGTH: usize = 16;
+const MIN_KEY_LENGTH: usize = 16;
 
 pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem>> {
     let mut env = Env::new(environment);
@@ -33,6 +33,7 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
     let admin_port = admin_port(&mut env, &listen);
     let admin_host = admin_host(&mut env, &listen);
     let proxy_api_key = proxy_api_key(&mut env);
+    let proxy_api_keys_file = env.optional("PROXY_API_KEYS_FILE", value::path);
     let ca_file = env.optional("SSL_CERT_FILE", value::path);
     let egress = Egress::read(&mut env);
 
@@ -65,6 +66,7 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
         rewrite_location,
         listen,
         proxy_api_key,
+        proxy_api_keys_file,
         admin_port,
         admin_host,
         ca_file,
@@ -95,21 +97,19 @@ fn check_combinations(env: &mut Env<'_>, authority: &Authority, base_url: &BaseU
 /// `PROXY_API_KEY`. Never shown, not even in part.
 fn proxy_api_key(env: &mut Env<'_>) -> Option<Secret<String>> {
     let key = env.secret("PROXY_API_KEY")?;
-    env.parse("PROXY_API_KEY", key.expose(), check_visible_ascii)?;
-    let length = key.expose().len();
-    if length < RECOMMENDED_KEY_LENGTH {
-        env.note(
-            Problem::new(format!("PROXY_API_KEY is short: {length} characters"))
-                .hint("use 32 random ones: openssl rand -hex 16"),
-        );
-    }
+    env.parse("PROXY_API_KEY", key.expose(), check_key)?;
     Some(key)
 }
 
-/// What every client can send in a header and no intermediary trims (RFC 9110 section 5.5).
-fn check_visible_ascii(value: &str) -> Parsed<()> {
+/// Whether a text can be a caller's key: long enough, and what every client can send in a header field and no intermediary
+/// trims (RFC 9110 section 5.5).
+pub(super) fn check_key(value: &str) -> Parsed<()> {
     if value.bytes().all(|b| b.is_ascii_graphic()) {
-        return Ok(());
+        if value.len() >= MIN_KEY_LENGTH {
+            return Ok(());
+        }
+        let message = format!("is too short: {} characters of at least {MIN_KEY_LENGTH}", value.len());
+        return Err(Problem::new(message).hint("use a random one: openssl rand -hex 32"));
     }
     let problem = Problem::new("has characters other than visible ASCII (letters, digits, punctuation)");
     Err(if value.ends_with(['\n', '\r']) {

@@ -106,6 +106,11 @@ pub const SETTINGS: &[Setting] = &[
         "where ADMIN_PORT listens: probes and metrics come from outside the pod",
     ),
     setting("PROXY_API_KEY", "unset", "a key that callers must present; 16 characters or more"),
+    setting(
+        "PROXY_API_KEYS_FILE",
+        "unset",
+        "callers by name: lines of `name sha256-of-the-key`; read again when it changes",
+    ),
     setting("SSL_CERT_FILE", "unset", "PEM bundle of roots instead of the built-in Mozilla ones"),
     setting("HTTPS_PROXY", "unset", "egress proxy, http://[user:password@]host[:port]; default port 80"),
     setting("NO_PROXY", "unset", "hosts, domains, addresses or CIDRs that bypass HTTPS_PROXY, or *"),

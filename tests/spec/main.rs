@@ -21,10 +21,10 @@ mod pfx_writer;
 #[path = "../../fuzz/checks/lib.rs"]
 mod checks;
 
+mod callers;
 #[cfg(not(feature = "tiny_http"))]
 mod cancellation;
 mod certificate_forms;
-mod client_auth;
 mod clouds;
 mod credential_rotation;
 mod credentials;
