@@ -60,9 +60,11 @@ fn of(name: Option<&str>, input: &[u8]) -> Result<String, Problem> {
     // What is not UTF-8 becomes a character that no key has.
     let text = Zeroizing::new(String::from_utf8_lossy(input).into_owned());
     let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
-    let before = line.split_once([' ', '\t']).filter(|_| name.is_none());
-    let (name, key) = before
-        .map_or((name.unwrap_or(DEFAULT_CALLER), line), |(name, key)| (name, key.trim_matches([' ', '\t'])));
+    let (name, key) = match (name, line.split_once([' ', '\t'])) {
+        (Some(name), _) => (name, line),
+        (None, Some((name, key))) => (name, key.trim_matches([' ', '\t'])),
+        (None, None) => (DEFAULT_CALLER, line),
+    };
     if !is_caller_name(name) {
         return Err(Problem::new(
             "hash-key: what stands before the key on standard input is not a caller's name",
