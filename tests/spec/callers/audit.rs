@@ -24,7 +24,7 @@ fn start(format: &str) -> (Sim, Proxy) {
 fn a_line_of_text_has_the_caller_and_the_trace() {
     let (sim, proxy) = start("text");
     sim.azure.script([ScriptedResponse::status(200).header("apim-request-id", "a-1").body("four")]);
-    let fields = [("api-key", A), ("traceparent", TRACEPARENT), ("X-Request-Id", "of the \"client\"\u{a0}")];
+    let fields = [("api-key", A), ("traceparent", TRACEPARENT), ("X-Request-Id", "of the \"client\"")];
     proxy.client().request("POST", "/one", &fields, b"{}");
     let line = proxy.wait_log(" outcome=completed path=/one");
     let expected =
