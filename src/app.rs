@@ -24,7 +24,7 @@ use crate::ops::metrics::{Metrics, Sources};
 use crate::ops::watch::Watch;
 use crate::ops::{self, notify};
 use crate::process;
-use crate::proxy::{PendingLogs, Proxy};
+use crate::proxy::{Callers, PendingLogs, Proxy};
 use crate::report::Problem;
 use crate::server::Shutdown;
 #[cfg(feature = "tiny_http")]
@@ -39,7 +39,7 @@ use crate::upstream::Upstream;
 pub(crate) enum StartError {
     /// Settings are missing or wrong; all of them.
     Config(Vec<Problem>),
-    /// Certificate or key cannot be used.
+    /// A certificate, a private key or the file of keys cannot be used.
     Identity(Problem),
     /// The address cannot be bound.
     Listen(Problem),
@@ -84,6 +84,7 @@ impl App {
         }
 
         let upstream = Upstream::new(&config).map_err(|problem| StartError::Config(vec![problem]))?;
+        let callers = Callers::open(&config).map_err(StartError::Identity)?;
         let opened = token::open(&config, &upstream, &clock).map_err(StartError::Identity)?;
         log_startup(&config, &opened);
         let signals = signals().map_err(|error| system("signal handlers", &error))?;
@@ -105,8 +106,13 @@ impl App {
             certificate: opened.certificate,
             connections_limit: limits.connections,
         };
-        let proxy =
-            Proxy::new(Arc::clone(&config), upstream.clone(), Arc::clone(&tokens), Arc::clone(&metrics));
+        let proxy = Proxy::new(
+            Arc::clone(&config),
+            callers,
+            upstream.clone(),
+            Arc::clone(&tokens),
+            Arc::clone(&metrics),
+        );
         let pending_logs = proxy.pending_logs();
         let server = listener
             .serve(Arc::new(proxy), limits, Arc::clone(&stop))

@@ -60,6 +60,8 @@ pub struct Config {
     pub allowed_hosts: AllowedHosts,
     /// `ALLOWED_REQUESTS`; none if everything may be requested.
     pub(crate) allowed_requests: Option<AllowedRequests>,
+    /// `PROXY_API_KEYS_FILE`.
+    pub proxy_api_keys_file: Option<PathBuf>,
     /// `ADMIN_PORT`.
     pub admin_port: Option<u16>,
     /// `ADMIN_HOST`, else `HOST`.
@@ -231,6 +233,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Problem> {
     value::grace(text)
 }
 
+/// Whether a text can be a caller's key.
+///
+/// # Errors
+///
+/// It cannot; the message begins with a verb and shows nothing of it.
+pub(crate) fn check_key(text: &str) -> Result<(), Problem> {
+    parse::check_key(text)
+}
+
 impl LogLevel {
     /// The level as the log and `LOG_LEVEL` spell it.
     pub fn name(self) -> &'static str {
@@ -282,7 +293,7 @@ impl Config {
 
     /// Whether callers must prove who they are.
     pub fn authenticates_callers(&self) -> bool {
-        self.proxy_api_key.is_some()
+        self.proxy_api_key.is_some() || self.proxy_api_keys_file.is_some()
     }
 
     /// Where token requests go in place of the authority, if they do.

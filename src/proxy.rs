@@ -4,6 +4,7 @@
 mod access_log;
 mod allowed_requests;
 mod api_key;
+mod callers;
 mod cors;
 mod debug_log;
 mod failure;
@@ -14,6 +15,7 @@ mod relay;
 mod request_body;
 mod retry;
 pub mod target;
+mod trace_context;
 mod tunnel;
 mod upstream_errors;
 mod upstream_request;
@@ -24,6 +26,8 @@ use std::sync::Arc;
 use http::Method;
 
 use self::access_log::{FailedRequest, RequestOutcome, RequestStats};
+pub use self::callers::Callers;
+pub(crate) use self::callers::{DEFAULT_CALLER, is_name as is_caller_name, line as caller_line};
 use self::cors::CrossOriginExchange;
 use self::failure::Failure;
 use self::refusal_log::RefusalLog;
@@ -38,6 +42,8 @@ use crate::upstream::Upstream;
 /// What requests are served with.
 pub struct Proxy {
     config: Arc<Config>,
+    /// None when anybody may call.
+    callers: Option<Callers>,
     upstream: Upstream,
     tokens: Arc<TokenStore>,
     metrics: Arc<Metrics>,
@@ -49,12 +55,13 @@ impl Proxy {
     /// A proxy to the upstream that `config` names.
     pub fn new(
         config: Arc<Config>,
+        callers: Option<Callers>,
         upstream: Upstream,
         tokens: Arc<TokenStore>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let upstream_errors = Arc::new(UpstreamErrorLog::new(config.other_scope()));
-        Self { config, upstream, tokens, metrics, refusal_log: Arc::default(), upstream_errors }
+        Self { config, callers, upstream, tokens, metrics, refusal_log: Arc::default(), upstream_errors }
     }
 
     /// What happened and is not logged yet, because there may be more of it.

@@ -14,7 +14,7 @@ pub use crate::log::init as init_log;
 pub use crate::net::poll::{Ready, wait_one};
 pub use crate::ops::metrics::Metrics;
 pub use crate::ops::report_panics;
-pub use crate::proxy::{Proxy, headers, target};
+pub use crate::proxy::{Callers, Proxy, headers, target};
 pub use crate::report::Problem;
 pub use crate::server::body::Body;
 pub use crate::server::input::{Input, Source};

@@ -76,17 +76,17 @@ impl Administration {
     }
 }
 
-/// Warns when clients on other machines need no key.
+/// Warns when clients on other machines may call without proving who they are.
 pub(super) fn warn_if_open(config: &Config) {
     let host = (config.listen.host.as_str(), config.listen.port);
     let local = host.to_socket_addrs().is_ok_and(|mut all| all.all(|address| address.ip().is_loopback()));
-    if !local && config.proxy_api_key.is_none() {
+    let needs_key = config.proxy_api_key.is_some() || config.proxy_api_keys_file.is_some();
+    if !local && !needs_key {
+        let hint = "set PROXY_API_KEY or PROXY_API_KEYS_FILE, or TLS_CLIENT_CA_FILE, \
+             or, when the application shares this host or pod, HOST=127.0.0.1 or HOST=unix:/path";
         log::warn(
-            "listening beyond loopback without PROXY_API_KEY: anyone who can reach this port can use the token",
-            &[(
-                "hint",
-                &"set HOST=127.0.0.1 when the application shares this host or pod, or set PROXY_API_KEY",
-            )],
+            "listening beyond loopback without API keys or client certificates: anyone who can reach this port can use the token",
+            &[("hint", &hint)],
         );
     }
 }

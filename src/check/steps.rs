@@ -10,7 +10,7 @@ use super::{Details, claims, diagnosis};
 use crate::clock::Clock;
 use crate::config::{Application, Config, Environment, LogLevel, Route};
 use crate::log::{self, rfc3339};
-use crate::proxy::target;
+use crate::proxy::{Callers, target};
 use crate::report::Problem;
 use crate::token::{self, Grant, OpenCredential, TokenError, response};
 use crate::upstream::{Upstream, probe};
@@ -28,6 +28,7 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
     let level = if config.log_level == LogLevel::Info { LogLevel::Warn } else { config.log_level };
     log::init(level, config.log_format);
     let upstream = Upstream::new(&config).map_err(|problem| vec![problem])?;
+    let callers = Callers::open(&config).map_err(|problem| vec![problem])?;
     let mut details = vec![
         ("upstream", format!("{}{}", config.base_url.origin(), config.base_url.base_path).into()),
         ("credential", config.credential.name().into()),
@@ -40,10 +41,7 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
     details.extend([
         ("scope", config.scope.clone().into()),
         ("listen", format!("{}:{}", config.listen.host, config.listen.port).into()),
-        (
-            "callers",
-            if config.proxy_api_key.is_some() { "must present PROXY_API_KEY" } else { "need no key" }.into(),
-        ),
+        ("callers", callers.map_or_else(|| "need no key".into(), |callers| callers.summary()).into()),
     ]);
     if let Some(file) = &config.ca_file {
         details.push(("trusted_roots", file.display().to_string().into()));

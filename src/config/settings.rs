@@ -113,6 +113,11 @@ pub const SETTINGS: &[Setting] = &[
         "everything",
         "what may be requested, such as POST /openai/v1/*, GET /openai/v1/models; the rest gets 403",
     ),
+    setting(
+        "PROXY_API_KEYS_FILE",
+        "unset",
+        "callers by name: lines of `name sha256-of-the-key`; read again when it changes",
+    ),
     setting("SSL_CERT_FILE", "unset", "PEM bundle of roots instead of the built-in Mozilla ones"),
     setting("HTTPS_PROXY", "unset", "egress proxy, http://[user:password@]host[:port]; default port 80"),
     setting("NO_PROXY", "unset", "hosts, domains, addresses or CIDRs that bypass HTTPS_PROXY, or *"),

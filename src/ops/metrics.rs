@@ -1,17 +1,21 @@
 //! What is counted, for `/metrics`. One struct, shared; counting is a few relaxed atomic additions, without locks or
-//! allocation, and every label has few values, whatever clients and upstream send.
+//! allocation, and every label has few values, whatever clients and upstream send. Callers have names, which take a lock for
+//! the time of an addition.
 //!
 //! ```text
 //! proxy --count--> Metrics (measure) --read--> page --text--> GET /metrics
 //!                  TokenStore, certificate ----'
 //! ```
 
+mod callers;
 mod page;
 mod text;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use callers::CallerCounters;
 use http::{Method, StatusCode};
 pub(crate) use page::Sources;
 
@@ -94,6 +98,7 @@ pub struct Metrics {
     last_response: AtomicU64,
     clock_start: Instant,
     requests: [[Counter; STATUSES.len()]; METHODS.len()],
+    callers: CallerCounters<{ STATUSES.len() }>,
     denials: [Counter; DENIALS.len()],
     first_byte: Histogram,
     duration: Histogram,
@@ -106,6 +111,8 @@ pub struct Metrics {
 #[derive(Debug)]
 pub struct Finished<'a> {
     pub method: &'a Method,
+    /// Whose key it had.
+    pub caller: Option<&'a Arc<str>>,
     /// The status that the client got; none when it disconnected before.
     pub status: Option<StatusCode>,
     /// From its head to the end.
@@ -139,6 +146,7 @@ impl Metrics {
             last_response: AtomicU64::new(0),
             clock_start: Instant::now(),
             requests: Default::default(),
+            callers: CallerCounters::default(),
             denials: Default::default(),
             first_byte: Histogram::default(),
             duration: Histogram::default(),
@@ -164,6 +172,9 @@ impl Metrics {
         let status = request.status.map(|status| status.as_u16());
         let class = status.map_or(STATUSES.len() - 1, |code| usize::from(code / 100).clamp(1, 5) - 1);
         self.requests[method(request.method)][class].add(1);
+        if let Some(caller) = request.caller {
+            self.callers.add(caller, class);
+        }
         self.bytes_up.add(request.bytes_up);
         self.bytes_down.add(request.bytes_down);
         if let Some(first_byte) = request.first_byte {
@@ -215,9 +226,11 @@ mod tests {
     #[test]
     fn a_request_is_counted_once_under_its_classes() {
         let metrics = Metrics::new();
+        let caller = "team-a".into();
         let count_by = |has_own_credential: bool, method: &[u8], status: Option<u16>| {
             metrics.finished(&Finished {
                 method: &Method::from_bytes(method).unwrap(),
+                caller: status.map(|_| &caller),
                 status: status.map(|code| StatusCode::from_u16(code).unwrap()),
                 took: Duration::from_millis(3),
                 first_byte: status.map(|_| Duration::from_millis(2)),
@@ -239,6 +252,7 @@ mod tests {
         assert_eq!(metrics.requests[7][5].value(), 1);
         assert_eq!(metrics.requests[0][0].value(), 1);
         assert_eq!(metrics.denials[3].value(), 1);
+        assert_eq!(metrics.callers.values(), [(caller.clone(), [1, 0, 0, 1, 1, 0])]);
         assert_eq!((metrics.bytes_up.value(), metrics.bytes_down.value()), (20, 28));
         assert_eq!((metrics.first_byte.counts().sum(), metrics.duration.counts().sum()), (3, 3));
         count(b"POST", Some(401));

@@ -22,9 +22,9 @@ mod pfx_writer;
 mod checks;
 
 mod allowed_requests;
+mod callers;
 mod cancellation;
 mod certificate_forms;
-mod client_auth;
 mod clouds;
 mod credential_rotation;
 mod credentials;

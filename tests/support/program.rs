@@ -255,7 +255,7 @@ pub fn environment(sim: &Sim, variables: &[(&str, &str)]) -> Vec<(String, String
 }
 
 /// The binary that is shipped can be put to the same tests: AUTH_PROXY_BIN=target/x86_64-unknown-linux-musl/...
-fn program() -> OsString {
+pub fn program() -> OsString {
     std::env::var_os("AUTH_PROXY_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_auth-proxy").into())
 }
 

@@ -43,6 +43,13 @@ impl Sources {
                 text.sample(&[("method", method), ("status", status)], counter.value());
             }
         }
+        let help = "Completed requests with a caller's key, by its name and status class.";
+        text.family("auth_proxy_caller_requests_total", "counter", help);
+        for (caller, counts) in m.callers.values() {
+            for (status, count) in STATUSES.iter().zip(counts) {
+                text.sample(&[("caller", &caller), ("status", status)], count);
+            }
+        }
         let help = "Time from the request's header section to the upstream's response header section.";
         text.histogram("auth_proxy_time_to_first_byte_seconds", help, &m.first_byte);
         let help = "Time from the request's header section to the end of the response, without WebSockets.";
