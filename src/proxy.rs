@@ -94,26 +94,23 @@ impl Service for Proxy {
 
     fn refused(&self, response: &ErrorResponse, peer: &Peer) {
         self.metrics.refusals.add(&response.code);
-        let (client, status) = (&peer.address, response.status.as_u16());
-        let (code, why) = (&response.code, &response.message);
+        let status = response.status.as_u16();
+        let mut fields: Vec<(&str, &dyn log::Value)> = peer.address.log_fields().collect();
+        fields.extend::<[(&str, &dyn log::Value); 2]>([("status", &status), ("code", &response.code)]);
         let Some(overload) = response.overload else {
-            let fields: log::LogFields<'_> =
-                &[("client", &client), ("status", &status), ("code", code), ("why", why)];
-            log::info("request refused", fields);
+            fields.push(("why", &response.message));
+            log::info("request refused", &fields);
             return;
         };
         let reason = overload.name();
         self.metrics.overloads.add(reason);
         if let Some(suppressed) = OVERLOAD_LOG.allow() {
-            let fields: log::LogFields<'_> = &[
-                ("client", &client),
-                ("status", &status),
-                ("code", code),
+            fields.extend::<[(&str, &dyn log::Value); 3]>([
                 ("reason", &reason),
-                ("why", why),
+                ("why", &response.message),
                 ("suppressed", &suppressed),
-            ];
-            log::warn("request refused", fields);
+            ]);
+            log::warn("request refused", &fields);
         }
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
     }
     details.extend([
         ("scope", config.scope.clone().into()),
-        ("listen", format!("{}:{}", config.listen.host, config.listen.port).into()),
+        ("listen", config.listen.to_string().into()),
         (
             "callers",
             if config.proxy_api_key.is_some() { "must present PROXY_API_KEY" } else { "need no key" }.into(),

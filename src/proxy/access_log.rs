@@ -154,7 +154,7 @@ impl<'a> RequestStats<'a> {
             self.response_times.as_ref().map(|times| (Millis(times.first_byte), Millis(times.upstream)));
         let ids: Vec<_> = self.ids.entries().collect();
 
-        let mut fields: Vec<(&str, &dyn Value)> = Vec::with_capacity(16);
+        let mut fields: Vec<(&str, &dyn Value)> = Vec::with_capacity(19);
         fields.extend::<[(&str, &dyn Value); 5]>([
             ("method", &self.method),
             ("status", &status),
@@ -168,7 +168,7 @@ impl<'a> RequestStats<'a> {
                 ("upstream_ms", upstream),
             ]);
         }
-        fields.push(("client", &self.client));
+        fields.extend(self.client.log_fields());
         fields.push(("outcome", &name));
         fields.push(("path", &self.path));
         fields.extend(side.iter().map(|side| ("aborted_by", side as &dyn Value)));
