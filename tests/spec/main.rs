@@ -51,6 +51,8 @@ mod secrets;
 mod shutdown;
 mod sign_in_errors;
 mod simulator;
+#[cfg(not(feature = "tiny_http"))]
+mod socket_activation;
 mod streaming;
 mod structure;
 #[cfg(feature = "tiny_http")]
@@ -58,6 +60,8 @@ mod tiny_http;
 mod token;
 #[cfg(not(feature = "tiny_http"))]
 mod unbounded_input;
+#[cfg(not(feature = "tiny_http"))]
+mod unix_socket;
 mod upstream_401;
 #[cfg(not(feature = "tiny_http"))]
 mod upstream_errors;
