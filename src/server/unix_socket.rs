@@ -44,7 +44,7 @@ fn device_and_inode(file: &Metadata) -> (u64, u64) {
 pub(super) fn bind(path: &Path, backlog: i32) -> io::Result<(Socket, SocketFile)> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Kept until the socket listens: before that it refuses connections like one that nobody listens on.
+    // Until the socket listens: before that it refuses connections like one that nobody listens on.
     let _lock = lock_directory(path);
     if let Err(error) = socket.bind(&address) {
         if error.kind() != ErrorKind::AddrInUse {

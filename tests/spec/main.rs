@@ -51,7 +51,6 @@ mod secrets;
 mod shutdown;
 mod sign_in_errors;
 mod simulator;
-#[cfg(not(feature = "tiny_http"))]
 mod socket_activation;
 mod streaming;
 mod structure;
