@@ -1,8 +1,6 @@
 //! Sockets that the service manager bound and gives to us: `sd_listen_fds(3)`, a unit's `ListenStream=`. They replace `HOST`
 //! and `PORT`.
 
-use std::os::fd::OwnedFd;
-
 use socket2::{Domain, Type};
 
 use crate::net::Socket;
@@ -30,7 +28,7 @@ pub(super) fn take() -> Result<Vec<GivenSocket>, Problem> {
     })?;
     let sockets = given.into_iter().enumerate().map(|(number, (name, descriptor))| {
         let name = name.unwrap_or_else(|| "unknown".to_owned());
-        let socket = Socket::from(OwnedFd::from(descriptor.into_std()));
+        let socket = Socket::from(descriptor.into_std());
         match obstacle(&socket) {
             None => Ok(GivenSocket { socket, name }),
             Some(obstacle) => Err(Problem::new(format!(
@@ -60,6 +58,7 @@ fn obstacle(socket: &Socket) -> Option<&'static str> {
 mod tests {
     use std::fs::File;
     use std::net::{TcpListener, UdpSocket};
+    use std::os::fd::OwnedFd;
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
     use super::*;

@@ -119,7 +119,7 @@ impl Host {
 
 fn unix_path(path: &str) -> Parsed<PathBuf> {
     // A URL, as `DOCKER_HOST` has it: `unix:///run/proxy.sock`.
-    let path = if path.starts_with("//") { &path[2..] } else { path };
+    let path = path.strip_prefix("//").unwrap_or(path);
     let example = "write HOST=unix:/run/auth-proxy/proxy.sock, for example";
     if !path.starts_with('/') {
         let problem = Problem::new(format!("is not the absolute path of a Unix socket: {}", quote(path)));
