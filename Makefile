@@ -98,7 +98,7 @@ it: ## The specification, against the simulator
 .PHONY: it-tiny_http
 it-tiny_http: tiny_http-binary ## The main job on the tiny_http server
 	AUTH_PROXY_SERVER=tiny_http AUTH_PROXY_BIN=$(TINY_HTTP_BINARY) $(CARGO) test --locked --test spec -- --include-ignored \
-	    forwarding:: streaming:: overload:: tiny_http:: shutdown::
+	    forwarding:: streaming:: overload:: tiny_http:: shutdown:: socket_activation::
 
 .PHONY: shipped
 shipped: build ## What the release binary promises: memory of a gibibyte each way and of 1,000 WebSockets, 100 bursts

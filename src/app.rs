@@ -1,5 +1,6 @@
 //! Start and stop: builds the parts in order, starts their threads, and ends them.
 
+mod activation;
 mod listen;
 mod memory;
 
@@ -26,11 +27,11 @@ use crate::ops::{self, notify};
 use crate::process;
 use crate::proxy::{Callers, PendingLogs, Proxy};
 use crate::report::Problem;
-use crate::server::Shutdown;
-#[cfg(feature = "tiny_http")]
-use crate::server::tiny_http::{Listener, ServerHandle};
 #[cfg(not(feature = "tiny_http"))]
-use crate::server::{Listener, ServerHandle};
+use crate::server::ServerHandle;
+#[cfg(feature = "tiny_http")]
+use crate::server::tiny_http::ServerHandle;
+use crate::server::{ListenAddress, Shutdown};
 use crate::token::{self, OpenCredential, Refresher, TokenStore};
 use crate::upstream::Upstream;
 
@@ -73,6 +74,7 @@ impl App {
     ///
     /// See [`StartError`].
     pub(crate) fn start(config: Config) -> Result<Self, StartError> {
+        let given = activation::take().map_err(StartError::Listen)?;
         let config = Arc::new(config);
         let clock = Clock::system();
         let metrics = Arc::new(Metrics::new());
@@ -89,11 +91,11 @@ impl App {
         log_startup(&config, &opened);
         let signals = signals().map_err(|error| system("signal handlers", &error))?;
         let stop = Arc::new(Shutdown::new().map_err(|error| system("a pipe", &error))?);
-        let listener =
-            listen::bind(("HOST", &config.listen.host), ("PORT", config.listen.port), Listener::bind)?;
-        listen::warn_if_open(&config);
+        let (given, given_names): (Vec<_>, Vec<_>) = given.into_iter().map(|it| (it.socket, it.name)).unzip();
+        let listener = listen::bind(&config, given)?;
+        let addresses = listener.addresses();
+        listen::warn_if_open(&config, &addresses);
         let administration = Administration::bind(&config)?;
-        let addresses = listener.addresses().map_err(|error| system("the listener's address", &error))?;
 
         let tokens = TokenStore::new(clock);
         Refresher::new(Arc::clone(&tokens), opened.credential)
@@ -117,9 +119,7 @@ impl App {
         let server = listener
             .serve(Arc::new(proxy), limits, Arc::clone(&stop))
             .map_err(|error| system("the accept thread", &error))?;
-        for address in &addresses {
-            log::info("listening", &[("address", address)]);
-        }
+        log_listening(&addresses, &given_names);
         administration.map(|it| it.serve(Admin::new(sources, Arc::clone(&config)))).transpose()?;
         notify::ready();
         Ok(Self { config, tokens, metrics, pending_logs, upstream, server, stop, signals })
@@ -214,6 +214,16 @@ fn log_startup(config: &Config, opened: &OpenCredential) {
     log::info("auth-proxy starting", &summary);
 }
 
+/// Logs where it listens; sockets of the service manager with their names.
+fn log_listening(addresses: &[ListenAddress], given_names: &[String]) {
+    for (number, address) in addresses.iter().enumerate() {
+        match given_names.get(number) {
+            Some(name) => log::info("listening", &[("address", address), ("socket_activation", name)]),
+            None => log::info("listening", &[("address", address)]),
+        }
+    }
+}
+
 /// SIGTERM and SIGINT as bytes to read. As PID 1 we would not even get them without handlers.
 fn signals() -> io::Result<UnixStream> {
     let (receive, send) = UnixStream::pair()?;
@@ -231,6 +241,10 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
+    #[cfg(not(feature = "tiny_http"))]
+    use crate::server::Listener;
+    #[cfg(feature = "tiny_http")]
+    use crate::server::tiny_http::Listener;
     use crate::server::{Exchange, Head, Limits, Overload, Service};
     use crate::token::store_with_dead_refresher;
 

@@ -64,7 +64,7 @@ pub struct Config {
     pub proxy_api_keys_file: Option<PathBuf>,
     /// `ADMIN_PORT`.
     pub admin_port: Option<u16>,
-    /// `ADMIN_HOST`, else `HOST`.
+    /// `ADMIN_HOST`, else `HOST`, else the loopback.
     pub admin_host: String,
     /// `SSL_CERT_FILE`: a PEM bundle used instead of the built-in roots.
     pub ca_file: Option<PathBuf>,

@@ -27,15 +27,15 @@ mod verifier;
 pub(crate) fn pair() -> (Stream, Socket) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let patience = std::time::Duration::from_secs(20);
-    let far = connect_blocking(listener.local_addr().unwrap(), patience).unwrap();
+    let far = connect_blocking(&listener.local_addr().unwrap().into(), patience).unwrap();
     far.set_read_timeout(Some(patience)).unwrap();
     let near = Socket::from(listener.accept().unwrap().0);
     near.set_nonblocking(true).unwrap();
     (std::sync::Arc::new(near).into(), far)
 }
 
-/// A TCP socket or a Unix one.
-pub(crate) use socket2::Socket;
+/// A TCP socket or a Unix one, and its address.
+pub(crate) use socket2::{SockAddr, Socket};
 
 pub(crate) use connect_proxy::ProxyAddress;
 pub(crate) use dial::connect_blocking;

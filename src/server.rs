@@ -11,6 +11,7 @@ mod exchange;
 pub(crate) mod input;
 mod limits;
 mod listener;
+mod listening_socket;
 mod overflow;
 mod peer;
 mod response_writer;
@@ -18,6 +19,7 @@ mod shutdown;
 mod thread_pool;
 #[cfg(feature = "tiny_http")]
 pub mod tiny_http;
+mod unix_socket;
 
 use std::io;
 use std::sync::Arc;
@@ -28,7 +30,8 @@ use http::StatusCode;
 pub use error_response::{ErrorResponse, Overload, send_full};
 pub use limits::Limits;
 pub use listener::{Listener, ServerHandle};
-pub use peer::{Peer, PeerAddress};
+pub use listening_socket::ListenAddress;
+pub use peer::{Credentials, Peer, PeerAddress};
 pub use shutdown::Shutdown;
 
 use crate::fields::Fields;

@@ -21,8 +21,8 @@ pub use crate::server::input::{Input, Source};
 #[cfg(feature = "tiny_http")]
 pub use crate::server::tiny_http;
 pub use crate::server::{
-    ErrorResponse, Exchange, Limits, Listener, Overload, Peer, PeerAddress, ServerHandle, Service, Shutdown,
-    send_full,
+    Credentials, ErrorResponse, Exchange, Limits, ListenAddress, Listener, Overload, Peer, PeerAddress,
+    ServerHandle, Service, Shutdown, send_full,
 };
 pub use crate::token::{
     Class, Entra, Grant, REMEDIES, Refresher, TokenError, TokenStore, open as open_credential,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::config::Listen;
-use crate::net;
+use crate::net::{self, SockAddr};
 use crate::report::{Problem, excerpt};
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -19,7 +19,7 @@ const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 /// Between two requests of `wait`.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Requests its `/health`, on `PORT`.
+/// Requests its `/health`, where `HOST` and `PORT` say.
 ///
 /// # Errors
 ///
@@ -51,7 +51,7 @@ fn listen(lookup: Lookup<'_>) -> Result<Listen, Problem> {
     let listen = Listen::from_lookup(lookup).map_err(|problems| {
         problems.into_iter().next().unwrap_or_else(|| Problem::new("HOST or PORT is wrong"))
     })?;
-    if listen.port == 0 {
+    if matches!(listen, Listen::Tcp { port: 0, .. }) {
         return Err(Problem::new("PORT is 0, so the port to probe is unknown")
             .hint("give the proxy and this command the same PORT"));
     }
@@ -63,18 +63,13 @@ fn probe(listen: &Listen) -> Result<(), Problem> {
         Problem::new(format!("no response from {probed}: {cause}"))
             .hint("is auth-proxy running? if not, see its log; HOST and PORT must match the server's")
     };
-    let Listen { host, port } = listen;
-    let addresses: Vec<SocketAddr> = (&**host, *port)
-        .to_socket_addrs()
-        .map_err(|error| failed(&format!("{host}:{port}/health"), &error))?
-        .map(reachable)
-        .collect();
+    let addresses = addresses(listen).map_err(|error| failed(&format!("{listen}/health"), &error))?;
     // The proxy may listen on fewer than the name has: not every machine has IPv6.
     let mut exchanged = Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "HOST has no address"));
     let mut probed = Vec::new();
-    for address in addresses {
-        probed.push(format!("{address}/health"));
-        exchanged = exchange(address);
+    for (name, address) in addresses {
+        probed.push(name);
+        exchanged = exchange(&address);
         if exchanged.is_ok() {
             break;
         }
@@ -86,6 +81,17 @@ fn probe(listen: &Listen) -> Result<(), Problem> {
         Some("200") => Ok(()),
         Some("503") => Err(reason(body)),
         _ => Err(failed(&probed, &"the server there is not auth-proxy")),
+    }
+}
+
+/// Where it may listen, each with its name for messages.
+fn addresses(listen: &Listen) -> io::Result<Vec<(String, SockAddr)>> {
+    match listen {
+        Listen::Tcp { host, port } => {
+            let addresses = (&**host, *port).to_socket_addrs()?.map(reachable);
+            Ok(addresses.map(|address| (format!("{address}/health"), address.into())).collect())
+        }
+        Listen::Unix(path) => Ok(vec![(listen.to_string(), SockAddr::unix(path)?)]),
     }
 }
 
@@ -111,7 +117,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn exchange(address: SocketAddr) -> io::Result<String> {
+fn exchange(address: &SockAddr) -> io::Result<String> {
     let deadline = Instant::now() + TIMEOUT;
     let mut stream = net::connect_blocking(address, TIMEOUT)?;
     stream.set_write_timeout(Some(TIMEOUT))?;

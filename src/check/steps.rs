@@ -40,7 +40,7 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
     }
     details.extend([
         ("scope", config.scope.clone().into()),
-        ("listen", format!("{}:{}", config.listen.host, config.listen.port).into()),
+        ("listen", config.listen.to_string().into()),
         ("callers", callers.map_or_else(|| "need no key".into(), |callers| callers.summary()).into()),
     ]);
     if let Some(file) = &config.ca_file {

@@ -97,7 +97,7 @@ pub const SETTINGS: &[Setting] = &[
         "allow http beyond loopback: the token crosses the network in clear",
     ),
     setting("REWRITE_LOCATION", "false", "Location and Operation-Location lead back through the proxy"),
-    setting("HOST", "0.0.0.0", "where to listen: IPv4, IPv6 or a name"),
+    setting("HOST", "0.0.0.0", "where to listen: IPv4, IPv6, a name, or unix:/PATH for a Unix socket"),
     setting("PORT", "8080", "where to listen; 0 takes a free port and logs it"),
     setting("ADMIN_PORT", "unset", "a second port for /livez, /readyz, /startupz and /metrics"),
     setting(

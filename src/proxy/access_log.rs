@@ -190,7 +190,7 @@ impl<'a> RequestStats<'a> {
         let ids: Vec<_> = self.ids.entries().collect();
         let caller = self.caller.as_deref();
 
-        let mut fields: Vec<(&str, &dyn Value)> = Vec::with_capacity(16);
+        let mut fields: Vec<(&str, &dyn Value)> = Vec::with_capacity(19);
         fields.extend::<[(&str, &dyn Value); 5]>([
             ("method", &self.method),
             ("status", &status),
@@ -205,7 +205,7 @@ impl<'a> RequestStats<'a> {
             ]);
         }
         fields.extend(self.upstream_code.iter().map(|code| ("upstream_code", code as &dyn Value)));
-        fields.push(("client", &self.client));
+        fields.extend(self.client.log_fields());
         if self.has_ephemeral_key {
             fields.push(("credential", &"ephemeral_key"));
         }

@@ -229,6 +229,11 @@ pub fn server_pem() -> &'static str {
     &certs::material().server
 }
 
+/// The authority that signed it.
+pub fn server_ca() -> &'static str {
+    &certs::material().ca
+}
+
 /// What both servers show to TLS clients, for upstreams that a test makes itself.
 pub fn server_tls() -> Arc<ServerConfig> {
     tls_config(&certs::material().server)

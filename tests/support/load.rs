@@ -1,7 +1,6 @@
 //! Load that the specification applies in small doses and the slow tests in large ones.
 
 use std::io::{Read as _, Write as _};
-use std::net::SocketAddr;
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use ring::digest;
 
 use super::client::Client;
 use super::fixture::{Fixture, socket};
+use super::transport::Endpoint;
 use super::tunnel::{Link, TunnelFixture, frame};
 use crate::sim::{latin1, pattern, timeout, wait_for};
 
@@ -86,15 +86,15 @@ pub const BURST: usize = 64;
 
 /// Opens connections at once, keeps them all open and uses them all together, twice. Gives the time until the
 /// last response of the first round.
-pub fn burst(address: SocketAddr, target: &'static str) -> Duration {
+pub fn burst(endpoint: &Endpoint, target: &'static str) -> Duration {
     let start = Arc::new(Barrier::new(BURST));
     let threads: Vec<_> = (0..BURST)
         .map(|number| {
-            let start = Arc::clone(&start);
+            let (start, endpoint) = (Arc::clone(&start), endpoint.clone());
             thread::spawn(move || {
                 start.wait();
                 let begin = Instant::now();
-                let mut client = Client::connect(address);
+                let mut client = Client::new(endpoint.connect());
                 let target = format!("{target}?n={number}");
                 let status = client.get(&target).status;
                 let took = begin.elapsed();

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::super::{Config, LogFormat, LogLevel, SETTINGS};
+use super::super::{Config, Listen, LogFormat, LogLevel, SETTINGS};
 use super::{BASE, bad, credential_of, good, read, refused};
 
 #[test]
@@ -135,7 +135,7 @@ fn the_defaults_in_the_table_are_the_defaults() {
         assert!(BASE.iter().any(|(name, _)| *name == setting.name), "{}", setting.name);
     }
     let config = good(&[]);
-    assert_eq!((config.listen.host.as_str(), config.listen.port), ("0.0.0.0", 8080));
+    assert_eq!(config.listen, Listen::Tcp { host: "0.0.0.0".into(), port: 8080 });
     assert_eq!((config.max_connections, config.admin_port), (1024, None));
     assert_eq!((config.log_level, config.log_format), (LogLevel::Info, LogFormat::Text));
     assert_eq!(config.notes, []);
@@ -151,7 +151,7 @@ fn where_to_listen() {
         ("Localhost", "localhost"),
     ];
     for (value, host) in rows {
-        assert_eq!(good(&[("HOST", value)]).listen.host, host);
+        assert_eq!(good(&[("HOST", value)]).listen, Listen::Tcp { host: host.into(), port: 8080 });
     }
     refused(
         "HOST",
@@ -162,10 +162,13 @@ fn where_to_listen() {
             ("a space", "local host", "is neither an IP address nor a host name"),
             ("a bad address", "256.0.0.1", "is neither an IP address nor a host name"),
             ("an empty zone", "fe80::1%", "is neither an IP address nor a host name"),
+            ("a path", "/run/proxy.sock", "for a Unix socket write unix: before the path"),
         ],
     );
-    assert_eq!(good(&[("PORT", "65535")]).listen.port, 65535);
-    assert_eq!(good(&[("PORT", "0")]).listen.port, 0);
+    for (value, expected) in [("65535", 65535), ("0", 0)] {
+        let listen = good(&[("PORT", value)]).listen;
+        assert_eq!(listen, Listen::Tcp { host: "0.0.0.0".into(), port: expected });
+    }
     refused(
         "PORT",
         &[
@@ -193,10 +196,47 @@ fn the_admin_port_is_another_one() {
 }
 
 #[test]
+fn a_unix_socket_to_listen_on() {
+    let longest = format!("/{}", "d".repeat(106));
+    for (value, path) in [
+        ("unix:/run/auth-proxy/proxy.sock", "/run/auth-proxy/proxy.sock"),
+        ("UNIX:/run/proxy.sock", "/run/proxy.sock"),
+        ("unix:///run/proxy.sock", "/run/proxy.sock"),
+        ("unix:/with a blank/ä.sock", "/with a blank/ä.sock"),
+        (&format!("unix:{longest}"), &longest),
+    ] {
+        // Neither a bad PORT nor one that leads back here matters.
+        let variables = [("HOST", value), ("PORT", "none"), ("API_BASE_URL", "http://127.0.0.1:8080")];
+        assert_eq!(good(&variables).listen, Listen::Unix(path.into()), "{value}");
+    }
+    refused(
+        "HOST",
+        &[
+            ("no path", "unix:", "is not the absolute path of a Unix socket: ``"),
+            ("relative", "unix:proxy.sock", "write HOST=unix:/run/auth-proxy/proxy.sock"),
+            ("abstract", "unix:@proxy", "is not the absolute path of a Unix socket"),
+            ("a host in a URL", "unix://run/proxy.sock", "is not the absolute path of a Unix socket"),
+            ("a directory", "unix:/run/", "names a directory, not a Unix socket in it: `/run/`"),
+            ("too long", &format!("unix:{longest}d"), "has a path of 108 bytes"),
+            ("too long in bytes", &format!("unix:/{}", "ä".repeat(54)), "has a path of 109 bytes"),
+        ],
+    );
+}
+
+#[test]
 fn admin_host_defaults_to_host() {
+    let unix = ("HOST", "unix:/run/proxy.sock");
+    assert_eq!(good(&[unix]).admin_host, "127.0.0.1", "as a Unix socket, it is for this machine");
+    assert_eq!(good(&[unix, ("ADMIN_PORT", "8080")]).admin_port, Some(8080));
     assert_eq!(good(&[("HOST", "127.0.0.1")]).admin_host, "127.0.0.1");
     assert_eq!(good(&[("HOST", "127.0.0.1"), ("ADMIN_HOST", "[::]")]).admin_host, "::");
-    refused("ADMIN_HOST", &[("a URL", "http://127.0.0.1", "give only the host")]);
+    refused(
+        "ADMIN_HOST",
+        &[
+            ("a URL", "http://127.0.0.1", "give only the host"),
+            ("a Unix socket", "unix:/run/admin.sock", "is a Unix socket, which HOST alone can be"),
+        ],
+    );
 }
 
 #[test]

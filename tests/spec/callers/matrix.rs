@@ -3,7 +3,7 @@
 use super::{Keys, line, status};
 use crate::sim::{Options, Sim, wait_for};
 use crate::support::api::{CHAT, DEPLOYMENT_CHAT, MODELS};
-use crate::support::program::Proxy;
+use crate::support::program::{Proxy, is_tiny_http};
 use crate::support::tunnel::ASK;
 
 const RIGHT: &str = "a1b2c3d4e5f60718-of-a-client-that-may-call";
@@ -148,7 +148,7 @@ fn only_a_key_that_is_valid_now_lets_a_request_through() {
     keys.replace(&line("right", RIGHT));
     wait_for("the key to be revoked", || status(&proxy, REVOKED) == 401);
 
-    let is_here = |row: &&Row| !cfg!(feature = "tiny_http") || !row.is_websocket && row.method != "TRACE";
+    let is_here = |row: &&Row| !is_tiny_http() || !row.is_websocket && row.method != "TRACE";
     for Column { name, key, may_call } in COLUMNS {
         let forwarded_before = sim.azure.log().seen();
         let mut forwarded = 0;
