@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 
 use crate::log;
+use crate::net::TlsAcceptor;
 use crate::net::poll::{self, Ready};
 use crate::ops::admin::Admin;
 use crate::ops::metrics::{Metrics, Sources};
@@ -83,11 +84,17 @@ impl App {
 
         let upstream = Upstream::new(&config).map_err(|problem| StartError::Config(vec![problem]))?;
         let opened = token::open(&config, &upstream, &clock).map_err(StartError::Identity)?;
+        let tls = config.tls.as_ref().map(TlsAcceptor::open).transpose().map_err(StartError::Identity)?;
         log_startup(&config, &opened);
         let signals = signals().map_err(|error| system("signal handlers", &error))?;
         let stop = Arc::new(Shutdown::new().map_err(|error| system("a pipe", &error))?);
         let listener =
             listen::bind(("HOST", &config.listen.host), ("PORT", config.listen.port), Listener::bind)?;
+        // The settings refuse TLS in a build with tiny_http.
+        #[cfg(not(feature = "tiny_http"))]
+        let listener = listener.with_tls(tls);
+        #[cfg(feature = "tiny_http")]
+        drop(tls);
         listen::warn_if_open(&config);
         let administration = Administration::bind(&config)?;
         let addresses = listener.addresses().map_err(|error| system("the listener's address", &error))?;

@@ -25,12 +25,14 @@ use crate::config::Config;
 use crate::log::{self, Throttle};
 use crate::ops::health;
 use crate::ops::metrics::Metrics;
-use crate::server::{ErrorResponse, Exchange, Head, Overload, Peer, Service};
+use crate::server::{ErrorResponse, Exchange, HandshakeError, Head, Overload, Peer, Service};
 use crate::token::TokenStore;
 use crate::upstream::Upstream;
 
 /// Every connection above the limit is rejected; that there are some is logged once a second.
 static OVERLOAD_LOG: Throttle = Throttle::every(Duration::from_secs(1));
+/// One client that does not trust our certificate may try without end.
+static HANDSHAKE_LOG: Throttle = Throttle::every(Duration::from_secs(1));
 
 /// What requests are served with.
 pub struct Proxy {
@@ -114,6 +116,25 @@ impl Service for Proxy {
                 ("suppressed", &suppressed),
             ];
             log::warn("request refused", fields);
+        }
+    }
+
+    fn handshake_failed(&self, error: &HandshakeError, peer: &Peer) {
+        // A port check, as load balancers do all day.
+        if matches!(error, HandshakeError::Silent) {
+            return;
+        }
+        let (reason, cause, hint) = (error.reason(), error.to_string(), error.hint());
+        self.metrics.handshake_failures.add(reason);
+        if let Some(suppressed) = HANDSHAKE_LOG.allow() {
+            let mut fields: Vec<(&str, &dyn log::Value)> = vec![
+                ("client", &peer.address),
+                ("reason", &reason),
+                ("cause", &cause),
+                ("suppressed", &suppressed),
+            ];
+            fields.extend(hint.iter().map(|hint| ("hint", hint as &dyn log::Value)));
+            log::info("TLS handshake failed", &fields);
         }
     }
 }

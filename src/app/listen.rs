@@ -76,11 +76,11 @@ impl Administration {
     }
 }
 
-/// Warns when clients on other machines need no key.
+/// Warns when clients on other machines need neither key nor certificate.
 pub(super) fn warn_if_open(config: &Config) {
     let host = (config.listen.host.as_str(), config.listen.port);
     let local = host.to_socket_addrs().is_ok_and(|mut all| all.all(|address| address.ip().is_loopback()));
-    if !local && config.proxy_api_key.is_none() {
+    if !local && config.proxy_api_key.is_none() && !config.demands_client_certificates() {
         log::warn(
             "listening beyond loopback without PROXY_API_KEY: anyone who can reach this port can use the token",
             &[(

@@ -10,6 +10,7 @@ use super::{Details, claims, diagnosis};
 use crate::clock::Clock;
 use crate::config::{Application, Config, Environment, LogLevel, Route};
 use crate::log::{self, rfc3339};
+use crate::net::TlsAcceptor;
 use crate::proxy::target;
 use crate::report::Problem;
 use crate::token::{self, Grant, OpenCredential, TokenError, response};
@@ -28,6 +29,8 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
     let level = if config.log_level == LogLevel::Info { LogLevel::Warn } else { config.log_level };
     log::init(level, config.log_format);
     let upstream = Upstream::new(&config).map_err(|problem| vec![problem])?;
+    let tls = config.tls.as_ref().map(TlsAcceptor::open);
+    tls.transpose().map_err(|problem| vec![problem])?;
     let mut details = vec![
         ("upstream", format!("{}{}", config.base_url.origin(), config.base_url.base_path).into()),
         ("credential", config.credential.name().into()),
@@ -42,9 +45,18 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
         ("listen", format!("{}:{}", config.listen.host, config.listen.port).into()),
         (
             "callers",
-            if config.proxy_api_key.is_some() { "must present PROXY_API_KEY" } else { "need no key" }.into(),
+            match (&config.proxy_api_key, config.demands_client_certificates()) {
+                (Some(_), false) => "must present PROXY_API_KEY",
+                (Some(_), true) => "must present PROXY_API_KEY and a certificate",
+                (None, true) => "must present a certificate",
+                (None, false) => "need no key",
+            }
+            .into(),
         ),
     ]);
+    if let Some(files) = &config.tls {
+        details.push(("tls_certificate", files.certificate.display().to_string().into()));
+    }
     if let Some(file) = &config.ca_file {
         details.push(("trusted_roots", file.display().to_string().into()));
     }

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::BaseUrl;
 use super::env::Env;
 use super::url;
 use super::value::{self, Parsed};
-use super::{BaseUrl, Environment};
 use crate::http1::authority::without_brackets;
 use crate::report::{Problem, quote};
 
@@ -19,17 +19,6 @@ pub struct Listen {
 }
 
 impl Listen {
-    /// `HOST` and `PORT` alone, for those who only want to find the proxy.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with them.
-    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        let mut env = Env::new(Environment { lookup, names: &[] });
-        let listen = Self::read(&mut env);
-        env.finish().map(|_| listen)
-    }
-
     pub(super) fn read(env: &mut Env<'_>) -> Self {
         Self { host: env.or("HOST", String::from("0.0.0.0"), host), port: env.or("PORT", 8080, value::port) }
     }

@@ -7,7 +7,7 @@ use super::entra::Authority;
 use super::env::Env;
 use super::listen::{admin_host, admin_port};
 use super::value::{self, Parsed};
-use super::{BaseUrl, Config, Egress, Environment, Listen, LogFormat, LogLevel, names, scope};
+use super::{BaseUrl, Config, Egress, Environment, Listen, LogFormat, LogLevel, names, scope, tls};
 use crate::report::Problem;
 use crate::secret::Secret;
 
@@ -32,6 +32,7 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
     let listen = Listen::read(&mut env);
     let admin_port = admin_port(&mut env, &listen);
     let admin_host = admin_host(&mut env, &listen);
+    let tls = tls::read(&mut env);
     let proxy_api_key = proxy_api_key(&mut env);
     let ca_file = env.optional("SSL_CERT_FILE", value::path);
     let egress = Egress::read(&mut env);
@@ -64,6 +65,7 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
         base_url,
         rewrite_location,
         listen,
+        tls,
         proxy_api_key,
         admin_port,
         admin_host,

@@ -26,7 +26,9 @@ impl UpstreamRequest {
         let target = target::forwarded(&config.base_url, &head.target).map_err(|message| {
             Failure::from(ErrorResponse::request(StatusCode::BAD_REQUEST, "bad_request", message))
         })?;
-        let public_origin = config.rewrite_location.then(|| target::public_origin(&head.headers)).flatten();
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        let public_origin =
+            config.rewrite_location.then(|| target::public_origin(scheme, &head.headers)).flatten();
         let mut headers = head.headers;
         headers::strip_request(&mut headers);
         if websocket {

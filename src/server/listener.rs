@@ -22,8 +22,8 @@ use super::shutdown::Shutdown;
 use super::thread_pool::ThreadPool;
 use super::{Limits, Peer, PeerAddress, Service};
 use crate::log::{self, Throttle};
-use crate::net::Socket;
 use crate::net::poll::{self, Ready};
+use crate::net::{Socket, TlsAcceptor};
 
 /// std's 128 is short for a burst; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -45,7 +45,17 @@ static ACCEPT_ERROR_LOG: Throttle = Throttle::every(Duration::from_secs(10));
 
 /// Bound sockets, one or one of each family, which refuse no connection yet: clients wait in their backlog.
 #[derive(Debug)]
-pub struct Listener(Vec<Socket>);
+pub struct Listener {
+    sockets: Vec<Socket>,
+    /// With TLS towards clients.
+    tls: Option<Arc<TlsAcceptor>>,
+}
+
+impl From<Vec<Socket>> for Listener {
+    fn from(sockets: Vec<Socket>) -> Self {
+        Self { sockets, tls: None }
+    }
+}
 
 impl Listener {
     /// Binds to the first address that allows it. Where all are loopback addresses, such as those of `localhost`, to the
@@ -60,9 +70,15 @@ impl Listener {
             && let Some(first) = addresses.first()
             && let Some(second) = addresses.iter().find(|other| other.is_ipv4() != first.is_ipv4())
         {
-            return bind_both(*first, *second).map(Self);
+            return bind_both(*first, *second).map(Self::from);
         }
-        bind_first(addresses).map(|listener| Self(vec![listener]))
+        bind_first(addresses).map(|listener| Self::from(vec![listener]))
+    }
+
+    /// The same, with TLS towards clients.
+    #[cfg_attr(feature = "tiny_http", allow(dead_code, reason = "its own listener has no TLS"))]
+    pub(crate) fn with_tls(self, tls: Option<TlsAcceptor>) -> Self {
+        Self { tls: tls.map(Arc::new), ..self }
     }
 
     /// The address bound, its port real even where 0 was asked for; the first of several.
@@ -71,7 +87,7 @@ impl Listener {
     ///
     /// The socket's.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        address(self.0.first().ok_or(io::ErrorKind::AddrNotAvailable)?)
+        address(self.sockets.first().ok_or(io::ErrorKind::AddrNotAvailable)?)
     }
 
     /// All addresses bound.
@@ -80,7 +96,7 @@ impl Listener {
     ///
     /// The socket's.
     pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.0.iter().map(address).collect()
+        self.sockets.iter().map(address).collect()
     }
 
     /// Starts to serve, on threads of its own.
@@ -97,11 +113,17 @@ impl Listener {
         let pool = ThreadPool::new("connection");
         let limits = Arc::new(limits);
         let (ended, overflow_ended) = sync_channel(0);
-        let overflow =
-            Overflow::start(Arc::clone(&service), Arc::clone(&limits), Arc::clone(&shutdown), ended)?;
+        let overflow = Overflow::start(
+            Arc::clone(&service),
+            Arc::clone(&limits),
+            self.tls.clone(),
+            Arc::clone(&shutdown),
+            ended,
+        )?;
         let (large_heads, evicting) = (Arc::new(Semaphore::new(limits.large_heads)), Arc::default());
         let acceptor = Acceptor {
-            listeners: self.0,
+            listeners: self.sockets,
+            tls: self.tls,
             service,
             limits,
             shutdown,
@@ -150,6 +172,7 @@ impl ServerHandle {
 
 struct Acceptor {
     listeners: Vec<Socket>,
+    tls: Option<Arc<TlsAcceptor>>,
     service: Arc<dyn Service>,
     limits: Arc<Limits>,
     shutdown: Arc<Shutdown>,
@@ -207,6 +230,7 @@ impl Acceptor {
         let peer = Peer {
             address: address.as_socket().map_or(PeerAddress::Unknown, PeerAddress::Ip),
             is_loopback_listener: self::address(listener).is_ok_and(|ours| ours.ip().is_loopback()),
+            certificate_name: None,
         };
         let socket = Arc::new(socket);
         if self.pool.busy() >= self.limits.connections {
@@ -216,7 +240,7 @@ impl Acceptor {
         let (service, limits) = (Arc::clone(&self.service), Arc::clone(&self.limits));
         let (shutdown, pool) = (Arc::clone(&self.shutdown), self.pool.clone());
         let (served, large_heads) = (Arc::clone(&socket), Arc::clone(&self.large_heads));
-        let evicting = Arc::clone(&self.evicting);
+        let (evicting, tls) = (Arc::clone(&self.evicting), self.tls.clone());
         let served_peer = peer.clone();
         let job = move || {
             // Idle connections close when three quarters of the slots are taken: at the limit new connections would be
@@ -228,10 +252,11 @@ impl Acceptor {
                 service: &*service,
                 limits: &limits,
                 shutdown: &shutdown,
+                tls: tls.as_deref(),
                 large_heads: &large_heads,
                 evict: &evict,
             };
-            connection::serve(served, &served_peer, &context);
+            connection::serve(served, served_peer, &context);
         };
         if let Err(error) = self.pool.run(Box::new(job)) {
             let by =
@@ -384,7 +409,7 @@ mod tests {
     #[test]
     fn connections_inherit_the_listeners_options() {
         let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
-        let listener = &listener.0[0];
+        let listener = &listener.sockets[0];
         let _client = connect_blocking(address(listener).unwrap(), Duration::from_secs(20)).unwrap();
         poll::wait_one(listener, Ready::READ, Some(Instant::now() + Duration::from_secs(20))).unwrap();
         let (accepted, _) = listener.accept().unwrap();
