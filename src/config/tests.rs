@@ -7,6 +7,7 @@ mod entra;
 mod hostile;
 mod names;
 mod scope;
+mod tls;
 mod whole;
 
 use std::collections::HashMap;

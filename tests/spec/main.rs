@@ -55,6 +55,8 @@ mod streaming;
 mod structure;
 #[cfg(feature = "tiny_http")]
 mod tiny_http;
+#[cfg(not(feature = "tiny_http"))]
+mod tls;
 mod token;
 #[cfg(not(feature = "tiny_http"))]
 mod unbounded_input;

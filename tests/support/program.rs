@@ -8,8 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use crate::sim::{Sim, eventually, wait_for};
-use crate::support::client::{Client, Response};
+use crate::sim::{Sim, eventually, material, wait_for};
+use crate::support::client::{Client, Raw, Response};
 use crate::support::secrets::Secrets;
 
 type Lines = Arc<Mutex<Vec<String>>>;
@@ -19,6 +19,8 @@ pub struct Proxy {
     child: Child,
     lines: Lines,
     secrets: Secrets,
+    /// It speaks TLS to its clients.
+    is_tls: bool,
     /// Ends with the program's standard error.
     reader: Option<JoinHandle<()>>,
     address: SocketAddr,
@@ -45,7 +47,9 @@ impl Proxy {
     /// Starts it with this environment and nothing else, and waits until it listens.
     pub fn spawn(environment: impl IntoIterator<Item = (String, String)>) -> Self {
         let environment: Vec<_> = environment.into_iter().collect();
-        Self::watch(command(environment.clone()), Secrets::of(&environment))
+        let mut proxy = Self::watch(command(environment.clone()), Secrets::of(&environment));
+        proxy.is_tls = environment.iter().any(|(name, value)| name == "TLS_CERT_FILE" && !value.is_empty());
+        proxy
     }
 
     /// As [`Proxy::start_with`], with these lines in place of `/etc/hosts`; none where we may not do that.
@@ -79,7 +83,9 @@ impl Proxy {
             child.try_wait().unwrap().map(Err)
         });
         let problem = match address {
-            Some(Ok(address)) => return Self { child, lines, secrets, reader: Some(reader), address },
+            Some(Ok(address)) => {
+                return Self { child, lines, secrets, is_tls: false, reader: Some(reader), address };
+            }
             Some(Err(status)) => format!("it ended with {status}"),
             None => "it did not log that it listens".into(),
         };
@@ -97,7 +103,7 @@ impl Proxy {
         let environment = environment(sim, &[variables, &[("PORT", &port)]].concat());
         let secrets = Secrets::of(&environment);
         let (child, lines, reader) = run(command(environment));
-        let proxy = Self { child, lines, secrets, reader: Some(reader), address };
+        let proxy = Self { child, lines, secrets, is_tls: false, reader: Some(reader), address };
         wait_for("auth-proxy to listen", || TcpStream::connect(address).is_ok());
         proxy.wait_healthy();
         proxy
@@ -125,7 +131,13 @@ impl Proxy {
 
     /// A new connection to it.
     pub fn client(&self) -> Client {
-        Client::connect(self.address)
+        Client::new(self.raw())
+    }
+
+    /// The same for bytes as they are; with TLS, its certificate must be of the simulator's authority.
+    pub fn raw(&self) -> Raw {
+        let raw = Raw::connect(self.address);
+        if self.is_tls { raw.into_tls("localhost", &material().ca) } else { raw }
     }
 
     pub fn health(&self) -> Response {

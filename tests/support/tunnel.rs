@@ -173,8 +173,13 @@ impl From<Client> for Link {
     /// The application's end, after its handshake.
     fn from(mut client: Client) -> Self {
         let inbox = client.take_inbox();
-        let Raw::Plain(tcp) = client.raw else { panic!("the proxy speaks no TLS") };
-        Self { inbox, ..Self::new(tcp, None) }
+        match client.raw {
+            Raw::Plain(tcp) => Self { inbox, ..Self::new(tcp, None) },
+            Raw::Tls(stream) => {
+                let (session, tcp) = stream.into_parts();
+                Self { inbox, tls: Some(Box::new(session.into())), ..Self::new(tcp, None) }
+            }
+        }
     }
 }
 
