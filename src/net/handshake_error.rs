@@ -38,9 +38,9 @@ impl HandshakeError {
             Self::Tls(Error::InvalidCertificate(_)) => "untrusted_client",
             Self::Tls(Error::PeerIncompatible(_) | Error::NoApplicationProtocol) => "no_common_parameters",
             Self::Tls(Error::AlertReceived(alert)) if rejects_certificate(*alert) => "certificate_rejected",
-            Self::Closed | Self::Silent => "closed",
+            Self::Closed | Self::Silent | Self::Io(_) => "closed",
             Self::TimedOut => "timeout",
-            Self::Tls(_) | Self::TooLong | Self::Io(_) => "other",
+            Self::Tls(_) | Self::TooLong => "other",
         }
     }
 
@@ -178,7 +178,7 @@ mod tests {
             (H::Silent, "closed", "without sending", ""),
             (H::TimedOut, "timeout", "too long", ""),
             (H::TooLong, "other", "too much", ""),
-            (H::Io(io::ErrorKind::ConnectionReset.into()), "other", "reset", ""),
+            (H::Io(io::ErrorKind::ConnectionReset.into()), "closed", "reset", ""),
         ];
         for (error, reason, cause, hint) in rows {
             assert_eq!(error.reason(), reason, "{error:?}");

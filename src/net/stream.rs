@@ -99,6 +99,8 @@ impl Stream {
                 Ok(0) => return Err(HandshakeError::Closed),
                 Ok(_) => {}
                 Err(error) if would_block(&error) => return Ok(Some(Ready::READ)),
+                // Port checks often end with a reset.
+                Err(_) if self.dataless == 0 => return Err(HandshakeError::Silent),
                 Err(error) => return Err(HandshakeError::Io(error)),
             }
         }
@@ -201,8 +203,9 @@ impl Stream {
                     Err(error) => nothing_if_blocked(error),
                 };
             };
-            // What the peer may wait for before it sends more: our part of a handshake, a key update.
-            tls.flush(&self.socket)?;
+            // What the peer may wait for before it sends more: our part of a handshake, a key update. That it cannot be sent
+            // is no reason not to read what the peer has sent before.
+            let _ = tls.flush(&self.socket);
             if self.dataless > if tls.is_handshaking() { MAX_HANDSHAKE } else { MAX_DATALESS } {
                 let message = "TLS records without data, one after another";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));

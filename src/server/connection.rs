@@ -100,7 +100,9 @@ fn accept_tls(
         }
         Err(error) => {
             context.service.handshake_failed(&error, peer);
-            linger_after_alert(&stream);
+            if matches!(error, HandshakeError::Tls(_)) {
+                linger_after_alert(&stream);
+            }
             None
         }
     }

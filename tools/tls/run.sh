@@ -53,7 +53,7 @@ for kind in RSA ECDSA; do
         cat "$scratch/log" >&2
         exit 1
     fi
-    # Its own status counts findings of every kind; the file tells which.
+    # Its own status counts findings of every kind; the file has which.
     "$testssl" --quiet --warnings off --color 0 --ip 127.0.0.1 --csvfile "$scratch/$kind.csv" -p -s -f -P -U \
         "localhost:$port" >"$scratch/$kind.txt" 2>&1 || true
     # "id","fqdn/ip","port","severity","finding",…

@@ -240,6 +240,46 @@ fn a_handshake_without_end_is_broken_off() {
     fs::remove_dir_all(directory).unwrap();
 }
 
+/// Whom the client is called, or why it gets no further.
+#[test]
+fn a_client_is_called_by_its_certificate() {
+    let directory = pems::scratch("certificates of clients");
+    let server = usual(&directory);
+    let acceptor = TlsAcceptor::open(&TlsFiles { client_ca: Some(pem("ca.crt")), ..server.clone() }).unwrap();
+    let issue = |ca: &str, common_name: &str| {
+        let (csr, extensions) = (directory.join("csr"), directory.join("extensions"));
+        fs::write(&extensions, "basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n").unwrap();
+        let subject = format!("/CN={common_name}");
+        let mut request = Command::new("openssl");
+        request.args(["req", "-new", "-subj", &subject, "-key"]).arg(pem("ec.key")).arg("-out").arg(&csr);
+        assert!(request.status().unwrap().success());
+        let mut command = Command::new("openssl");
+        command.args(["x509", "-req", "-days", "2", "-set_serial", "7", "-outform", "DER", "-in"]).arg(&csr);
+        command.arg("-CA").arg(pem(&format!("{ca}.crt"))).arg("-CAkey").arg(pem(&format!("{ca}.key")));
+        let output = command.arg("-extfile").arg(&extensions).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        CertificateDer::from(output.stdout)
+    };
+    for version in [&TLS12, &TLS13] {
+        let plain = client_config(&server.certificate, &[version]);
+        let with = |certificate: CertificateDer<'static>| {
+            let pair = CertifiedKey::new(vec![certificate], read_key(&pem("ec.key")).unwrap());
+            let mut config = plain.clone();
+            config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(pair));
+            Arc::new(config)
+        };
+        let (stream, _client) = connect(&acceptor, &with(issue("ca", "billing"))).unwrap();
+        assert_eq!(stream.certificate_name().as_deref(), Some("billing"));
+        for (config, wrong) in
+            [(Arc::new(plain.clone()), "no certificates"), (with(issue("other", "billing")), "UnknownIssuer")]
+        {
+            let refused = connect(&acceptor, &config).unwrap_err().to_string();
+            assert!(refused.contains(wrong), "{refused}");
+        }
+    }
+    fs::remove_dir_all(directory).unwrap();
+}
+
 #[test]
 fn files_that_cannot_be_used_are_named_with_a_remedy() {
     let directory = pems::scratch("files of servers");
