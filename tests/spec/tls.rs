@@ -455,7 +455,8 @@ fn files_that_cannot_be_used_end_the_start() {
     let expired = directory.put("expired.pem", &material().expired);
     let empty = directory.put("empty.pem", "");
     let missing = directory.0.join("missing.pem").to_str().unwrap().to_owned();
-    let rows: [(&[(&str, &str)], i32, &str); 6] = [
+    type Row<'a> = (&'a [(&'a str, &'a str)], i32, &'a str);
+    let rows: [Row<'_>; 6] = [
         (&[("TLS_CERT_FILE", &good)], 2, "TLS_CERT_FILE is set, but TLS_KEY_FILE is not"),
         (&[("TLS_CLIENT_CA_FILE", &good)], 2, "TLS_CLIENT_CA_FILE is set, but TLS_CERT_FILE is not"),
         (&[("TLS_CERT_FILE", &good), ("TLS_KEY_FILE", &other)], 3, "is not the key of the first certificate"),

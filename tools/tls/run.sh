@@ -57,7 +57,8 @@ for kind in RSA ECDSA; do
     "$testssl" --quiet --warnings off --color 0 --ip 127.0.0.1 --csvfile "$scratch/$kind.csv" -p -s -f -P -U \
         "localhost:$port" >"$scratch/$kind.txt" 2>&1 || true
     # "id","fqdn/ip","port","severity","finding",…
-    findings=$(awk -F'","' '$4 ~ /^(MEDIUM|HIGH|CRITICAL|FATAL|WARN)$/' "$scratch/$kind.csv")
+    # What it lacks itself (old ciphers in the openssl beside it) is no finding about the server.
+    findings=$(awk -F'","' '$4 ~ /^(MEDIUM|HIGH|CRITICAL|FATAL|WARN)$/ && $1 != "\"engine_problem"' "$scratch/$kind.csv")
     looked_at=$(awk -F'","' '$4 ~ /^(OK|INFO|LOW)$/' "$scratch/$kind.csv" | wc -l)
     if [[ -n $findings ]] || ((looked_at < 20)); then
         cat "$scratch/$kind.txt" >&2
