@@ -203,9 +203,10 @@ impl Stream {
                     Err(error) => nothing_if_blocked(error),
                 };
             };
-            // What the peer may wait for before it sends more: our part of a handshake, a key update. That it cannot be sent
-            // is no reason not to read what the peer has sent before.
-            let _ = tls.flush(&self.socket);
+            // That it cannot be sent is no reason not to read what the peer has sent before.
+            if tls.is_awaited() {
+                let _ = tls.flush(&self.socket);
+            }
             if self.dataless > if tls.is_handshaking() { MAX_HANDSHAKE } else { MAX_DATALESS } {
                 let message = "TLS records without data, one after another";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));

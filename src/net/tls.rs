@@ -19,6 +19,8 @@ pub(super) struct Tls {
     incoming: RecordBuffer,
     /// Encrypted and not yet sent.
     outgoing: RecordBuffer,
+    /// Among those is one that the peer may wait for before it sends more: of a handshake, a key update.
+    is_awaited: bool,
     /// Much came with the last read.
     is_bulk: bool,
     /// The peer's close_notify was read.
@@ -52,6 +54,8 @@ struct Step {
 enum Outcome {
     /// There is more to do.
     Continue,
+    /// A record of the session's own was encoded; there is more to do.
+    Encoded,
     /// The peer has ended its side.
     PeerClosed,
     /// The task is done, or waits for records.
@@ -71,7 +75,7 @@ enum Task<'a> {
 impl Tls {
     pub(super) fn new(session: Session) -> Self {
         let (incoming, outgoing) = (RecordBuffer::default(), RecordBuffer::default());
-        Self { session, incoming, outgoing, is_bulk: false, ended: false, broken: None }
+        Self { session, incoming, outgoing, is_awaited: false, is_bulk: false, ended: false, broken: None }
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
@@ -91,6 +95,11 @@ impl Tls {
     /// The server's hello was read: what it objects to afterwards is what we sent after it.
     pub(super) fn has_server_hello(&self) -> bool {
         self.session.state().protocol_version().is_some()
+    }
+
+    /// The peer may wait for what was encrypted and not sent.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.is_awaited
     }
 
     /// The peer has ended its side properly.
@@ -150,6 +159,7 @@ impl Tls {
             self.incoming.consume(discard);
             match outcome {
                 Ok(Outcome::Continue) => {}
+                Ok(Outcome::Encoded) => self.is_awaited = true,
                 Ok(Outcome::PeerClosed) => self.ended = true,
                 Ok(Outcome::Done(done)) => return Ok(done),
                 Err(error) => {
@@ -207,6 +217,7 @@ impl Tls {
                 Err(error) => return Err(error),
             }
         }
+        self.is_awaited = false;
         Ok(true)
     }
 }
@@ -246,7 +257,7 @@ fn step<Data>(
         },
         Ok(ConnectionState::EncodeTlsData(data)) => {
             encode(data, outgoing);
-            Ok(Outcome::Continue)
+            Ok(Outcome::Encoded)
         }
         // It leaves with the next flush, and nothing can overtake it.
         Ok(ConnectionState::TransmitTlsData(data)) => {
