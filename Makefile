@@ -126,6 +126,10 @@ test-attack: build ## Attack the release binary: slow clients, overload, floods,
 	$(CARGO) build --locked --example sim
 	BINARY=$(BINARY) tools/attack/run.py $(STEPS)
 
+.PHONY: test-tls
+test-tls: build ## testssl.sh against the TLS of the release binary: protocols, ciphers, known weaknesses
+	BINARY=$(BINARY) tools/tls/run.sh
+
 .PHONY: bench
 bench: build ## Measure beside nginx, haproxy and a Python reference; writes docs/performance.md (PARTS="pausing memory")
 	$(CARGO) build --locked --example sim

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 
 use crate::log;
+use crate::net::TlsAcceptor;
 use crate::net::poll::{self, Ready};
 use crate::ops::admin::Admin;
 use crate::ops::metrics::{Metrics, Sources};
@@ -88,12 +89,18 @@ impl App {
         let upstream = Upstream::new(&config).map_err(|problem| StartError::Config(vec![problem]))?;
         let callers = Callers::open(&config).map_err(StartError::Identity)?;
         let opened = token::open(&config, &upstream, &clock).map_err(StartError::Identity)?;
+        let tls = config.tls.as_ref().map(TlsAcceptor::open).transpose().map_err(StartError::Identity)?;
         log_startup(&config, &opened);
         let signals = signals().map_err(|error| system("signal handlers", &error))?;
         let stop = Arc::new(Shutdown::new().map_err(|error| system("a pipe", &error))?);
         let (given, given_names): (Vec<_>, Vec<_>) = given.into_iter().map(|it| (it.socket, it.name)).unzip();
         let listener = listen::bind(&config, given)?;
         let addresses = listener.addresses();
+        // The settings refuse TLS in a build with tiny_http.
+        #[cfg(not(feature = "tiny_http"))]
+        let listener = listener.with_tls(tls);
+        #[cfg(feature = "tiny_http")]
+        drop(tls);
         listen::warn_if_open(&config, &addresses);
         let administration = Administration::bind(&config)?;
 

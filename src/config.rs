@@ -15,6 +15,7 @@ mod scope;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod token_proxy;
 mod url;
 mod value;
@@ -31,9 +32,11 @@ pub(crate) use env::Environment;
 pub(crate) use listen::Listen;
 pub(crate) use managed_identity::UserAssigned;
 pub use settings::SETTINGS;
+pub(crate) use tls::Probe;
 pub(crate) use token_proxy::{TokenProxy, TokenProxyRoots};
 pub(crate) use web_pages::{AllowedHosts, AllowedOrigins};
 
+use crate::net::TlsFiles;
 use crate::report::Problem;
 use crate::secret::Secret;
 
@@ -52,6 +55,8 @@ pub struct Config {
     pub rewrite_location: bool,
     /// `HOST` and `PORT`.
     pub listen: Listen,
+    /// `TLS_CERT_FILE`, `TLS_KEY_FILE` and `TLS_CLIENT_CA_FILE`.
+    pub tls: Option<TlsFiles>,
     /// `PROXY_API_KEY`.
     pub proxy_api_key: Option<Secret<String>>,
     /// `ALLOWED_ORIGINS`.
@@ -293,7 +298,9 @@ impl Config {
 
     /// Whether callers must prove who they are.
     pub fn authenticates_callers(&self) -> bool {
-        self.proxy_api_key.is_some() || self.proxy_api_keys_file.is_some()
+        self.proxy_api_key.is_some()
+            || self.proxy_api_keys_file.is_some()
+            || self.demands_client_certificates()
     }
 
     /// Where token requests go in place of the authority, if they do.
@@ -302,6 +309,11 @@ impl Config {
             Assertion::FederatedTokenFile { token_proxy, .. } => token_proxy.as_ref(),
             _ => None,
         }
+    }
+
+    /// `TLS_CLIENT_CA_FILE` is set: nobody without a certificate gets a request through.
+    pub fn demands_client_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|files| files.client_ca.is_some())
     }
 
     /// The application that signs in; none for a managed identity.

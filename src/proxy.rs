@@ -22,6 +22,7 @@ mod upstream_request;
 pub(crate) mod web_pages;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 
@@ -33,11 +34,15 @@ use self::failure::Failure;
 use self::refusal_log::RefusalLog;
 use self::upstream_errors::UpstreamErrorLog;
 use crate::config::Config;
+use crate::log::{self, Throttle};
 use crate::ops::health;
 use crate::ops::metrics::Metrics;
-use crate::server::{ErrorResponse, Exchange, Head, Overload, Peer, Service};
+use crate::server::{ErrorResponse, Exchange, HandshakeError, Head, Overload, Peer, Service};
 use crate::token::TokenStore;
 use crate::upstream::Upstream;
+
+/// One client that does not trust our certificate may try without end.
+static HANDSHAKE_LOG: Throttle = Throttle::every(Duration::from_secs(1));
 
 /// What requests are served with.
 pub struct Proxy {
@@ -173,5 +178,24 @@ impl Service for Proxy {
             self.metrics.overloads.add(overload.name());
         }
         self.refusal_log.record(response, peer);
+    }
+
+    fn handshake_failed(&self, error: &HandshakeError, peer: &Peer) {
+        // A port check, as load balancers do all day.
+        if matches!(error, HandshakeError::Silent) {
+            return;
+        }
+        let (reason, cause, hint) = (error.reason(), error.to_string(), error.hint());
+        self.metrics.handshake_failures.add(reason);
+        if let Some(suppressed) = HANDSHAKE_LOG.allow() {
+            let mut fields: Vec<(&str, &dyn log::Value)> = peer.address.log_fields().collect();
+            fields.extend::<[(&str, &dyn log::Value); 3]>([
+                ("reason", &reason),
+                ("cause", &cause),
+                ("suppressed", &suppressed),
+            ]);
+            fields.extend(hint.iter().map(|hint| ("hint", hint as &dyn log::Value)));
+            log::info("TLS handshake failed", &fields);
+        }
     }
 }

@@ -37,6 +37,7 @@ pub use shutdown::Shutdown;
 use crate::fields::Fields;
 pub(crate) use crate::http1::framing::Length;
 pub(crate) use crate::http1::head::RequestHead as Head;
+pub(crate) use crate::net::HandshakeError;
 use crate::net::{Socket, Stream};
 
 /// One request, and the response to it.
@@ -125,4 +126,7 @@ pub trait Service: Send + Sync + 'static {
 
     /// Called when the server itself has rejected a connection's request, which could not be understood.
     fn refused(&self, _response: &ErrorResponse, _peer: &Peer) {}
+
+    /// Called when a client's TLS handshake has failed, so that there was no request.
+    fn handshake_failed(&self, _error: &HandshakeError, _peer: &Peer) {}
 }

@@ -10,6 +10,7 @@ use super::{Details, claims, diagnosis};
 use crate::clock::Clock;
 use crate::config::{Application, Config, Environment, LogLevel, Route};
 use crate::log::{self, rfc3339};
+use crate::net::TlsAcceptor;
 use crate::proxy::{Callers, target};
 use crate::report::Problem;
 use crate::token::{self, Grant, OpenCredential, TokenError, response};
@@ -29,6 +30,8 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
     log::init(level, config.log_format);
     let upstream = Upstream::new(&config).map_err(|problem| vec![problem])?;
     let callers = Callers::open(&config).map_err(|problem| vec![problem])?;
+    let tls = config.tls.as_ref().map(TlsAcceptor::open);
+    tls.transpose().map_err(|problem| vec![problem])?;
     let mut details = vec![
         ("upstream", format!("{}{}", config.base_url.origin(), config.base_url.base_path).into()),
         ("credential", config.credential.name().into()),
@@ -41,8 +44,11 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
     details.extend([
         ("scope", config.scope.clone().into()),
         ("listen", config.listen.to_string().into()),
-        ("callers", callers.map_or_else(|| "need no key".into(), |callers| callers.summary()).into()),
+        ("callers", describe_callers(&config, callers.as_ref()).into()),
     ]);
+    if let Some(files) = &config.tls {
+        details.push(("tls_certificate", files.certificate.display().to_string().into()));
+    }
     if let Some(file) = &config.ca_file {
         details.push(("trusted_roots", file.display().to_string().into()));
     }
@@ -50,6 +56,16 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
         details.push(("note", note.on_one_line().into()));
     }
     Ok(((config, upstream), details))
+}
+
+/// How callers prove who they are.
+fn describe_callers(config: &Config, callers: Option<&Callers>) -> String {
+    match (callers, config.demands_client_certificates()) {
+        (None, false) => "need no key".to_owned(),
+        (None, true) => "must present a certificate".to_owned(),
+        (Some(callers), false) => callers.summary(),
+        (Some(callers), true) => format!("{}, and a certificate", callers.summary()),
+    }
 }
 
 pub(super) fn certificate(config: &Config, upstream: &Upstream, clock: &Clock) -> Result<OpenCredential> {

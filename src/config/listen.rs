@@ -4,10 +4,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
+use super::BaseUrl;
 use super::env::Env;
 use super::url;
 use super::value::{self, Parsed};
-use super::{BaseUrl, Environment};
 use crate::http1::authority::without_brackets;
 use crate::report::{Problem, quote};
 
@@ -40,17 +40,6 @@ impl fmt::Display for Listen {
 }
 
 impl Listen {
-    /// `HOST` and `PORT` alone, for those who only want to find the proxy.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with them.
-    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        let mut env = Env::new(Environment { lookup, names: &[] });
-        let listen = Self::read(&mut env);
-        env.finish().map(|_| listen)
-    }
-
     pub(super) fn read(env: &mut Env<'_>) -> Self {
         match env.or("HOST", Host::Network(String::from("0.0.0.0")), Host::parse) {
             Host::Network(host) => Self::Tcp { host, port: env.or("PORT", 8080, value::port) },

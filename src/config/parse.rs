@@ -9,7 +9,7 @@ use super::env::Env;
 use super::listen::{admin_host, admin_port};
 use super::value::{self, Parsed};
 use super::web_pages::{AllowedHosts, AllowedOrigins};
-use super::{BaseUrl, Config, Egress, Environment, Listen, LogFormat, LogLevel, names, scope};
+use super::{BaseUrl, Config, Egress, Environment, Listen, LogFormat, LogLevel, names, scope, tls};
 use crate::report::Problem;
 use crate::secret::Secret;
 
@@ -34,6 +34,7 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
     let listen = Listen::read(&mut env);
     let admin_port = admin_port(&mut env, &listen);
     let admin_host = admin_host(&mut env, &listen);
+    let tls = tls::read(&mut env);
     let proxy_api_key = proxy_api_key(&mut env);
     let allowed_origins = env.or("ALLOWED_ORIGINS", AllowedOrigins::default(), AllowedOrigins::parse);
     let allowed_hosts = env.or("ALLOWED_HOSTS", AllowedHosts::default(), AllowedHosts::parse);
@@ -52,7 +53,10 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
     let read_idle_timeout = env.or("READ_IDLE_TIMEOUT", Duration::from_secs(600), value::timeout);
     let shutdown_grace = env.or("SHUTDOWN_GRACE", Duration::from_secs(25), value::grace);
 
-    if allowed_origins.is_any() && proxy_api_key.is_none() && proxy_api_keys_file.is_none() {
+    let demands_client_certificates = tls.as_ref().is_some_and(|files| files.client_ca.is_some());
+    let authenticates_callers =
+        proxy_api_key.is_some() || proxy_api_keys_file.is_some() || demands_client_certificates;
+    if allowed_origins.is_any() && !authenticates_callers {
         env.problem(
             Problem::new("ALLOWED_ORIGINS is `*` without PROXY_API_KEY: every web page could use the token")
                 .hint("list the origins, such as http://localhost:3000, or set PROXY_API_KEY or PROXY_API_KEYS_FILE"),
@@ -79,6 +83,7 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
         base_url,
         rewrite_location,
         listen,
+        tls,
         proxy_api_key,
         allowed_origins,
         allowed_hosts,

@@ -105,6 +105,13 @@ pub const SETTINGS: &[Setting] = &[
         "as HOST",
         "where ADMIN_PORT listens: probes and metrics come from outside the pod",
     ),
+    setting("TLS_CERT_FILE", "unset", "serve HTTPS: PEM file with the certificate, then its intermediates"),
+    setting("TLS_KEY_FILE", "unset", "PEM file with the private key of that certificate, not encrypted"),
+    setting(
+        "TLS_CLIENT_CA_FILE",
+        "unset",
+        "PEM file of CAs: clients must present a certificate that one of them has issued",
+    ),
     setting("PROXY_API_KEY", "unset", "a key that callers must present; 16 characters or more"),
     setting("ALLOWED_ORIGINS", "unset", "origins of web pages that may call, such as http://localhost:3000"),
     setting("ALLOWED_HOSTS", "unset", "host names besides localhost by which auth-proxy is called"),

@@ -44,7 +44,7 @@ const UPSTREAM_KINDS: [&str; 12] = [
     "other",
 ];
 /// The values of `kind` of refusals: the codes in their bodies, every AADSTS number being `token_unavailable`.
-const REFUSAL_KINDS: [&str; 16] = [
+const REFUSAL_KINDS: [&str; 17] = [
     "token_unavailable",
     "invalid_api_key",
     "origin_not_allowed",
@@ -60,6 +60,7 @@ const REFUSAL_KINDS: [&str; 16] = [
     "method_not_supported",
     "http_version_not_supported",
     "websocket_not_supported",
+    "tls_required",
     "other",
 ];
 /// The statuses by which an upstream says that something is misconfigured or requested too often.
@@ -68,6 +69,17 @@ const DENIALS: [&str; 4] = ["401", "403", "404", "429"];
 const RETRY_REASONS: [&str; 2] = ["stale_connection", "token_rejected"];
 /// The values of `reason` of overloads: those of `server::Overload`.
 const OVERLOADS: [&str; 5] = ["connections", "descriptors", "large_heads", "memory", "threads"];
+
+/// The values of `reason` of failed TLS handshakes: those of `net::HandshakeError`.
+const HANDSHAKE_REASONS: [&str; 7] = [
+    "certificate_rejected",
+    "closed",
+    "no_client_certificate",
+    "no_common_parameters",
+    "timeout",
+    "untrusted_client",
+    "other",
+];
 
 #[derive(Debug)]
 pub struct Metrics {
@@ -86,6 +98,8 @@ pub struct Metrics {
     pub upstream_errors: LabeledCounter<12>,
     /// Requests rejected without sending them to the upstream.
     pub refusals: LabeledCounter<{ REFUSAL_KINDS.len() }>,
+    /// TLS handshakes of clients that have failed.
+    pub handshake_failures: LabeledCounter<7>,
     /// Responses that the upstream ended early.
     pub responses_aborted: Counter,
     /// Requests whose client disconnected before the end of the response.
@@ -139,6 +153,7 @@ impl Metrics {
             overloads: LabeledCounter::new(OVERLOADS),
             upstream_errors: LabeledCounter::new(UPSTREAM_KINDS),
             refusals: LabeledCounter::new(REFUSAL_KINDS),
+            handshake_failures: LabeledCounter::new(HANDSHAKE_REASONS),
             responses_aborted: Counter::default(),
             clients_gone: Counter::default(),
             panics: Counter::default(),

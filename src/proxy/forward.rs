@@ -38,6 +38,8 @@ impl Proxy {
     ) -> Result<RequestOutcome, Failure> {
         if let Some(callers) = &self.callers {
             stats.caller = Some(callers.identify(&head)?);
+        } else {
+            stats.caller = exchange.peer().certificate_name.clone();
         }
         if let Some(allowed) = &self.config.allowed_requests {
             allowed_requests::check(allowed, &self.config.base_url.base_path, &head)?;

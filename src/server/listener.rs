@@ -24,8 +24,8 @@ use super::shutdown::Shutdown;
 use super::thread_pool::ThreadPool;
 use super::{Limits, Service};
 use crate::log::{self, Throttle};
-use crate::net::Socket;
 use crate::net::poll::{self, Ready};
+use crate::net::{Socket, TlsAcceptor};
 
 /// Pause after an accept that failed for lack of resources, so that it is not tried in a busy loop.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
@@ -34,7 +34,17 @@ static ACCEPT_ERROR_LOG: Throttle = Throttle::every(Duration::from_secs(10));
 
 /// Sockets that listen and refuse no connection yet: clients wait in their backlog.
 #[derive(Debug)]
-pub struct Listener(Vec<ListeningSocket>);
+pub struct Listener {
+    sockets: Vec<ListeningSocket>,
+    /// With TLS towards clients.
+    tls: Option<Arc<TlsAcceptor>>,
+}
+
+impl From<Vec<ListeningSocket>> for Listener {
+    fn from(sockets: Vec<ListeningSocket>) -> Self {
+        Self { sockets, tls: None }
+    }
+}
 
 impl Listener {
     /// Binds to the first address that allows it. Where all are loopback addresses, such as those of `localhost`, to the
@@ -49,9 +59,9 @@ impl Listener {
             && let Some(first) = addresses.first()
             && let Some(second) = addresses.iter().find(|other| other.is_ipv4() != first.is_ipv4())
         {
-            return bind_both(*first, *second).map(Self);
+            return bind_both(*first, *second).map(Self::from);
         }
-        bind_first(addresses).map(|listener| Self(vec![listener]))
+        bind_first(addresses).map(|listener| Self::from(vec![listener]))
     }
 
     /// Binds to the path of a Unix socket, which is removed when the listener closes. One that nobody listens on is replaced.
@@ -61,7 +71,7 @@ impl Listener {
     /// `AddrInUse` when another program listens there, `AlreadyExists` when something else than a socket is there, else the
     /// system's.
     pub fn bind_unix(path: &Path) -> io::Result<Self> {
-        ListeningSocket::bind_unix(path).map(|listener| Self(vec![listener]))
+        ListeningSocket::bind_unix(path).map(|listener| Self::from(vec![listener]))
     }
 
     /// Takes over sockets that listen already. They stay their owner's: other processes may listen on them before and after.
@@ -71,7 +81,13 @@ impl Listener {
     /// The socket's.
     #[cfg_attr(feature = "tiny_http", expect(dead_code, reason = "its server takes addresses alone"))]
     pub(crate) fn inherit(sockets: Vec<Socket>) -> io::Result<Self> {
-        sockets.into_iter().map(ListeningSocket::inherited).collect::<io::Result<_>>().map(Self)
+        sockets.into_iter().map(ListeningSocket::inherited).collect::<io::Result<Vec<_>>>().map(Self::from)
+    }
+
+    /// The same, with TLS towards clients.
+    #[cfg_attr(feature = "tiny_http", allow(dead_code, reason = "its own listener has no TLS"))]
+    pub(crate) fn with_tls(self, tls: Option<TlsAcceptor>) -> Self {
+        Self { tls: tls.map(Arc::new), ..self }
     }
 
     /// The address bound, its port real even where 0 was asked for; the first of several.
@@ -80,7 +96,7 @@ impl Listener {
     ///
     /// It is a Unix socket.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        match self.0.first().map(|listener| &listener.address) {
+        match self.sockets.first().map(|listener| &listener.address) {
             Some(ListenAddress::Ip(address)) => Ok(*address),
             _ => Err(io::ErrorKind::AddrNotAvailable.into()),
         }
@@ -88,7 +104,7 @@ impl Listener {
 
     /// Where it listens.
     pub fn addresses(&self) -> Vec<ListenAddress> {
-        self.0.iter().map(|listener| listener.address.clone()).collect()
+        self.sockets.iter().map(|listener| listener.address.clone()).collect()
     }
 
     /// Starts to serve, on threads of its own.
@@ -105,11 +121,17 @@ impl Listener {
         let pool = ThreadPool::new("connection");
         let limits = Arc::new(limits);
         let (ended, overflow_ended) = sync_channel(0);
-        let overflow =
-            Overflow::start(Arc::clone(&service), Arc::clone(&limits), Arc::clone(&shutdown), ended)?;
+        let overflow = Overflow::start(
+            Arc::clone(&service),
+            Arc::clone(&limits),
+            self.tls.clone(),
+            Arc::clone(&shutdown),
+            ended,
+        )?;
         let (large_heads, evicting) = (Arc::new(Semaphore::new(limits.large_heads)), Arc::default());
         let acceptor = Acceptor {
-            listeners: self.0,
+            listeners: self.sockets,
+            tls: self.tls,
             service,
             limits,
             shutdown,
@@ -158,6 +180,7 @@ impl ServerHandle {
 
 struct Acceptor {
     listeners: Vec<ListeningSocket>,
+    tls: Option<Arc<TlsAcceptor>>,
     service: Arc<dyn Service>,
     limits: Arc<Limits>,
     shutdown: Arc<Shutdown>,
@@ -219,7 +242,7 @@ impl Acceptor {
         let (service, limits) = (Arc::clone(&self.service), Arc::clone(&self.limits));
         let (shutdown, pool) = (Arc::clone(&self.shutdown), self.pool.clone());
         let (served, large_heads) = (Arc::clone(&socket), Arc::clone(&self.large_heads));
-        let evicting = Arc::clone(&self.evicting);
+        let (evicting, tls) = (Arc::clone(&self.evicting), self.tls.clone());
         let served_peer = peer.clone();
         let job = move || {
             // Idle connections close when three quarters of the slots are taken: at the limit new connections would be
@@ -231,10 +254,11 @@ impl Acceptor {
                 service: &*service,
                 limits: &limits,
                 shutdown: &shutdown,
+                tls: tls.as_deref(),
                 large_heads: &large_heads,
                 evict: &evict,
             };
-            connection::serve(served, &served_peer, &context);
+            connection::serve(served, served_peer, &context);
         };
         if let Err(error) = self.pool.run(Box::new(job)) {
             let by =

@@ -124,7 +124,7 @@ impl ListeningSocket {
         };
         let is_loopback_listener =
             matches!(&self.address, ListenAddress::Ip(address) if address.ip().is_loopback());
-        Ok(Peer { address, is_loopback_listener })
+        Ok(Peer { address, is_loopback_listener, certificate_name: None })
     }
 
     /// Removes the file of a Unix socket of ours: nobody connects any more, and those in the backlog can be served.

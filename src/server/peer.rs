@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use nix::sys::socket::{getsockopt, sockopt};
 
@@ -15,6 +16,8 @@ pub struct Peer {
     pub address: PeerAddress,
     /// It came through a listener that is bound to a loopback address.
     pub is_loopback_listener: bool,
+    /// The name in the certificate that it has proven to be its own, where one is demanded.
+    pub certificate_name: Option<Arc<str>>,
 }
 
 /// Where a client is.

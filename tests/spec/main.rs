@@ -50,6 +50,8 @@ mod socket_activation;
 mod streaming;
 mod structure;
 mod tiny_http;
+#[cfg(not(feature = "tiny_http"))]
+mod tls;
 mod token;
 mod unbounded_input;
 mod unix_socket;

@@ -52,6 +52,11 @@ impl Raw {
 
     /// Starts TLS on a plain connection, towards this name.
     pub fn into_tls(self, name: &str, ca: &str) -> Self {
+        self.into_tls_as(name, ca, None)
+    }
+
+    /// The same with the certificate and key of a client in this PEM text.
+    pub fn into_tls_as(self, name: &str, ca: &str, identity: Option<&str>) -> Self {
         let Self::Plain(socket) = self else { panic!("TLS within TLS") };
         let mut roots = RootCertStore::empty();
         let authorities: Vec<CertificateDer<'_>> =
@@ -60,8 +65,17 @@ impl Raw {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
             ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
-        let tls = ClientConnection::new(config, ServerName::try_from(name.to_owned()).unwrap()).unwrap();
+        let builder = builder.with_root_certificates(roots);
+        let config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(pem) => {
+                let chain = rustls_pemfile::certs(&mut pem.as_bytes()).map(Result::unwrap).collect();
+                let key = rustls_pemfile::private_key(&mut pem.as_bytes()).unwrap().unwrap();
+                builder.with_client_auth_cert(chain, key).unwrap()
+            }
+        };
+        let tls =
+            ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_owned()).unwrap()).unwrap();
         Self::Tls(Box::new(StreamOwned::new(tls, socket)))
     }
 

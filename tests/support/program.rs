@@ -41,6 +41,7 @@ impl Proxy {
         let own = transport.variables(sim);
         let own: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let environment = environment(sim, &[&own, variables].concat());
+        let transport = if speaks_tls(&environment) { Transport::Tls } else { transport };
         let proxy = Self::watch_over(transport, command(environment.clone()), Secrets::of(&environment));
         proxy.wait_healthy();
         proxy
@@ -54,7 +55,8 @@ impl Proxy {
     /// Starts it with this environment and nothing else, and waits until it listens.
     pub fn spawn(environment: impl IntoIterator<Item = (String, String)>) -> Self {
         let environment: Vec<_> = environment.into_iter().collect();
-        Self::watch(command(environment.clone()), Secrets::of(&environment))
+        let transport = if speaks_tls(&environment) { Transport::Tls } else { Transport::Tcp };
+        Self::watch_over(transport, command(environment.clone()), Secrets::of(&environment))
     }
 
     /// As [`Proxy::start_with`], with these lines in place of `/etc/hosts`; none where we may not do that.
@@ -274,6 +276,10 @@ pub fn run_to_end(arguments: &[&str], environment: impl IntoIterator<Item = (Str
     secrets.search(&stdout);
     secrets.search(&stderr);
     Finished { status, stdout, stderr }
+}
+
+fn speaks_tls(environment: &[(String, String)]) -> bool {
+    environment.iter().any(|(name, value)| name == "TLS_CERT_FILE" && !value.is_empty())
 }
 
 /// The simulator's environment with these variables added or replaced.

@@ -17,7 +17,7 @@ pub enum Transport {
 
 /// Those that tests are repeated on.
 pub fn transports() -> &'static [Transport] {
-    if is_tiny_http() { &[Transport::Tcp] } else { &[Transport::Tcp, Transport::Unix] }
+    if is_tiny_http() { &[Transport::Tcp] } else { &[Transport::Tcp, Transport::Unix, Transport::Tls] }
 }
 
 impl Transport {

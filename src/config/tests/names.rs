@@ -50,6 +50,8 @@ fn a_name_that_is_nearly_a_setting_is_noted() {
         ("ADMINPORT", "ADMIN_PORT"),
         ("ADMIN_HOTS", "ADMIN_HOST"),
         ("SSL_CERTFILE", "SSL_CERT_FILE"),
+        ("TLS_CERTFILE", "TLS_CERT_FILE"),
+        ("TLS_CLIENT_CA", "TLS_CLIENT_CA_FILE"),
         ("HTTPSPROXY", "HTTPS_PROXY"),
         ("Https_Proxy", "HTTPS_PROXY"),
         ("NOPROXY", "NO_PROXY"),

@@ -55,6 +55,9 @@ fn one_run_reports_every_problem() {
         "AZURE_CERTIFICATE_PASSWORD",
         "AZURE_FEDERATED_TOKEN_FILE",
         "PROXY_API_KEYS_FILE",
+        "TLS_CERT_FILE",
+        "TLS_KEY_FILE",
+        "TLS_CLIENT_CA_FILE",
         "SSL_CERT_FILE",
         "NO_PROXY",
     ];

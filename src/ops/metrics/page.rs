@@ -80,6 +80,11 @@ impl Sources {
         for (reason, count) in m.overloads.values() {
             text.sample(&[("reason", reason)], count);
         }
+        let help = "TLS handshakes of clients that failed, without those that sent nothing.";
+        text.family("auth_proxy_tls_handshake_failures_total", "counter", help);
+        for (reason, count) in m.handshake_failures.values() {
+            text.sample(&[("reason", reason)], count);
+        }
         let help = "Requests whose client disconnected before the end of the response.";
         text.single("auth_proxy_client_disconnects_total", "counter", help, m.clients_gone.value());
     }
