@@ -20,8 +20,8 @@ use crate::config::Config;
 use crate::log;
 use crate::net::poll::{self, Ready};
 use crate::ops::admin::Admin;
-use crate::ops::metrics::{Metrics, Sources};
-use crate::ops::{self, notify};
+use crate::ops::metrics::Metrics;
+use crate::ops::{self, EffectiveLimits, Sources, notify};
 use crate::process;
 use crate::proxy::Proxy;
 use crate::report::Problem;
@@ -75,8 +75,8 @@ impl App {
         let clock = Clock::system();
         let metrics = Arc::new(Metrics::new());
         ops::report_panics(Arc::clone(&metrics));
-        let memory = memory::limit(Path::new("/"));
-        let limits = listen::limits(&config, process::raise_descriptor_limit(), memory);
+        let (descriptors, memory) = (process::raise_descriptor_limit(), memory::limit(Path::new("/")));
+        let limits = listen::limits(&config, descriptors, memory);
         for note in &config.notes {
             log::warn(&note.message, &[("hint", &note.hints.join("; "))]);
         }
@@ -98,10 +98,16 @@ impl App {
             .map_err(|error| system("the token thread", &error))?;
 
         let sources = Sources {
+            config: Arc::clone(&config),
             metrics: Arc::clone(&metrics),
             tokens: Arc::clone(&tokens),
             certificate: opened.certificate,
-            connections_limit: limits.connections,
+            limits: EffectiveLimits {
+                connections: limits.connections,
+                connections_bound: limits.connections_bound,
+                descriptors,
+                memory,
+            },
         };
         let proxy =
             Proxy::new(Arc::clone(&config), upstream.clone(), Arc::clone(&tokens), Arc::clone(&metrics));

@@ -2,6 +2,7 @@
 
 mod base_url;
 mod credential;
+mod effective;
 mod egress;
 mod entra;
 mod env;
@@ -23,7 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use base_url::BaseUrl;
-pub(crate) use egress::{Egress, Route};
+pub(crate) use effective::EffectiveSetting;
+pub(crate) use egress::Egress;
 pub(crate) use env::Environment;
 pub(crate) use listen::Listen;
 pub(crate) use managed_identity::UserAssigned;
@@ -72,6 +74,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// What is allowed but deserves a warning at start, for example both credentials being configured.
     pub notes: Vec<Problem>,
+    /// Every variable of [`SETTINGS`] with the value in force, none of them secret.
+    pub effective: Vec<EffectiveSetting>,
 }
 
 /// What signs in to Entra ID.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::credential;
+use super::effective::{Shown as _, ValueSource};
 use super::entra::Authority;
 use super::env::Env;
 use super::listen::{admin_host, admin_port};
@@ -47,12 +48,17 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
     let shutdown_grace = env.or("SHUTDOWN_GRACE", Duration::from_secs(25), value::grace);
 
     if let Some(base_url) = &base_url {
+        if scope.is_none() {
+            let default = scope::default(base_url).to_owned();
+            env.record("AZURE_SCOPE", default.shown(), ValueSource::Default);
+        }
         check_combinations(&mut env, &authority, base_url, &listen);
     }
 
     names::read(&mut env);
 
     // For what is absent here there is a problem, so the error is never empty.
+    let effective = env.effective();
     let notes = env.finish()?;
     let (Some((credential, credential_reason)), Some(base_url)) = (credential, base_url) else {
         return Err(vec![Problem::new("Missing required Azure AD configuration")]);
@@ -76,6 +82,7 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
         read_idle_timeout,
         shutdown_grace,
         notes,
+        effective,
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod base_url;
 mod credential;
+mod effective;
 mod egress;
 mod entra;
 mod hostile;

@@ -13,10 +13,9 @@ mod types;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{Method, StatusCode};
-pub(crate) use page::Sources;
-pub(crate) use types::{Counter, Gauge, GaugeGuard, Histogram, LabeledCounter};
+pub(crate) use types::{Counter, Gauge, GaugeGuard, Histogram, LabeledCounter, StatusCounter};
 
-/// The `Content-Type` of [`Sources::page`].
+/// The `Content-Type` of [`super::Sources::metrics_page`].
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
@@ -74,6 +73,8 @@ pub struct Metrics {
     pub overloads: LabeledCounter<5>,
     /// Requests that got no complete response from the upstream.
     pub upstream_errors: LabeledCounter<12>,
+    /// Responses of the upstream, by status.
+    pub upstream_responses: StatusCounter,
     /// Requests rejected without sending them to the upstream.
     pub refusals: LabeledCounter<13>,
     /// Responses that the upstream ended early.
@@ -88,6 +89,7 @@ pub struct Metrics {
     duration: Histogram,
     bytes_up: Counter,
     bytes_down: Counter,
+    /// Since the Unix epoch.
     started: Duration,
 }
 
@@ -118,6 +120,7 @@ impl Metrics {
             retries: LabeledCounter::new(RETRY_REASONS),
             overloads: LabeledCounter::new(OVERLOADS),
             upstream_errors: LabeledCounter::new(UPSTREAM_KINDS),
+            upstream_responses: StatusCounter::default(),
             refusals: LabeledCounter::new(REFUSAL_KINDS),
             responses_aborted: Counter::default(),
             clients_gone: Counter::default(),
@@ -130,6 +133,11 @@ impl Metrics {
             bytes_down: Counter::default(),
             started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
         }
+    }
+
+    /// When the program started, since the Unix epoch.
+    pub(super) fn started(&self) -> Duration {
+        self.started
     }
 
     pub fn finished(&self, request: &Finished<'_>) {

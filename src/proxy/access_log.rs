@@ -95,8 +95,9 @@ impl<'a> RequestStats<'a> {
     }
 
     /// Called when the head of the upstream's response was received.
-    pub(super) fn mark_response(&mut self, head: &Fields) {
+    pub(super) fn mark_response(&mut self, status: StatusCode, head: &Fields) {
         let now = Instant::now();
+        self.metrics.upstream_responses.add(status);
         self.ids = RequestIds::of(head);
         self.response_times =
             Some(ResponseTimes { first_byte: now - self.started, upstream: now - self.sent });
@@ -187,15 +188,12 @@ impl<'a> RequestStats<'a> {
     }
 }
 
-/// The upstream's ids of a request. Empty when no line of it will be logged: an aborted response is, at `warn`, too.
+/// The upstream's ids of a request.
 #[derive(Default)]
 struct RequestIds([Option<String>; ID_FIELDS.len()]);
 
 impl RequestIds {
     fn of(head: &Fields) -> Self {
-        if !log::enabled(LogLevel::Warn) {
-            return Self::default();
-        }
         let text = |id| std::str::from_utf8(id).ok().map(str::to_owned);
         Self(ID_FIELDS.map(|(field, _)| head.get(field).filter(|id| id.len() <= MAX_ID_BYTES).and_then(text)))
     }

@@ -2,6 +2,7 @@
 //!
 //! - three probes with three meanings on `ADMIN_PORT` ([`probes`]);
 //! - `/metrics`, and a dashboard, alert rules and documents that name what is there ([`metrics`], [`monitoring`]);
+//! - pages for people: the state, the settings in force ([`pages`]);
 //! - a log that is enough to find a request again ([`logs`]);
 //! - `check`, `wait`, `healthcheck`, `--help` and `--version` ([`check`], [`commands`]);
 //! - notifications to systemd ([`service_manager`]).
@@ -12,5 +13,6 @@ mod exposition;
 mod logs;
 mod metrics;
 mod monitoring;
+mod pages;
 mod probes;
 mod service_manager;

@@ -177,7 +177,7 @@ fn shown(config: &Config) -> String {
     let notes: String = config.notes.iter().map(|note| format!("{note}\n")).collect();
     let values =
         (&config.credential, &config.credential_reason, &config.scope, &config.base_url, &config.listen);
-    format!("{notes}{values:?}{:?}{:?}{proxy:?}", config.admin_host, config.ca_file)
+    format!("{notes}{values:?}{:?}{:?}{proxy:?}{:?}", config.admin_host, config.ca_file, config.effective)
 }
 
 fn assert_no_secret(result: &Result<Config, Vec<crate::report::Problem>>) {
