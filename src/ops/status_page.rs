@@ -53,6 +53,8 @@ const ATTENTION: [(u16, &str); 4] = [
 
 const TH: &str = "<th scope=\"row\">";
 const TD: &str = "<td>";
+const NUMBER: &str = "<td class=\"number\">";
+const WHEN: &str = "<td class=\"when\">";
 const NOWRAP: &str = "<td class=\"nowrap\">";
 const ACT: &str = "<td class=\"act\">";
 
@@ -68,10 +70,10 @@ pub(super) fn render(sources: &Sources) -> String {
     let status = sources.tokens.status();
     begin(&mut html, status.ready());
     readiness(&mut html, &status);
+    problems(&mut html, now);
     sign_in(&mut html, sources, &status, now);
     upstream(&mut html, sources, now);
     open_now(&mut html, sources);
-    problems(&mut html, now);
     end(&mut html, sources, now);
     html.finish()
 }
@@ -102,6 +104,33 @@ fn readiness(html: &mut Html, status: &Status) {
                 html.row(&[(TH, name.into()), (TD, value.into())]);
             }
         }
+    }
+    html.markup("</table>\n");
+}
+
+/// The last warnings and errors of the log.
+fn problems(html: &mut Html, now: Duration) {
+    html.markup("<h2>Last problems</h2>\n");
+    let problems = log::problems();
+    if problems.is_empty() {
+        html.markup("<p class=\"quiet\">None since the start.</p>\n");
+        return;
+    }
+    html.markup("<table>\n<tr><th>last<th>code<th>what happened<th>what to do</tr>\n");
+    for problem in problems {
+        let ago = now.saturating_sub(Duration::from_secs(problem.last_unix));
+        let mut when = format!("{} ago\n{}", span(ago), rfc3339(problem.last_unix));
+        if problem.count > 1 {
+            when.push_str(&format!("\n{} times since\n{}", problem.count, rfc3339(problem.first_unix)));
+        }
+        let separator = if problem.meaning.is_empty() { "" } else { ": " };
+        let what: Cow<'_, str> = format!("{}{separator}{}", problem.message, problem.meaning).into();
+        html.row(&[
+            (WHEN, when.into()),
+            (NOWRAP, problem.code.into()),
+            (cell(problem.is_error), what),
+            (TD, problem.remedy.into()),
+        ]);
     }
     html.markup("</table>\n");
 }
@@ -184,8 +213,8 @@ fn upstream(html: &mut Html, sources: &Sources, now: Duration) {
         let needs = ATTENTION.iter().find(|(code, _)| Some(*code) == status).filter(|_| ago <= RECENT);
         html.row(&[
             (TH, status.map_or("other".into(), |status| status.to_string().into())),
-            (TD, count.to_string().into()),
-            (NOWRAP, format!("{} ago", span(ago)).into()),
+            (NUMBER, count.to_string().into()),
+            (NUMBER, format!("{} ago", span(ago)).into()),
             (cell(needs.is_some()), needs.map_or("", |(_, what)| *what).into()),
         ]);
     }
@@ -216,7 +245,7 @@ fn open_now(html: &mut Html, sources: &Sources) {
         let limit = limit.map_or_else(|| "none known".into(), show);
         html.row(&[
             (TH, name.into()),
-            (cell(is_near), open.map_or_else(|| "unknown".into(), show).into()),
+            (if is_near { ACT } else { NUMBER }, open.map_or_else(|| "unknown".into(), show).into()),
             (TD, format!("{limit}{}", note.unwrap_or_default()).into()),
         ]);
     }
@@ -254,33 +283,6 @@ fn begin(html: &mut Html, is_ready: bool) {
     html.markup("<style>");
     html.markup(STYLE);
     html.markup("</style>\n</head>\n<body>\n");
-}
-
-/// The last warnings and errors of the log.
-fn problems(html: &mut Html, now: Duration) {
-    html.markup("<h2>Last problems</h2>\n");
-    let problems = log::problems();
-    if problems.is_empty() {
-        html.markup("<p class=\"quiet\">None since the start.</p>\n");
-        return;
-    }
-    html.markup("<table>\n<tr><th>last<th>code<th>what happened<th>what to do</tr>\n");
-    for problem in problems {
-        let ago = now.saturating_sub(Duration::from_secs(problem.last_unix));
-        let mut when = format!("{}, {} ago", rfc3339(problem.last_unix), span(ago));
-        if problem.count > 1 {
-            when.push_str(&format!("; {} times since {}", problem.count, rfc3339(problem.first_unix)));
-        }
-        let separator = if problem.meaning.is_empty() { "" } else { ": " };
-        let what: Cow<'_, str> = format!("{}{separator}{}", problem.message, problem.meaning).into();
-        html.row(&[
-            (TD, when.into()),
-            (TD, problem.code.into()),
-            (cell(problem.is_error), what),
-            (TD, problem.remedy.into()),
-        ]);
-    }
-    html.markup("</table>\n");
 }
 
 /// A length of time in one unit, the largest of which there are two.
