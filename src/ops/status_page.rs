@@ -212,7 +212,7 @@ fn upstream(html: &mut Html, sources: &Sources, now: Duration) {
         let ago = now.saturating_sub(Duration::from_secs(last));
         let needs = ATTENTION.iter().find(|(code, _)| Some(*code) == status).filter(|_| ago <= RECENT);
         html.row(&[
-            (TH, status.map_or("other".into(), |status| status.to_string().into())),
+            (TH, status.map_or_else(|| "other".into(), |status| status.to_string().into())),
             (NUMBER, count.to_string().into()),
             (NUMBER, format!("{} ago", span(ago)).into()),
             (cell(needs.is_some()), needs.map_or("", |(_, what)| *what).into()),
