@@ -98,7 +98,7 @@ start_proxy AZURE_CLIENT_ID=7b1de6a4-52c3-4d0f-9e86-0c3f6c1b2d10
 eventually page_has AADSTS700016
 picture no-token 1200
 
-openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj '/CN=auth-proxy' \
+openssl req -x509 -newkey rsa:2048 -nodes -days 3 -subj '/CN=auth-proxy' \
     -keyout "$directory/key" -out "$directory/certificate" 2>/dev/null
 cat "$directory/key" "$directory/certificate" >"$directory/short.pem"
 start_sim --token-lifetime 20 --register "$directory/short.pem"

@@ -100,7 +100,9 @@ impl Egress {
                     );
                 }
             }
-            env.record("NO_PROXY", no_proxy.shown(), ValueSource::Environment);
+            if !no_proxy.is_empty() {
+                env.record("NO_PROXY", no_proxy.shown(), ValueSource::Environment);
+            }
         }
         Self { proxy, no_proxy }
     }

@@ -10,7 +10,7 @@ use crate::config::LogLevel;
 
 /// How many different problems are kept.
 const MAX_PROBLEMS: usize = 10;
-/// The largest part of one. There are four.
+/// The largest part of one, before control characters in it are escaped. There are four.
 const MAX_PART_BYTES: usize = 1024;
 
 /// Fields whose value is a code to look up, in the order of preference.
