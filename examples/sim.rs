@@ -30,6 +30,7 @@ usage: cargo run --example sim -- [options]
   --access-token TEXT  every token is this text, for an upstream that must know it (default: each is another)
   --entra-port N       (default: a free one)
   --azure-port N       (default: a free one)
+  --register FILE      Entra ID knows the certificate in this PEM file, too
   --identity ADDRESS   also serve managed identities there, such as 127.0.0.1:0, and a token proxy of AKS
   --stay               run until a signal, even when standard input ends
 ";
@@ -47,6 +48,11 @@ fn main() -> ExitCode {
         signal_hook::flag::register(signal, stop.clone()).unwrap();
     }
     let sim = Sim::start(command.options);
+    for file in command.register {
+        let pem = std::fs::read_to_string(&file)
+            .unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
+        sim.entra.register(&pem);
+    }
     // Serves until the end.
     let identity = command.identity.map(|address| {
         let user_assigned = vec![Assigned::number(1), Assigned::number(2)];
@@ -89,12 +95,19 @@ fn main() -> ExitCode {
 struct Command {
     options: Options,
     env_file: Option<PathBuf>,
+    register: Vec<PathBuf>,
     stay: bool,
     identity: Option<SocketAddr>,
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String> {
-    let mut command = Command { options: Options::default(), env_file: None, stay: false, identity: None };
+    let mut command = Command {
+        options: Options::default(),
+        env_file: None,
+        register: Vec::new(),
+        stay: false,
+        identity: None,
+    };
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
         let number =
@@ -103,6 +116,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String>
         match name.as_str() {
             "--dir" => command.options.dir = Some(PathBuf::from(value()?)),
             "--env-file" => command.env_file = Some(PathBuf::from(value()?)),
+            "--register" => command.register.push(PathBuf::from(value()?)),
             "--log" => command.options.on_azure_request = Some(Arc::new(print)),
             "--pause-ms" => command.options.pause = Duration::from_millis(number(value()?)?),
             "--token-lifetime" => command.options.token_lifetime = number(value()?)?,

@@ -3,6 +3,7 @@
 //! - three probes with three meanings on `ADMIN_PORT` ([`probes`]);
 //! - `/metrics`, and a dashboard, alert rules and documents that name what is there ([`metrics`], [`monitoring`]);
 //! - outages, each with its signal ([`outages`]);
+//! - pages for people: the state, the settings in force ([`pages`]);
 //! - a log that is enough to find a request again ([`logs`]);
 //! - `check`, `wait`, `healthcheck`, `--help` and `--version` ([`check`], [`commands`]);
 //! - notifications to systemd ([`service_manager`]).
@@ -14,5 +15,6 @@ mod logs;
 mod metrics;
 mod monitoring;
 mod outages;
+mod pages;
 mod probes;
 mod service_manager;
