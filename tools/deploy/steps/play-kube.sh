@@ -72,4 +72,4 @@ for form in sidecar-classic standalone; do
     fi
     down
 done
-skipped 'podman play kube, sidecar-native and job' 'podman knows no native sidecars: it waits for an init container to end'
+skipped 'podman play kube, native sidecars' 'podman knows none: the step play-walk runs one as a container beside the others'
