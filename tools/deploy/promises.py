@@ -33,7 +33,8 @@ def seconds(text):
 
 
 def mebibytes(text):
-    return int(re.fullmatch(r"(\d+)(?:Mi|m|M)", str(text))[1])
+    found = re.fullmatch(r"(\d+)(?:Mi|m|M)", str(text))
+    return int(found[1]) if found else text
 
 
 def unknown(names):
@@ -175,7 +176,7 @@ def selectors(workload, documents):
         if (target["kind"], target["name"]) != (workload["kind"], workload["metadata"]["name"]):
             yield f"{name} scales {target}"
     (expression,) = monitor["spec"]["selector"]["matchExpressions"]
-    if dict(labels)[expression["key"]] not in expression["values"] or monitor["spec"]["podMetricsEndpoints"][0]["port"] not in ports:
+    if dict(labels).get(expression["key"]) not in expression["values"] or monitor["spec"]["podMetricsEndpoints"][0]["port"] not in ports:
         yield "the PodMonitor does not find it"
 
 
@@ -186,7 +187,7 @@ def alone(proxy, pod, environment, shared):
     if environment.get("ADMIN_HOST", environment.get("HOST", SETTINGS["HOST"])) != "0.0.0.0":
         yield "the kubelet does not reach the admin port"
     ports = {port["name"]: str(port["containerPort"]) for port in proxy["ports"]}
-    if ports["admin"] != environment["ADMIN_PORT"] or ports.get("http", environment["PORT"]) != environment["PORT"]:
+    if ports.get("admin") != environment["ADMIN_PORT"] or ports.get("http", environment["PORT"]) != environment["PORT"]:
         yield "ports and their variables differ"
     for name, path in PROBES.items():
         if proxy[name]["httpGet"] != {"path": path, "port": "admin"}:
