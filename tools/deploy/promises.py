@@ -2,6 +2,7 @@
 (whose settings are those of the program: tests/spec/structure) and against each other. Prints every complaint. With --write it
 writes the one file that is made from another."""
 
+import functools
 import pathlib
 import re
 import sys
@@ -23,6 +24,7 @@ MEMORY_MIB = 192
 PREPARED = {"TLS_CERT_FILE", "TLS_KEY_FILE", "PROXY_API_KEYS_FILE"}
 
 
+@functools.cache
 def read(path):
     with open(path, encoding="utf-8") as file:
         return list(yaml.safe_load_all(file))
