@@ -16,7 +16,6 @@ rm -rf dist
 mkdir dist
 
 python3 "$tools/licences.py" dist/THIRD-PARTY-LICENSES.txt "$@"
-python3 "$tools/vex.py" "dist/auth-proxy-$version.openvex.json" "$version"
 documents=(README.md CHANGELOG.md UPGRADING.md SUPPORT.md SECURITY.md LICENSE dist/THIRD-PARTY-LICENSES.txt)
 binaries=()
 for target in "$@"; do
@@ -39,6 +38,7 @@ for target in "$@"; do
 done
 # By this digest the image is named in manifests, whatever registry it is copied to.
 python3 "$tools/image.py" "dist/auth-proxy-$version-image.tar.gz" "$version" "${binaries[@]}" >dist/IMAGE-DIGEST
+python3 "$tools/vex.py" "dist/auth-proxy-$version.openvex.json" "$version" "$(cat dist/IMAGE-DIGEST)"
 "$tools/air-gap.sh" "$version" "${documents[@]}" -- "${binaries[@]}"
 python3 "$tools/provenance.py" "dist/auth-proxy-$version.intoto.json" dist "$@"
 "$tools/sums.sh" dist

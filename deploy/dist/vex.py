@@ -1,4 +1,4 @@
-"""vex.py OUTPUT.json VERSION: the advisories that deny.toml ignores, as OpenVEX statements for scanners: which, and why the
+"""vex.py OUTPUT.json VERSION IMAGE-DIGEST: the advisories that deny.toml ignores, as OpenVEX statements for scanners: which, and why the
 program is not affected. Fails when deny.toml ignores one that has no justification here."""
 
 import datetime
@@ -21,7 +21,7 @@ ADVISORIES = {
 }
 
 
-def main(output, version):
+def main(output, version, digest):
     with open("deny.toml", "rb") as file:
         ignored = {entry["id"]: entry["reason"] for entry in tomllib.load(file)["advisories"]["ignore"]}
     if ignored.keys() != ADVISORIES.keys():
@@ -31,7 +31,8 @@ def main(output, version):
     statements = []
     for advisory, (crate, aliases, justification) in ADVISORIES.items():
         subcomponent = {"@id": f"pkg:cargo/{crate}@{versions[crate]}"}
-        products = [{"@id": f"pkg:{kind}/auth-proxy@{version}", "subcomponents": [subcomponent]} for kind in ("cargo", "oci")]
+        names = [f"pkg:cargo/auth-proxy@{version}", f"pkg:oci/auth-proxy@{digest.replace(':', '%3A')}"]
+        products = [{"@id": name, "subcomponents": [subcomponent]} for name in names]
         statements.append(
             {
                 "vulnerability": {"@id": f"https://rustsec.org/advisories/{advisory}.html", "name": advisory, "aliases": aliases},
