@@ -69,7 +69,8 @@ done
 sed -i "s|^SSL_CERT_FILE=.*|SSL_CERT_FILE=$sim/ca.pem|" "$WORK/variables"
 mapfile -t variables <"$WORK/variables"
 mapfile -t others < <(grep -v -e '^AZURE_AUTHORITY_HOST=' -e '^API_BASE_URL=' -e '^SSL_CERT_FILE=' "$WORK/env")
-block '### The binary' >"$WORK/binary.sh"
+# The last command in place of the shell, so that it ends with the step.
+block '### The binary' | sed '$ s/^/exec /' >"$WORK/binary.sh"
 start "$WORK/proxy.log" "${inside[@]}" env -i "PATH=$PATH" "${others[@]}" "${variables[@]}" HOST=127.0.0.1 PORT=8080 \
     bash -ec "cd '$unpacked' && . '$WORK/binary.sh'"
 healthy() { ask http://127.0.0.1:8080/health | grep '"ok"'; }
