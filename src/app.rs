@@ -88,7 +88,7 @@ impl App {
 
         let upstream = Upstream::new(&config).map_err(|problem| StartError::Config(vec![problem]))?;
         let callers = Callers::open(&config).map_err(StartError::Identity)?;
-        let opened = token::open(&config, &upstream, &clock).map_err(StartError::Identity)?;
+        let opened = token::open(&config, &config.scope, &upstream, &clock).map_err(StartError::Identity)?;
         let tls = config.tls.as_ref().map(TlsAcceptor::open).transpose().map_err(StartError::Identity)?;
         log_startup(&config, &opened);
         let signals = signals().map_err(|error| system("signal handlers", &error))?;

@@ -69,7 +69,7 @@ fn describe_callers(config: &Config, callers: Option<&Callers>) -> String {
 }
 
 pub(super) fn certificate(config: &Config, upstream: &Upstream, clock: &Clock) -> Result<OpenCredential> {
-    let opened = token::open(config, upstream, clock).map_err(|problem| vec![problem])?;
+    let opened = token::open(config, &config.scope, upstream, clock).map_err(|problem| vec![problem])?;
     let details = match &opened.certificate {
         Some(current) => {
             let certificate = current.certificate();
