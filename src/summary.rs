@@ -160,6 +160,8 @@ mod tests {
                 &[],
                 &[
                     ("callers", "need no key", "\"need no key\""),
+                    ("tls", "false", "false"),
+                    ("tls_certificate", "", ""),
                     ("allowed_origins", "0", "[]"),
                     ("allowed_hosts", "0", "[]"),
                     ("allowed_requests", "", ""),
@@ -197,6 +199,21 @@ mod tests {
                     ("no_proxy", "2", r#"["a.example","10.0.0.0/8"]"#),
                     ("trusted_roots", "/etc/ca.pem", "\"/etc/ca.pem\""),
                     ("connect_timeout", "1.5", "\"1500ms\""),
+                ],
+            ),
+            // The settings refuse it in the other build.
+            #[cfg(not(feature = "tiny_http"))]
+            (
+                &[
+                    ("TLS_CERT_FILE", "/etc/tls.crt"),
+                    ("TLS_KEY_FILE", "/etc/tls.key"),
+                    ("TLS_CLIENT_CA_FILE", "/etc/clients.pem"),
+                ],
+                &[
+                    ("callers", "must present a certificate", "\"must present a certificate\""),
+                    ("tls", "true", "true"),
+                    ("tls_certificate", "/etc/tls.crt", "\"/etc/tls.crt\""),
+                    ("tls_client_ca", "/etc/clients.pem", "\"/etc/clients.pem\""),
                 ],
             ),
             // A key in the wrong variable.

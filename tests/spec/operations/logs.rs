@@ -212,7 +212,8 @@ fn the_first_lines_have_everything_that_decides_behavior() {
 
     let proxy = Proxy::start(&sim);
     let callers = proxy.wait_log("settings for callers");
-    let expected = "callers=\"need no key\" tls=false allowed_origins=0 allowed_hosts=0 rewrite_location=false";
+    let expected =
+        "callers=\"need no key\" tls=false allowed_origins=0 allowed_hosts=0 rewrite_location=false";
     assert!(callers.ends_with(expected), "{callers}");
     let network = proxy.wait_log("settings for the network");
     assert!(
