@@ -32,7 +32,8 @@ use crate::report::Problem;
 use crate::server::ServerHandle;
 #[cfg(feature = "tiny_http")]
 use crate::server::tiny_http::ServerHandle;
-use crate::server::{ListenAddress, Shutdown};
+use crate::server::{Limits, ListenAddress, Overload, Shutdown};
+use crate::summary::{self, Fact, Facts};
 use crate::token::{self, OpenCredential, Refresher, TokenStore};
 use crate::upstream::Upstream;
 
@@ -88,9 +89,9 @@ impl App {
 
         let upstream = Upstream::new(&config).map_err(|problem| StartError::Config(vec![problem]))?;
         let callers = Callers::open(&config).map_err(StartError::Identity)?;
-        let opened = token::open(&config, &upstream, &clock).map_err(StartError::Identity)?;
+        let opened = token::open(&config, &config.scope, &upstream, &clock).map_err(StartError::Identity)?;
         let tls = config.tls.as_ref().map(TlsAcceptor::open).transpose().map_err(StartError::Identity)?;
-        log_startup(&config, &opened);
+        log_startup(&config, &opened, callers.as_ref(), &limits);
         let signals = signals().map_err(|error| system("signal handlers", &error))?;
         let stop = Arc::new(Shutdown::new().map_err(|error| system("a pipe", &error))?);
         let (given, given_names): (Vec<_>, Vec<_>) = given.into_iter().map(|it| (it.socket, it.name)).unzip();
@@ -195,36 +196,26 @@ impl App {
     }
 }
 
-/// Logs the configuration: what signs in, and for which upstream.
-fn log_startup(config: &Config, opened: &OpenCredential) {
-    let version = env!("CARGO_PKG_VERSION");
-    let base_url = format!("{}{}", config.base_url.origin(), config.base_url.base_path);
-    let credential = config.credential.name();
-    let mut summary: Vec<(&str, &dyn log::Value)> = vec![
-        ("version", &version),
-        ("upstream", &base_url),
-        ("credential", &credential),
-        ("because", &config.credential_reason),
-    ];
-    if let Some(application) = config.application() {
-        summary.extend::<[(&str, &dyn log::Value); 2]>([
-            ("token_url", &application.token_url),
-            ("client_id", &application.client_id),
-        ]);
-    }
-    summary.push(("scope", &config.scope));
-    let (thumbprint, expires);
+/// Logs everything that decides how the program behaves: what signs in, who may call, and what limits there are.
+fn log_startup(config: &Config, opened: &OpenCredential, callers: Option<&Callers>, limits: &Limits) {
+    let mut starting: Facts = vec![("version", env!("CARGO_PKG_VERSION").into())];
+    starting.extend(summary::sign_in(config));
     if let Some(current) = &opened.certificate {
         let certificate = current.certificate();
-        (thumbprint, expires) = (certificate.sha1_hex(), log::rfc3339(certificate.not_after_unix));
-        summary.extend::<[(&str, &dyn log::Value); 2]>([
-            ("certificate_sha1", &thumbprint),
-            ("certificate_expires", &expires),
-        ]);
+        starting.push(("certificate_sha1", certificate.sha1_hex().into()));
+        starting.push(("certificate_expires", log::rfc3339(certificate.not_after_unix).into()));
     }
-    let details = config.credential.details();
-    summary.extend(details.iter().map(|(name, value)| (*name, value as &dyn log::Value)));
-    log::info("auth-proxy starting", &summary);
+    starting.extend(config.credential.details().into_iter().map(|(name, value)| (name, value.into())));
+    log::info("auth-proxy starting", &summary::fields(&starting));
+    log::info("settings for callers", &summary::fields(&summary::callers(config, callers)));
+    let mut network = summary::network(config);
+    network.push(("max_connections", Fact::Number(limits.connections)));
+    let limited_by = match limits.connections_bound {
+        Overload::Connections => "MAX_CONNECTIONS",
+        resource => resource.name(),
+    };
+    network.push(("limited_by", limited_by.into()));
+    log::info("settings for the network", &summary::fields(&network));
 }
 
 /// Logs where it listens; sockets of the service manager with their names.
@@ -258,7 +249,7 @@ mod tests {
     use crate::server::Listener;
     #[cfg(feature = "tiny_http")]
     use crate::server::tiny_http::Listener;
-    use crate::server::{Exchange, Head, Limits, Overload, Service};
+    use crate::server::{Exchange, Head, Service};
     use crate::token::store_with_dead_refresher;
 
     struct SilentService;

@@ -6,12 +6,16 @@
 //! ```text
 //! settings -> certificate -> authority -> sign-in -> upstream
 //! ```
+//!
+//! Where the upstream rejects the token or the path, the last step also tries the usual alternatives.
 
+mod base_path;
 mod claims;
 mod diagnosis;
 mod running;
 mod show;
 mod steps;
+mod upstream;
 
 pub(crate) use running::{healthcheck, wait};
 use serde_json::Value;
@@ -99,7 +103,7 @@ pub(crate) fn run(environment: Environment<'_>, on_step: &mut dyn FnMut(&Step)) 
     };
     match grant {
         Some(grant) => {
-            runner.step(StepKind::Upstream, steps::upstream(&config, &upstream, &grant));
+            runner.step(StepKind::Upstream, upstream::step(&config, &upstream, &grant, &clock));
         }
         None => {
             runner.skip::<()>(StepKind::Upstream, "there is no token to send");

@@ -192,7 +192,8 @@ const COMMANDS: [Usage; 5] = [
         meaning: "try every step of a start, including one token and one request, and report what is wrong",
         more: "\
 Steps: settings, certificate, authority, sign-in, upstream. Needs the same environment as the proxy, which
-need not be running. --json prints one object at the end.
+need not be running: check listens nowhere. If the upstream refuses the token or the path, the other usual
+scope or the likely paths are tried. --json prints one object at the end.
 
 Exit codes: 0 all steps passed, 2 settings, 3 certificate or key, 5 sign-in, 6 upstream.
 ",

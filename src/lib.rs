@@ -49,6 +49,7 @@ mod proxy;
 mod report;
 mod secret;
 mod server;
+mod summary;
 pub mod testing;
 mod token;
 mod upstream;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::Details;
+use crate::log::rfc3339;
 
 /// Claims of Entra ID's access tokens, of version 1 and 2, and what they are called here.
 const CLAIMS: [(&str, &str); 6] = [
@@ -19,12 +20,17 @@ const CLAIMS: [(&str, &str); 6] = [
     ("roles", "roles"),
 ];
 
+/// No date of RFC 3339 is later.
+const END_OF_YEAR_9999: u64 = 253_402_300_800;
+
 pub(super) fn of(bearer: &HeaderValue) -> Details {
     let Some(claims) = payload(bearer) else {
         return vec![("token", "is opaque (not a JWT)".into())];
     };
     let known = CLAIMS.iter().filter_map(|(claim, name)| Some((*name, claims.get(*claim)?.clone())));
     let mut details: Details = known.filter(|(_, value)| is_plain(value)).collect();
+    let expires = claims.get("exp").and_then(Value::as_u64).filter(|expires| *expires < END_OF_YEAR_9999);
+    details.extend(expires.map(|expires| ("expires", rfc3339(expires).into())));
     if claims.get("roles").is_none() {
         details.push(("roles", Value::Array(Vec::new())));
         details.push((
@@ -57,9 +63,15 @@ mod tests {
 
     #[test]
     fn known_claims_are_shown_and_others_are_not() {
-        let details = of(&bearer(r#"{"aud":"a","azp":"b","roles":["r"],"oid":7,"email":"x"}"#));
+        let claims = r#"{"aud":"a","azp":"b","tid":"t","roles":["r"],"oid":7,"email":"x","exp":1764374400}"#;
+        let details = of(&bearer(claims));
         let names: Vec<_> = details.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["audience", "application", "roles"]);
+        assert_eq!(names, ["audience", "application", "tenant", "roles", "expires"]);
+        assert_eq!(details[4].1, "2025-11-29T00:00:00Z");
+        for expires in ["253402300800", "18446744073709551615", "-1", "1e300", "\"2025\""] {
+            let details = of(&bearer(&format!(r#"{{"exp":{expires},"roles":[]}}"#)));
+            assert_eq!(details.len(), 1, "{expires}: {details:?}");
+        }
         assert_eq!(of(&bearer("{}"))[0].0, "roles");
         for opaque in ["Bearer opaque", "Bearer a.!.b", "Bearer a.e30x.b"] {
             assert_eq!(of(&HeaderValue::from_static(opaque))[0].0, "token", "{opaque}");

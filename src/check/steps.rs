@@ -6,20 +6,21 @@ use std::time::Duration;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{Details, claims, diagnosis};
+use super::{Details, claims};
 use crate::clock::Clock;
 use crate::config::{Application, Config, Environment, LogLevel};
 use crate::log::{self, rfc3339};
 use crate::net::TlsAcceptor;
-use crate::proxy::{Callers, target};
+use crate::proxy::Callers;
 use crate::report::Problem;
+use crate::summary::{self, Facts};
 use crate::token::{self, Grant, OpenCredential, TokenError, response};
 use crate::upstream::{Upstream, probe};
 
-type Result<T> = std::result::Result<(T, Details), Vec<Problem>>;
+pub(super) type Result<T> = std::result::Result<(T, Details), Vec<Problem>>;
 
 /// How long one request may take altogether.
-const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Within this, clocks agree: a `Date` has whole seconds, and the response took some time to arrive.
 const MAX_CLOCK_SKEW_SECONDS: i64 = 5;
 
@@ -32,44 +33,19 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
     let callers = Callers::open(&config).map_err(|problem| vec![problem])?;
     let tls = config.tls.as_ref().map(TlsAcceptor::open);
     tls.transpose().map_err(|problem| vec![problem])?;
-    let mut details = vec![
-        ("upstream", format!("{}{}", config.base_url.origin(), config.base_url.base_path).into()),
-        ("credential", config.credential.name().into()),
-        ("because", config.credential_reason.clone().into()),
-    ];
-    if let Some(application) = config.application() {
-        details.push(("token_url", application.token_url.clone().into()));
-        details.push(("client_id", application.client_id.clone().into()));
-    }
-    details.extend([
-        ("scope", config.scope.clone().into()),
-        ("listen", config.listen.to_string().into()),
-        ("callers", describe_callers(&config, callers.as_ref()).into()),
-    ]);
-    if let Some(files) = &config.tls {
-        details.push(("tls_certificate", files.certificate.display().to_string().into()));
-    }
-    if let Some(file) = &config.ca_file {
-        details.push(("trusted_roots", file.display().to_string().into()));
-    }
+    let mut details = details(summary::sign_in(&config));
+    details.push(("listen", config.listen.to_string().into()));
+    details.extend(self::details(summary::callers(&config, callers.as_ref())));
+    details.extend(self::details(summary::network(&config)));
+    details.push(("max_connections", config.max_connections.into()));
     for note in &config.notes {
         details.push(("note", note.on_one_line().into()));
     }
     Ok(((config, upstream), details))
 }
 
-/// How callers prove who they are.
-fn describe_callers(config: &Config, callers: Option<&Callers>) -> String {
-    match (callers, config.demands_client_certificates()) {
-        (None, false) => "need no key".to_owned(),
-        (None, true) => "must present a certificate".to_owned(),
-        (Some(callers), false) => callers.summary(),
-        (Some(callers), true) => format!("{}, and a certificate", callers.summary()),
-    }
-}
-
 pub(super) fn certificate(config: &Config, upstream: &Upstream, clock: &Clock) -> Result<OpenCredential> {
-    let opened = token::open(config, upstream, clock).map_err(|problem| vec![problem])?;
+    let opened = token::open(config, &config.scope, upstream, clock).map_err(|problem| vec![problem])?;
     let details = match &opened.certificate {
         Some(current) => {
             let certificate = current.certificate();
@@ -132,30 +108,8 @@ pub(super) fn sign_in(mut opened: OpenCredential) -> Result<Grant> {
     Ok((grant, details))
 }
 
-/// How the upstream responds to our token, at a path that every Azure OpenAI resource has.
-pub(super) fn upstream(config: &Config, upstream: &Upstream, grant: &Grant) -> Result<()> {
-    let base = &config.base_url.base_path;
-    let path = if base.ends_with("/v1") {
-        "/models"
-    } else if base.ends_with("/openai") {
-        "/v1/models"
-    } else {
-        "/openai/v1/models"
-    };
-    let Some(uri) = target::join(&config.base_url, path) else {
-        return Err(vec![Problem::new(format!("API_BASE_URL and {path} do not make a URL"))]);
-    };
-    let response = probe::get(&upstream.api, &uri, Some(grant.bearer()), STEP_TIMEOUT)
-        .map_err(|problem| vec![problem])?;
-    let note = diagnosis::explain(&response, &uri, config).map_err(|problem| vec![problem])?;
-    let mut details = vec![
-        ("asked", uri.to_string().into()),
-        ("way", describe_route(config, &uri)),
-        ("status", response.status.into()),
-        ("milliseconds", milliseconds(response.took)),
-    ];
-    details.extend(note.map(|note| ("note", note.into())));
-    Ok(((), details))
+fn details(facts: Facts) -> Details {
+    facts.into_iter().map(|(name, fact)| (name, fact.into())).collect()
 }
 
 fn refused(error: TokenError) -> Problem {
@@ -173,7 +127,7 @@ fn refused(error: TokenError) -> Problem {
 }
 
 /// How this is reached.
-fn describe_route(config: &Config, uri: &http::Uri) -> Value {
+pub(super) fn describe_route(config: &Config, uri: &http::Uri) -> Value {
     let route = config.egress.route(uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(443));
     route.describe(uri.scheme_str() == Some("https")).into()
 }
@@ -183,7 +137,7 @@ fn seconds_ahead(headers: &HeaderMap, clock: &Clock) -> Option<i64> {
     Some(i64::try_from(clock.unix().as_secs()).ok()? - response::date(headers)?)
 }
 
-fn milliseconds(took: Duration) -> Value {
+pub(super) fn milliseconds(took: Duration) -> Value {
     json!(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -1,5 +1,7 @@
 //! `ALLOWED_REQUESTS`: patterns of the requests that may be forwarded. `proxy/allowed_requests.rs` compares.
 
+use std::fmt;
+
 use http::Method;
 
 use super::BaseUrl;
@@ -44,6 +46,18 @@ pub(crate) enum TargetPattern {
     Asterisk,
     /// A path in normal form. In it `*` stands for what a segment has there, at the end for any rest.
     Path(String),
+}
+
+/// As `ALLOWED_REQUESTS` has it, the path in normal form.
+impl fmt::Display for RequestPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let method = self.method.as_ref().map_or("*", Method::as_str);
+        let target = match &self.target {
+            TargetPattern::Asterisk => "*",
+            TargetPattern::Path(path) => path,
+        };
+        write!(f, "{method} {target}")
+    }
 }
 
 impl AllowedRequests {

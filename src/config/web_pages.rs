@@ -32,6 +32,10 @@ impl AllowedOrigins {
         self.0.is_empty()
     }
 
+    pub fn entries(&self) -> &[String] {
+        &self.0
+    }
+
     /// Whether every page may call.
     pub(super) fn is_any(&self) -> bool {
         self.0.iter().any(|origin| origin == "*")
@@ -60,6 +64,10 @@ impl AllowedHosts {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub fn entries(&self) -> &[String] {
+        &self.0
     }
 
     /// Whether auth-proxy may be called by this host, in lower case and without brackets or a final dot.

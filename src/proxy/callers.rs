@@ -88,8 +88,11 @@ impl Callers {
         Ok(Some(Self { settings, current: Mutex::new(Arc::new(table)), file: Some(file) }))
     }
 
-    /// What callers must do, for `check`.
+    /// What callers must do, for the log and `check`.
     pub(crate) fn summary(&self) -> String {
+        if self.file.is_none() {
+            return format!("must present {}", self.settings);
+        }
         let table = lock(&self.current);
         format!("must present a key of {}: keys {}, callers {}", self.settings, table.keys(), table.callers())
     }

@@ -49,23 +49,28 @@ pub struct OpenCredential {
     pub certificate: Option<CurrentCertificate>,
 }
 
-/// Opens the credential that the settings name: reads its file, and sends nothing.
+/// Opens the credential that the settings name, for tokens of this scope: reads its file, and sends nothing.
 ///
 /// # Errors
 ///
 /// Its file cannot be used.
-pub fn open(config: &Config, upstream: &Upstream, clock: &Clock) -> Result<OpenCredential, Problem> {
+pub fn open(
+    config: &Config,
+    scope: &str,
+    upstream: &Upstream,
+    clock: &Clock,
+) -> Result<OpenCredential, Problem> {
     let application = match &config.credential {
         config::Credential::Application(application) => application,
         config::Credential::ManagedIdentity(identity) => {
-            let resource = config.scope.strip_suffix("/.default").unwrap_or(&config.scope);
+            let resource = scope.strip_suffix("/.default").unwrap_or(scope);
             let credential =
                 ManagedIdentity::new(upstream.direct.clone(), clock.clone(), identity, resource, false);
             return Ok(OpenCredential { credential: Box::new(credential), certificate: None });
         }
     };
     let (client_id, token_url) = (&application.client_id, &application.token_url);
-    let entra = |url: &str| Entra::new(upstream.entra.clone(), clock.clone(), url, client_id, &config.scope);
+    let entra = |url: &str| Entra::new(upstream.entra.clone(), clock.clone(), url, client_id, scope);
     Ok(match &application.assertion {
         Assertion::Certificate { path, password, algorithm, send_chain } => {
             let source = CertificateSource::open(

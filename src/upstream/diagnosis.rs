@@ -18,6 +18,18 @@ pub(crate) struct Diagnosis {
     pub(crate) meaning: &'static str,
     /// What to do, one line each.
     pub(crate) hints: Vec<String>,
+    pub(crate) suspect: Option<Suspect>,
+}
+
+/// What is probably wrong, where something else can be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suspect {
+    /// `AZURE_SCOPE`: the token is not accepted.
+    Scope,
+    /// The path of `API_BASE_URL`, or the one that was requested.
+    Path,
+    /// The role assignment: the token is accepted.
+    Role,
 }
 
 /// What a response of this status means, whose body says this. None when it is no error. `other_scope` is the one of the
@@ -28,18 +40,21 @@ pub(crate) fn diagnose(status: u16, error: &UpstreamError, other_scope: Option<&
     let is = |code: &str| error.code.as_deref().is_some_and(|named| named.eq_ignore_ascii_case(code));
     let other = other_scope.map(|scope| format!("set AZURE_SCOPE={scope}"));
     let other = [other.as_deref().unwrap_or(SCOPE), TENANT];
-    let (meaning, hints): (&str, &[&str]) = match status {
+    let (meaning, hints, suspect): (&str, &[&str], _) = match status {
         ..=399 => return None,
-        400 if says(&["subdomain"]) => ("this endpoint accepts keys only, no tokens", &[OWN_NAME]),
-        401 if says(&["data action", "permission"]) => ("signed in, but not authorized", &[ROLE]),
+        400 if says(&["subdomain"]) => ("this endpoint accepts keys only, no tokens", &[OWN_NAME], None),
+        401 if says(&["data action", "permission"]) => {
+            ("signed in, but not authorized", &[ROLE], Some(Suspect::Role))
+        }
         401 if says(&["subscription key", "api endpoint"]) => (
             "it requires a key instead of the token",
             &[OWN_NAME, "with API Management, turn off its subscription requirement"],
+            None,
         ),
         401 if says(&["audience"]) => {
-            ("it does not accept the token; the token's audience may be wrong", &other)
+            ("it does not accept the token; the token's audience may be wrong", &other, Some(Suspect::Scope))
         }
-        401 => ("it does not accept the token", &[SCOPE, TENANT, ROLE]),
+        401 => ("it does not accept the token", &[SCOPE, TENANT, ROLE], Some(Suspect::Scope)),
         403 if says(&[
             "firewall",
             "virtual network",
@@ -54,16 +69,20 @@ pub(crate) fn diagnose(status: u16, error: &UpstreamError, other_scope: Option<&
                     "allow this machine's outgoing address under Networking, or use the private endpoint's name and DNS",
                     "if only an egress proxy is allowed, set HTTPS_PROXY",
                 ],
+                None,
             )
         }
-        403 => {
-            ("signed in, but not allowed to do this", &[ROLE, "check whether a gateway or policy forbids it"])
-        }
+        403 => (
+            "signed in, but not allowed to do this",
+            &[ROLE, "check whether a gateway or policy forbids it"],
+            Some(Suspect::Role),
+        ),
         404 if is("DeploymentNotFound") || says(&["deployment"]) => (
             "there is no deployment of this name",
             &[
                 "the model that a client names, or the name in its path, must be that of a deployment of this resource; a new one takes up to five minutes to work",
             ],
+            None,
         ),
         404 => (
             "there is no such path",
@@ -71,21 +90,23 @@ pub(crate) fn diagnose(status: u16, error: &UpstreamError, other_scope: Option<&
                 "the path of API_BASE_URL precedes every request's path: clients must send /openai/v1/..., or /v1/... if it ends in /openai",
                 "a gateway may have no list of models; then this is not an error: call a model to be sure",
             ],
+            Some(Suspect::Path),
         ),
-        407 => ("a proxy in between asks for credentials", &["check HTTPS_PROXY"]),
-        408 => ("it took too long for the upstream", &["retry; send less at a time"]),
+        407 => ("a proxy in between asks for credentials", &["check HTTPS_PROXY"], None),
+        408 => ("it took too long for the upstream", &["retry; send less at a time"], None),
         429 => (
             "the deployment's rate limit is reached",
             &[
                 "raise its quota, spread the load over more deployments, or send less; clients should wait as retry-after says",
             ],
+            None,
         ),
         500..=599 => {
-            ("it, or a gateway before it, has failed", &["retry; see https://azure.status.microsoft"])
+            ("it, or a gateway before it, has failed", &["retry; see https://azure.status.microsoft"], None)
         }
-        _ => ("an unexpected response", &["check API_BASE_URL"]),
+        _ => ("an unexpected response", &["check API_BASE_URL"], None),
     };
-    Some(Diagnosis { meaning, hints: hints.iter().map(|hint| (*hint).to_owned()).collect() })
+    Some(Diagnosis { meaning, hints: hints.iter().map(|hint| (*hint).to_owned()).collect(), suspect })
 }
 
 /// What an error's body says, as Azure OpenAI and its gateways put it.
@@ -174,6 +195,7 @@ mod tests {
         }
         let audience = diagnose(401, &error("401", "audience is incorrect"), other).unwrap();
         assert_eq!(audience.hints[0], "set AZURE_SCOPE=https://ai.azure.com/.default");
+        assert_eq!(audience.suspect, Some(Suspect::Scope));
         assert_eq!(diagnose(200, &UpstreamError::default(), other), None);
         assert_eq!(diagnose(302, &UpstreamError::default(), other), None);
     }

@@ -71,7 +71,7 @@ fn make(audience: &str, client: &str, life: Duration) -> String {
     let header = json!({"typ": "JWT", "alg": "RS256", "x5t": "simulated", "kid": "simulated"});
     let claims = json!({
         "aud": audience, "iss": "https://sts.windows.net/simulated/", "iat": now, "nbf": now,
-        "exp": now + i64::try_from(life.as_secs()).unwrap_or(0), "appid": client, "appidacr": "2",
+        "exp": now + i64::try_from(life.as_secs()).unwrap_or(0), "appid": client, "appidacr": "2", "tid": "simulated",
         "idtyp": "app", "ver": "1.0", "xms_padding": "simulated ".repeat(50),
     });
     let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());

@@ -206,8 +206,8 @@ fn the_admin_port_is_closed_to_pages_even_with_a_key() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
     let settings = [("ADMIN_PORT", "0"), ("PROXY_API_KEY", KEY), ("ALLOWED_HOSTS", "probe.example")];
     let proxy = Proxy::start_with(&sim, &settings);
-    for path in ["/livez", "/readyz", "/startupz", "/metrics", "/"] {
-        let own = if path == "/" { 404 } else { 200 };
+    for path in ["/livez", "/readyz", "/startupz", "/metrics", "/", "/config", "/nothing"] {
+        let own = if path == "/nothing" { 404 } else { 200 };
         for (fields, status) in [
             (&[LOCAL][..], own),
             (&[("Host", "probe.example:9090")], own),
@@ -221,8 +221,8 @@ fn the_admin_port_is_closed_to_pages_even_with_a_key() {
         }
     }
     let page = proxy.admin("/metrics").text();
-    assert!(page.contains("auth_proxy_refusals_total{kind=\"host_not_allowed\"} 5"), "{page}");
-    assert!(page.contains("auth_proxy_refusals_total{kind=\"origin_not_allowed\"} 10"), "{page}");
+    assert!(page.contains("auth_proxy_refusals_total{kind=\"host_not_allowed\"} 7"), "{page}");
+    assert!(page.contains("auth_proxy_refusals_total{kind=\"origin_not_allowed\"} 14"), "{page}");
 }
 
 #[test]

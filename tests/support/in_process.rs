@@ -36,7 +36,7 @@ impl InProcess {
         let mock_clock = MockClock::at_unix(unix);
         let clock = Clock::mock(Arc::clone(&mock_clock));
         let upstream = Upstream::new(&config).unwrap();
-        let credential = open_credential(&config, &upstream, &clock).unwrap().credential;
+        let credential = open_credential(&config, &config.scope, &upstream, &clock).unwrap().credential;
         let callers = Callers::open(&config).unwrap();
         let tokens = TokenStore::new(clock);
         Refresher::new(Arc::clone(&tokens), credential).spawn().unwrap();

@@ -1,10 +1,15 @@
 //! `TLS_CERT_FILE`, `TLS_KEY_FILE`, `TLS_CLIENT_CA_FILE`.
 
+#[cfg(not(feature = "tiny_http"))]
 use std::collections::HashMap;
+#[cfg(not(feature = "tiny_http"))]
 use std::path::Path;
 
+#[cfg(not(feature = "tiny_http"))]
 use super::super::Probe;
-use super::{bad, good, read};
+#[cfg(not(feature = "tiny_http"))]
+use super::good;
+use super::{bad, read};
 
 const CERTIFICATE: (&str, &str) = ("TLS_CERT_FILE", "/tls/tls.crt");
 const KEY: (&str, &str) = ("TLS_KEY_FILE", "/tls/tls.key");

@@ -1,6 +1,6 @@
 //! What the log has of requests: enough to find them again, as text and as JSON, and nothing of their content.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::sim::{Options, ScriptedResponse, Sim, timeout, wait_for};
 use crate::support::client::Raw;
@@ -153,4 +153,71 @@ fn debug_logs_names_and_decisions() {
     proxy.wait_log("path=/sim/echo");
     let log = proxy.log().join("\n");
     assert!(!log.contains("hidden"), "{log}");
+}
+
+/// What decides how the program behaves is in the log when it starts, in three lines, each field of which is documented.
+#[test]
+fn the_first_lines_have_everything_that_decides_behavior() {
+    let sim = Sim::start(Options::default());
+    let roots = sim.env().into_iter().find(|(name, _)| name == "SSL_CERT_FILE").unwrap().1;
+    let variables = [
+        ("LOG_FORMAT", "json"),
+        ("PROXY_API_KEY", "0123456789-0123456789"),
+        ("ALLOWED_ORIGINS", "https://app.example"),
+        ("ALLOWED_HOSTS", "proxy.example,*.proxy.example"),
+        ("ALLOWED_REQUESTS", "POST /openai/v1/*, GET /openai/v1/models, GET /health"),
+        ("ADMIN_PORT", "0"),
+        ("ADMIN_HOST", "127.0.0.1"),
+        ("HTTPS_PROXY", "http://user:p4ssw0rd-of-the-proxy@proxy.example:3128"),
+        ("NO_PROXY", "10.0.0.0/8"),
+        ("MAX_CONNECTIONS", "20"),
+        ("CONNECT_TIMEOUT", "1500ms"),
+        ("SHUTDOWN_GRACE", "1m"),
+    ];
+    let proxy = Proxy::start_with(&sim, &variables);
+    let documentation = std::fs::read_to_string("docs/log-schema.md").unwrap();
+    let base_url = sim.azure_url();
+    for (event, expected) in [
+        (
+            "auth-proxy starting",
+            json!({"level": "info", "version": env!("CARGO_PKG_VERSION"), "upstream": base_url,
+                "credential": "certificate", "client_id": sim.options().client_id,
+                "scope": "https://cognitiveservices.azure.com/.default"}),
+        ),
+        (
+            "settings for callers",
+            json!({"level": "info", "callers": "must present PROXY_API_KEY", "tls": false, "allowed_origins": 1,
+                "allowed_hosts": 2, "allowed_requests": 3, "admin_port": 0, "rewrite_location": false}),
+        ),
+        (
+            "settings for the network",
+            json!({"level": "info", "egress_proxy": "proxy.example:3128", "no_proxy": 1, "trusted_roots": roots,
+                "connect_timeout": 1.5, "read_idle_timeout": 600, "shutdown_grace": 60,
+                "max_connections": 20, "limited_by": "MAX_CONNECTIONS"}),
+        ),
+    ] {
+        let line: Value = serde_json::from_str(&proxy.wait_log(&format!("\"{event}\""))).unwrap();
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(line[name], *value, "{name}: {line:#}");
+        }
+        let row =
+            documentation.lines().find(|row| row.starts_with(&format!("| `{event}` | info |"))).unwrap();
+        for name in line.as_object().unwrap().keys() {
+            let is_general = ["time", "level", "message"].contains(&name.as_str());
+            assert!(is_general || row.contains(&format!("`{name}`")), "{name} is not in: {row}");
+        }
+    }
+    let log = proxy.log().join("\n");
+    assert!(!log.contains("p4ssw0rd") && !log.contains("user:"), "{log}");
+
+    let proxy = Proxy::start(&sim);
+    let callers = proxy.wait_log("settings for callers");
+    let expected =
+        "callers=\"need no key\" tls=false allowed_origins=0 allowed_hosts=0 rewrite_location=false";
+    assert!(callers.ends_with(expected), "{callers}");
+    let network = proxy.wait_log("settings for the network");
+    assert!(
+        network.contains("egress_proxy=none no_proxy=0 ") && network.contains(" shutdown_grace=25s "),
+        "{network}"
+    );
 }

@@ -88,10 +88,10 @@ const REFUSALS: &[(&str, u16, &str, Diagnosis)] = &[
         diagnosis("signed in, but not authorized", "assign the role Cognitive Services OpenAI User"),
     ),
     (
-        "the scope of another service",
+        "a token that is refused whichever of the usual scopes it is for",
         401,
         "Unauthorized. Access token is missing, invalid, audience is incorrect, or have expired.",
-        diagnosis("does not accept the token", "set AZURE_SCOPE=https://ai.azure.com/.default"),
+        diagnosis("does not accept the token", "check AZURE_SCOPE: its host must be the audience"),
     ),
     (
         "a regional endpoint",
