@@ -28,6 +28,8 @@ usage: cargo run --example sim -- [options]
   --pause-ms N         between the events of a stream (default 0)
   --token-lifetime N   seconds (default 3600)
   --access-token TEXT  every token is this text, for an upstream that must know it (default: each is another)
+  --register FILE      upload this certificate to the application, too
+  --clock SECONDS      how far Entra ID's clock is ahead of this machine's; it accepts assertions nevertheless
   --entra-port N       (default: a free one)
   --azure-port N       (default: a free one)
   --identity ADDRESS   also serve managed identities there, such as 127.0.0.1:0, and a token proxy of AKS
@@ -47,6 +49,13 @@ fn main() -> ExitCode {
         signal_hook::flag::register(signal, stop.clone()).unwrap();
     }
     let sim = Sim::start(command.options);
+    for file in command.certificates {
+        let pem = std::fs::read_to_string(&file);
+        sim.entra.register(&pem.unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display())));
+    }
+    if let Some(offset) = command.clock {
+        sim.entra.set_clock(offset, 2 * offset.abs());
+    }
     // Serves until the end.
     let identity = command.identity.map(|address| {
         let user_assigned = vec![Assigned::number(1), Assigned::number(2)];
@@ -91,10 +100,19 @@ struct Command {
     env_file: Option<PathBuf>,
     stay: bool,
     identity: Option<SocketAddr>,
+    certificates: Vec<PathBuf>,
+    clock: Option<i64>,
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String> {
-    let mut command = Command { options: Options::default(), env_file: None, stay: false, identity: None };
+    let mut command = Command {
+        options: Options::default(),
+        env_file: None,
+        stay: false,
+        identity: None,
+        certificates: Vec::new(),
+        clock: None,
+    };
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
         let number =
@@ -107,6 +125,11 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String>
             "--pause-ms" => command.options.pause = Duration::from_millis(number(value()?)?),
             "--token-lifetime" => command.options.token_lifetime = number(value()?)?,
             "--access-token" => command.options.access_token = Some(value()?),
+            "--register" => command.certificates.push(PathBuf::from(value()?)),
+            "--clock" => {
+                let text = value()?;
+                command.clock = Some(text.parse().map_err(|_| format!("--clock: {text:?} is not a number"))?);
+            }
             "--entra-port" => command.options.entra_port = port(value()?)?,
             "--azure-port" => command.options.azure_port = port(value()?)?,
             "--identity" => {
