@@ -2,6 +2,7 @@
 //!
 //! - three probes with three meanings on `ADMIN_PORT` ([`probes`]);
 //! - `/metrics`, and a dashboard, alert rules and documents that name what is there ([`metrics`], [`monitoring`]);
+//! - a section of a runbook for each alert ([`runbooks`]);
 //! - outages, each with its signal ([`outages`]);
 //! - a log that is enough to find a request again ([`logs`]);
 //! - `check`, `wait`, `healthcheck`, `--help` and `--version` ([`check`], [`commands`]);
@@ -15,4 +16,5 @@ mod metrics;
 mod monitoring;
 mod outages;
 mod probes;
+mod runbooks;
 mod service_manager;

@@ -28,7 +28,7 @@ from harness import BINARY, SIM, eventually, free_port  # noqa: E402
 from provoke import Outages  # noqa: E402
 
 PROMETHEUS = os.environ.get("PROMETHEUS") or shutil.which("prometheus")
-RULES = os.path.join(HERE, "..", "..", "deploy", "monitoring", "rules.yml")
+RULES, DASHBOARD = (os.path.join(HERE, "..", "..", "deploy", "monitoring", name) for name in ("rules.yml", "dashboard.json"))
 NOT_PROVOKED = {"AuthProxyPanicked": "no request is known that makes a thread panic"}
 # What takes minutes or hours takes seconds here. Everything else is as it is shipped.
 SHORTER = [(r"for: \d+[mh]", "for: 4s"), (r"\[\d+[mh]\]", "[30s]"), (r"oldest_wait_seconds\) > 120", "oldest_wait_seconds) > 10")]
@@ -77,9 +77,12 @@ class Prometheus:
             assert self.process.poll() is None, "prometheus has ended"
             return None
 
+    def query(self, expression):
+        return self.ask("query?query=" + urllib.parse.quote(expression))
+
     def sees(self, count):
         """Whether so many instances are there and respond."""
-        found = self.ask("query?query=" + urllib.parse.quote("sum(up)"))
+        found = self.query("sum(up)")
         return found and found["result"] and int(found["result"][0]["value"][1]) == count
 
     def firing(self):
@@ -91,6 +94,19 @@ class Prometheus:
                 key = (labels["job"], labels["alertname"], labels["severity"])
                 found.setdefault(key, []).append((labels, alert["annotations"]))
         return found
+
+
+def empty_panels(prometheus):
+    """The dashboard's queries that show nothing during all these outages; without those of cAdvisor, which is not here."""
+    with open(DASHBOARD) as file:
+        panels = json.load(file)["panels"]
+    for panel in panels:
+        for target in panel.get("targets", []):
+            expression = target["expr"].replace("$__rate_interval", "30s")
+            for variable in ("namespace", "job", "instance"):
+                expression = expression.replace(f"${variable}", ".*")
+            if "container_" not in expression and not prometheus.query(expression)["result"]:
+                yield f"{panel['title']}: {target['expr']}"
 
 
 class Watch:
@@ -175,6 +191,8 @@ def main():
             outage.begin()
             watch.began[outage.job] = time.monotonic()
         watch.until(PATIENCE, lambda: set(watch.fired) == set(watch.expected))
+        for empty in empty_panels(prometheus):
+            watch.problem(f"the dashboard shows nothing in {empty}")
         for outage in outages:
             outage.end()
             watch.ended[outage.job] = time.monotonic()

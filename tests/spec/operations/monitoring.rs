@@ -10,7 +10,7 @@ use crate::support::program::Proxy;
 /// Labels whose values are ours; others (`instance`, `job`) come from the scraper.
 const LABELS: [&str; 6] = ["direction", "kind", "method", "reason", "result", "status"];
 
-fn read(name: &str) -> String {
+pub(super) fn read(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
