@@ -98,7 +98,7 @@ it: ## The specification, against the simulator
 .PHONY: it-tiny_http
 it-tiny_http: tiny_http-binary ## The main job on the tiny_http server
 	AUTH_PROXY_SERVER=tiny_http AUTH_PROXY_BIN=$(TINY_HTTP_BINARY) $(CARGO) test --locked --test spec -- --include-ignored \
-	    forwarding:: streaming:: overload:: tiny_http:: shutdown::
+	    forwarding:: streaming:: overload:: tiny_http:: shutdown:: socket_activation::
 
 .PHONY: shipped
 shipped: build ## What the release binary promises: memory of a gibibyte each way and of 1,000 WebSockets, 100 bursts
@@ -125,6 +125,10 @@ test-faults: build ## What networks do to connections, at both sides, each with 
 test-attack: build ## Attack the release binary: slow clients, overload, floods, exhaustion (slowhttptest; STEPS="slow drain")
 	$(CARGO) build --locked --example sim
 	BINARY=$(BINARY) tools/attack/run.py $(STEPS)
+
+.PHONY: test-tls
+test-tls: build ## testssl.sh against the TLS of the release binary: protocols, ciphers, known weaknesses
+	BINARY=$(BINARY) tools/tls/run.sh
 
 .PHONY: bench
 bench: build ## Measure beside nginx, haproxy and a Python reference; writes docs/performance.md (PARTS="pausing memory")

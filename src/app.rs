@@ -1,5 +1,6 @@
 //! Start and stop: builds the parts in order, starts their threads, and ends them.
 
+mod activation;
 mod listen;
 mod memory;
 
@@ -18,19 +19,20 @@ use crate::clock::Clock;
 use crate::config::Config;
 
 use crate::log;
+use crate::net::TlsAcceptor;
 use crate::net::poll::{self, Ready};
 use crate::ops::admin::Admin;
 use crate::ops::metrics::{Metrics, Sources};
 use crate::ops::watch::Watch;
 use crate::ops::{self, notify};
 use crate::process;
-use crate::proxy::{PendingLogs, Proxy};
+use crate::proxy::{Callers, PendingLogs, Proxy};
 use crate::report::Problem;
-use crate::server::Shutdown;
-#[cfg(feature = "tiny_http")]
-use crate::server::tiny_http::{Listener, ServerHandle};
 #[cfg(not(feature = "tiny_http"))]
-use crate::server::{Listener, ServerHandle};
+use crate::server::ServerHandle;
+#[cfg(feature = "tiny_http")]
+use crate::server::tiny_http::ServerHandle;
+use crate::server::{ListenAddress, Shutdown};
 use crate::token::{self, OpenCredential, Refresher, TokenStore};
 use crate::upstream::Upstream;
 
@@ -39,7 +41,7 @@ use crate::upstream::Upstream;
 pub(crate) enum StartError {
     /// Settings are missing or wrong; all of them.
     Config(Vec<Problem>),
-    /// Certificate or key cannot be used.
+    /// A certificate, a private key or the file of keys cannot be used.
     Identity(Problem),
     /// The address cannot be bound.
     Listen(Problem),
@@ -73,6 +75,7 @@ impl App {
     ///
     /// See [`StartError`].
     pub(crate) fn start(config: Config) -> Result<Self, StartError> {
+        let given = activation::take().map_err(StartError::Listen)?;
         let config = Arc::new(config);
         let clock = Clock::system();
         let metrics = Arc::new(Metrics::new());
@@ -84,15 +87,22 @@ impl App {
         }
 
         let upstream = Upstream::new(&config).map_err(|problem| StartError::Config(vec![problem]))?;
+        let callers = Callers::open(&config).map_err(StartError::Identity)?;
         let opened = token::open(&config, &upstream, &clock).map_err(StartError::Identity)?;
+        let tls = config.tls.as_ref().map(TlsAcceptor::open).transpose().map_err(StartError::Identity)?;
         log_startup(&config, &opened);
         let signals = signals().map_err(|error| system("signal handlers", &error))?;
         let stop = Arc::new(Shutdown::new().map_err(|error| system("a pipe", &error))?);
-        let listener =
-            listen::bind(("HOST", &config.listen.host), ("PORT", config.listen.port), Listener::bind)?;
-        listen::warn_if_open(&config);
+        let (given, given_names): (Vec<_>, Vec<_>) = given.into_iter().map(|it| (it.socket, it.name)).unzip();
+        let listener = listen::bind(&config, given)?;
+        let addresses = listener.addresses();
+        // The settings refuse TLS in a build with tiny_http.
+        #[cfg(not(feature = "tiny_http"))]
+        let listener = listener.with_tls(tls);
+        #[cfg(feature = "tiny_http")]
+        drop(tls);
+        listen::warn_if_open(&config, &addresses);
         let administration = Administration::bind(&config)?;
-        let addresses = listener.addresses().map_err(|error| system("the listener's address", &error))?;
 
         let tokens = TokenStore::new(clock);
         Refresher::new(Arc::clone(&tokens), opened.credential)
@@ -105,15 +115,18 @@ impl App {
             certificate: opened.certificate,
             connections_limit: limits.connections,
         };
-        let proxy =
-            Proxy::new(Arc::clone(&config), upstream.clone(), Arc::clone(&tokens), Arc::clone(&metrics));
+        let proxy = Proxy::new(
+            Arc::clone(&config),
+            callers,
+            upstream.clone(),
+            Arc::clone(&tokens),
+            Arc::clone(&metrics),
+        );
         let pending_logs = proxy.pending_logs();
         let server = listener
             .serve(Arc::new(proxy), limits, Arc::clone(&stop))
             .map_err(|error| system("the accept thread", &error))?;
-        for address in &addresses {
-            log::info("listening", &[("address", address)]);
-        }
+        log_listening(&addresses, &given_names);
         administration.map(|it| it.serve(Admin::new(sources, Arc::clone(&config)))).transpose()?;
         notify::ready();
         Ok(Self { config, tokens, metrics, pending_logs, upstream, server, stop, signals })
@@ -208,6 +221,16 @@ fn log_startup(config: &Config, opened: &OpenCredential) {
     log::info("auth-proxy starting", &summary);
 }
 
+/// Logs where it listens; sockets of the service manager with their names.
+fn log_listening(addresses: &[ListenAddress], given_names: &[String]) {
+    for (number, address) in addresses.iter().enumerate() {
+        match given_names.get(number) {
+            Some(name) => log::info("listening", &[("address", address), ("socket_activation", name)]),
+            None => log::info("listening", &[("address", address)]),
+        }
+    }
+}
+
 /// SIGTERM and SIGINT as bytes to read. As PID 1 we would not even get them without handlers.
 fn signals() -> io::Result<UnixStream> {
     let (receive, send) = UnixStream::pair()?;
@@ -225,6 +248,10 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
+    #[cfg(not(feature = "tiny_http"))]
+    use crate::server::Listener;
+    #[cfg(feature = "tiny_http")]
+    use crate::server::tiny_http::Listener;
     use crate::server::{Exchange, Head, Limits, Overload, Service};
     use crate::token::store_with_dead_refresher;
 

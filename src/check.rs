@@ -24,7 +24,7 @@ use crate::report::Problem;
 /// A step, and what its failure is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StepKind {
-    /// The environment, and the files it names for TLS.
+    /// The environment, and the files it names for TLS and callers.
     Settings,
     /// Certificate and key, or the token file.
     Certificate,

@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing belongs")]
 
+mod hash_key;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,7 +24,7 @@ pub enum Exit {
     Failed = 1,
     /// Settings or arguments are wrong.
     Usage = 2,
-    /// Certificate or key cannot be used.
+    /// A certificate, a private key or the file of keys cannot be used.
     Identity = 3,
     /// The address cannot be listened on.
     Listen = 4,
@@ -46,6 +48,16 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Command::Check(form)) => run_check(form),
         Ok(Command::Healthcheck) => report(check::healthcheck(&environment)),
         Ok(Command::Wait(max)) => report(check::wait(&environment, max)),
+        Ok(Command::HashKey(name)) => match hash_key::from_stdin(name.as_deref()) {
+            Ok(line) => {
+                println!("{line}");
+                Exit::Done
+            }
+            Err(problem) => {
+                print_error(&problem);
+                Exit::Usage
+            }
+        },
         Ok(Command::Help(text)) => {
             print!("{text}");
             Exit::Done
@@ -69,6 +81,8 @@ enum Command {
     Healthcheck,
     /// For so long at most.
     Wait(Duration),
+    /// For the caller of this name.
+    HashKey(Option<String>),
     Help(String),
     Version,
 }
@@ -86,6 +100,16 @@ impl Command {
             },
             (_, "healthcheck") => unknown_argument(name, rest).map_or(Ok(Self::Healthcheck), Err),
             (_, "wait") => wait(rest).map(Self::Wait),
+            (_, "hash-key") => match rest {
+                [] => Ok(Self::HashKey(None)),
+                [name] if !name.starts_with('-') => {
+                    hash_key::name(name).map(|name| Self::HashKey(Some(name)))
+                }
+                // None of it is shown: it may be the key.
+                _ => {
+                    Err(Problem::new("hash-key: takes one argument at most, a name").hint(hash_key::EXAMPLE))
+                }
+            },
             (_, "--help" | "-h" | "help") => {
                 Ok(Self::Help(rest.first().and_then(|name| usage(name)).map_or_else(help, Usage::help)))
             }
@@ -96,7 +120,7 @@ impl Command {
             _ => {
                 let what = if name.starts_with('-') { "option" } else { "command" };
                 Err(Problem::new(format!("unknown {what}: {}", quote_argument(name)))
-                    .hint("commands: run, check, healthcheck, wait, help, version")
+                    .hint("commands: run, check, healthcheck, wait, hash-key, help, version")
                     .hint("settings come from the environment; see auth-proxy --help"))
             }
         }
@@ -155,7 +179,7 @@ struct Usage {
     more: &'static str,
 }
 
-const COMMANDS: [Usage; 4] = [
+const COMMANDS: [Usage; 5] = [
     Usage {
         name: "run",
         form: "",
@@ -186,6 +210,19 @@ Exit codes: 0 all steps passed, 2 settings, 3 certificate or key, 5 sign-in, 6 u
         more: "\
 Queries HOST and PORT, which must be the proxy's. --max is 30s by default; write 500ms, 10s, 2m or 1h. Exit code 0 as
 soon as it is ready; 1 if it is not ready in that time, and the reason.
+",
+    },
+    Usage {
+        name: "hash-key",
+        form: "hash-key [NAME]",
+        meaning: "make a line for PROXY_API_KEYS_FILE from a key on standard input",
+        more: "\
+The key is one line of 16 visible ASCII characters or more. Without NAME the line may be a name, a space and the key;
+else the name is `default`. Prints the name and the SHA-256 of the key. Exit code 2 if the input is no key.
+
+Example:
+  key=$(openssl rand -hex 32)
+  printf %s \"$key\" | auth-proxy hash-key team-a >> keys
 ",
     },
 ];
@@ -238,7 +275,7 @@ Exit codes:
   0  stopped after all requests finished; or the command succeeded
   1  stopped with requests open, or another failure
   2  settings or arguments are wrong
-  3  certificate or key cannot be used
+  3  certificate, private key or PROXY_API_KEYS_FILE cannot be used
   4  cannot listen on the address
   5  check: sign-in failed
   6  check: the upstream is unreachable or refuses the request
@@ -364,6 +401,9 @@ mod tests {
             ("wait", wait(30)),
             ("wait --max 2m", wait(120)),
             ("wait --max=10", wait(10)),
+            ("hash-key", Command::HashKey(None)),
+            ("hash-key team-a", Command::HashKey(Some("team-a".into()))),
+            ("hash-key team-a -h", help("hash-key")),
             ("--version", Command::Version),
             ("-V", Command::Version),
             ("-v", Command::Version),
@@ -400,12 +440,19 @@ mod tests {
             ("check --json --yaml", "check: unknown option: `--yaml`", "usage: auth-proxy check [--json]"),
             ("check --json --json", "check: unknown option: `--json`", "usage: auth-proxy check [--json]"),
             ("check now", "check: unknown argument: `now`", "usage: auth-proxy check [--json]"),
+            ("hash-key a/hunter2", "hash-key: the argument is not a caller's name", "printf %s"),
+            ("hash-key a hunter2", "hash-key: takes one argument at most, a name", "from standard input"),
+            ("hash-key --hunter2", "hash-key: takes one argument at most, a name", "hash-key NAME"),
             ("healthcheck -q", "healthcheck: unknown option: `-q`", "usage: auth-proxy healthcheck"),
             ("run --port=8080", "run: unknown option: `--port`", "usage: auth-proxy"),
             ("--version now", "version: unknown argument: `now`", "auth-proxy --help"),
             ("--port 8080", "unknown option: `--port`", "settings come from the environment"),
             ("--api-key=hunter2", "unknown option: `--api-key`", "settings come from the environment"),
-            ("start", "unknown command: `start`", "commands: run, check, healthcheck, wait, help, version"),
+            (
+                "start",
+                "unknown command: `start`",
+                "commands: run, check, healthcheck, wait, hash-key, help, version",
+            ),
             (key, "unknown command: (not shown: what looks like an API key, 32 characters)", "commands: "),
         ] {
             let printed = parse(line).unwrap_err();

@@ -15,6 +15,7 @@ mod scope;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod token_proxy;
 mod url;
 mod value;
@@ -31,9 +32,11 @@ pub(crate) use env::Environment;
 pub(crate) use listen::Listen;
 pub(crate) use managed_identity::UserAssigned;
 pub use settings::SETTINGS;
+pub(crate) use tls::Probe;
 pub(crate) use token_proxy::{TokenProxy, TokenProxyRoots};
 pub(crate) use web_pages::{AllowedHosts, AllowedOrigins};
 
+use crate::net::TlsFiles;
 use crate::report::Problem;
 use crate::secret::Secret;
 
@@ -52,6 +55,8 @@ pub struct Config {
     pub rewrite_location: bool,
     /// `HOST` and `PORT`.
     pub listen: Listen,
+    /// `TLS_CERT_FILE`, `TLS_KEY_FILE` and `TLS_CLIENT_CA_FILE`.
+    pub tls: Option<TlsFiles>,
     /// `PROXY_API_KEY`.
     pub proxy_api_key: Option<Secret<String>>,
     /// `ALLOWED_ORIGINS`.
@@ -60,9 +65,11 @@ pub struct Config {
     pub allowed_hosts: AllowedHosts,
     /// `ALLOWED_REQUESTS`; none if everything may be requested.
     pub(crate) allowed_requests: Option<AllowedRequests>,
+    /// `PROXY_API_KEYS_FILE`.
+    pub proxy_api_keys_file: Option<PathBuf>,
     /// `ADMIN_PORT`.
     pub admin_port: Option<u16>,
-    /// `ADMIN_HOST`, else `HOST`.
+    /// `ADMIN_HOST`, else `HOST`, else the loopback.
     pub admin_host: String,
     /// `SSL_CERT_FILE`: a PEM bundle used instead of the built-in roots.
     pub ca_file: Option<PathBuf>,
@@ -231,6 +238,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Problem> {
     value::grace(text)
 }
 
+/// Whether a text can be a caller's key.
+///
+/// # Errors
+///
+/// It cannot; the message begins with a verb and shows nothing of it.
+pub(crate) fn check_key(text: &str) -> Result<(), Problem> {
+    parse::check_key(text)
+}
+
 impl LogLevel {
     /// The level as the log and `LOG_LEVEL` spell it.
     pub fn name(self) -> &'static str {
@@ -283,6 +299,8 @@ impl Config {
     /// Whether callers must prove who they are.
     pub fn authenticates_callers(&self) -> bool {
         self.proxy_api_key.is_some()
+            || self.proxy_api_keys_file.is_some()
+            || self.demands_client_certificates()
     }
 
     /// Where token requests go in place of the authority, if they do.
@@ -291,6 +309,11 @@ impl Config {
             Assertion::FederatedTokenFile { token_proxy, .. } => token_proxy.as_ref(),
             _ => None,
         }
+    }
+
+    /// `TLS_CLIENT_CA_FILE` is set: nobody without a certificate gets a request through.
+    pub fn demands_client_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|files| files.client_ca.is_some())
     }
 
     /// The application that signs in; none for a managed identity.

@@ -30,6 +30,7 @@ pub(crate) mod pfx_writer;
 
 pub(crate) use certificate::Certificate;
 pub(crate) use federated::FederatedTokenFile;
+pub(crate) use file_error::not_opened as file_not_opened;
 pub use keypair::{KeyPair, from_file};
 pub use source::CertificateSource;
 pub(crate) use source::CurrentCertificate;

@@ -5,15 +5,19 @@
 //!
 //! ```text
 //!  to a host: connect -> dns -> dial (RFC 8305) -> connect_proxy (CONNECT) -> tls (roots, verifier) -> Stream
-//!  a client:  accept ------------------------------------------------------------------------------------> Stream
+//!  a client:  accept -> acceptor (TLS, if it is configured; the handshake is its first bytes) -------------> Stream
 //! ```
 
+mod acceptor;
 pub(crate) mod buffers;
+mod certificate_name;
 pub(crate) mod connect;
 mod connect_proxy;
 mod dial;
 mod dns;
 mod error;
+mod handshake_error;
+mod pinned;
 pub(crate) mod poll;
 mod proxy_auth;
 mod roots;
@@ -27,21 +31,24 @@ mod verifier;
 pub(crate) fn pair() -> (Stream, Socket) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let patience = std::time::Duration::from_secs(20);
-    let far = connect_blocking(listener.local_addr().unwrap(), patience).unwrap();
+    let far = connect_blocking(&listener.local_addr().unwrap().into(), patience).unwrap();
     far.set_read_timeout(Some(patience)).unwrap();
     let near = Socket::from(listener.accept().unwrap().0);
     near.set_nonblocking(true).unwrap();
     (std::sync::Arc::new(near).into(), far)
 }
 
-/// A TCP socket or a Unix one.
-pub(crate) use socket2::Socket;
+/// A TCP socket or a Unix one, and its address.
+pub(crate) use socket2::{SockAddr, Socket};
 
+pub(crate) use acceptor::{TlsAcceptor, TlsFiles};
 pub(crate) use connect_proxy::ProxyAddress;
 pub(crate) use dial::connect_blocking;
 #[cfg(test)]
 pub(crate) use dns::ResolveError;
 pub(crate) use error::{ConnectError, whole_seconds};
+pub(crate) use handshake_error::HandshakeError;
+pub(crate) use pinned::PinnedCertificate;
 #[cfg(test)]
 pub(crate) use proxy_auth::ProxyAuthError;
 pub(crate) use stream::{Received, Stream};

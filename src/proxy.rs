@@ -4,6 +4,7 @@
 mod access_log;
 mod allowed_requests;
 mod api_key;
+mod callers;
 mod cors;
 mod debug_log;
 mod failure;
@@ -14,30 +15,40 @@ mod relay;
 mod request_body;
 mod retry;
 pub mod target;
+mod trace_context;
 mod tunnel;
 mod upstream_errors;
 mod upstream_request;
 pub(crate) mod web_pages;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 
 use self::access_log::{FailedRequest, RequestOutcome, RequestStats};
+pub use self::callers::Callers;
+pub(crate) use self::callers::{DEFAULT_CALLER, is_name as is_caller_name, line as caller_line};
 use self::cors::CrossOriginExchange;
 use self::failure::Failure;
 use self::refusal_log::RefusalLog;
 use self::upstream_errors::UpstreamErrorLog;
 use crate::config::Config;
+use crate::log::{self, Throttle};
 use crate::ops::health;
 use crate::ops::metrics::Metrics;
-use crate::server::{ErrorResponse, Exchange, Head, Overload, Peer, Service};
+use crate::server::{ErrorResponse, Exchange, HandshakeError, Head, Overload, Peer, Service};
 use crate::token::TokenStore;
 use crate::upstream::Upstream;
+
+/// One client that does not trust our certificate may try without end.
+static HANDSHAKE_LOG: Throttle = Throttle::every(Duration::from_secs(1));
 
 /// What requests are served with.
 pub struct Proxy {
     config: Arc<Config>,
+    /// None when anybody may call.
+    callers: Option<Callers>,
     upstream: Upstream,
     tokens: Arc<TokenStore>,
     metrics: Arc<Metrics>,
@@ -49,12 +60,13 @@ impl Proxy {
     /// A proxy to the upstream that `config` names.
     pub fn new(
         config: Arc<Config>,
+        callers: Option<Callers>,
         upstream: Upstream,
         tokens: Arc<TokenStore>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let upstream_errors = Arc::new(UpstreamErrorLog::new(config.other_scope()));
-        Self { config, upstream, tokens, metrics, refusal_log: Arc::default(), upstream_errors }
+        Self { config, callers, upstream, tokens, metrics, refusal_log: Arc::default(), upstream_errors }
     }
 
     /// What happened and is not logged yet, because there may be more of it.
@@ -166,5 +178,24 @@ impl Service for Proxy {
             self.metrics.overloads.add(overload.name());
         }
         self.refusal_log.record(response, peer);
+    }
+
+    fn handshake_failed(&self, error: &HandshakeError, peer: &Peer) {
+        // A port check, as load balancers do all day.
+        if matches!(error, HandshakeError::Silent) {
+            return;
+        }
+        let (reason, cause, hint) = (error.reason(), error.to_string(), error.hint());
+        self.metrics.handshake_failures.add(reason);
+        if let Some(suppressed) = HANDSHAKE_LOG.allow() {
+            let mut fields: Vec<(&str, &dyn log::Value)> = peer.address.log_fields().collect();
+            fields.extend::<[(&str, &dyn log::Value); 3]>([
+                ("reason", &reason),
+                ("cause", &cause),
+                ("suppressed", &suppressed),
+            ]);
+            fields.extend(hint.iter().map(|hint| ("hint", hint as &dyn log::Value)));
+            log::info("TLS handshake failed", &fields);
+        }
     }
 }

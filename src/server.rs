@@ -11,6 +11,7 @@ mod exchange;
 pub(crate) mod input;
 mod limits;
 mod listener;
+mod listening_socket;
 mod overflow;
 mod peer;
 mod response_writer;
@@ -18,6 +19,7 @@ mod shutdown;
 mod thread_pool;
 #[cfg(feature = "tiny_http")]
 pub mod tiny_http;
+mod unix_socket;
 
 use std::io;
 use std::sync::Arc;
@@ -28,12 +30,14 @@ use http::StatusCode;
 pub use error_response::{ErrorResponse, Overload, send_full};
 pub use limits::Limits;
 pub use listener::{Listener, ServerHandle};
-pub use peer::{Peer, PeerAddress};
+pub use listening_socket::ListenAddress;
+pub use peer::{Credentials, Peer, PeerAddress};
 pub use shutdown::Shutdown;
 
 use crate::fields::Fields;
 pub(crate) use crate::http1::framing::Length;
 pub(crate) use crate::http1::head::RequestHead as Head;
+pub(crate) use crate::net::HandshakeError;
 use crate::net::{Socket, Stream};
 
 /// One request, and the response to it.
@@ -122,4 +126,7 @@ pub trait Service: Send + Sync + 'static {
 
     /// Called when the server itself has rejected a connection's request, which could not be understood.
     fn refused(&self, _response: &ErrorResponse, _peer: &Peer) {}
+
+    /// Called when a client's TLS handshake has failed, so that there was no request.
+    fn handshake_failed(&self, _error: &HandshakeError, _peer: &Peer) {}
 }

@@ -14,15 +14,15 @@ pub use crate::log::init as init_log;
 pub use crate::net::poll::{Ready, wait_one};
 pub use crate::ops::metrics::Metrics;
 pub use crate::ops::report_panics;
-pub use crate::proxy::{Proxy, headers, target};
+pub use crate::proxy::{Callers, Proxy, headers, target};
 pub use crate::report::Problem;
 pub use crate::server::body::Body;
 pub use crate::server::input::{Input, Source};
 #[cfg(feature = "tiny_http")]
 pub use crate::server::tiny_http;
 pub use crate::server::{
-    ErrorResponse, Exchange, Limits, Listener, Overload, Peer, PeerAddress, ServerHandle, Service, Shutdown,
-    send_full,
+    Credentials, ErrorResponse, Exchange, Limits, ListenAddress, Listener, Overload, Peer, PeerAddress,
+    ServerHandle, Service, Shutdown, send_full,
 };
 pub use crate::token::{
     Class, Entra, Grant, REMEDIES, Refresher, TokenError, TokenStore, open as open_credential,

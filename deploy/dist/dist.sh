@@ -24,7 +24,7 @@ for target in "$@"; do
     folder=target/dist/$name
     rm -rf "$folder"
     mkdir -p "$folder/docs"
-    cp "$binary" README.md CHANGELOG.md SECURITY.md LICENSE dist/THIRD-PARTY-LICENSES.txt deploy/systemd/auth-proxy.service "$folder"
+    cp "$binary" README.md CHANGELOG.md SECURITY.md LICENSE dist/THIRD-PARTY-LICENSES.txt deploy/systemd/auth-proxy.{service,socket} "$folder"
     cp -R docs/. "$folder/docs"
     sums=$(cd "$folder" && find . -type f -printf '%P\n' | sort | xargs sha256sum)
     echo "$sums" >"$folder/SHA256SUMS"

@@ -16,7 +16,7 @@ pub fn check(data: &[u8]) {
     if let Some(host) = value(1) {
         headers.push("host", host.as_bytes());
     }
-    let public_origin = target::public_origin(&headers);
+    let public_origin = target::public_origin("http", &headers);
     for base_url in base_urls() {
         let mut headers = Fields::default();
         headers.push("location", location.as_bytes());

@@ -2,14 +2,19 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
+#[cfg(not(feature = "tiny_http"))]
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{StartError, system};
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::log;
+use crate::net::Socket;
 use crate::ops::admin::{self, Admin};
 use crate::report::Problem;
-use crate::server::{Limits, Listener, Overload, Shutdown};
+#[cfg(feature = "tiny_http")]
+use crate::server::tiny_http;
+use crate::server::{Limits, ListenAddress, Listener, Overload, Shutdown};
 
 /// Descriptors besides those of connections: standard streams, pipes, listener, files, token requests, with some to spare.
 const DESCRIPTORS_OF_OURS: usize = 24;
@@ -23,8 +28,51 @@ const MEMORY_OF_OURS: usize = 8 << 20;
 /// Served with however little memory: so few need less besides, and fit into the 6 MiB that docker requires at least.
 const MIN_CONNECTIONS: usize = 16;
 
+/// What is served: the sockets of the service manager if it gives some, else what `HOST` and `PORT` name.
+#[cfg(not(feature = "tiny_http"))]
+pub(super) fn bind(config: &Config, given: Vec<Socket>) -> Result<Listener, StartError> {
+    if !given.is_empty() {
+        return Listener::inherit(given).map_err(|error| system("the options of the sockets given", &error));
+    }
+    match &config.listen {
+        Listen::Tcp { host, port } => bind_tcp(("HOST", host), ("PORT", *port), Listener::bind),
+        Listen::Unix(path) => Listener::bind_unix(path).map_err(|error| unix_problem(path, &error)),
+    }
+}
+
+/// As the other of this name, for a server that takes addresses alone.
+#[cfg(feature = "tiny_http")]
+pub(super) fn bind(config: &Config, given: Vec<Socket>) -> Result<tiny_http::Listener, StartError> {
+    let refused = |what: &str| {
+        let problem = Problem::new(format!("{what} is not possible in a build with --features tiny_http"));
+        Err(StartError::Listen(problem.hint("use the default build, or set HOST and PORT to an address")))
+    };
+    match &config.listen {
+        _ if !given.is_empty() => refused("socket activation (LISTEN_FDS)"),
+        Listen::Tcp { host, port } => bind_tcp(("HOST", host), ("PORT", *port), tiny_http::Listener::bind),
+        Listen::Unix(path) => refused(&format!("HOST=unix:{}", path.display())),
+    }
+}
+
+#[cfg(not(feature = "tiny_http"))]
+fn unix_problem(path: &Path, error: &io::Error) -> StartError {
+    let directory = path.parent().unwrap_or(path).display();
+    let problem = Problem::new(format!("cannot listen on HOST=unix:{}: {error}", path.display()));
+    StartError::Listen(problem.hint(match error.kind() {
+        ErrorKind::AddrInUse => "stop the other program, or choose another path".to_owned(),
+        ErrorKind::AlreadyExists => "choose another path, or remove what is there".to_owned(),
+        ErrorKind::NotFound => {
+            format!("create the directory {directory}; systemd does it with RuntimeDirectory=")
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            format!("the user of auth-proxy must be allowed to write to the directory {directory}")
+        }
+        _ => format!("choose a path in a directory that can hold Unix sockets, other than {directory}"),
+    }))
+}
+
 /// Binds to a host and a port, each with the variable that sets it.
-pub(super) fn bind<L>(
+fn bind_tcp<L>(
     (host_variable, host): (&str, &str),
     (variable, port): (&str, u16),
     bind: impl FnOnce(&[SocketAddr]) -> io::Result<L>,
@@ -58,13 +106,13 @@ impl Administration {
     /// Binds when `ADMIN_PORT` is set.
     pub(super) fn bind(config: &Config) -> Result<Option<Self>, StartError> {
         let host = ("ADMIN_HOST", config.admin_host.as_str());
-        let bound = config.admin_port.map(|port| bind(host, ("ADMIN_PORT", port), Listener::bind));
+        let bound = config.admin_port.map(|port| bind_tcp(host, ("ADMIN_PORT", port), Listener::bind));
         Ok(bound.transpose()?.map(Self))
     }
 
     /// Starts to serve. It has a shutdown of its own that is never triggered: probes get responses until the process ends.
     pub(super) fn serve(self, admin: Admin) -> Result<(), StartError> {
-        let addresses = self.0.addresses().map_err(|error| system("the administration address", &error))?;
+        let addresses = self.0.addresses();
         let never = Arc::new(Shutdown::new().map_err(|error| system("a pipe", &error))?);
         self.0
             .serve(Arc::new(admin), admin::limits(), never)
@@ -76,17 +124,14 @@ impl Administration {
     }
 }
 
-/// Warns when clients on other machines need no key.
-pub(super) fn warn_if_open(config: &Config) {
-    let host = (config.listen.host.as_str(), config.listen.port);
-    let local = host.to_socket_addrs().is_ok_and(|mut all| all.all(|address| address.ip().is_loopback()));
-    if !local && config.proxy_api_key.is_none() {
+/// Warns when clients on other machines may call without proving who they are.
+pub(super) fn warn_if_open(config: &Config, addresses: &[ListenAddress]) {
+    if !addresses.iter().all(ListenAddress::is_local) && !config.authenticates_callers() {
+        let hint = "set PROXY_API_KEY or PROXY_API_KEYS_FILE, or TLS_CLIENT_CA_FILE, \
+             or, when the application shares this host or pod, HOST=127.0.0.1 or HOST=unix:/path";
         log::warn(
-            "listening beyond loopback without PROXY_API_KEY: anyone who can reach this port can use the token",
-            &[(
-                "hint",
-                &"set HOST=127.0.0.1 when the application shares this host or pod, or set PROXY_API_KEY",
-            )],
+            "listening beyond loopback without API keys or client certificates: anyone who can reach this port can use the token",
+            &[("hint", &hint)],
         );
     }
 }

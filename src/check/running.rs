@@ -1,13 +1,15 @@
 //! Requests to the proxy that runs with the same environment: in the same container, pod or unit.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::config::Listen;
-use crate::net;
+use crate::config::{Listen, Probe};
+use crate::net::poll::{self, Ready};
+use crate::net::{self, HandshakeError, PinnedCertificate, Received, SockAddr, Stream};
 use crate::report::{Problem, excerpt};
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -19,13 +21,17 @@ const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 /// Between two requests of `wait`.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Requests its `/health`, on `PORT`.
+/// Longer than a running program may take to see that its certificate was replaced.
+const RELOAD_TIME: Duration = Duration::from_millis(1200);
+
+/// Requests its `/health`, once.
 ///
 /// # Errors
 ///
 /// There is no response, or it says that the proxy is not ready, and why.
 pub(crate) fn healthcheck(lookup: Lookup<'_>) -> Result<(), Problem> {
-    probe(&listen(lookup)?)
+    let target = target(lookup)?;
+    probe(&target)
         .map_err(|problem| Problem { message: format!("not ready: {}", problem.message), ..problem })
 }
 
@@ -35,10 +41,10 @@ pub(crate) fn healthcheck(lookup: Lookup<'_>) -> Result<(), Problem> {
 ///
 /// The last response, or why there was none.
 pub(crate) fn wait(lookup: Lookup<'_>, max_wait: Duration) -> Result<(), Problem> {
-    let listen = listen(lookup)?;
+    let target = target(lookup)?;
     let deadline = Instant::now() + max_wait;
     loop {
-        let Err(problem) = probe(&listen) else { return Ok(()) };
+        let Err(problem) = probe(&target) else { return Ok(()) };
         if Instant::now() + POLL_INTERVAL >= deadline {
             let message = format!("not ready within {} s: {}", max_wait.as_secs_f64(), problem.message);
             return Err(Problem { message, ..problem });
@@ -47,34 +53,38 @@ pub(crate) fn wait(lookup: Lookup<'_>, max_wait: Duration) -> Result<(), Problem
     }
 }
 
-fn listen(lookup: Lookup<'_>) -> Result<Listen, Problem> {
-    let listen = Listen::from_lookup(lookup).map_err(|problems| {
+fn target(lookup: Lookup<'_>) -> Result<Probe, Problem> {
+    let target = Probe::from_lookup(lookup).map_err(|problems| {
         problems.into_iter().next().unwrap_or_else(|| Problem::new("HOST or PORT is wrong"))
     })?;
-    if listen.port == 0 {
-        return Err(Problem::new("PORT is 0, so the port to probe is unknown")
-            .hint("give the proxy and this command the same PORT"));
+    if matches!(target.listen, Listen::Tcp { port: 0, .. }) {
+        let variable = if target.path == "/readyz" { "ADMIN_PORT" } else { "PORT" };
+        return Err(Problem::new(format!("{variable} is 0, so the port to probe is unknown"))
+            .hint(format!("give the proxy and this command the same {variable}")));
     }
-    Ok(listen)
+    Ok(target)
 }
 
-fn probe(listen: &Listen) -> Result<(), Problem> {
+fn probe(target: &Probe) -> Result<(), Problem> {
+    let Probe { listen, path, variables, certificate } = target;
     let failed = |probed: &str, cause: &dyn std::fmt::Display| {
         Problem::new(format!("no response from {probed}: {cause}"))
-            .hint("is auth-proxy running? if not, see its log; HOST and PORT must match the server's")
+            .hint(format!("is auth-proxy running? if not, see its log; {variables} must match the server's"))
     };
-    let Listen { host, port } = listen;
-    let addresses: Vec<SocketAddr> = (&**host, *port)
-        .to_socket_addrs()
-        .map_err(|error| failed(&format!("{host}:{port}/health"), &error))?
-        .map(reachable)
-        .collect();
+    // Read again each time: it may have been replaced.
+    let certificate = certificate.as_deref().map(PinnedCertificate::load).transpose()?;
+    let addresses = addresses(listen, path).map_err(|error| failed(&format!("{listen}{path}"), &error))?;
     // The proxy may listen on fewer than the name has: not every machine has IPv6.
     let mut exchanged = Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "HOST has no address"));
     let mut probed = Vec::new();
-    for address in addresses {
-        probed.push(format!("{address}/health"));
-        exchanged = exchange(address);
+    for (name, address) in addresses {
+        probed.push(name);
+        exchanged = exchange(&address, path, certificate.as_ref());
+        if matches!(&exchanged, Err(error) if error.kind() == io::ErrorKind::InvalidData) {
+            // Another certificate than the file's: it may have been replaced a moment ago.
+            std::thread::sleep(RELOAD_TIME);
+            exchanged = exchange(&address, path, certificate.as_ref());
+        }
         if exchanged.is_ok() {
             break;
         }
@@ -85,7 +95,20 @@ fn probe(listen: &Listen) -> Result<(), Problem> {
     match head.split(' ').nth(1) {
         Some("200") => Ok(()),
         Some("503") => Err(reason(body)),
+        Some("400") if body.contains("tls_required") => Err(Problem::new(format!("{probed} speaks TLS"))
+            .hint("give the proxy and this command the same TLS_CERT_FILE and TLS_KEY_FILE")),
         _ => Err(failed(&probed, &"the server there is not auth-proxy")),
+    }
+}
+
+/// Where it may listen, each with its name for messages.
+fn addresses(listen: &Listen, path: &str) -> io::Result<Vec<(String, SockAddr)>> {
+    match listen {
+        Listen::Tcp { host, port } => {
+            let addresses = (&**host, *port).to_socket_addrs()?.map(reachable);
+            Ok(addresses.map(|address| (format!("{address}{path}"), address.into())).collect())
+        }
+        Listen::Unix(socket) => Ok(vec![(listen.to_string(), SockAddr::unix(socket)?)]),
     }
 }
 
@@ -111,29 +134,37 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn exchange(address: SocketAddr) -> io::Result<String> {
+fn exchange(address: &SockAddr, path: &str, certificate: Option<&PinnedCertificate>) -> io::Result<String> {
     let deadline = Instant::now() + TIMEOUT;
-    let mut stream = net::connect_blocking(address, TIMEOUT)?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let socket = net::connect_blocking(address, TIMEOUT)?;
+    socket.set_nonblocking(true)?;
+    let mut stream = match certificate {
+        None => Stream::from(Arc::new(socket)),
+        Some(certificate) => certificate.connect(socket)?,
+    };
+    while let Some(wanted) = stream.poll_handshake().map_err(HandshakeError::into_io)? {
+        poll::wait_one(stream.socket(), wanted, Some(deadline))?;
+    }
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let mut left = request.as_bytes();
+    while !left.is_empty() || !stream.flush()? {
+        let sent = stream.send(left)?;
+        left = &left[sent..];
+        if sent == 0 {
+            poll::wait_one(stream.socket(), Ready::WRITE, Some(deadline))?;
+        }
+    }
     let (mut response, mut buffer) = (Vec::new(), [0; 4096]);
     // Another program that responds there may do so a byte at a time, or without end.
-    while response.len() < MAX_RESPONSE_BYTES {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
+    while response.len() < MAX_RESPONSE_BYTES && Instant::now() < deadline {
+        match stream.receive(&mut buffer)? {
+            Received::Eof => return Ok(String::from_utf8_lossy(&response).into_owned()),
+            Received::Bytes(count) => response.extend_from_slice(&buffer[..count]),
+            Received::WouldBlock => drop(poll::wait_one(stream.socket(), Ready::READ, Some(deadline))?),
         }
-        stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => response.extend_from_slice(&buffer[..n]),
-            // The error on Linux when the timeout has passed.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+    }
+    if response.len() < MAX_RESPONSE_BYTES {
+        return Err(io::ErrorKind::TimedOut.into());
     }
     Ok(String::from_utf8_lossy(&response).into_owned())
 }

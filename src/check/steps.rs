@@ -10,7 +10,8 @@ use super::{Details, claims, diagnosis};
 use crate::clock::Clock;
 use crate::config::{Application, Config, Environment, LogLevel, Route};
 use crate::log::{self, rfc3339};
-use crate::proxy::target;
+use crate::net::TlsAcceptor;
+use crate::proxy::{Callers, target};
 use crate::report::Problem;
 use crate::token::{self, Grant, OpenCredential, TokenError, response};
 use crate::upstream::{Upstream, probe};
@@ -28,6 +29,9 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
     let level = if config.log_level == LogLevel::Info { LogLevel::Warn } else { config.log_level };
     log::init(level, config.log_format);
     let upstream = Upstream::new(&config).map_err(|problem| vec![problem])?;
+    let callers = Callers::open(&config).map_err(|problem| vec![problem])?;
+    let tls = config.tls.as_ref().map(TlsAcceptor::open);
+    tls.transpose().map_err(|problem| vec![problem])?;
     let mut details = vec![
         ("upstream", format!("{}{}", config.base_url.origin(), config.base_url.base_path).into()),
         ("credential", config.credential.name().into()),
@@ -39,12 +43,12 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
     }
     details.extend([
         ("scope", config.scope.clone().into()),
-        ("listen", format!("{}:{}", config.listen.host, config.listen.port).into()),
-        (
-            "callers",
-            if config.proxy_api_key.is_some() { "must present PROXY_API_KEY" } else { "need no key" }.into(),
-        ),
+        ("listen", config.listen.to_string().into()),
+        ("callers", describe_callers(&config, callers.as_ref()).into()),
     ]);
+    if let Some(files) = &config.tls {
+        details.push(("tls_certificate", files.certificate.display().to_string().into()));
+    }
     if let Some(file) = &config.ca_file {
         details.push(("trusted_roots", file.display().to_string().into()));
     }
@@ -52,6 +56,16 @@ pub(super) fn settings(environment: Environment<'_>) -> Result<(Arc<Config>, Ups
         details.push(("note", note.on_one_line().into()));
     }
     Ok(((config, upstream), details))
+}
+
+/// How callers prove who they are.
+fn describe_callers(config: &Config, callers: Option<&Callers>) -> String {
+    match (callers, config.demands_client_certificates()) {
+        (None, false) => "need no key".to_owned(),
+        (None, true) => "must present a certificate".to_owned(),
+        (Some(callers), false) => callers.summary(),
+        (Some(callers), true) => format!("{}, and a certificate", callers.summary()),
+    }
 }
 
 pub(super) fn certificate(config: &Config, upstream: &Upstream, clock: &Clock) -> Result<OpenCredential> {

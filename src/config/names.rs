@@ -63,8 +63,12 @@ fn nearest(name: &str) -> Option<&'static str> {
     let upper = name.to_ascii_uppercase();
     // With the program's name as a prefix; or with the suffix by which Docker's images take secrets from files.
     let shorter = upper.strip_prefix("AUTH_PROXY_").or_else(|| upper.strip_suffix("_FILE"));
-    let mut settings = SETTINGS.iter().map(|setting| setting.name).filter(|it| it.len() >= MIN_LENGTH);
-    settings.find(|setting| shorter == Some(setting) || is_near(&upper, setting))
+    let settings = || SETTINGS.iter().map(|setting| setting.name).filter(|it| it.len() >= MIN_LENGTH);
+    let lacks_file = |setting: &str| setting.strip_suffix("_FILE") == Some(&upper);
+    let near = settings().filter(|it| lacks_file(it) || is_near(&upper, it));
+    // Of several, such as SSL_CERT_FILE and TLS_CERT_FILE, the one with the fewest errors.
+    near.min_by_key(|setting| edit_distance(setting.as_bytes(), upper.as_bytes()))
+        .or_else(|| settings().find(|it| shorter == Some(it)))
 }
 
 /// One has the other's words in another order, abbreviated or run together, or with a typing error.

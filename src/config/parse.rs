@@ -9,12 +9,12 @@ use super::env::Env;
 use super::listen::{admin_host, admin_port};
 use super::value::{self, Parsed};
 use super::web_pages::{AllowedHosts, AllowedOrigins};
-use super::{BaseUrl, Config, Egress, Environment, Listen, LogFormat, LogLevel, names, scope};
+use super::{BaseUrl, Config, Egress, Environment, Listen, LogFormat, LogLevel, names, scope, tls};
 use crate::report::Problem;
 use crate::secret::Secret;
 
 /// Shorter keys can be guessed, given time.
-const RECOMMENDED_KEY_LENGTH: usize = 16;
+const MIN_KEY_LENGTH: usize = 16;
 
 pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem>> {
     let mut env = Env::new(environment);
@@ -34,10 +34,12 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
     let listen = Listen::read(&mut env);
     let admin_port = admin_port(&mut env, &listen);
     let admin_host = admin_host(&mut env, &listen);
+    let tls = tls::read(&mut env);
     let proxy_api_key = proxy_api_key(&mut env);
     let allowed_origins = env.or("ALLOWED_ORIGINS", AllowedOrigins::default(), AllowedOrigins::parse);
     let allowed_hosts = env.or("ALLOWED_HOSTS", AllowedHosts::default(), AllowedHosts::parse);
     let allowed_requests = AllowedRequests::read(&mut env);
+    let proxy_api_keys_file = env.optional("PROXY_API_KEYS_FILE", value::path);
     let ca_file = env.optional("SSL_CERT_FILE", value::path);
     let egress = Egress::read(&mut env);
 
@@ -51,10 +53,13 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
     let read_idle_timeout = env.or("READ_IDLE_TIMEOUT", Duration::from_secs(600), value::timeout);
     let shutdown_grace = env.or("SHUTDOWN_GRACE", Duration::from_secs(25), value::grace);
 
-    if allowed_origins.is_any() && proxy_api_key.is_none() {
+    let demands_client_certificates = tls.as_ref().is_some_and(|files| files.client_ca.is_some());
+    let authenticates_callers =
+        proxy_api_key.is_some() || proxy_api_keys_file.is_some() || demands_client_certificates;
+    if allowed_origins.is_any() && !authenticates_callers {
         env.problem(
             Problem::new("ALLOWED_ORIGINS is `*` without PROXY_API_KEY: every web page could use the token")
-                .hint("list the origins, such as http://localhost:3000, or set PROXY_API_KEY"),
+                .hint("list the origins, such as http://localhost:3000, or set PROXY_API_KEY or PROXY_API_KEYS_FILE"),
         );
     }
     if let Some(base_url) = &base_url {
@@ -78,10 +83,12 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
         base_url,
         rewrite_location,
         listen,
+        tls,
         proxy_api_key,
         allowed_origins,
         allowed_hosts,
         allowed_requests,
+        proxy_api_keys_file,
         admin_port,
         admin_host,
         ca_file,
@@ -112,33 +119,24 @@ fn check_combinations(env: &mut Env<'_>, authority: &Authority, base_url: &BaseU
 /// `PROXY_API_KEY`. Never shown, not even in part.
 fn proxy_api_key(env: &mut Env<'_>) -> Option<Secret<String>> {
     let key = env.secret("PROXY_API_KEY")?;
-    env.parse("PROXY_API_KEY", key.expose(), check_visible_ascii)?;
-    env.parse("PROXY_API_KEY", key.expose(), check_not_ephemeral)?;
-    let length = key.expose().len();
-    if length < RECOMMENDED_KEY_LENGTH {
-        env.note(
-            Problem::new(format!("PROXY_API_KEY is short: {length} characters"))
-                .hint("use 32 random ones: openssl rand -hex 16"),
-        );
-    }
+    env.parse("PROXY_API_KEY", key.expose(), check_key)?;
     Some(key)
 }
 
-/// What a client presents for us must not be what is forwarded.
-fn check_not_ephemeral(key: &str) -> Parsed<()> {
-    if key.starts_with("ek_") {
-        return Err(Problem::new(
-            "begins with `ek_`, as ephemeral keys of the Realtime API do, which are forwarded",
-        )
-        .hint("use a random one: openssl rand -hex 16"));
-    }
-    Ok(())
-}
-
-/// What every client can send in a header and no intermediary trims (RFC 9110 section 5.5).
-fn check_visible_ascii(value: &str) -> Parsed<()> {
+/// Whether a text can be a caller's key: long enough, what every client can send in a header field and no intermediary trims
+/// (RFC 9110 section 5.5), and nothing that is forwarded.
+pub(super) fn check_key(value: &str) -> Parsed<()> {
+    const RANDOM: &str = "use a random one: openssl rand -hex 32";
     if value.bytes().all(|b| b.is_ascii_graphic()) {
-        return Ok(());
+        return if value.len() < MIN_KEY_LENGTH {
+            let message = format!("is too short: {} characters of at least {MIN_KEY_LENGTH}", value.len());
+            Err(Problem::new(message).hint(RANDOM))
+        } else if value.starts_with("ek_") {
+            let message = "begins with `ek_`, as ephemeral keys of the Realtime API do, which are forwarded";
+            Err(Problem::new(message).hint(RANDOM))
+        } else {
+            Ok(())
+        };
     }
     let problem = Problem::new("has characters other than visible ASCII (letters, digits, punctuation)");
     Err(if value.ends_with(['\n', '\r']) {

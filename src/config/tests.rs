@@ -8,6 +8,7 @@ mod entra;
 mod hostile;
 mod names;
 mod scope;
+mod tls;
 mod web_pages;
 mod whole;
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::report::{Problem, shell_quoted};
 
 /// `stat`, `open` or `read` failed.
-pub(super) fn not_opened(what: &str, path: &Path, error: &io::Error) -> Problem {
+pub(crate) fn not_opened(what: &str, path: &Path, error: &io::Error) -> Problem {
     match error.kind() {
         io::ErrorKind::NotFound => not_found(what, path),
         io::ErrorKind::PermissionDenied => denied(what, path),

@@ -15,7 +15,7 @@ use super::error::ConnectError;
 use super::poll::Ready;
 use super::proxy_auth::ProxyAuth;
 use super::roots::Roots;
-use super::tls::Tls;
+use super::tls::{Session, Tls};
 use super::{ProxyAddress, Stream, connect_proxy, dial};
 use crate::report::Problem;
 
@@ -167,5 +167,5 @@ impl Network {
 fn session(config: &Arc<ClientConfig>, host: &str) -> Result<Box<Tls>, rustls::Error> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| rustls::Error::General("the host is not a valid server name".into()))?;
-    Ok(Box::new(Tls::new(UnbufferedClientConnection::new(Arc::clone(config), name)?)))
+    Ok(Box::new(Tls::new(Session::Client(UnbufferedClientConnection::new(Arc::clone(config), name)?))))
 }

@@ -156,9 +156,9 @@ fn connect(address: IpAddr, port: u16) -> io::Result<(Socket, bool)> {
 }
 
 /// A connected socket that blocks, for a single question to somebody on this machine.
-pub(crate) fn connect_blocking(address: SocketAddr, limit: Duration) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.connect_timeout(&address.into(), limit)?;
+pub(crate) fn connect_blocking(address: &SockAddr, limit: Duration) -> io::Result<Socket> {
+    let socket = Socket::new(address.domain(), Type::STREAM, None)?;
+    socket.connect_timeout(address, limit)?;
     Ok(socket)
 }
 

@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use socket2::Socket;
 
+use super::buffers::{self, SMALL};
+use super::handshake_error::HandshakeError;
+use super::poll::Ready;
 use super::tls::Tls;
 
 /// A connection.
@@ -19,11 +22,25 @@ pub struct Stream {
     read_ahead: Vec<u8>,
     /// Bytes of TLS records that came since the last that carried data.
     dataless: usize,
+    first_byte: FirstByte,
+}
+
+/// What is known of a client that is expected to begin with TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FirstByte {
+    /// Nothing has come.
+    Awaited,
+    /// It was TLS, or TLS was not expected.
+    Accepted,
+    /// It was plain HTTP.
+    PlainHttp,
 }
 
 /// Session tickets, key updates and empty records come now and then, a few hundred bytes each. Who sends nothing else keeps a
 /// thread busy for nothing.
 const MAX_DATALESS: usize = 64 * 1024;
+/// What a client may send for a handshake: rustls takes no message above 64 KiB, and its certificates are one of four.
+const MAX_HANDSHAKE: usize = 2 * MAX_DATALESS;
 
 /// What a receive found.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +56,7 @@ pub enum Received {
 /// A plain connection over a socket that is already non-blocking.
 impl From<Arc<Socket>> for Stream {
     fn from(socket: Arc<Socket>) -> Self {
-        Self { socket, tls: None, read_ahead: Vec::new(), dataless: 0 }
+        Self { socket, tls: None, read_ahead: Vec::new(), dataless: 0, first_byte: FirstByte::Accepted }
     }
 }
 
@@ -47,6 +64,74 @@ impl Stream {
     /// A connection with TLS, whose handshake is done; `read_ahead` came with that.
     pub(super) fn with_tls(socket: Socket, tls: Box<Tls>, read_ahead: Vec<u8>) -> Self {
         Self { tls: Some(tls), read_ahead, ..Self::from(Arc::new(socket)) }
+    }
+
+    /// A connection of a client that shall begin with a TLS handshake.
+    pub(super) fn expecting_tls(socket: Arc<Socket>, tls: Box<Tls>) -> Self {
+        Self { tls: Some(tls), first_byte: FirstByte::Awaited, ..Self::from(socket) }
+    }
+
+    /// Goes on with a client's TLS handshake, and says what to wait for; none when it is over, or when there is no TLS. Whoever
+    /// receives at once need not call it: receiving goes on with it, too.
+    ///
+    /// # Errors
+    ///
+    /// The client broke it off, or violates the protocol: the alert that says so has left.
+    pub(crate) fn poll_handshake(&mut self) -> Result<Option<Ready>, HandshakeError> {
+        loop {
+            let Some(tls) = &mut self.tls else { return Ok(None) };
+            let opened = tls.decrypt(&mut [], &mut self.read_ahead);
+            // After a fault, too: the client learns why from the alert that this sends.
+            let flushed = tls.flush(&self.socket);
+            opened.map_err(HandshakeError::Tls)?;
+            if !flushed.map_err(HandshakeError::Io)? {
+                return Ok(Some(Ready::WRITE));
+            }
+            if !tls.is_handshaking() {
+                self.dataless = 0;
+                return Ok(None);
+            }
+            if self.dataless > MAX_HANDSHAKE {
+                return Err(HandshakeError::TooLong);
+            }
+            match self.fill() {
+                Ok(0) if self.dataless == 0 => return Err(HandshakeError::Silent),
+                Ok(0) => return Err(HandshakeError::Closed),
+                Ok(_) => {}
+                Err(error) if would_block(&error) => return Ok(Some(Ready::READ)),
+                // Port checks often end with a reset.
+                Err(_) if self.dataless == 0 => return Err(HandshakeError::Silent),
+                Err(error) => return Err(HandshakeError::Io(error)),
+            }
+        }
+    }
+
+    /// The client does not speak TLS, but plain HTTP: it gets its response in the same way.
+    pub(crate) fn is_plain_http(&self) -> bool {
+        self.first_byte == FirstByte::PlainHttp
+    }
+
+    /// The name in the certificate that the client has proven to be its own.
+    pub(crate) fn certificate_name(&self) -> Option<Arc<str>> {
+        let certificate = self.tls.as_ref()?.state().peer_certificates()?.first()?;
+        super::certificate_name::of(certificate).map(Arc::from)
+    }
+
+    /// Reads TLS records from the socket; 0 at its end.
+    fn fill(&mut self) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return Err(io::ErrorKind::NotConnected.into()) };
+        let count = tls.fill(&self.socket)?;
+        self.dataless += count;
+        if self.first_byte == FirstByte::Awaited && count > 0 {
+            // A record begins with its type, which is no letter (RFC 8446 section 5.1); every method of HTTP does.
+            if tls.received().first().is_some_and(u8::is_ascii_alphabetic) {
+                self.read_ahead = tls.received().to_vec();
+                (self.tls, self.first_byte) = (None, FirstByte::PlainHttp);
+            } else {
+                self.first_byte = FirstByte::Accepted;
+            }
+        }
+        Ok(count)
     }
 
     /// The socket, to wait for.
@@ -64,12 +149,21 @@ impl Stream {
         self.read_ahead.splice(0..0, bytes.iter().copied());
     }
 
-    /// Bytes that are here already, without a system call.
-    fn buffered(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+    /// Bytes that are here already, without a system call: poll(2) on the socket knows nothing of them.
+    ///
+    /// # Errors
+    ///
+    /// TLS alerts and protocol errors.
+    pub(crate) fn receive_buffered(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
         if !self.read_ahead.is_empty() {
             let n = self.read_ahead.len().min(buffer.len());
             buffer[..n].copy_from_slice(&self.read_ahead[..n]);
-            self.read_ahead.drain(..n);
+            if n == self.read_ahead.len() {
+                // A connection may be idle for long from now on.
+                self.read_ahead = Vec::new();
+            } else {
+                self.read_ahead.drain(..n);
+            }
             return Ok(Received::Bytes(n));
         }
         let Some(tls) = &mut self.tls else {
@@ -83,6 +177,11 @@ impl Stream {
         })
     }
 
+    /// Whether [`Stream::receive_buffered`] can find anything: it cannot on a plain connection with nothing read ahead.
+    pub(crate) fn may_have_buffered(&self) -> bool {
+        self.tls.is_some() || !self.read_ahead.is_empty()
+    }
+
     /// Bytes that are here or in the socket.
     ///
     /// # Errors
@@ -90,7 +189,7 @@ impl Stream {
     /// The socket's, TLS alerts and protocol errors, and `UnexpectedEof` for an end without close_notify.
     pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
         loop {
-            match self.buffered(buffer)? {
+            match self.receive_buffered(buffer)? {
                 Received::WouldBlock => {}
                 found => {
                     self.dataless = 0;
@@ -101,17 +200,21 @@ impl Stream {
                 return match (&*self.socket).read(buffer) {
                     Ok(0) => Ok(Received::Eof),
                     Ok(n) => Ok(Received::Bytes(n)),
-                    Err(error) => would_block(error),
+                    Err(error) => nothing_if_blocked(error),
                 };
             };
-            if self.dataless > MAX_DATALESS {
+            // That it cannot be sent is no reason not to read what the peer has sent before.
+            if tls.is_awaited() {
+                let _ = tls.flush(&self.socket);
+            }
+            if self.dataless > if tls.is_handshaking() { MAX_HANDSHAKE } else { MAX_DATALESS } {
                 let message = "TLS records without data, one after another";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
-            match tls.fill(&self.socket) {
+            match self.fill() {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => self.dataless += count,
-                Err(error) => return would_block(error),
+                Ok(_) => {}
+                Err(error) => return nothing_if_blocked(error),
             }
         }
     }
@@ -142,8 +245,22 @@ impl Stream {
     /// The socket's.
     pub fn send_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         match pieces.iter().find(|piece| !piece.is_empty()) {
-            Some(first) if pieces.len() == 1 || self.tls.is_some() => self.send(first),
             None => Ok(0),
+            Some(first) if pieces.len() == 1 => self.send(first),
+            Some(first) if self.tls.is_some() => {
+                if first.len() >= SMALL {
+                    return self.send(first);
+                }
+                // A record for each would be a packet for each: the size of a chunk, the chunk, two bytes after it.
+                let mut record = buffers::take();
+                let mut length = 0;
+                for piece in pieces {
+                    let count = piece.len().min(SMALL - length);
+                    record[length..length + count].copy_from_slice(&piece[..count]);
+                    length += count;
+                }
+                self.send(&record[..length])
+            }
             _ => (&*self.socket).write_vectored(pieces).or_else(zero_if_blocked),
         }
     }
@@ -175,6 +292,16 @@ impl Stream {
         Ok(true)
     }
 
+    /// Says that nothing more will come, so that what has come is known to be complete. For a connection that is closed next;
+    /// without TLS, FIN alone says it.
+    pub(crate) fn close_notify(&mut self) {
+        if let Some(tls) = &mut self.tls
+            && tls.close(&mut self.read_ahead).is_ok()
+        {
+            let _ = tls.flush(&self.socket);
+        }
+    }
+
     /// A receive will return something that poll(2) on the socket does not report.
     pub fn has_buffered(&mut self) -> bool {
         // Bytes read ahead, the end, or a fault.
@@ -199,16 +326,14 @@ fn broken(tls: &mut Tls, socket: &Socket, error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-fn would_block(error: io::Error) -> io::Result<Received> {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Received::WouldBlock),
-        _ => Err(error),
-    }
+fn would_block(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+fn nothing_if_blocked(error: io::Error) -> io::Result<Received> {
+    if would_block(&error) { Ok(Received::WouldBlock) } else { Err(error) }
 }
 
 fn zero_if_blocked(error: io::Error) -> io::Result<usize> {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(0),
-        _ => Err(error),
-    }
+    if would_block(&error) { Ok(0) } else { Err(error) }
 }

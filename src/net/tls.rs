@@ -4,7 +4,9 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 
+use rustls::CommonState;
 use rustls::client::UnbufferedClientConnection;
+use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 use socket2::Socket;
 
@@ -12,17 +14,52 @@ use super::buffers::{self, Buffer, SMALL, TLS_RECORD};
 
 /// A session, and the records on their way.
 pub(super) struct Tls {
-    session: UnbufferedClientConnection,
+    session: Session,
     /// Received and not yet decrypted.
     incoming: RecordBuffer,
     /// Encrypted and not yet sent.
     outgoing: RecordBuffer,
+    /// Among those is one that the peer may wait for before it sends more: of a handshake, a key update.
+    is_awaited: bool,
     /// Much came with the last read.
     is_bulk: bool,
     /// The peer's close_notify was read.
     ended: bool,
     /// What broke the session.
     broken: Option<rustls::Error>,
+}
+
+/// Our side of it: towards a host, or towards a client.
+pub(super) enum Session {
+    Client(UnbufferedClientConnection),
+    Server(UnbufferedServerConnection),
+}
+
+impl Session {
+    fn state(&self) -> &CommonState {
+        match self {
+            Self::Client(client) => client,
+            Self::Server(server) => server,
+        }
+    }
+}
+
+/// What one step of a session came to.
+struct Step {
+    /// How much of what was received is used up.
+    discard: usize,
+    outcome: Result<Outcome, rustls::Error>,
+}
+
+enum Outcome {
+    /// There is more to do.
+    Continue,
+    /// A record of the session's own was encoded; there is more to do.
+    Encoded,
+    /// The peer has ended its side.
+    PeerClosed,
+    /// The task is done, or waits for records.
+    Done(Option<usize>),
 }
 
 /// What the session shall do once it has dealt with what was received.
@@ -36,18 +73,33 @@ enum Task<'a> {
 }
 
 impl Tls {
-    pub(super) fn new(session: UnbufferedClientConnection) -> Self {
+    pub(super) fn new(session: Session) -> Self {
         let (incoming, outgoing) = (RecordBuffer::default(), RecordBuffer::default());
-        Self { session, incoming, outgoing, is_bulk: false, ended: false, broken: None }
+        Self { session, incoming, outgoing, is_awaited: false, is_bulk: false, ended: false, broken: None }
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
-        self.session.is_handshaking()
+        self.session.state().is_handshaking()
+    }
+
+    /// The session as both sides know it: version, protocol, the peer's certificates.
+    pub(super) fn state(&self) -> &CommonState {
+        self.session.state()
+    }
+
+    /// What was received and not yet decrypted.
+    pub(super) fn received(&mut self) -> &[u8] {
+        self.incoming.bytes()
     }
 
     /// The server's hello was read: what it objects to afterwards is what we sent after it.
     pub(super) fn has_server_hello(&self) -> bool {
-        self.session.protocol_version().is_some()
+        self.session.state().protocol_version().is_some()
+    }
+
+    /// The peer may wait for what was encrypted and not sent.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.is_awaited
     }
 
     /// The peer has ended its side properly.
@@ -95,61 +147,39 @@ impl Tls {
             return Err(error.clone());
         }
         loop {
-            let UnbufferedStatus { mut discard, state, .. } =
-                self.session.process_tls_records(self.incoming.bytes());
-            let mut done = None;
-            match state {
-                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                    if let Some(record) = traffic.next_record() {
-                        let record = record?;
-                        discard += record.discard;
-                        let mut rest = record.payload;
-                        if let Task::Decrypt(into) = &mut task {
-                            let n = rest.len().min(into.len());
-                            into[..n].copy_from_slice(&rest[..n]);
-                            rest = &rest[n..];
-                            done = (n > 0).then_some(Some(n));
-                        }
-                        ahead.extend_from_slice(rest);
-                    }
+            let (incoming, outgoing) = (self.incoming.bytes(), &mut self.outgoing);
+            let Step { discard, outcome } = match &mut self.session {
+                Session::Client(client) => {
+                    step(client.process_tls_records(incoming), &mut task, outgoing, ahead)
                 }
-                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.outgoing),
-                // It leaves with the next flush, and nothing can overtake it.
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                Ok(ConnectionState::PeerClosed) => self.ended = true,
-                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                    done = Some(match &task {
-                        Task::Decrypt(_) => None,
-                        Task::Encrypt(bytes) => {
-                            encrypt_record(&mut self.outgoing, |out| traffic.encrypt(bytes, out))
-                        }
-                        Task::Close => {
-                            encrypt_record(&mut self.outgoing, |out| traffic.queue_close_notify(out))
-                        }
-                    });
+                Session::Server(server) => {
+                    step(server.process_tls_records(incoming), &mut task, outgoing, ahead)
                 }
-                Ok(_) => done = Some(None),
+            };
+            self.incoming.consume(discard);
+            match outcome {
+                Ok(Outcome::Continue) => {}
+                Ok(Outcome::Encoded) => self.is_awaited = true,
+                Ok(Outcome::PeerClosed) => self.ended = true,
+                Ok(Outcome::Done(done)) => return Ok(done),
                 Err(error) => {
                     self.broken = Some(error.clone());
-                    self.incoming.consume(discard);
                     self.encode_alert();
                     return Err(error);
                 }
-            }
-            self.incoming.consume(discard);
-            if let Some(done) = done {
-                return Ok(done);
             }
         }
     }
 
     /// After a fault: the alert by which the peer learns of it.
     fn encode_alert(&mut self) {
-        while self.session.wants_write() {
-            let UnbufferedStatus { discard, state, .. } =
-                self.session.process_tls_records(self.incoming.bytes());
-            let Ok(ConnectionState::EncodeTlsData(data)) = state else { return };
-            encode(data, &mut self.outgoing);
+        while self.session.state().wants_write() {
+            let (incoming, outgoing) = (self.incoming.bytes(), &mut self.outgoing);
+            let discard = match &mut self.session {
+                Session::Client(client) => encode_next(client.process_tls_records(incoming), outgoing),
+                Session::Server(server) => encode_next(server.process_tls_records(incoming), outgoing),
+            };
+            let Some(discard) = discard else { return };
             self.incoming.consume(discard);
         }
     }
@@ -187,6 +217,7 @@ impl Tls {
                 Err(error) => return Err(error),
             }
         }
+        self.is_awaited = false;
         Ok(true)
     }
 }
@@ -195,6 +226,61 @@ impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tls")
     }
+}
+
+/// Deals with what the session says next.
+fn step<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    task: &mut Task<'_>,
+    outgoing: &mut RecordBuffer,
+    ahead: &mut Vec<u8>,
+) -> Step {
+    let UnbufferedStatus { mut discard, state, .. } = status;
+    let outcome = match state {
+        Ok(ConnectionState::ReadTraffic(mut traffic)) => match traffic.next_record() {
+            Some(Ok(record)) => {
+                discard += record.discard;
+                let (mut rest, mut done) = (record.payload, Outcome::Continue);
+                if let Task::Decrypt(into) = task {
+                    let n = rest.len().min(into.len());
+                    into[..n].copy_from_slice(&rest[..n]);
+                    rest = &rest[n..];
+                    if n > 0 {
+                        done = Outcome::Done(Some(n));
+                    }
+                }
+                ahead.extend_from_slice(rest);
+                Ok(done)
+            }
+            Some(Err(error)) => Err(error),
+            None => Ok(Outcome::Continue),
+        },
+        Ok(ConnectionState::EncodeTlsData(data)) => {
+            encode(data, outgoing);
+            Ok(Outcome::Encoded)
+        }
+        // It leaves with the next flush, and nothing can overtake it.
+        Ok(ConnectionState::TransmitTlsData(data)) => {
+            data.done();
+            Ok(Outcome::Continue)
+        }
+        Ok(ConnectionState::PeerClosed) => Ok(Outcome::PeerClosed),
+        Ok(ConnectionState::WriteTraffic(mut traffic)) => Ok(Outcome::Done(match task {
+            Task::Decrypt(_) => None,
+            Task::Encrypt(bytes) => encrypt_record(outgoing, |out| traffic.encrypt(bytes, out)),
+            Task::Close => encrypt_record(outgoing, |out| traffic.queue_close_notify(out)),
+        })),
+        Ok(_) => Ok(Outcome::Done(None)),
+        Err(error) => Err(error),
+    };
+    Step { discard, outcome }
+}
+
+/// Encodes an alert that waits; none when there is none, else how much of what was received is used up.
+fn encode_next<Data>(status: UnbufferedStatus<'_, '_, Data>, outgoing: &mut RecordBuffer) -> Option<usize> {
+    let Ok(ConnectionState::EncodeTlsData(data)) = status.state else { return None };
+    encode(data, outgoing);
+    Some(status.discard)
 }
 
 /// Encodes a handshake record or an alert after what waits to be sent.

@@ -1,17 +1,21 @@
 //! What is counted, for `/metrics`. One struct, shared; counting is a few relaxed atomic additions, without locks or
-//! allocation, and every label has few values, whatever clients and upstream send.
+//! allocation, and every label has few values, whatever clients and upstream send. Callers have names, which take a lock for
+//! the time of an addition.
 //!
 //! ```text
 //! proxy --count--> Metrics (measure) --read--> page --text--> GET /metrics
 //!                  TokenStore, certificate ----'
 //! ```
 
+mod callers;
 mod page;
 mod text;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use callers::CallerCounters;
 use http::{Method, StatusCode};
 pub(crate) use page::Sources;
 
@@ -40,7 +44,7 @@ const UPSTREAM_KINDS: [&str; 12] = [
     "other",
 ];
 /// The values of `kind` of refusals: the codes in their bodies, every AADSTS number being `token_unavailable`.
-const REFUSAL_KINDS: [&str; 16] = [
+const REFUSAL_KINDS: [&str; 17] = [
     "token_unavailable",
     "invalid_api_key",
     "origin_not_allowed",
@@ -56,6 +60,7 @@ const REFUSAL_KINDS: [&str; 16] = [
     "method_not_supported",
     "http_version_not_supported",
     "websocket_not_supported",
+    "tls_required",
     "other",
 ];
 /// The statuses by which an upstream says that something is misconfigured or requested too often.
@@ -64,6 +69,17 @@ const DENIALS: [&str; 4] = ["401", "403", "404", "429"];
 const RETRY_REASONS: [&str; 2] = ["stale_connection", "token_rejected"];
 /// The values of `reason` of overloads: those of `server::Overload`.
 const OVERLOADS: [&str; 5] = ["connections", "descriptors", "large_heads", "memory", "threads"];
+
+/// The values of `reason` of failed TLS handshakes: those of `net::HandshakeError`.
+const HANDSHAKE_REASONS: [&str; 7] = [
+    "certificate_rejected",
+    "closed",
+    "no_client_certificate",
+    "no_common_parameters",
+    "timeout",
+    "untrusted_client",
+    "other",
+];
 
 #[derive(Debug)]
 pub struct Metrics {
@@ -82,6 +98,8 @@ pub struct Metrics {
     pub upstream_errors: LabeledCounter<12>,
     /// Requests rejected without sending them to the upstream.
     pub refusals: LabeledCounter<{ REFUSAL_KINDS.len() }>,
+    /// TLS handshakes of clients that have failed.
+    pub handshake_failures: LabeledCounter<7>,
     /// Responses that the upstream ended early.
     pub responses_aborted: Counter,
     /// Requests whose client disconnected before the end of the response.
@@ -94,6 +112,7 @@ pub struct Metrics {
     last_response: AtomicU64,
     clock_start: Instant,
     requests: [[Counter; STATUSES.len()]; METHODS.len()],
+    callers: CallerCounters<{ STATUSES.len() }>,
     denials: [Counter; DENIALS.len()],
     first_byte: Histogram,
     duration: Histogram,
@@ -106,6 +125,8 @@ pub struct Metrics {
 #[derive(Debug)]
 pub struct Finished<'a> {
     pub method: &'a Method,
+    /// Whose key it had.
+    pub caller: Option<&'a Arc<str>>,
     /// The status that the client got; none when it disconnected before.
     pub status: Option<StatusCode>,
     /// From its head to the end.
@@ -132,6 +153,7 @@ impl Metrics {
             overloads: LabeledCounter::new(OVERLOADS),
             upstream_errors: LabeledCounter::new(UPSTREAM_KINDS),
             refusals: LabeledCounter::new(REFUSAL_KINDS),
+            handshake_failures: LabeledCounter::new(HANDSHAKE_REASONS),
             responses_aborted: Counter::default(),
             clients_gone: Counter::default(),
             panics: Counter::default(),
@@ -139,6 +161,7 @@ impl Metrics {
             last_response: AtomicU64::new(0),
             clock_start: Instant::now(),
             requests: Default::default(),
+            callers: CallerCounters::default(),
             denials: Default::default(),
             first_byte: Histogram::default(),
             duration: Histogram::default(),
@@ -164,6 +187,9 @@ impl Metrics {
         let status = request.status.map(|status| status.as_u16());
         let class = status.map_or(STATUSES.len() - 1, |code| usize::from(code / 100).clamp(1, 5) - 1);
         self.requests[method(request.method)][class].add(1);
+        if let Some(caller) = request.caller {
+            self.callers.add(caller, class);
+        }
         self.bytes_up.add(request.bytes_up);
         self.bytes_down.add(request.bytes_down);
         if let Some(first_byte) = request.first_byte {
@@ -215,9 +241,11 @@ mod tests {
     #[test]
     fn a_request_is_counted_once_under_its_classes() {
         let metrics = Metrics::new();
+        let caller = "team-a".into();
         let count_by = |has_own_credential: bool, method: &[u8], status: Option<u16>| {
             metrics.finished(&Finished {
                 method: &Method::from_bytes(method).unwrap(),
+                caller: status.map(|_| &caller),
                 status: status.map(|code| StatusCode::from_u16(code).unwrap()),
                 took: Duration::from_millis(3),
                 first_byte: status.map(|_| Duration::from_millis(2)),
@@ -239,6 +267,7 @@ mod tests {
         assert_eq!(metrics.requests[7][5].value(), 1);
         assert_eq!(metrics.requests[0][0].value(), 1);
         assert_eq!(metrics.denials[3].value(), 1);
+        assert_eq!(metrics.callers.values(), [(caller.clone(), [1, 0, 0, 1, 1, 0])]);
         assert_eq!((metrics.bytes_up.value(), metrics.bytes_down.value()), (20, 28));
         assert_eq!((metrics.first_byte.counts().sum(), metrics.duration.counts().sum()), (3, 3));
         count(b"POST", Some(401));

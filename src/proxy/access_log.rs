@@ -1,12 +1,14 @@
 //! What is measured of a request and how it ended: counted for the metrics, and one line in the access log, its path
 //! without the query.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 
 use super::failure::abort_cause;
 use super::relay::{Aborted, Relayed};
+use super::trace_context;
 use super::tunnel::Tunnelled;
 use crate::config::LogLevel;
 use crate::fields::Fields;
@@ -14,7 +16,7 @@ use crate::log::{self, Millis, Value};
 use crate::ops::metrics::{Finished, GaugeGuard, Metrics, PendingGuard};
 use crate::server::{Head, Peer, PeerAddress};
 
-/// Azure's support finds a request by these.
+/// Azure's support finds a request by these. In `x-request-id` a client may name it, too.
 const ID_FIELDS: [(&str, &str); 3] = [
     ("apim-request-id", "apim_request_id"),
     ("x-request-id", "x_request_id"),
@@ -27,6 +29,10 @@ const MAX_ID_BYTES: usize = 128;
 pub(super) struct RequestStats<'a> {
     metrics: &'a Metrics,
     client: PeerAddress,
+    /// Whose key it has, once that is known.
+    pub(super) caller: Option<Arc<str>>,
+    /// The trace that it is a part of, as its client says.
+    trace_id: Option<String>,
     pub(super) method: Method,
     /// Without the query.
     pub(super) path: String,
@@ -84,6 +90,8 @@ impl<'a> RequestStats<'a> {
         Self {
             metrics,
             client: peer.address,
+            caller: None,
+            trace_id: trace_context::trace_id(&head.headers).filter(|_| is_logged()).map(str::to_owned),
             method: head.method.clone(),
             path: head.path().to_owned(),
             started: now,
@@ -91,7 +99,7 @@ impl<'a> RequestStats<'a> {
             response_times: None,
             bytes_up: 0,
             has_ephemeral_key: false,
-            ids: RequestIds::default(),
+            ids: RequestIds::of_client(&head.headers),
             upstream_code: None,
             unanswered: None,
             _in_flight: metrics.in_flight.inc_guard(),
@@ -109,7 +117,7 @@ impl<'a> RequestStats<'a> {
         let now = Instant::now();
         self.unanswered = None;
         self.metrics.mark_response();
-        self.ids = RequestIds::of(head);
+        self.ids.add_upstream(head);
         self.response_times =
             Some(ResponseTimes { first_byte: now - self.started, upstream: now - self.sent });
     }
@@ -138,8 +146,10 @@ impl<'a> RequestStats<'a> {
             (Some(_), None) => {}
         }
         let first_byte = self.response_times.as_ref().map(|times| times.first_byte);
+        let (method, caller) = (&self.method, self.caller.as_ref());
         let finished = Finished {
-            method: &self.method,
+            method,
+            caller,
             status,
             took,
             first_byte,
@@ -178,8 +188,9 @@ impl<'a> RequestStats<'a> {
         let times =
             self.response_times.as_ref().map(|times| (Millis(times.first_byte), Millis(times.upstream)));
         let ids: Vec<_> = self.ids.entries().collect();
+        let caller = self.caller.as_deref();
 
-        let mut fields: Vec<(&str, &dyn Value)> = Vec::with_capacity(16);
+        let mut fields: Vec<(&str, &dyn Value)> = Vec::with_capacity(19);
         fields.extend::<[(&str, &dyn Value); 5]>([
             ("method", &self.method),
             ("status", &status),
@@ -194,10 +205,12 @@ impl<'a> RequestStats<'a> {
             ]);
         }
         fields.extend(self.upstream_code.iter().map(|code| ("upstream_code", code as &dyn Value)));
-        fields.push(("client", &self.client));
+        fields.extend(self.client.log_fields());
         if self.has_ephemeral_key {
             fields.push(("credential", &"ephemeral_key"));
         }
+        fields.extend(caller.iter().map(|caller| ("caller", caller as &dyn Value)));
+        fields.extend(self.trace_id.iter().map(|id| ("trace_id", id as &dyn Value)));
         fields.push(("outcome", &name));
         fields.push(("path", &self.path));
         fields.extend(side.iter().map(|side| ("aborted_by", side as &dyn Value)));
@@ -216,21 +229,35 @@ impl<'a> RequestStats<'a> {
     }
 }
 
-/// The upstream's ids of a request. Empty when no line of it will be logged: an aborted response is, at `warn`, too.
+/// The ids by which others know a request. Empty when no line of it will be logged.
 #[derive(Default)]
 struct RequestIds([Option<String>; ID_FIELDS.len()]);
 
 impl RequestIds {
-    fn of(head: &Fields) -> Self {
-        if !log::enabled(LogLevel::Warn) {
-            return Self::default();
+    /// The client's `x-request-id`, for when the upstream gives none.
+    fn of_client(head: &Fields) -> Self {
+        Self(ID_FIELDS.map(|(field, _)| id(head, field).filter(|_| field == "x-request-id")))
+    }
+
+    /// Those of the upstream's response.
+    fn add_upstream(&mut self, head: &Fields) {
+        for ((field, _), known) in ID_FIELDS.iter().zip(&mut self.0) {
+            *known = id(head, field).or_else(|| known.take());
         }
-        let text = |id| std::str::from_utf8(id).ok().map(str::to_owned);
-        Self(ID_FIELDS.map(|(field, _)| head.get(field).filter(|id| id.len() <= MAX_ID_BYTES).and_then(text)))
     }
 
     fn entries(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let ids = ID_FIELDS.iter().zip(&self.0);
         ids.filter_map(|((_, name), id)| Some((*name, id.as_deref()?)))
     }
+}
+
+fn id(head: &Fields, field: &str) -> Option<String> {
+    let id = head.get(field).filter(|id| is_logged() && !id.is_empty() && id.len() <= MAX_ID_BYTES)?;
+    std::str::from_utf8(id).ok().map(str::to_owned)
+}
+
+/// Some line of a request may be logged: that of an aborted response is, at `warn`, too.
+fn is_logged() -> bool {
+    log::enabled(LogLevel::Warn)
 }

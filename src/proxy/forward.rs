@@ -12,7 +12,7 @@ use super::failure::{self, Failure};
 use super::request_body::{ReplayBuffer, RequestBody};
 use super::retry::{self, Attempt, Failed, RetryAction};
 use super::upstream_request::UpstreamRequest;
-use super::{Proxy, allowed_requests, api_key, headers, relay, target, tunnel};
+use super::{Proxy, allowed_requests, headers, relay, target, tunnel};
 use crate::http1::head::ResponseHead;
 use crate::net::poll::{self, Ready};
 use crate::server::{ErrorResponse, Exchange, Head, Length};
@@ -36,8 +36,10 @@ impl Proxy {
         exchange: &mut dyn Exchange,
         stats: &mut RequestStats<'_>,
     ) -> Result<RequestOutcome, Failure> {
-        if let Some(key) = &self.config.proxy_api_key {
-            api_key::check(key.expose(), &head)?;
+        if let Some(callers) = &self.callers {
+            stats.caller = Some(callers.identify(&head)?);
+        } else {
+            stats.caller = exchange.peer().certificate_name.clone();
         }
         if let Some(allowed) = &self.config.allowed_requests {
             allowed_requests::check(allowed, &self.config.base_url.base_path, &head)?;

@@ -86,11 +86,11 @@ fn log_entry(entry: &Entry<Reason, Clients>) {
     let client = clients.last.unwrap_or(PeerAddress::Unknown);
     let busiest =
         clients.busiest().filter(|_| *count > 1).map(|(address, count)| (address.to_string(), count));
-    let client: &dyn Value = match &busiest {
-        Some((address, _)) => address,
-        None => &client,
+    let mut fields: Vec<(&str, &dyn Value)> = match &busiest {
+        Some((address, _)) => vec![("client", address)],
+        None => client.log_fields().collect(),
     };
-    let mut fields: Vec<(&str, &dyn Value)> = vec![("client", client), ("status", &status), ("code", code)];
+    fields.extend::<[(&str, &dyn Value); 2]>([("status", &status), ("code", code)]);
     fields.extend(reason.iter().map(|reason| ("reason", reason as &dyn Value)));
     fields.push(("why", message));
     if *count > 1 {

@@ -116,9 +116,9 @@ pub fn credentials(target: &str) -> impl Iterator<Item = Vec<u8>> {
 }
 
 /// The origin that the client used, from its `Host`.
-pub fn public_origin(headers: &Fields) -> Option<String> {
+pub fn public_origin(scheme: &str, headers: &Fields) -> Option<String> {
     let host = std::str::from_utf8(headers.get("host")?).ok().filter(|host| !host.is_empty())?;
-    Some(format!("http://{host}"))
+    Some(format!("{scheme}://{host}"))
 }
 
 /// Rewrites `Location` and `Operation-Location` that point at the upstream's own origin and base path so that they lead

@@ -28,7 +28,9 @@ impl UpstreamRequest {
         let bad_request =
             |message| Failure::from(ErrorResponse::request(StatusCode::BAD_REQUEST, "bad_request", message));
         let target = target::forwarded(&config.base_url, &head.target).map_err(bad_request)?;
-        let public_origin = config.rewrite_location.then(|| target::public_origin(&head.headers)).flatten();
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        let public_origin =
+            config.rewrite_location.then(|| target::public_origin(scheme, &head.headers)).flatten();
         let mut headers = head.headers;
         let mut has_ephemeral_key = false;
         if headers::has_ephemeral_key(&headers, websocket) && target::is_realtime(&target) {

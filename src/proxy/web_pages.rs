@@ -107,7 +107,7 @@ mod tests {
         ] {
             let config = Config::from_lookup(&settings(allowed)).unwrap();
             let headers = Fields::from([("host", host)]);
-            let peer = Peer { address: PeerAddress::Unknown, is_loopback_listener };
+            let peer = Peer { address: PeerAddress::Unknown, is_loopback_listener, certificate_name: None };
             let checked = check_host(&config.allowed_hosts, &headers, &peer);
             assert_eq!(checked.is_ok(), passes, "{allowed} {host} {is_loopback_listener}");
         }

@@ -1,6 +1,7 @@
 //! One connection, from its first byte to its last.
 
-use std::io;
+use std::io::{self, Read as _};
+use std::net::Shutdown as Side;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,23 +13,27 @@ use super::exchange::Http1Exchange;
 use super::input::Input;
 use super::limits::{Permit, Semaphore};
 use super::shutdown::Shutdown;
-use super::{Head, Limits, Peer, Service};
+use super::{HandshakeError, Head, Limits, Peer, Service};
 use crate::fields;
 use crate::http1::head::{self, Scan};
 use crate::net::buffers;
 use crate::net::poll::{self, Ready};
-use crate::net::{Socket, Stream};
+use crate::net::{Socket, Stream, TlsAcceptor};
 
 /// A head that is longer than one buffer needs a permit.
 const LARGE_HEAD_BYTES: usize = buffers::SMALL;
 /// At the shutdown, a connection whose first request has not arrived yet gets this long for it: its client was in the
 /// backlog, or has connected a moment ago.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+/// What a client whose handshake has failed may still send, and for how long, while it is on its way to the alert.
+const ALERT_GRACE: (usize, Duration) = (64 * 1024, Duration::from_secs(1));
 
 pub(super) struct Context<'a> {
     pub(super) service: &'a dyn Service,
     pub(super) limits: &'a Limits,
     pub(super) shutdown: &'a Shutdown,
+    /// With TLS towards clients.
+    pub(super) tls: Option<&'a TlsAcceptor>,
     /// For large heads.
     pub(super) large_heads: &'a Semaphore,
     /// Whether this idle connection has to close so that others find room. True is meant for this one alone.
@@ -36,12 +41,22 @@ pub(super) struct Context<'a> {
 }
 
 /// Serves requests until the client leaves, violates the protocol or pauses too long, or the shutdown begins.
-pub(super) fn serve(socket: Arc<Socket>, peer: &Peer, context: &Context<'_>) {
-    let mut input = Input::new(Stream::from(socket));
+pub(super) fn serve(socket: Arc<Socket>, mut peer: Peer, context: &Context<'_>) {
+    let mut input = match context.tls {
+        None => Input::new(Stream::from(socket)),
+        Some(tls) => match accept_tls(tls, socket, &mut peer, context) {
+            Some(stream) => Input::new(stream),
+            None => return,
+        },
+    };
+    let peer = &peer;
     let mut is_first = true;
     loop {
         let mut permit = None;
-        let Some(head) = next_head(&mut input, context, is_first, &mut permit) else { return };
+        let Some(head) = next_head(&mut input, context, is_first, &mut permit) else {
+            input.stream_mut().close_notify();
+            return;
+        };
         is_first = false;
         let head = match head {
             Ok(head) => head,
@@ -58,6 +73,80 @@ pub(super) fn serve(socket: Arc<Socket>, peer: &Peer, context: &Context<'_>) {
         context.service.serve(head, &mut exchange);
         if !exchange.finish_request() {
             return;
+        }
+    }
+}
+
+/// Makes the TLS handshake; none when there is no connection afterwards. Its own frame, see the invariants in lib.rs.
+#[inline(never)]
+fn accept_tls(
+    tls: &TlsAcceptor,
+    socket: Arc<Socket>,
+    peer: &mut Peer,
+    context: &Context<'_>,
+) -> Option<Stream> {
+    tls.reload_if_changed();
+    let mut stream = tls.accept(socket).ok()?;
+    match handshake(&mut stream, context) {
+        Ok(()) if stream.is_plain_http() => {
+            let response = ErrorResponse::tls_required();
+            context.service.refused(&response, peer);
+            refuse(&mut Input::new(stream), peer, context, &response);
+            None
+        }
+        Ok(()) => {
+            peer.certificate_name = stream.certificate_name();
+            Some(stream)
+        }
+        Err(error) => {
+            context.service.handshake_failed(&error, peer);
+            if matches!(error, HandshakeError::Tls(_)) {
+                linger_after_alert(&stream);
+            }
+            None
+        }
+    }
+}
+
+/// From the first byte of a client to the end of its handshake, within the time that a request's head has.
+fn handshake(stream: &mut Stream, context: &Context<'_>) -> Result<(), HandshakeError> {
+    let mut deadline = Instant::now() + context.limits.header_timeout;
+    let mut is_stopping = false;
+    while let Some(wanted) = stream.poll_handshake()? {
+        let socket = (stream.socket().as_fd(), wanted);
+        let found = if is_stopping {
+            poll::wait([socket], Some(deadline)).map(|[socket]| [socket, Ready::NOTHING])
+        } else {
+            poll::wait([socket, (context.shutdown.as_fd(), Ready::READ)], Some(deadline))
+        };
+        let [socket, shutdown] = found.map_err(HandshakeError::Io)?;
+        if shutdown.any() {
+            // Its request may be on its way, as that of any new connection.
+            is_stopping = true;
+            deadline = deadline.min(Instant::now() + FIRST_REQUEST_GRACE);
+        }
+        // One byte at a time moves no deadline.
+        if !shutdown.any() && !socket.any() || Instant::now() >= deadline {
+            return Err(HandshakeError::TimedOut);
+        }
+    }
+    Ok(())
+}
+
+/// Closing a socket with unread input resets it, and a reset destroys the alert that says why: reads on for a moment.
+fn linger_after_alert(stream: &Stream) {
+    let mut socket = stream.socket();
+    let (bytes, time) = ALERT_GRACE;
+    let deadline = Instant::now() + time;
+    let (mut left, mut buffer) = (bytes, [0; 1024]);
+    if socket.shutdown(Side::Write).is_err() {
+        return;
+    }
+    while left > 0 && poll::wait_one(socket, Ready::READ, Some(deadline)).is_ok() {
+        match socket.read(&mut buffer) {
+            Ok(count @ 1..) => left = left.saturating_sub(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => return,
         }
     }
 }

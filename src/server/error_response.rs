@@ -117,6 +117,12 @@ impl ErrorResponse {
         response
     }
 
+    /// 400: plain HTTP where TLS is spoken.
+    pub fn tls_required() -> Self {
+        let message = "this port speaks TLS, and the request came as plain HTTP: use https://";
+        Self::request(StatusCode::BAD_REQUEST, "tls_required", message)
+    }
+
     /// The JSON body: `{"error":{"message","type","code",…}}`.
     pub fn body(&self) -> Vec<u8> {
         let mut error = Map::new();

@@ -14,7 +14,7 @@ use super::shutdown::Shutdown;
 use super::{Exchange, Head, Length, Limits, Peer};
 use crate::fields::{self, Fields};
 use crate::net::poll::{self, Ready};
-use crate::net::{Socket, Stream};
+use crate::net::{Received, Socket, Stream};
 use http::{StatusCode, Version};
 
 /// What trailers and chunk extensions of a body may take. Clients send hardly any.
@@ -89,13 +89,16 @@ impl<'a> Http1Exchange<'a> {
         if self.response.closes() {
             if !self.body.is_complete() || self.more_was_sent() {
                 self.linger();
+            } else {
+                self.input.stream_mut().close_notify();
             }
             return false;
         }
         self.body.is_complete() || self.drain()
     }
 
-    /// The client sent more after its last request, or has closed its sending side.
+    /// The client sent more after its last request, or has closed its sending side. What TLS has read from the socket already
+    /// does not matter: closing resets the connection for what was not read.
     fn more_was_sent(&self) -> bool {
         let wanted = [(self.input.stream().socket().as_fd(), Ready::READ)];
         poll::wait(wanted, Some(Instant::now())).is_ok_and(|[socket]| socket.readable())
@@ -157,7 +160,17 @@ impl Exchange for Http1Exchange<'_> {
     }
 
     fn has_buffered_body(&mut self) -> io::Result<bool> {
-        self.body.poll(self.input)
+        loop {
+            if self.body.poll(self.input)? {
+                return Ok(true);
+            }
+            match self.input.fill_buffered()? {
+                Received::Bytes(_) => {}
+                // The end of the connection: reading the body says so.
+                Received::Eof => return Ok(true),
+                Received::WouldBlock => return Ok(false),
+            }
+        }
     }
 
     fn poll_body(&mut self) -> io::Result<bool> {

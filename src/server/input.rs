@@ -35,6 +35,24 @@ impl Input {
         &mut self.source
     }
 
+    /// Adds what the connection has received and decrypted, of which poll(2) on its socket knows nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::receive_buffered`].
+    pub(super) fn fill_buffered(&mut self) -> io::Result<Received> {
+        if !self.source.may_have_buffered() {
+            return Ok(Received::WouldBlock);
+        }
+        self.reserve();
+        let received = self.source.receive_buffered(&mut self.buffer[self.end..]);
+        if let Ok(Received::Bytes(count)) = received {
+            self.end += count;
+        }
+        self.release();
+        received
+    }
+
     /// The connection, with the bytes received and not used put back, so that they are read first.
     pub(super) fn rewind(&mut self) -> &mut Stream {
         self.source.unread(&self.buffer[self.start..self.end]);
@@ -67,6 +85,14 @@ impl<S: Source> Input<S> {
     ///
     /// `TimedOut` when `deadline` passed first, else the socket's.
     pub fn fill(&mut self, deadline: Instant) -> io::Result<usize> {
+        self.reserve();
+        let n = self.source.read(&mut self.buffer[self.end..], deadline)?;
+        self.end += n;
+        Ok(n)
+    }
+
+    /// Makes room after the bytes received.
+    fn reserve(&mut self) {
         if self.start > 0 && self.buffer.len() - self.end < SMALL / 2 {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
@@ -76,9 +102,6 @@ impl<S: Source> Input<S> {
         } else if self.buffer.len() < self.end + SMALL / 2 {
             self.buffer.resize(self.end + SMALL, 0);
         }
-        let n = self.source.read(&mut self.buffer[self.end..], deadline)?;
-        self.end += n;
-        Ok(n)
     }
 
     /// Reads at least one byte: of those received, else straight from the source; 0 when the client has ended its side.

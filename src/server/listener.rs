@@ -1,10 +1,11 @@
-//! The listening socket, and the thread that accepts.
+//! The listener, and the thread that accepts.
 
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,40 +13,38 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
+use socket2::SockAddr;
 
 use super::connection::{self, Context};
 use super::error_response::Overload;
 use super::limits::Semaphore;
+use super::listening_socket::{BACKLOG, ListenAddress, ListeningSocket, bind_both, bind_first};
 use super::overflow::Overflow;
 use super::shutdown::Shutdown;
 use super::thread_pool::ThreadPool;
-use super::{Limits, Peer, PeerAddress, Service};
+use super::{Limits, Service};
 use crate::log::{self, Throttle};
-use crate::net::Socket;
 use crate::net::poll::{self, Ready};
+use crate::net::{Socket, TlsAcceptor};
 
-/// std's 128 is short for a burst; the kernel caps it at net.core.somaxconn.
-const BACKLOG: i32 = 4096;
-/// How often another free port is tried when the first one found is free in one family alone.
-const MAX_PORT_RETRIES: u32 = 16;
 /// Pause after an accept that failed for lack of resources, so that it is not tried in a busy loop.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
-/// A client that vanished is detected after two minutes of silence, not after the system's two hours: it may hold a thread
-/// and an open request to the upstream.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_secs(60))
-    .with_interval(Duration::from_secs(15))
-    .with_retries(4);
-/// How many bytes of a response the system buffers that the network does not take yet. Without a bound that is megabytes
-/// for each client that reads slowly, and a few hundred of those exhaust the TCP memory of the whole host.
-const NOTSENT_LOWAT: u32 = 128 * 1024;
 /// When the system lacks a resource, every accept fails: one failure in each period is logged, the others are counted.
 static ACCEPT_ERROR_LOG: Throttle = Throttle::every(Duration::from_secs(10));
 
-/// Bound sockets, one or one of each family, which refuse no connection yet: clients wait in their backlog.
+/// Sockets that listen and refuse no connection yet: clients wait in their backlog.
 #[derive(Debug)]
-pub struct Listener(Vec<Socket>);
+pub struct Listener {
+    sockets: Vec<ListeningSocket>,
+    /// With TLS towards clients.
+    tls: Option<Arc<TlsAcceptor>>,
+}
+
+impl From<Vec<ListeningSocket>> for Listener {
+    fn from(sockets: Vec<ListeningSocket>) -> Self {
+        Self { sockets, tls: None }
+    }
+}
 
 impl Listener {
     /// Binds to the first address that allows it. Where all are loopback addresses, such as those of `localhost`, to the
@@ -60,27 +59,52 @@ impl Listener {
             && let Some(first) = addresses.first()
             && let Some(second) = addresses.iter().find(|other| other.is_ipv4() != first.is_ipv4())
         {
-            return bind_both(*first, *second).map(Self);
+            return bind_both(*first, *second).map(Self::from);
         }
-        bind_first(addresses).map(|listener| Self(vec![listener]))
+        bind_first(addresses).map(|listener| Self::from(vec![listener]))
+    }
+
+    /// Binds to the path of a Unix socket, which is removed when the listener closes. One that nobody listens on is replaced.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` when another program listens there, `AlreadyExists` when something else than a socket is there, else the
+    /// system's.
+    pub fn bind_unix(path: &Path) -> io::Result<Self> {
+        ListeningSocket::bind_unix(path).map(|listener| Self::from(vec![listener]))
+    }
+
+    /// Takes over sockets that listen already. They stay their owner's: other processes may listen on them before and after.
+    ///
+    /// # Errors
+    ///
+    /// The socket's.
+    #[cfg_attr(feature = "tiny_http", expect(dead_code, reason = "its server takes addresses alone"))]
+    pub(crate) fn inherit(sockets: Vec<Socket>) -> io::Result<Self> {
+        sockets.into_iter().map(ListeningSocket::inherited).collect::<io::Result<Vec<_>>>().map(Self::from)
+    }
+
+    /// The same, with TLS towards clients.
+    #[cfg_attr(feature = "tiny_http", allow(dead_code, reason = "its own listener has no TLS"))]
+    pub(crate) fn with_tls(self, tls: Option<TlsAcceptor>) -> Self {
+        Self { tls: tls.map(Arc::new), ..self }
     }
 
     /// The address bound, its port real even where 0 was asked for; the first of several.
     ///
     /// # Errors
     ///
-    /// The socket's.
+    /// It is a Unix socket.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        address(self.0.first().ok_or(io::ErrorKind::AddrNotAvailable)?)
+        match self.sockets.first().map(|listener| &listener.address) {
+            Some(ListenAddress::Ip(address)) => Ok(*address),
+            _ => Err(io::ErrorKind::AddrNotAvailable.into()),
+        }
     }
 
-    /// All addresses bound.
-    ///
-    /// # Errors
-    ///
-    /// The socket's.
-    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.0.iter().map(address).collect()
+    /// Where it listens.
+    pub fn addresses(&self) -> Vec<ListenAddress> {
+        self.sockets.iter().map(|listener| listener.address.clone()).collect()
     }
 
     /// Starts to serve, on threads of its own.
@@ -97,11 +121,17 @@ impl Listener {
         let pool = ThreadPool::new("connection");
         let limits = Arc::new(limits);
         let (ended, overflow_ended) = sync_channel(0);
-        let overflow =
-            Overflow::start(Arc::clone(&service), Arc::clone(&limits), Arc::clone(&shutdown), ended)?;
+        let overflow = Overflow::start(
+            Arc::clone(&service),
+            Arc::clone(&limits),
+            self.tls.clone(),
+            Arc::clone(&shutdown),
+            ended,
+        )?;
         let (large_heads, evicting) = (Arc::new(Semaphore::new(limits.large_heads)), Arc::default());
         let acceptor = Acceptor {
-            listeners: self.0,
+            listeners: self.sockets,
+            tls: self.tls,
             service,
             limits,
             shutdown,
@@ -149,7 +179,8 @@ impl ServerHandle {
 }
 
 struct Acceptor {
-    listeners: Vec<Socket>,
+    listeners: Vec<ListeningSocket>,
+    tls: Option<Arc<TlsAcceptor>>,
     service: Arc<dyn Service>,
     limits: Arc<Limits>,
     shutdown: Arc<Shutdown>,
@@ -161,13 +192,14 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    fn run(self) {
+    fn run(mut self) {
         while !self.shutdown.is_triggered() {
             // A panic costs the connection that it happened at.
             if catch_unwind(AssertUnwindSafe(|| self.wait())).is_err() {
                 std::thread::sleep(ACCEPT_BACKOFF);
             }
         }
+        self.listeners.iter_mut().for_each(ListeningSocket::remove_file);
         // Connections that were in the backlog before the shutdown came in time.
         for listener in &self.listeners {
             for _ in 0..BACKLOG {
@@ -182,7 +214,7 @@ impl Acceptor {
 
     /// Waits for a connection or the shutdown. Of several listeners each gets its turn.
     fn wait(&self) {
-        let listeners = self.listeners.iter().map(|listener| (listener.as_fd(), Ready::READ));
+        let listeners = self.listeners.iter().map(|listener| (listener.socket.as_fd(), Ready::READ));
         let wanted: Vec<_> = listeners.chain([(self.shutdown.as_fd(), Ready::READ)]).collect();
         match poll::wait_many(&wanted, None) {
             Ok(found) => {
@@ -193,21 +225,15 @@ impl Acceptor {
         }
     }
 
-    fn accept(&self, listener: &Socket) {
+    fn accept(&self, listener: &ListeningSocket) {
         match listener.accept() {
             Ok((socket, address)) => self.admit(socket, &address, listener),
             Err(error) => handle_failure(&error),
         }
     }
 
-    fn admit(&self, socket: Socket, address: &SockAddr, listener: &Socket) {
-        if prepare(&socket).is_err() {
-            return;
-        }
-        let peer = Peer {
-            address: address.as_socket().map_or(PeerAddress::Unknown, PeerAddress::Ip),
-            is_loopback_listener: self::address(listener).is_ok_and(|ours| ours.ip().is_loopback()),
-        };
+    fn admit(&self, socket: Socket, address: &SockAddr, listener: &ListeningSocket) {
+        let Ok(peer) = listener.prepare(&socket, address) else { return };
         let socket = Arc::new(socket);
         if self.pool.busy() >= self.limits.connections {
             self.overflow.admit(socket, peer, self.limits.connections_bound);
@@ -216,7 +242,7 @@ impl Acceptor {
         let (service, limits) = (Arc::clone(&self.service), Arc::clone(&self.limits));
         let (shutdown, pool) = (Arc::clone(&self.shutdown), self.pool.clone());
         let (served, large_heads) = (Arc::clone(&socket), Arc::clone(&self.large_heads));
-        let evicting = Arc::clone(&self.evicting);
+        let (evicting, tls) = (Arc::clone(&self.evicting), self.tls.clone());
         let served_peer = peer.clone();
         let job = move || {
             // Idle connections close when three quarters of the slots are taken: at the limit new connections would be
@@ -228,10 +254,11 @@ impl Acceptor {
                 service: &*service,
                 limits: &limits,
                 shutdown: &shutdown,
+                tls: tls.as_deref(),
                 large_heads: &large_heads,
                 evict: &evict,
             };
-            connection::serve(served, &served_peer, &context);
+            connection::serve(served, served_peer, &context);
         };
         if let Err(error) = self.pool.run(Box::new(job)) {
             let by =
@@ -296,61 +323,6 @@ fn log_failure(what: &str, cause: &io::Error, by: Overload) {
     }
 }
 
-pub(super) fn bind_first(addresses: &[SocketAddr]) -> io::Result<Socket> {
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match bind(*address) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn bind_both(first: SocketAddr, second: SocketAddr) -> io::Result<Vec<Socket>> {
-    let mut retries = if first.port() == 0 { MAX_PORT_RETRIES } else { 0 };
-    loop {
-        let listener = match bind(first) {
-            Err(error) if lacks_family(&error) => return bind(second).map(|listener| vec![listener]),
-            bound => bound?,
-        };
-        match bind(SocketAddr::new(second.ip(), address(&listener)?.port())) {
-            Ok(other) => return Ok(vec![listener, other]),
-            Err(error) if lacks_family(&error) => return Ok(vec![listener]),
-            // The port that was free for the first may be another program's for the second.
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && retries > 0 => retries -= 1,
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// IPv6 is not in the kernel, or switched off.
-fn lacks_family(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrNotAvailable
-        || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
-}
-
-fn bind(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    // Connections inherit both.
-    socket.set_tcp_keepalive(&KEEPALIVE)?;
-    socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
-fn address(socket: &Socket) -> io::Result<SocketAddr> {
-    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
-}
-
-fn prepare(socket: &Socket) -> io::Result<()> {
-    socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)
-}
-
 /// The peer left before it was accepted, or no connection is pending: the next accept may well succeed.
 fn is_transient(error: &io::Error) -> bool {
     matches!(
@@ -364,10 +336,7 @@ fn is_transient(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
     use super::*;
-    use crate::net::connect_blocking;
 
     #[test]
     fn no_more_idle_connections_go_than_have_to() {
@@ -379,55 +348,5 @@ mod tests {
         assert_eq!((gone, evicting.load(Ordering::Relaxed)), (3, 3));
         drop(all);
         assert_eq!(evicting.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn connections_inherit_the_listeners_options() {
-        let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
-        let listener = &listener.0[0];
-        let _client = connect_blocking(address(listener).unwrap(), Duration::from_secs(20)).unwrap();
-        poll::wait_one(listener, Ready::READ, Some(Instant::now() + Duration::from_secs(20))).unwrap();
-        let (accepted, _) = listener.accept().unwrap();
-        assert!(accepted.keepalive().unwrap());
-        assert_eq!(accepted.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
-        assert_eq!(accepted.tcp_keepalive_retries().unwrap(), 4);
-        assert_eq!(accepted.tcp_notsent_lowat().unwrap(), NOTSENT_LOWAT);
-    }
-
-    const V4: Ipv4Addr = Ipv4Addr::LOCALHOST;
-    const V6: Ipv6Addr = Ipv6Addr::LOCALHOST;
-
-    fn bound(addresses: &[SocketAddr]) -> io::Result<Vec<SocketAddr>> {
-        Listener::bind(addresses)?.addresses()
-    }
-
-    /// The machine that runs the tests may lack IPv6: then there is one listener, which is what is promised of it.
-    #[test]
-    fn the_addresses_of_a_loopback_name_are_both_listened_on() {
-        let has_v6 = bind((V6, 0).into()).is_ok();
-        let (v4, v6) = (SocketAddr::from((V4, 0)), SocketAddr::from((V6, 0)));
-        for addresses in [vec![v4, v6], vec![v6, v4], vec![v6, v6, v4, v4]] {
-            let found = bound(&addresses).unwrap();
-            assert_eq!(found.len(), if has_v6 { 2 } else { 1 }, "{addresses:?}: {found:?}");
-            assert!(found.iter().all(|address| address.port() == found[0].port() && address.port() != 0));
-            assert!(found.iter().any(SocketAddr::is_ipv4), "{addresses:?}: {found:?}");
-        }
-        // An address is one listener, and so is a name with addresses of other machines.
-        let elsewhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        for addresses in [vec![v4], vec![v4, v4], vec![elsewhere], vec![elsewhere, v6], vec![v4, elsewhere]] {
-            assert_eq!(bound(&addresses).unwrap().len(), 1, "{addresses:?}");
-        }
-        assert_eq!(bound(&[]).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
-    }
-
-    /// Another program on the port of the other family would get half of the clients of this name.
-    #[test]
-    fn a_port_that_is_taken_in_one_family_is_taken() {
-        let taken = bind((V4, 0).into()).unwrap();
-        let port = address(&taken).unwrap().port();
-        for addresses in [[(V4.into(), port), (V6.into(), port)], [(V6.into(), port), (V4.into(), port)]] {
-            let error = bound(&addresses.map(|pair: (std::net::IpAddr, u16)| pair.into())).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{addresses:?}");
-        }
     }
 }

@@ -19,15 +19,18 @@ use super::error_response::{ErrorResponse, Overload};
 use super::exchange::Http1Exchange;
 use super::input::Input;
 use super::shutdown::Shutdown;
-use super::{Limits, Peer, Service};
+use super::{Head, Limits, Peer, Service};
 use crate::http1::head::{self, FaultKind, Scan};
 use crate::net::poll::{self, Ready};
-use crate::net::{Received, Socket};
+use crate::net::{Received, Socket, Stream, TlsAcceptor};
 
 /// How long one of these connections may take to send its request, and then to read the response.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// A head longer than this is not worth reading here.
 const MAX_HEAD: usize = 16 * 1024;
+
+/// Deep enough for a TLS handshake in a debug build.
+const STACK_BYTES: usize = 512 * 1024;
 
 /// Connections in the channel. Few, because each holds a descriptor that counts against the limit.
 const MAX_ARRIVALS: usize = 8;
@@ -50,6 +53,7 @@ impl Overflow {
     pub(super) fn start(
         service: Arc<dyn Service>,
         limits: Arc<Limits>,
+        tls: Option<Arc<TlsAcceptor>>,
         shutdown: Arc<Shutdown>,
         ended: SyncSender<()>,
     ) -> io::Result<Self> {
@@ -58,8 +62,8 @@ impl Overflow {
         let limits = Limits { write_timeout: Duration::ZERO, ..(*limits).clone() };
         let (sender, arrivals) = sync_channel(MAX_ARRIVALS);
         let queue =
-            OverloadQueue { arrivals, woken, service, limits, shutdown, connections: VecDeque::new() };
-        let thread = std::thread::Builder::new().name("overflow".into()).stack_size(256 * 1024);
+            OverloadQueue { arrivals, woken, service, limits, tls, shutdown, connections: VecDeque::new() };
+        let thread = std::thread::Builder::new().name("overflow".into()).stack_size(STACK_BYTES);
         thread.spawn(move || {
             queue.run();
             drop(ended);
@@ -79,6 +83,7 @@ struct OverloadQueue {
     woken: PipeReader,
     service: Arc<dyn Service>,
     limits: Limits,
+    tls: Option<Arc<TlsAcceptor>>,
     shutdown: Arc<Shutdown>,
     /// The oldest first.
     connections: VecDeque<Rejected>,
@@ -144,7 +149,13 @@ impl OverloadQueue {
                 self.connections.remove(oldest).into_iter().for_each(|connection| self.evict(connection));
             }
             let deadline = Instant::now() + TIMEOUT;
-            let (input, scan) = (Input::new(socket.into()), Scan::default());
+            // The handshake, if there is one, is driven by what is received, like everything here: nothing waits for it.
+            let stream = match &self.tls {
+                None => Ok(Stream::from(socket)),
+                Some(tls) => tls.accept(socket),
+            };
+            let Ok(stream) = stream else { continue };
+            let (input, scan) = (Input::new(stream), Scan::default());
             let mut connection = Rejected { input, peer, scan, by, deadline, has_response: false };
             // Most arrive with their request, and many others may follow at once.
             if self.process(&mut connection) || self.refuse(&mut connection) {
@@ -169,48 +180,59 @@ impl OverloadQueue {
             let received = connection.input.stream_mut().receive(&mut [0; 4096]);
             return matches!(received, Ok(Received::Bytes(_) | Received::WouldBlock));
         }
-        match connection.input.fill(Instant::now()) {
-            Ok(1..) => {}
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => return true,
-            Ok(0) | Err(_) => {
-                connection.has_response = true;
-                return false;
+        loop {
+            match connection.input.fill(Instant::now()) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return true,
+                Ok(0) | Err(_) => {
+                    connection.has_response = true;
+                    return false;
+                }
+            }
+            if connection.input.stream().is_plain_http() {
+                return self.respond(connection, &ErrorResponse::tls_required());
+            }
+            while connection.input.bytes().starts_with(b"\r\n") {
+                connection.input.consume(2);
+            }
+            match head::read_request(connection.input.bytes(), &mut connection.scan, MAX_HEAD) {
+                // poll(2) does not know of what TLS has received with it.
+                Ok(None) if connection.input.stream_mut().has_buffered() => {}
+                Ok(None) => return true,
+                Ok(Some((head, length))) => {
+                    connection.input.consume(length);
+                    return self.reject(connection, head);
+                }
+                // A head that is too long for this thread may be legal on a thread of its own, so that 431 would be wrong.
+                Err(fault)
+                    if fault.kind == FaultKind::FieldsTooLarge || fault.kind == FaultKind::UriTooLong =>
+                {
+                    return false;
+                }
+                Err(fault) => return self.respond(connection, &fault.into()),
             }
         }
-        while connection.input.bytes().starts_with(b"\r\n") {
-            connection.input.consume(2);
-        }
-        let limits = &self.limits;
-        match head::read_request(connection.input.bytes(), &mut connection.scan, MAX_HEAD) {
-            Ok(None) => return true,
-            Ok(Some((head, length))) => {
-                connection.input.consume(length);
-                let mut exchange = Http1Exchange::new(
-                    &head,
-                    true,
-                    None,
-                    &mut connection.input,
-                    &connection.peer,
-                    limits,
-                    &self.shutdown,
-                );
-                self.service.reject_overloaded(head, connection.by, &mut exchange);
-            }
-            // A head that is too long for this thread may be legal on a thread of its own, so that 431 would be wrong.
-            Err(fault) if fault.kind == FaultKind::FieldsTooLarge || fault.kind == FaultKind::UriTooLong => {
-                return false;
-            }
-            Err(fault) => {
-                let response = ErrorResponse::from(fault);
-                self.service.refused(&response, &connection.peer);
-                response.send(&mut Http1Exchange::for_error(
-                    &mut connection.input,
-                    &connection.peer,
-                    limits,
-                    &self.shutdown,
-                ));
-            }
-        }
+    }
+
+    /// Lets the service respond to a request.
+    fn reject(&self, connection: &mut Rejected, head: Head) -> bool {
+        connection.peer.certificate_name = connection.input.stream().certificate_name();
+        let Rejected { input, peer, by, .. } = connection;
+        let mut exchange = Http1Exchange::new(&head, true, None, input, peer, &self.limits, &self.shutdown);
+        self.service.reject_overloaded(head, *by, &mut exchange);
+        drop(exchange);
+        self.mark_responded(connection)
+    }
+
+    /// Responds to what is no request, or not known to be one.
+    fn respond(&self, connection: &mut Rejected, response: &ErrorResponse) -> bool {
+        self.service.refused(response, &connection.peer);
+        response.send(&mut Http1Exchange::for_error(
+            &mut connection.input,
+            &connection.peer,
+            &self.limits,
+            &self.shutdown,
+        ));
         self.mark_responded(connection)
     }
 
@@ -226,14 +248,6 @@ impl OverloadQueue {
         if connection.has_response {
             return false;
         }
-        let response = ErrorResponse::overloaded(connection.by);
-        self.service.refused(&response, &connection.peer);
-        response.send(&mut Http1Exchange::for_error(
-            &mut connection.input,
-            &connection.peer,
-            &self.limits,
-            &self.shutdown,
-        ));
-        self.mark_responded(connection)
+        self.respond(connection, &ErrorResponse::overloaded(connection.by))
     }
 }

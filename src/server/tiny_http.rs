@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 use ::tiny_http::{Request, Server};
 use socket2::SockRef;
 
-use super::listener::bind_first;
+use super::listening_socket::bind_first;
 use super::thread_pool::ThreadPool;
-use super::{Limits, Service, Shutdown};
+use super::{Limits, ListenAddress, Service, Shutdown};
 use crate::log;
 
 /// How often a thread checks whether it is still needed. Requests do not wait for it.
@@ -47,7 +47,7 @@ impl Listener {
     ///
     /// The last address's error.
     pub fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
-        bind_first(addresses).map(|socket| Self(socket.into()))
+        bind_first(addresses).map(|listener| Self(listener.socket.into()))
     }
 
     /// The address bound, its port real even where 0 was asked for.
@@ -59,13 +59,9 @@ impl Listener {
         self.0.local_addr()
     }
 
-    /// All addresses bound: one.
-    ///
-    /// # Errors
-    ///
-    /// The socket's.
-    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.address().map(|address| vec![address])
+    /// Where it listens: one address.
+    pub fn addresses(&self) -> Vec<ListenAddress> {
+        self.address().map(ListenAddress::Ip).into_iter().collect()
     }
 
     /// Starts to serve, on threads of its own.

@@ -152,6 +152,22 @@ def running_proxy(settings):
         RUNNING.remove(process)
 
 
+@pytest.fixture(scope="session")
+def unix_proxy(simulator, tmp_path_factory):
+    """A proxy on a Unix socket; `path` is where it listens."""
+    path = tmp_path_factory.mktemp("unix") / "proxy.sock"
+    environment = {**plain_environment(), **simulator.settings, "HOST": f"unix:{path}"}
+    process = Process([PROXY], environment)
+    RUNNING.append(process)
+    try:
+        process.path = str(path)
+        subprocess.run([PROXY, "wait"], env=environment, check=True)
+        yield process
+    finally:
+        process.stop()
+        RUNNING.remove(process)
+
+
 def wait_until_healthy(process):
     deadline = time.monotonic() + 20 * TIMEOUT_SCALE
     while True:

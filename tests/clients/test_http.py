@@ -137,3 +137,24 @@ def test_curl_uploads_a_form(proxy, tmp_path):
     command += ["-F", "purpose=assistants", "-F", f"file=@{tmp_path}/data.bin", proxy.url + "/openai/v1/files"]
     response = json.loads(subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout)
     assert response["bytes"] == 15 * 200_000
+
+
+def test_httpx_streams_over_a_unix_socket(unix_proxy):
+    transport = httpx.HTTPTransport(uds=unix_proxy.path)
+    with httpx.Client(transport=transport, base_url="http://localhost") as client:
+        with client.stream("GET", EVENTS) as response:
+            response.raise_for_status()
+            assert_punctual([written_and_received(line) for line in response.iter_lines() if "unix_ns" in line])
+        for _ in range(2):
+            response = client.post(CHAT.format("gpt-4o"), json=BODY)
+            assert response.json()["choices"][0]["message"]["content"]
+
+
+@needs_curl
+def test_curl_over_a_unix_socket(unix_proxy):
+    command = ["curl", "-sS", "--fail", "--noproxy", "*", "--max-time", "30", "--unix-socket", unix_proxy.path]
+    command += ["-H", "content-type: application/json", "-d", json.dumps(BODY)]
+    command += ["http://localhost" + CHAT.format("gpt-4o")]
+    response = json.loads(subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout)
+    assert response["choices"][0]["message"]["content"]
+    unix_proxy.wait_for(rf"client=unix client_uid={os.getuid()} client_gid={os.getgid()} client_pid=\d+")

@@ -107,6 +107,48 @@ pub fn odd_server(odd: Odd) -> String {
     pem
 }
 
+/// A certificate by the authority that every simulator shares, and its ECDSA key, as one PEM text: for a server of the usual
+/// names, or for a client; of today, or of years ago.
+pub fn issued(subject: &str, for_client: bool, is_expired: bool) -> String {
+    let dir = super::temp_dir("auth-proxy-sim-issued");
+    let file = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let Material { ca, ca_key, .. } = material();
+    let purpose = if for_client { "extendedKeyUsage=clientAuth\n" } else { NAMES };
+    let issuer = format!(
+        "[ca]\ndefault_ca=this\n[this]\ndatabase={0}/index\nserial={0}/serial\nnew_certs_dir={0}\ndefault_md=sha256\n\
+         policy=any\n[any]\ncommonName=supplied\n[req]\ndistinguished_name=name\n[name]\n",
+        dir.display()
+    );
+    let leaf = format!("basicConstraints=critical,CA:FALSE\n{purpose}");
+    let files = [
+        ("ca.pem", ca.as_str()),
+        ("ca.key", ca_key),
+        ("leaf.ext", &leaf),
+        ("issuer.cnf", &issuer),
+        ("index", ""),
+    ];
+    for (name, content) in files.into_iter().chain([("serial", "06")]) {
+        std::fs::write(file(name), content).unwrap();
+    }
+    let (config, csr, key, out) = (file("issuer.cnf"), file("csr"), file("key"), file("out"));
+    let request = ["req", "-new", "-config", &config, "-subj", subject, "-keyout", &key, "-out", &csr];
+    openssl(
+        &[&request[..], &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]].concat(),
+        b"",
+    );
+    let (ca, ca_key, leaf) = (file("ca.pem"), file("ca.key"), file("leaf.ext"));
+    let issue = ["ca", "-batch", "-notext", "-config", &config, "-cert", &ca, "-keyfile", &ca_key];
+    let dates: &[&str] = if is_expired {
+        &["-startdate", "20200101000000Z", "-enddate", "20210101000000Z"]
+    } else {
+        &["-days", "30"]
+    };
+    openssl(&[&issue[..], dates, &["-extfile", &leaf, "-in", &csr, "-out", &out]].concat(), b"");
+    let pem = read(Path::new(&out)) + &read(Path::new(&key));
+    let _ = std::fs::remove_dir_all(&dir);
+    pem
+}
+
 fn make_odd(dir: &Path, odd: Odd) -> String {
     let file = |name: &str| dir.join(name).to_str().unwrap().to_owned();
     if odd == Odd::OtherKeyOfTheAuthority {

@@ -46,7 +46,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use self::azure::Azure;
-pub use self::certs::{Odd, client_pem, odd_server, openssl, other_authority_and_server};
+pub use self::certs::{Odd, client_pem, issued, material, odd_server, openssl, other_authority_and_server};
 pub use self::egress::Egress;
 pub use self::entra::Entra;
 pub use self::identity::{Assigned, IdentityEndpoints, IdentityOptions};
@@ -116,7 +116,7 @@ pub struct Sim {
 impl Sim {
     /// Starts both servers.
     pub fn start(options: Options) -> Self {
-        let material = certs::material();
+        let material = material();
         let dir = options.dir.clone().unwrap_or_else(|| temp_dir("auth-proxy-sim"));
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::write(dir.join("ca.pem"), &material.ca).unwrap();
@@ -226,17 +226,22 @@ pub fn replace_file(path: &Path, content: &str) {
 
 /// The certificate of both servers, and its key after it.
 pub fn server_pem() -> &'static str {
-    &certs::material().server
+    &material().server
+}
+
+/// The authority that signed it.
+pub fn server_ca() -> &'static str {
+    &material().ca
 }
 
 /// What both servers show to TLS clients, for upstreams that a test makes itself.
 pub fn server_tls() -> Arc<ServerConfig> {
-    tls_config(&certs::material().server)
+    tls_config(&material().server)
 }
 
 /// The same with a certificate that expired years ago.
 pub fn expired_server_tls() -> Arc<ServerConfig> {
-    tls_config(&certs::material().expired)
+    tls_config(&material().expired)
 }
 
 /// What a server shows that has such a certificate.
@@ -253,7 +258,7 @@ pub fn odd_server_tls(pem: &str) -> Arc<ServerConfig> {
 
 /// A server that lets nobody in without a certificate of the simulator's authority, in this version of TLS.
 pub fn mutual_tls(version: &'static rustls::SupportedProtocolVersion) -> Arc<ServerConfig> {
-    let certs::Material { ca, server, .. } = certs::material();
+    let certs::Material { ca, server, .. } = material();
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_pemfile::certs(&mut ca.as_bytes()).map(Result::unwrap));
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -10,7 +10,7 @@ use crate::support::load::{BURST, burst};
 fn a_hundred_bursts_are_all_served() {
     let fixture = Fixture::plain();
     let mut times: Vec<Duration> =
-        (0..100).map(|_| burst(fixture.proxy.address(), "/sim/status/200")).collect();
+        (0..100).map(|_| burst(fixture.proxy.endpoint(), "/sim/status/200")).collect();
     times.sort();
     eprintln!(
         "{BURST} connections at once, 100 bursts: all served in 100; until the last response: median {:?}, slowest {:?}; {} threads, {} kB",

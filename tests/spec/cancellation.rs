@@ -2,14 +2,14 @@
 //! reads: before the response, within it, and while the connection to the upstream is being made; whether the client closes,
 //! half-closes or resets its connection.
 
-use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use crate::sim::{Options, ScriptedResponse, Sim, Step, eventually, timeout, wait_for};
 use crate::support::client::Client;
 use crate::support::faults::BlackHole;
-use crate::support::fixture::{Fixture, socket};
+use crate::support::fixture::Fixture;
 use crate::support::program::Proxy;
+use crate::support::transport::transports;
 
 const SOON: Duration = Duration::from_secs(1);
 const GET: &str = "GET /openai/v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -28,11 +28,11 @@ impl Leaving {
     const ALL: [Self; 3] = [Self::Close, Self::HalfClose, Self::Reset];
 
     /// What must be kept open until the end of the test.
-    fn leave(self, client: Client) -> Option<Client> {
+    fn leave(self, mut client: Client) -> Option<Client> {
         match self {
             Self::Close => drop(client),
             Self::HalfClose => {
-                socket(&client).shutdown(Shutdown::Write).unwrap();
+                client.raw.end();
                 return Some(client);
             }
             Self::Reset => client.raw.reset(),
@@ -71,7 +71,7 @@ fn leaves(fixture: &Fixture, request: &str, response: &ScriptedResponse, ready: 
 }
 
 fn each(response: &ScriptedResponse, ready: impl Fn(&mut Client)) {
-    for fixture in [Fixture::plain(), Fixture::tls()] {
+    for fixture in Fixture::each() {
         for request in [GET, POST] {
             leaves(&fixture, request, response, &ready);
         }
@@ -108,7 +108,7 @@ fn a_client_that_leaves_a_silent_stream_ends_it() {
 fn a_client_that_leaves_a_flowing_stream_ends_it() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\n\r\n".to_vec();
     let flow = ScriptedResponse::steps([Step::Write(head), Step::Repeat(vec![b'x'; 64 * 1024], 1 << 24)]);
-    for fixture in [Fixture::plain(), Fixture::tls()] {
+    for fixture in Fixture::each() {
         for leaving in [Leaving::Close, Leaving::Reset] {
             fixture.seen();
             fixture.sim.azure.script([flow.clone()]);
@@ -125,18 +125,21 @@ fn a_client_that_leaves_a_flowing_stream_ends_it() {
 
 #[test]
 fn a_client_that_leaves_ends_an_attempt_to_connect() {
-    let sim = Sim::start(Options::default());
-    let hole = BlackHole::new();
-    let proxy = Proxy::start_with(&sim, &[("API_BASE_URL", &hole.url()), ("CONNECT_TIMEOUT", "60s")]);
-    for (i, leaving) in Leaving::ALL.into_iter().enumerate() {
-        let mut client = proxy.client();
-        client.raw.send(GET).unwrap();
-        wait_for("the attempt to connect", || hole.attempts() == 1);
-        let left = Instant::now();
-        let _kept = leaving.leave(client);
-        let gone = || proxy.log().iter().filter(|line| line.contains("status=499")).count();
-        eventually(|| (gone() == i + 1).then_some(())).expect("the end of the call");
-        assert!(left.elapsed() < SOON, "it took {:?}", left.elapsed());
+    for transport in transports() {
+        let sim = Sim::start(Options::default());
+        let hole = BlackHole::new();
+        let variables = [("API_BASE_URL", &*hole.url()), ("CONNECT_TIMEOUT", "60s")];
+        let proxy = Proxy::start_over(*transport, &sim, &variables);
+        for (i, leaving) in Leaving::ALL.into_iter().enumerate() {
+            let mut client = proxy.client();
+            client.raw.send(GET).unwrap();
+            wait_for("the attempt to connect", || hole.attempts() == 1);
+            let left = Instant::now();
+            let _kept = leaving.leave(client);
+            let gone = || proxy.log().iter().filter(|line| line.contains("status=499")).count();
+            eventually(|| (gone() == i + 1).then_some(())).expect("the end of the call");
+            assert!(left.elapsed() < SOON, "it took {:?}", left.elapsed());
+        }
     }
 }
 

@@ -5,12 +5,11 @@
 //! - a body that was refused, or that breaks off, never looks complete to the upstream;
 //! - what is malformed or without end in place of a response is a 502.
 
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::sim::{BodyEnd, ScriptedResponse, Step, timeout};
 use crate::support::client::{Client, Ended, Response};
-use crate::support::fixture::{Fixture, error_code, socket, write_until_blocked};
+use crate::support::fixture::{Fixture, error_code};
 
 const GIB: u64 = 1 << 30;
 /// What socket buffers on the way may take, and a little more.
@@ -42,11 +41,11 @@ impl Framing {
     }
 }
 
-/// Every kind of upstream and framing.
+/// Every kind of upstream, transport and framing.
 fn each(test: impl Fn(&Fixture, Framing)) {
-    for fixture in [Fixture::plain(), Fixture::tls()] {
+    for fixture in Fixture::each() {
         for framing in [Framing::Counted, Framing::Chunked] {
-            eprintln!("  {} {framing:?}", fixture.sim.azure_url());
+            eprintln!("    {framing:?}");
             test(&fixture, framing);
             assert_eq!(fixture.sim.azure.script_left(), 0);
             assert_eq!(fixture.client().get("/sim/echo").status, 200, "the next request is served");
@@ -94,7 +93,7 @@ fn an_early_refusal_reaches_a_client_that_pauses() {
         fixture.sim.azure.log().wait("response", |all| all.first()?.status);
         // It goes on, a piece or two, as one that has not looked.
         for _ in 0..2 {
-            if socket(&client).write_all(&framing.piece()).is_err() {
+            if client.raw.send(framing.piece()).is_err() {
                 break;
             }
         }
@@ -109,7 +108,7 @@ fn an_early_refusal_reaches_a_client_that_reads_only_when_it_can_send_no_more() 
         fixture.sim.azure.script([refusal(413).early()]);
         let mut client = fixture.client();
         client.raw.send(framing.head()).unwrap();
-        let sent = write_until_blocked(socket(&client), &framing.piece(), GIB);
+        let sent = client.raw.send_until_blocked(&framing.piece(), GIB);
         assert!(sent < BUFFERED, "it was made to send {sent} bytes");
         check(&client.response("POST").unwrap(), 413);
     });
@@ -141,7 +140,7 @@ fn a_refused_body_never_looks_complete() {
 
 #[test]
 fn an_early_success_does_not_end_the_body() {
-    for fixture in [Fixture::plain(), Fixture::tls()] {
+    for fixture in Fixture::each() {
         fixture.sim.azure.script([ScriptedResponse::status(200).body("ok").early_then_read()]);
         let mut client = fixture.client();
         client
@@ -163,7 +162,7 @@ fn an_upstream_that_closes_early_without_a_response_is_a_502() {
         fixture.sim.azure.script([ScriptedResponse::drop_connection().early()]);
         let mut client = fixture.client();
         client.raw.send(framing.head()).unwrap();
-        let sent = write_until_blocked(socket(&client), &framing.piece(), GIB);
+        let sent = client.raw.send_until_blocked(&framing.piece(), GIB);
         assert!(sent < BUFFERED, "it was made to send {sent} bytes");
         let response = client.response("POST").unwrap();
         assert_eq!((response.status, error_code(&response).as_str()), (502, "upstream_closed"));

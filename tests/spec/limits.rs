@@ -7,18 +7,19 @@
 //!
 //! Heads, fields and chunk lines without end are in `unbounded_input`, too many connections in `overload`.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use auth_proxy::testing::{
-    ErrorResponse, Exchange, Fields, Length, Limits, Listener, Metrics, Overload, RequestHead as Head,
-    ServerHandle, Service, Shutdown, send_full,
+    ErrorResponse, Exchange, Fields, Length, Limits, ListenAddress, Listener, Metrics, Overload,
+    RequestHead as Head, ServerHandle, Service, Shutdown, send_full,
 };
 use http::StatusCode;
 
 use crate::sim::{timeout, wait_for};
 use crate::support::client::{Client, Ended, Raw};
+use crate::support::transport::Endpoint;
 
 /// Responds with the request's body; `/big` with many bytes, `/late` without having waited for it, `/panic` not at all.
 struct Echo;
@@ -64,7 +65,7 @@ impl Service for Echo {
 }
 
 pub struct Server {
-    address: SocketAddr,
+    endpoint: Endpoint,
     stop: Arc<Shutdown>,
     pub running: ServerHandle,
 }
@@ -72,18 +73,30 @@ pub struct Server {
 impl Server {
     pub fn start(limits: Limits) -> Self {
         let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
-        let address = listener.address().unwrap();
+        Self::serve(Endpoint::Tcp(listener.address().unwrap()), listener, limits)
+    }
+
+    /// One on TCP and one on a Unix socket.
+    pub fn each(limits: &Limits) -> [Self; 2] {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("auth-proxy-it-{}-{number}.sock", std::process::id()));
+        let listener = Listener::bind_unix(&path).unwrap();
+        [Self::start(limits.clone()), Self::serve(Endpoint::Unix(path), listener, limits.clone())]
+    }
+
+    fn serve(endpoint: Endpoint, listener: Listener, limits: Limits) -> Self {
         let stop = Arc::new(Shutdown::new().unwrap());
         let running = listener.serve(Arc::new(Echo), limits, Arc::clone(&stop)).unwrap();
-        Self { address, stop, running }
+        Self { endpoint, stop, running }
     }
 
     pub fn raw(&self) -> Raw {
-        Raw::connect(self.address)
+        self.endpoint.connect()
     }
 
     pub fn client(&self) -> Client {
-        Client::connect(self.address)
+        Client::new(self.raw())
     }
 
     fn assert_serves(&self) {
@@ -115,7 +128,8 @@ pub fn short() -> Limits {
 fn both_addresses_of_a_loopback_name_are_served_until_the_shutdown() {
     let both = ["[::1]:0".parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
     let listener = Listener::bind(&both).unwrap();
-    let addresses = listener.addresses().unwrap();
+    let ip = |address| if let ListenAddress::Ip(address) = address { Some(address) } else { None };
+    let addresses: Vec<_> = listener.addresses().into_iter().filter_map(ip).collect();
     let stop = Arc::new(Shutdown::new().unwrap());
     // Clients that wait in a backlog, and clients that come later.
     let early: Vec<Client> = addresses.iter().map(|address| Client::connect(*address)).collect();
@@ -250,5 +264,5 @@ fn a_shutdown_closes_idle_connections_and_the_listener_at_once() {
     server.stop.trigger();
     assert!(server.running.drain(Instant::now() + timeout()));
     assert!(idle.response("GET").is_err());
-    assert!(std::net::TcpStream::connect(server.address).is_err());
+    assert!(std::net::TcpStream::connect(server.endpoint.address()).is_err());
 }

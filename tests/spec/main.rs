@@ -22,9 +22,9 @@ mod pfx_writer;
 mod checks;
 
 mod allowed_requests;
+mod callers;
 mod cancellation;
 mod certificate_forms;
-mod client_auth;
 mod clouds;
 mod credential_rotation;
 mod credentials;
@@ -46,11 +46,15 @@ mod secrets;
 mod shutdown;
 mod sign_in_errors;
 mod simulator;
+mod socket_activation;
 mod streaming;
 mod structure;
 mod tiny_http;
+#[cfg(not(feature = "tiny_http"))]
+mod tls;
 mod token;
 mod unbounded_input;
+mod unix_socket;
 mod upstream_401;
 mod upstream_errors;
 mod user_errors;

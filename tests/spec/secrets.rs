@@ -110,7 +110,7 @@ fn traffic(sim: &Sim, proxy: &Proxy) {
     for head in heads {
         let mut client = proxy.client();
         client.raw.send(head).unwrap();
-        let _ = client.raw.tcp().shutdown(std::net::Shutdown::Write);
+        let _ = client.raw.socket().shutdown(std::net::Shutdown::Write);
         let _ = client.raw.read_to_end(Duration::from_secs(2));
     }
 }

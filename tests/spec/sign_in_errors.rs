@@ -91,7 +91,7 @@ fn a_refused_sign_in_is_logged_once_and_not_repeated_for_requests() {
     let proxy = Proxy::start_listening(&sim, &[]);
     proxy.wait_log("token refresh failed");
     let mut client = proxy.client();
-    for _ in 0..200 {
+    for _ in 0..50 {
         assert_eq!(client.get(MODELS).status, 503);
     }
     assert_eq!(sim.entra.requests().len(), 1, "requests cause no sign-in");

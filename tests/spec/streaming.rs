@@ -4,7 +4,7 @@
 //! - a stream that breaks off never looks complete;
 //! - a stream goes on while its client is silent, and others are served beside it.
 //!
-//! On either HTTP server that the build can have.
+//! On either HTTP server that the build can have, and on every transport.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,47 +27,50 @@ fn events(response: &Response) -> Vec<String> {
 
 #[test]
 fn a_streamed_chat_is_complete() {
-    let fixture = Fixture::tls();
-    let body = json!({"stream": true, "messages": [{"role": "user", "content": "hi"}]});
-    let response = fixture.client().post_json(DEPLOYMENT_CHAT, &body);
-    assert_eq!((response.status, response.fault.clone()), (200, None));
-    assert!(response.header("content-type").unwrap().starts_with("text/event-stream"));
-    let events = events(&response);
-    assert_eq!(events.last().unwrap(), "[DONE]");
-    let words = events[..events.len() - 1].iter().map(|event| {
-        let event: serde_json::Value = serde_json::from_str(event).unwrap();
-        event["choices"][0]["delta"]["content"].as_str().unwrap_or_default().to_owned()
-    });
-    assert_eq!(words.collect::<String>(), "Hello from the simulated Azure OpenAI.");
+    for fixture in Fixture::each() {
+        let body = json!({"stream": true, "messages": [{"role": "user", "content": "hi"}]});
+        let response = fixture.client().post_json(DEPLOYMENT_CHAT, &body);
+        assert_eq!((response.status, response.fault.clone()), (200, None));
+        assert!(response.header("content-type").unwrap().starts_with("text/event-stream"));
+        let events = events(&response);
+        assert_eq!(events.last().unwrap(), "[DONE]");
+        let words = events[..events.len() - 1].iter().map(|event| {
+            let event: serde_json::Value = serde_json::from_str(event).unwrap();
+            event["choices"][0]["delta"]["content"].as_str().unwrap_or_default().to_owned()
+        });
+        assert_eq!(words.collect::<String>(), "Hello from the simulated Azure OpenAI.");
+    }
 }
 
 #[test]
 fn a_stream_that_breaks_off_never_looks_complete() {
-    let fixture = Fixture::tls();
-    let chunk = "6\r\nfirst\n\r\n";
-    for end in [Step::Reset, Step::CloseWithoutNotify, Step::Close] {
-        let write = Step::Write(format!("{SSE_HEAD}{chunk}").into_bytes());
-        fixture.sim.azure.script([ScriptedResponse::steps([write, end])]);
-        let mut client = fixture.client();
-        let response = client.get("/broken");
-        assert_eq!((response.status, response.text().as_str()), (200, "first\n"));
-        assert!(response.fault.is_some(), "it looks complete");
+    for fixture in Fixture::each() {
+        let chunk = "6\r\nfirst\n\r\n";
+        for end in [Step::Reset, Step::CloseWithoutNotify, Step::Close] {
+            let write = Step::Write(format!("{SSE_HEAD}{chunk}").into_bytes());
+            fixture.sim.azure.script([ScriptedResponse::steps([write, end])]);
+            let mut client = fixture.client();
+            let response = client.get("/broken");
+            assert_eq!((response.status, response.text().as_str()), (200, "first\n"));
+            assert!(response.fault.is_some(), "it looks complete");
+        }
     }
 }
 
 #[test]
 fn a_stream_goes_on_while_its_client_is_silent_and_others_are_served() {
-    let fixture = Fixture::tls();
-    let mut streams: Vec<_> = (0..8).map(|_| fixture.client()).collect();
-    for stream in &mut streams {
-        stream.send("GET", "/sim/sse?events=10&pause_ms=100", &[], b"").unwrap();
-    }
-    for _ in 0..10 {
-        assert_eq!(fixture.client().get("/sim/echo").status, 200);
-    }
-    for stream in &mut streams {
-        let response = stream.response("GET").unwrap();
-        assert_eq!((events(&response).len(), response.fault.clone()), (11, None));
+    for fixture in Fixture::each() {
+        let mut streams: Vec<_> = (0..8).map(|_| fixture.client()).collect();
+        for stream in &mut streams {
+            stream.send("GET", "/sim/sse?events=10&pause_ms=100", &[], b"").unwrap();
+        }
+        for _ in 0..10 {
+            assert_eq!(fixture.client().get("/sim/echo").status, 200);
+        }
+        for stream in &mut streams {
+            let response = stream.response("GET").unwrap();
+            assert_eq!((events(&response).len(), response.fault.clone()), (11, None));
+        }
     }
 }
 
@@ -75,7 +78,7 @@ fn a_stream_goes_on_while_its_client_is_silent_and_others_are_served() {
 /// last.
 #[test]
 fn each_event_arrives_before_the_next_is_written() {
-    for fixture in [Fixture::plain(), Fixture::tls()] {
+    for fixture in Fixture::each() {
         let read = Arc::new(AtomicU64::new(0));
         let event = |i: u64| format!("data: {i}\n\n");
         let mut steps = vec![Step::Write(SSE_HEAD.into())];

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::sim::{BodyEnd, Options, Sim, latin1, pattern, timeout, wait_for};
 use crate::support::client::{Client, Ended, Raw};
-use crate::support::program::Proxy;
+use crate::support::program::{Proxy, environment, run_to_end};
 
 fn start() -> (Proxy, Sim) {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
@@ -238,4 +238,14 @@ fn a_response_that_breaks_off_never_looks_complete() {
     let (seen, ended) = client.raw.read_to_end(Duration::from_millis(1000));
     assert!(seen.ends_with(b"\r\n\r\nonly so much"));
     assert_eq!(ended, Ended::Waiting);
+}
+
+#[test]
+fn a_unix_socket_is_refused() {
+    let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
+    let finished = run_to_end(&[], environment(&sim, &[("HOST", "unix:/tmp/proxy.sock")]));
+    assert_eq!(finished.status.code(), Some(4), "{}", finished.stderr);
+    let expected =
+        "error: HOST=unix:/tmp/proxy.sock is not possible in a build with --features tiny_http\n  hint: ";
+    assert!(finished.stderr.contains(expected), "{}", finished.stderr);
 }

@@ -86,11 +86,11 @@ fn status(proxy: &Proxy, state: &EndlessState, rate: Rate) -> u16 {
         None if matches!(rate, Rate::Bytes) => state.feed.bytes().cycle().take(70_000).collect(),
         None => state.feed.repeat(ENDLESS / state.feed.len()).into_bytes(),
     };
-    let tcp = client.tcp();
-    tcp.set_write_timeout(Some(timeout())).unwrap();
+    let socket = client.socket();
+    socket.set_write_timeout(Some(timeout())).unwrap();
     let pieces = if matches!(rate, Rate::Bytes) { 1 } else { 64 * 1024 };
     for piece in feed.chunks(pieces) {
-        match { tcp }.write_all(piece) {
+        match { socket }.write_all(piece) {
             Ok(()) => {}
             // It was refused long ago.
             Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => break,

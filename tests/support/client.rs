@@ -1,19 +1,22 @@
 //! Two clients for tests: one that sends bytes exactly as they are, one that speaks HTTP/1.1 over a kept connection.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use socket2::Socket;
 
 use crate::sim::{latin1, timeout};
 
-/// A connection over plain TCP or TLS.
+/// A connection over TCP or a Unix socket, with TLS or without.
 pub enum Raw {
-    Plain(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Plain(Socket),
+    Tls(Box<StreamOwned<ClientConnection, Socket>>),
 }
 
 /// How reading ended.
@@ -29,9 +32,17 @@ pub enum Ended {
 
 impl Raw {
     pub fn connect(address: SocketAddr) -> Self {
-        let tcp = TcpStream::connect_timeout(&address, timeout()).unwrap();
-        tcp.set_nodelay(true).unwrap();
-        Self::Plain(tcp)
+        Self::try_connect(address).unwrap()
+    }
+
+    pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        let tcp = TcpStream::connect_timeout(&address, timeout())?;
+        tcp.set_nodelay(true)?;
+        Ok(Self::Plain(tcp.into()))
+    }
+
+    pub fn try_connect_unix(path: &Path) -> io::Result<Self> {
+        UnixStream::connect(path).map(|socket| Self::Plain(socket.into()))
     }
 
     /// TLS to localhost, trusting the authorities of this PEM text alone.
@@ -41,7 +52,12 @@ impl Raw {
 
     /// Starts TLS on a plain connection, towards this name.
     pub fn into_tls(self, name: &str, ca: &str) -> Self {
-        let Self::Plain(tcp) = self else { panic!("TLS within TLS") };
+        self.into_tls_as(name, ca, None)
+    }
+
+    /// The same with the certificate and key of a client in this PEM text.
+    pub fn into_tls_as(self, name: &str, ca: &str, identity: Option<&str>) -> Self {
+        let Self::Plain(socket) = self else { panic!("TLS within TLS") };
         let mut roots = RootCertStore::empty();
         let authorities: Vec<CertificateDer<'_>> =
             rustls_pemfile::certs(&mut ca.as_bytes()).collect::<Result<_, _>>().unwrap();
@@ -49,33 +65,42 @@ impl Raw {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
             ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
-        let tls = ClientConnection::new(config, ServerName::try_from(name.to_owned()).unwrap()).unwrap();
-        Self::Tls(Box::new(StreamOwned::new(tls, tcp)))
+        let builder = builder.with_root_certificates(roots);
+        let config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(pem) => {
+                let chain = rustls_pemfile::certs(&mut pem.as_bytes()).map(Result::unwrap).collect();
+                let key = rustls_pemfile::private_key(&mut pem.as_bytes()).unwrap().unwrap();
+                builder.with_client_auth_cert(chain, key).unwrap()
+            }
+        };
+        let tls =
+            ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_owned()).unwrap()).unwrap();
+        Self::Tls(Box::new(StreamOwned::new(tls, socket)))
     }
 
     /// The socket below.
-    pub fn tcp(&self) -> &TcpStream {
+    pub fn socket(&self) -> &Socket {
         match self {
-            Self::Plain(tcp) => tcp,
+            Self::Plain(socket) => socket,
             Self::Tls(stream) => &stream.sock,
         }
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         match self {
-            Self::Plain(tcp) => tcp.write_all(bytes.as_ref()),
+            Self::Plain(socket) => socket.write_all(bytes.as_ref()),
             Self::Tls(stream) => stream.write_all(bytes.as_ref()).and_then(|()| stream.flush()),
         }
     }
 
     /// What comes next, waiting this long for its first byte; empty at the end of the stream.
     pub fn read_some(&mut self, timeout: Duration) -> io::Result<Vec<u8>> {
-        self.tcp().set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
+        self.socket().set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
         let mut bytes = vec![0; 64 * 1024];
         loop {
             let read = match self {
-                Self::Plain(tcp) => tcp.read(&mut bytes),
+                Self::Plain(socket) => socket.read(&mut bytes),
                 Self::Tls(stream) => stream.read(&mut bytes),
             };
             // With a time limit, Linux interrupts a read even when the process was only stopped and continued.
@@ -100,9 +125,28 @@ impl Raw {
         }
     }
 
-    /// Closes with RST, as a client that dies does.
+    /// Sends an endless body until the peer takes no more of it; how many bytes it took.
+    pub fn send_until_blocked(&mut self, piece: &[u8], limit: u64) -> u64 {
+        self.socket().set_write_timeout(Some(timeout())).unwrap();
+        let mut sent = 0;
+        while sent < limit && self.send(piece).is_ok() {
+            sent += piece.len() as u64;
+        }
+        sent
+    }
+
+    /// Ends this direction, close_notify first where there is TLS; the other stays open.
+    pub fn end(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.conn.send_close_notify();
+            stream.flush().unwrap();
+        }
+        self.socket().shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Closes with RST, as a client that dies does; a Unix socket knows only the end.
     pub fn reset(self) {
-        socket2::SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO)).unwrap();
+        self.socket().set_linger(Some(Duration::ZERO)).unwrap();
     }
 }
 

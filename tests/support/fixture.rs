@@ -1,10 +1,12 @@
 //! The program beside its simulator, for tests that compare what each side of it sees.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Read as _;
+
+use socket2::Socket;
 
 use super::client::{Client, Raw, Response};
 use super::program::Proxy;
+use super::transport::{Transport, transports};
 use crate::sim::{Options, Request, Sim, timeout};
 
 /// A simulator and a proxy that uses it. The proxy ends first.
@@ -25,8 +27,22 @@ impl Fixture {
     }
 
     pub fn with(azure_tls: bool, variables: &[(&str, &str)]) -> Self {
+        Self::over(Transport::Tcp, azure_tls, variables)
+    }
+
+    /// Every kind of upstream, and every transport of the client.
+    pub fn each() -> impl Iterator<Item = Self> {
+        let kinds = transports().iter().map(|transport| (*transport, false)).chain([(Transport::Tcp, true)]);
+        kinds.map(|(transport, azure_tls)| {
+            eprintln!("  client: {transport:?}, upstream with TLS: {azure_tls}");
+            Self::over(transport, azure_tls, &[])
+        })
+    }
+
+    /// Clients come on this transport.
+    pub fn over(transport: Transport, azure_tls: bool, variables: &[(&str, &str)]) -> Self {
         let sim = Sim::start(Options { azure_tls, ..Options::default() });
-        let proxy = Proxy::start_with(&sim, variables);
+        let proxy = Proxy::start_over(transport, &sim, variables);
         sim.azure.log().clear();
         Self { proxy, sim }
     }
@@ -81,31 +97,18 @@ pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_default()
 }
 
-pub fn socket(client: &Client) -> &TcpStream {
+/// The socket of a connection without TLS.
+pub fn socket(client: &Client) -> &Socket {
     match &client.raw {
-        Raw::Plain(tcp) => tcp,
-        Raw::Tls(_) => panic!("the proxy speaks no TLS"),
+        Raw::Plain(socket) => socket,
+        Raw::Tls(_) => panic!("what is on this socket is TLS"),
     }
-}
-
-/// Writes an endless body until the peer takes no more of it; how many bytes it took.
-pub fn write_until_blocked(mut tcp: &TcpStream, piece: &[u8], limit: u64) -> u64 {
-    tcp.set_write_timeout(Some(timeout())).unwrap();
-    let mut sent = 0;
-    while sent < limit {
-        match tcp.write(piece) {
-            Ok(n) => sent += n as u64,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => break,
-        }
-    }
-    sent
 }
 
 /// Waits for exactly this many bytes.
-pub fn read_exactly(mut tcp: &TcpStream, count: usize) -> Vec<u8> {
-    tcp.set_read_timeout(Some(timeout())).unwrap();
+pub fn read_exactly(mut socket: &Socket, count: usize) -> Vec<u8> {
+    socket.set_read_timeout(Some(timeout())).unwrap();
     let mut bytes = vec![0; count];
-    tcp.read_exact(&mut bytes).unwrap();
+    socket.read_exact(&mut bytes).unwrap();
     bytes
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auth_proxy::testing::{
-    Clock, Config, Limits, Listener, LogFormat, LogLevel, Metrics, MockClock, Proxy, Refresher, ServerHandle,
-    Shutdown, TokenStore, Upstream, open_credential,
+    Callers, Clock, Config, Limits, Listener, LogFormat, LogLevel, Metrics, MockClock, Proxy, Refresher,
+    ServerHandle, Shutdown, TokenStore, Upstream, open_credential,
 };
 
 use crate::sim::Sim;
@@ -37,13 +37,14 @@ impl InProcess {
         let clock = Clock::mock(Arc::clone(&mock_clock));
         let upstream = Upstream::new(&config).unwrap();
         let credential = open_credential(&config, &upstream, &clock).unwrap().credential;
+        let callers = Callers::open(&config).unwrap();
         let tokens = TokenStore::new(clock);
         Refresher::new(Arc::clone(&tokens), credential).spawn().unwrap();
         let stop = Arc::new(Shutdown::new().unwrap());
         let listener = Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
         let address = listener.address().unwrap();
         let metrics = Arc::new(Metrics::new());
-        let proxy = Proxy::new(config, upstream, Arc::clone(&tokens), Arc::clone(&metrics));
+        let proxy = Proxy::new(config, callers, upstream, Arc::clone(&tokens), Arc::clone(&metrics));
         let running = listener.serve(Arc::new(proxy), Limits::default(), Arc::clone(&stop)).unwrap();
         Self { mock_clock, tokens, metrics, address, stop, running }
     }

@@ -1,7 +1,5 @@
 //! Load that the specification applies in small doses and the slow tests in large ones.
 
-use std::io::{Read as _, Write as _};
-use std::net::SocketAddr;
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +7,8 @@ use std::time::{Duration, Instant};
 use ring::digest;
 
 use super::client::Client;
-use super::fixture::{Fixture, socket};
+use super::fixture::Fixture;
+use super::transport::Endpoint;
 use super::tunnel::{Link, TunnelFixture, frame};
 use crate::sim::{latin1, pattern, timeout, wait_for};
 
@@ -18,24 +17,24 @@ fn download(fixture: &Fixture, count: u64, chunked: bool) {
     let mut client = fixture.client();
     let query = if chunked { "?chunked=1" } else { "" };
     client.raw.send(format!("GET /sim/bytes/{count}{query} HTTP/1.0\r\n\r\n")).unwrap();
-    let mut tcp = socket(&client);
-    tcp.set_read_timeout(Some(timeout())).unwrap();
-    let (mut head, mut byte) = (Vec::new(), [0]);
-    while !head.ends_with(b"\r\n\r\n") {
-        tcp.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
+    let mut bytes = Vec::new();
+    let head = loop {
+        bytes.extend(client.raw.read_some(timeout()).unwrap());
+        if let Some(end) = bytes.windows(4).position(|end| end == b"\r\n\r\n") {
+            break bytes.drain(..end + 4).collect::<Vec<_>>();
+        }
+    };
     assert!(latin1(&head).starts_with("HTTP/1.1 200 "));
     let expected = pattern(0, 251 + 64 * 1024);
-    let (mut buffer, mut at) = (vec![0; 64 * 1024], 0_u64);
-    loop {
-        let n = tcp.read(&mut buffer).unwrap();
-        if n == 0 {
-            break;
+    let mut at = 0_u64;
+    // With TLS, the end is close_notify, or this is an error.
+    while !bytes.is_empty() || at == 0 {
+        for piece in bytes.chunks(64 * 1024) {
+            let phase = usize::try_from(at % 251).unwrap();
+            assert!(piece == &expected[phase..phase + piece.len()], "other bytes around {at}");
+            at += piece.len() as u64;
         }
-        let phase = usize::try_from(at % 251).unwrap();
-        assert!(buffer[..n] == expected[phase..phase + n], "other bytes around {at}");
-        at += n as u64;
+        bytes = client.raw.read_some(timeout()).unwrap();
     }
     assert_eq!(at, count);
 }
@@ -53,9 +52,9 @@ fn upload(fixture: &Fixture, count: u64, chunked: bool) {
         hash.update(data);
         if chunked {
             let chunk = [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat();
-            socket(&client).write_all(&chunk).unwrap();
+            client.raw.send(&chunk).unwrap();
         } else {
-            socket(&client).write_all(data).unwrap();
+            client.raw.send(data).unwrap();
         }
         left -= data.len() as u64;
     }
@@ -68,10 +67,14 @@ fn upload(fixture: &Fixture, count: u64, chunked: bool) {
 }
 
 pub fn both_ways(count: u64) {
-    let fixture = Fixture::tls();
+    both_ways_through(&Fixture::tls(), count);
+}
+
+/// The same through this proxy.
+pub fn both_ways_through(fixture: &Fixture, count: u64) {
     for chunked in [false, true] {
-        download(&fixture, count, chunked);
-        upload(&fixture, count, chunked);
+        download(fixture, count, chunked);
+        upload(fixture, count, chunked);
     }
     let peak = fixture.proxy.peak_rss_kb();
     eprintln!("{count} bytes up and down, twice: RSS at most {peak} kB");
@@ -86,15 +89,15 @@ pub const BURST: usize = 64;
 
 /// Opens connections at once, keeps them all open and uses them all together, twice. Gives the time until the
 /// last response of the first round.
-pub fn burst(address: SocketAddr, target: &'static str) -> Duration {
+pub fn burst(endpoint: &Endpoint, target: &'static str) -> Duration {
     let start = Arc::new(Barrier::new(BURST));
     let threads: Vec<_> = (0..BURST)
         .map(|number| {
-            let start = Arc::clone(&start);
+            let (start, endpoint) = (Arc::clone(&start), endpoint.clone());
             thread::spawn(move || {
                 start.wait();
                 let begin = Instant::now();
-                let mut client = Client::connect(address);
+                let mut client = Client::new(endpoint.connect());
                 let target = format!("{target}?n={number}");
                 let status = client.get(&target).status;
                 let took = begin.elapsed();
@@ -109,8 +112,8 @@ pub fn burst(address: SocketAddr, target: &'static str) -> Duration {
 }
 
 /// Opens this many over TLS, one message each way, and checks what they add to the proxy's memory.
-pub fn idle_websockets(count: usize, max_kb: u64) {
-    let fixture = TunnelFixture::start_with(true, &[("MAX_CONNECTIONS", "4096")]);
+pub fn idle_websockets(count: usize, max_kb: u64, variables: &[(&str, &str)]) {
+    let fixture = TunnelFixture::start_with(true, &[&[("MAX_CONNECTIONS", "4096")], variables].concat());
     // Threads, agents and the like that come with the first.
     let first = fixture.open();
     let (before, threads) = (fixture.proxy.rss_kb(), fixture.proxy.threads());

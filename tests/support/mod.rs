@@ -11,4 +11,5 @@ pub mod program;
 pub mod rotation;
 pub mod secrets;
 pub mod traffic;
+pub mod transport;
 pub mod tunnel;

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::sim::{Sim, eventually, wait_for};
-use crate::support::client::{Client, Response};
+use crate::support::client::{Client, Raw, Response};
 use crate::support::secrets::Secrets;
+use crate::support::transport::{Endpoint, Transport};
 
 type Lines = Arc<Mutex<Vec<String>>>;
 
@@ -21,7 +22,7 @@ pub struct Proxy {
     secrets: Secrets,
     /// Ends with the program's standard error.
     reader: Option<JoinHandle<()>>,
-    address: SocketAddr,
+    endpoint: Endpoint,
 }
 
 impl Proxy {
@@ -32,7 +33,16 @@ impl Proxy {
 
     /// As [`Proxy::start`], with these variables added or replaced; an empty value counts as unset.
     pub fn start_with(sim: &Sim, variables: &[(&str, &str)]) -> Self {
-        let proxy = Self::spawn(environment(sim, variables));
+        Self::start_over(Transport::Tcp, sim, variables)
+    }
+
+    /// As [`Proxy::start_with`], for clients that come on this transport.
+    pub fn start_over(transport: Transport, sim: &Sim, variables: &[(&str, &str)]) -> Self {
+        let own = transport.variables(sim);
+        let own: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let environment = environment(sim, &[&own, variables].concat());
+        let transport = if speaks_tls(&environment) { Transport::Tls } else { transport };
+        let proxy = Self::watch_over(transport, command(environment.clone()), Secrets::of(&environment));
         proxy.wait_healthy();
         proxy
     }
@@ -45,7 +55,8 @@ impl Proxy {
     /// Starts it with this environment and nothing else, and waits until it listens.
     pub fn spawn(environment: impl IntoIterator<Item = (String, String)>) -> Self {
         let environment: Vec<_> = environment.into_iter().collect();
-        Self::watch(command(environment.clone()), Secrets::of(&environment))
+        let transport = if speaks_tls(&environment) { Transport::Tls } else { Transport::Tcp };
+        Self::watch_over(transport, command(environment.clone()), Secrets::of(&environment))
     }
 
     /// As [`Proxy::start_with`], with these lines in place of `/etc/hosts`; none where we may not do that.
@@ -69,17 +80,27 @@ impl Proxy {
         Some(proxy)
     }
 
+    /// Has this command start it, which becomes the program itself, and waits until it listens.
+    pub fn launch(launcher: Command, environment: &[(String, String)]) -> Self {
+        Self::watch(launcher, Secrets::of(environment))
+    }
+
     /// Starts it and waits until it listens.
     fn watch(command: Command, secrets: Secrets) -> Self {
+        Self::watch_over(Transport::Tcp, command, secrets)
+    }
+
+    fn watch_over(transport: Transport, command: Command, secrets: Secrets) -> Self {
         let (mut child, lines, reader) = run(command);
-        let address = eventually(|| {
-            if let Some(address) = lines.lock().unwrap().iter().find_map(|line| listening_address(line)) {
-                return Some(Ok(address));
+        let endpoint = eventually(|| {
+            let address = lines.lock().unwrap().iter().find_map(|line| listening_address(line));
+            if let Some(endpoint) = address.and_then(|address| transport.endpoint(&address)) {
+                return Some(Ok(endpoint));
             }
             child.try_wait().unwrap().map(Err)
         });
-        let problem = match address {
-            Some(Ok(address)) => return Self { child, lines, secrets, reader: Some(reader), address },
+        let problem = match endpoint {
+            Some(Ok(endpoint)) => return Self { child, lines, secrets, reader: Some(reader), endpoint },
             Some(Err(status)) => format!("it ended with {status}"),
             None => "it did not log that it listens".into(),
         };
@@ -97,19 +118,24 @@ impl Proxy {
         let environment = environment(sim, &[variables, &[("PORT", &port)]].concat());
         let secrets = Secrets::of(&environment);
         let (child, lines, reader) = run(command(environment));
-        let proxy = Self { child, lines, secrets, reader: Some(reader), address };
-        wait_for("auth-proxy to listen", || TcpStream::connect(address).is_ok());
+        let proxy = Self { child, lines, secrets, reader: Some(reader), endpoint: Endpoint::Tcp(address) };
+        wait_for("auth-proxy to listen", || proxy.endpoint.try_connect().is_ok());
         proxy.wait_healthy();
         proxy
     }
 
-    /// Where it listens.
+    /// Where it listens, the first of several.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Where it listens, if that is no Unix socket.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.endpoint.address()
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.address())
     }
 
     /// Where it listens on `ADMIN_PORT`.
@@ -125,7 +151,12 @@ impl Proxy {
 
     /// A new connection to it.
     pub fn client(&self) -> Client {
-        Client::connect(self.address)
+        Client::new(self.raw())
+    }
+
+    /// A new connection to it, for bytes as they are.
+    pub fn raw(&self) -> Raw {
+        self.endpoint.connect()
     }
 
     pub fn health(&self) -> Response {
@@ -247,6 +278,10 @@ pub fn run_to_end(arguments: &[&str], environment: impl IntoIterator<Item = (Str
     Finished { status, stdout, stderr }
 }
 
+fn speaks_tls(environment: &[(String, String)]) -> bool {
+    environment.iter().any(|(name, value)| name == "TLS_CERT_FILE" && !value.is_empty())
+}
+
 /// The simulator's environment with these variables added or replaced.
 pub fn environment(sim: &Sim, variables: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut all: BTreeMap<String, String> = sim.env().into_iter().collect();
@@ -255,7 +290,7 @@ pub fn environment(sim: &Sim, variables: &[(&str, &str)]) -> Vec<(String, String
 }
 
 /// The binary that is shipped can be put to the same tests: AUTH_PROXY_BIN=target/x86_64-unknown-linux-musl/...
-fn program() -> OsString {
+pub fn program() -> OsString {
     std::env::var_os("AUTH_PROXY_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_auth-proxy").into())
 }
 
@@ -276,7 +311,8 @@ fn command(environment: impl IntoIterator<Item = (String, String)>) -> Command {
     with_environment(Command::new(program()), environment)
 }
 
-fn with_environment(
+/// A command with this environment and nothing else.
+pub fn with_environment(
     mut command: Command,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Command {
@@ -304,17 +340,17 @@ fn run(mut command: Command) -> (Child, Lines, JoinHandle<()>) {
 }
 
 /// The address in the log event "listening", as text or JSON.
-fn listening_address(line: &str) -> Option<SocketAddr> {
+fn listening_address(line: &str) -> Option<String> {
     if let Ok(event) = serde_json::from_str::<serde_json::Value>(line) {
-        return event["address"].as_str().filter(|_| event["message"] == "listening")?.parse().ok();
+        return event["address"].as_str().filter(|_| event["message"] == "listening").map(str::to_owned);
     }
     let (_, fields) = line.split_once(" listening address=")?;
-    fields.split(' ').next()?.parse().ok()
+    fields.split(' ').next().map(str::to_owned)
 }
 
 #[test]
 fn the_listening_address_is_found_in_both_log_formats() {
-    let address = Some(SocketAddr::from(([127, 0, 0, 1], 43211)));
+    let address = Some("127.0.0.1:43211".to_owned());
     let text = "2026-11-23T22:37:13.001Z info  listening address=127.0.0.1:43211 workers=4";
     assert_eq!(listening_address(text), address);
     let json = r#"{"time":"2026-11-23T22:37:13.001Z","level":"info","message":"listening","address":"127.0.0.1:43211"}"#;

@@ -19,6 +19,12 @@ impl Secrets {
                     secrets.push(value.trim_end().to_owned());
                 }
                 "PROXY_API_KEY" if value.trim().len() > 3 => secrets.push(value.trim().to_owned()),
+                // A pipe would wait for its writer.
+                "PROXY_API_KEYS_FILE" if fs::metadata(value).is_ok_and(|file| file.is_file()) => {
+                    let text = fs::read_to_string(value).unwrap_or_default();
+                    secrets
+                        .extend(text.split_whitespace().filter(|word| word.len() == 64).map(str::to_owned));
+                }
                 "HTTPS_PROXY" => secrets.extend(password(value).filter(|password| password.len() > 3)),
                 _ => {}
             }

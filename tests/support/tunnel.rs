@@ -2,36 +2,35 @@
 
 use std::cell::Cell;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::net::{Shutdown, TcpListener};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use auth_proxy::testing::{Ready, wait_one};
-use rustls::{Connection, ServerConfig, ServerConnection};
+use rustls::{Connection, ServerConnection};
+use socket2::{SockAddr, Socket};
 
 use super::client::{Client, Ended, Raw, Response};
 use super::program::Proxy;
+use super::transport::{Transport, transports};
 use crate::sim::{Options, Sim, server_tls, timeout};
 
 /// A connection that can be read and written at once.
 pub struct Link {
-    tcp: TcpStream,
+    socket: Socket,
     tls: Option<Box<Connection>>,
     inbox: Vec<u8>,
 }
 
 impl Link {
-    fn new(tcp: TcpStream, tls: Option<&Arc<ServerConfig>>) -> Self {
-        tcp.set_nonblocking(true).unwrap();
-        tcp.set_nodelay(true).unwrap();
-        let tls = tls.map(|config| Box::new(ServerConnection::new(config.clone()).unwrap().into()));
-        Self { tcp, tls, inbox: Vec::new() }
+    fn new(socket: Socket, tls: Option<Connection>) -> Self {
+        socket.set_nonblocking(true).unwrap();
+        Self { socket, tls: tls.map(Box::new), inbox: Vec::new() }
     }
 
     /// Sends what is taken at once; 0 when nothing is.
     pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else { return or_zero(self.tcp.write(bytes)) };
+        let Some(tls) = &mut self.tls else { return or_zero(self.socket.write(bytes)) };
         let taken = tls.writer().write(bytes)?;
         self.flushed()?;
         Ok(taken)
@@ -40,7 +39,7 @@ impl Link {
     /// Whether everything that was taken has left.
     pub fn flushed(&mut self) -> io::Result<bool> {
         while let Some(tls) = self.tls.as_mut().filter(|tls| tls.wants_write()) {
-            if or_zero(tls.write_tls(&mut self.tcp))? == 0 {
+            if or_zero(tls.write_tls(&mut self.socket))? == 0 {
                 return Ok(false);
             }
         }
@@ -55,13 +54,13 @@ impl Link {
             self.inbox.drain(..count);
             return Ok(Some(count));
         }
-        let Some(tls) = &mut self.tls else { return or_none(self.tcp.read(into)) };
+        let Some(tls) = &mut self.tls else { return or_none(self.socket.read(into)) };
         loop {
             let read = or_none(tls.reader().read(into))?;
             if read.is_some() {
                 return Ok(read);
             }
-            if or_none(tls.read_tls(&mut self.tcp))?.is_none() {
+            if or_none(tls.read_tls(&mut self.socket))?.is_none() {
                 return Ok(None);
             }
             tls.process_new_packets().map_err(io::Error::other)?;
@@ -75,7 +74,7 @@ impl Link {
             let taken = self.try_send(left)?;
             left = &left[taken..];
             if taken == 0 {
-                wait_one(&self.tcp, Ready::WRITE, Some(Instant::now() + timeout()))?;
+                wait_one(&self.socket, Ready::WRITE, Some(Instant::now() + timeout()))?;
             }
         }
         Ok(())
@@ -97,7 +96,7 @@ impl Link {
                 return Ok(count);
             }
             self.flushed()?;
-            wait_one(&self.tcp, Ready::READ, Some(deadline))?;
+            wait_one(&self.socket, Ready::READ, Some(deadline))?;
         }
     }
 
@@ -141,31 +140,31 @@ impl Link {
             tls.send_close_notify();
         }
         self.send([]).unwrap();
-        self.tcp.shutdown(Shutdown::Write).unwrap();
+        self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
     /// FIN without close_notify.
     pub fn close_without_notify(&self) {
-        self.tcp.shutdown(Shutdown::Write).unwrap();
+        self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// RST.
+    /// RST; a Unix socket knows only the end.
     pub fn reset(self) {
-        socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO)).unwrap();
+        self.socket.set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// Bytes that the kernel of the other side has not acknowledged, by /proc/net/tcp.
     pub fn unacknowledged(&self) -> u64 {
-        let hex = |address: SocketAddr| format!("0100007F:{:04X}", address.port());
-        let ends = [hex(self.tcp.local_addr().unwrap()), hex(self.tcp.peer_addr().unwrap())];
+        let hex = |address: SockAddr| format!("0100007F:{:04X}", address.as_socket().unwrap().port());
+        let ends = [hex(self.socket.local_addr().unwrap()), hex(self.socket.peer_addr().unwrap())];
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
         let mut rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         let row = rows.find(|row| row[1..3] == ends).expect("this connection in /proc/net/tcp");
         u64::from_str_radix(row[4].split(':').next().unwrap(), 16).unwrap()
     }
 
-    pub fn tcp(&self) -> &TcpStream {
-        &self.tcp
+    pub fn socket(&self) -> &Socket {
+        &self.socket
     }
 }
 
@@ -173,8 +172,11 @@ impl From<Client> for Link {
     /// The application's end, after its handshake.
     fn from(mut client: Client) -> Self {
         let inbox = client.take_inbox();
-        let Raw::Plain(tcp) = client.raw else { panic!("the proxy speaks no TLS") };
-        Self { inbox, ..Self::new(tcp, None) }
+        let link = match client.raw {
+            Raw::Plain(socket) => Self::new(socket, None),
+            Raw::Tls(stream) => Self::new(stream.sock, Some(stream.conn.into())),
+        };
+        Self { inbox, ..link }
     }
 }
 
@@ -194,7 +196,10 @@ impl ScriptedUpstream {
         // Waits in accept until the test program ends: it holds nothing that matters.
         std::thread::spawn(move || {
             for tcp in listener.incoming() {
-                if sender.send(Link::new(tcp.unwrap(), tls.as_ref())).is_err() {
+                let tcp = tcp.unwrap();
+                tcp.set_nodelay(true).unwrap();
+                let tls = tls.as_ref().map(|config| ServerConnection::new(config.clone()).unwrap().into());
+                if sender.send(Link::new(tcp.into(), tls)).is_err() {
                     return;
                 }
             }
@@ -239,9 +244,25 @@ impl TunnelFixture {
     }
 
     pub fn start_with(tls: bool, variables: &[(&str, &str)]) -> Self {
+        Self::start_over(Transport::Tcp, tls, variables)
+    }
+
+    /// The application comes on this transport.
+    pub fn start_over(transport: Transport, tls: bool, variables: &[(&str, &str)]) -> Self {
         let (sim, upstream) = (Sim::start(Options::default()), ScriptedUpstream::start(tls));
         let all = [&[("API_BASE_URL", upstream.url())], variables].concat();
-        Self { proxy: Proxy::start_with(&sim, &all), upstream, opened: Cell::new(0), _sim: sim }
+        let proxy = Proxy::start_over(transport, &sim, &all);
+        Self { proxy, upstream, opened: Cell::new(0), _sim: sim }
+    }
+
+    /// Every kind of upstream, and every transport of the application, each with a name for messages.
+    pub fn each() -> impl Iterator<Item = (Self, String)> {
+        let kinds = transports().iter().map(|transport| (*transport, false)).chain([(Transport::Tcp, true)]);
+        kinds.map(|(transport, tls)| {
+            let name = format!("application: {transport:?}, upstream with TLS: {tls}");
+            eprintln!("  {name}");
+            (Self::start_over(transport, tls, &[]), name)
+        })
     }
 
     /// A tunnel: the application's end and the upstream's.

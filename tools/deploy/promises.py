@@ -168,6 +168,9 @@ def unit():
     yield from (f"{name} is missing" for name in sorted(REQUIRED - set(set_there)))
     if seconds(re.search("^TimeoutStopSec=(.*)", text, re.MULTILINE)[1]) <= seconds(SETTINGS["SHUTDOWN_GRACE"]):
         yield "TimeoutStopSec is not longer than SHUTDOWN_GRACE"
+    given = re.search("^ListenStream=(.*)", pathlib.Path("deploy/systemd/auth-proxy.socket").read_text(encoding="utf-8"), re.MULTILINE)
+    if given[1] != f"127.0.0.1:{SETTINGS['PORT']}":
+        yield f"ListenStream={given[1]} is not PORT on the loopback"
 
 
 def image():

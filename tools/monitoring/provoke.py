@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 
@@ -39,9 +40,10 @@ class Outage:
 class Traffic:
     """Requests, each on a connection of its own, from a few threads with a pause in between."""
 
-    def __init__(self, proxy, target, threads=2, pause=0.3, patience=600):
-        self.proxy, self.target, self.pause, self.patience = proxy, target, pause, patience
-        self.threads, self.streams, self.is_over = threads, set(), threading.Event()
+    def __init__(self, proxy, target, threads=2, pause=0.3, patience=600, connection=http.client.HTTPConnection):
+        self.connection = connection
+        self.proxy, self.target, self.pause, self.patience, self.threads = proxy, target, pause, patience, threads
+        self.streams, self.is_over = set(), threading.Event()
 
     def begin(self):
         for _ in range(self.threads):
@@ -55,7 +57,7 @@ class Traffic:
 
     def run(self):
         while not self.is_over.is_set():
-            connection = http.client.HTTPConnection(*self.proxy.address, timeout=self.patience)
+            connection = self.connection(*self.proxy.address, timeout=self.patience)
             with contextlib.suppress(OSError, http.client.HTTPException):
                 connection.connect()
                 stream = connection.sock
@@ -65,6 +67,13 @@ class Traffic:
                 self.streams.discard(stream)
             connection.close()
             self.is_over.wait(self.pause)
+
+
+class TlsProxy(Proxy):
+    """One that speaks TLS to its callers."""
+
+    def connect(self):
+        return ssl._create_unverified_context().wrap_socket(super().connect())
 
 
 class Outages:
@@ -102,10 +111,10 @@ class Outages:
         with open(self.path(name)) as file:
             return file.read()
 
-    def proxy(self, fixture=None, settings=None, **options):
+    def proxy(self, fixture=None, settings=None, kind=Proxy, **options):
         port = free_port()
         own = {"ADMIN_HOST": "127.0.0.1", "ADMIN_PORT": str(port), "LOG_LEVEL": "info"}
-        proxy = (fixture or self.sim).proxy({**own, **(settings or {})}, **options)
+        proxy = kind(fixture or self.sim, {**own, **(settings or {})}, **options)
         proxy.admin_port = port
         return proxy
 
@@ -225,9 +234,20 @@ class Outages:
     # Callers.
 
     def outage_refuses_callers(self):
-        proxy = self.proxy(settings={"PROXY_API_KEY": "a-key-of-16-characters"})
-        traffic = Traffic(proxy, "/sim/echo")
-        return Outage("callers", "requests without the key", [("RefusesCallers", WARNING)], [proxy], traffic.begin, traffic.end)
+        key = "a-key-of-16-characters"
+        proxy = self.proxy(settings={"PROXY_API_KEY": key})
+        # Those with the key are for the dashboard.
+        traffic = [Traffic(proxy, "/sim/echo"), Traffic(proxy, f"/sim/status/418?api-key={key}")]
+        begin, end = (lambda: [it.begin() for it in traffic]), (lambda: [it.end() for it in traffic])
+        return Outage("callers", "requests without the key", [("RefusesCallers", WARNING)], [proxy], begin, end)
+
+    def outage_tls_handshakes_fail(self):
+        self.certificate("tls.pem", 2)
+        settings = {"TLS_CERT_FILE": self.path("tls.pem"), "TLS_KEY_FILE": self.path("tls.pem")}
+        proxy = self.proxy(settings=settings, kind=TlsProxy)
+        traffic = Traffic(proxy, "/sim/echo", connection=http.client.HTTPSConnection)
+        how = "clients that do not trust the certificate"
+        return Outage("tls", how, [("TlsHandshakesFail", WARNING)], [proxy], traffic.begin, traffic.end)
 
     def outage_clients_disconnect(self):
         proxy = self.proxy()

@@ -178,7 +178,8 @@ fn shown(config: &Config) -> String {
     let values =
         (&config.credential, &config.credential_reason, &config.scope, &config.base_url, &config.listen);
     let web_pages = (&config.allowed_origins, &config.allowed_hosts);
-    format!("{notes}{values:?}{web_pages:?}{:?}{:?}{proxy:?}", config.admin_host, config.ca_file)
+    let files = (&config.ca_file, &config.proxy_api_keys_file);
+    format!("{notes}{values:?}{web_pages:?}{:?}{files:?}{proxy:?}", config.admin_host)
 }
 
 fn assert_no_secret(result: &Result<Config, Vec<crate::report::Problem>>) {

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::super::{Config, LogFormat, LogLevel, SETTINGS};
-use super::{BASE, bad, credential_of, good, notes, read, refused};
+use super::super::{Config, Listen, LogFormat, LogLevel, SETTINGS};
+use super::{BASE, bad, credential_of, good, read, refused};
 
 #[test]
 fn without_settings_one_problem_names_all_that_is_missing() {
@@ -54,6 +54,10 @@ fn one_run_reports_every_problem() {
         "AZURE_CLIENT_CERTIFICATE_PASSWORD",
         "AZURE_CERTIFICATE_PASSWORD",
         "AZURE_FEDERATED_TOKEN_FILE",
+        "PROXY_API_KEYS_FILE",
+        "TLS_CERT_FILE",
+        "TLS_KEY_FILE",
+        "TLS_CLIENT_CA_FILE",
         "SSL_CERT_FILE",
         "NO_PROXY",
     ];
@@ -134,7 +138,7 @@ fn the_defaults_in_the_table_are_the_defaults() {
         assert!(BASE.iter().any(|(name, _)| *name == setting.name), "{}", setting.name);
     }
     let config = good(&[]);
-    assert_eq!((config.listen.host.as_str(), config.listen.port), ("0.0.0.0", 8080));
+    assert_eq!(config.listen, Listen::Tcp { host: "0.0.0.0".into(), port: 8080 });
     assert_eq!((config.max_connections, config.admin_port), (1024, None));
     assert_eq!((config.log_level, config.log_format), (LogLevel::Info, LogFormat::Text));
     assert_eq!(config.notes, []);
@@ -150,7 +154,7 @@ fn where_to_listen() {
         ("Localhost", "localhost"),
     ];
     for (value, host) in rows {
-        assert_eq!(good(&[("HOST", value)]).listen.host, host);
+        assert_eq!(good(&[("HOST", value)]).listen, Listen::Tcp { host: host.into(), port: 8080 });
     }
     refused(
         "HOST",
@@ -161,10 +165,13 @@ fn where_to_listen() {
             ("a space", "local host", "is neither an IP address nor a host name"),
             ("a bad address", "256.0.0.1", "is neither an IP address nor a host name"),
             ("an empty zone", "fe80::1%", "is neither an IP address nor a host name"),
+            ("a path", "/run/proxy.sock", "for a Unix socket write unix: before the path"),
         ],
     );
-    assert_eq!(good(&[("PORT", "65535")]).listen.port, 65535);
-    assert_eq!(good(&[("PORT", "0")]).listen.port, 0);
+    for (value, expected) in [("65535", 65535), ("0", 0)] {
+        let listen = good(&[("PORT", value)]).listen;
+        assert_eq!(listen, Listen::Tcp { host: "0.0.0.0".into(), port: expected });
+    }
     refused(
         "PORT",
         &[
@@ -192,10 +199,47 @@ fn the_admin_port_is_another_one() {
 }
 
 #[test]
+fn a_unix_socket_to_listen_on() {
+    let longest = format!("/{}", "d".repeat(106));
+    for (value, path) in [
+        ("unix:/run/auth-proxy/proxy.sock", "/run/auth-proxy/proxy.sock"),
+        ("UNIX:/run/proxy.sock", "/run/proxy.sock"),
+        ("unix:///run/proxy.sock", "/run/proxy.sock"),
+        ("unix:/with a blank/ä.sock", "/with a blank/ä.sock"),
+        (&format!("unix:{longest}"), &longest),
+    ] {
+        // Neither a bad PORT nor one that leads back here matters.
+        let variables = [("HOST", value), ("PORT", "none"), ("API_BASE_URL", "http://127.0.0.1:8080")];
+        assert_eq!(good(&variables).listen, Listen::Unix(path.into()), "{value}");
+    }
+    refused(
+        "HOST",
+        &[
+            ("no path", "unix:", "is not the absolute path of a Unix socket: ``"),
+            ("relative", "unix:proxy.sock", "write HOST=unix:/run/auth-proxy/proxy.sock"),
+            ("abstract", "unix:@proxy", "is not the absolute path of a Unix socket"),
+            ("a host in a URL", "unix://run/proxy.sock", "is not the absolute path of a Unix socket"),
+            ("a directory", "unix:/run/", "names a directory, not a Unix socket in it: `/run/`"),
+            ("too long", &format!("unix:{longest}d"), "has a path of 108 bytes"),
+            ("too long in bytes", &format!("unix:/{}", "ä".repeat(54)), "has a path of 109 bytes"),
+        ],
+    );
+}
+
+#[test]
 fn admin_host_defaults_to_host() {
+    let unix = ("HOST", "unix:/run/proxy.sock");
+    assert_eq!(good(&[unix]).admin_host, "127.0.0.1", "as a Unix socket, it is for this machine");
+    assert_eq!(good(&[unix, ("ADMIN_PORT", "8080")]).admin_port, Some(8080));
     assert_eq!(good(&[("HOST", "127.0.0.1")]).admin_host, "127.0.0.1");
     assert_eq!(good(&[("HOST", "127.0.0.1"), ("ADMIN_HOST", "[::]")]).admin_host, "::");
-    refused("ADMIN_HOST", &[("a URL", "http://127.0.0.1", "give only the host")]);
+    refused(
+        "ADMIN_HOST",
+        &[
+            ("a URL", "http://127.0.0.1", "give only the host"),
+            ("a Unix socket", "unix:/run/admin.sock", "is a Unix socket, which HOST alone can be"),
+        ],
+    );
 }
 
 #[test]
@@ -203,20 +247,35 @@ fn the_api_key_is_never_printed() {
     let key = |value| good(&[("PROXY_API_KEY", value)]).proxy_api_key.map(|secret| secret.expose().clone());
     assert_eq!(key("0123456789abcdef").as_deref(), Some("0123456789abcdef"));
     assert_eq!(key(""), None);
-    let printed = notes(&[("PROXY_API_KEY", "hunter2")]);
-    assert!(
-        printed.starts_with("PROXY_API_KEY is short: 7 characters") && !printed.contains("hunter2"),
-        "{printed}"
-    );
     refused(
         "PROXY_API_KEY",
         &[
             ("blank: it must not leave the port open", " \n", "PROXY_API_KEY holds nothing but white space"),
+            ("too short", "hunter2", "PROXY_API_KEY is too short: 7 characters of at least 16"),
+            ("one too few", "hunter2-hunter2", "openssl rand -hex 32"),
             ("a line break from echo", "hunter2hunter2hunter2\n", "`printf %s`, not with `echo`"),
             ("a space, which is not trimmed", " hunter2hunter2hunter2", "other than visible ASCII"),
             ("a control character", "hunter2\u{1}hunter2hunter2", "other than visible ASCII"),
             ("beyond ASCII", "hunter2hunter2h\u{fc}nter", "other than visible ASCII"),
             ("an ephemeral key, which would be forwarded", "ek_hunter2hunter2", "begins with `ek_`"),
+        ],
+    );
+}
+
+#[test]
+fn the_file_of_keys_is_a_path() {
+    let path = |value| good(&[("PROXY_API_KEYS_FILE", value)]).proxy_api_keys_file;
+    assert_eq!(path(" /run/secrets/keys "), Some("/run/secrets/keys".into()));
+    assert_eq!(path(""), None);
+    refused(
+        "PROXY_API_KEYS_FILE",
+        &[
+            (
+                "a key in place of the file",
+                "3c9d0e5f6a7b8c1d2e3f4a5b6c7d8e9f",
+                "holds what looks like an API key, not the path of a file",
+            ),
+            ("the file's content", "team hunter2hunter2", "does not look like the path of a file"),
         ],
     );
 }

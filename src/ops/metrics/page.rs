@@ -43,6 +43,13 @@ impl Sources {
                 text.sample(&[("method", method), ("status", status)], counter.value());
             }
         }
+        let help = "Completed requests with a caller's key, by its name and status class.";
+        text.family("auth_proxy_caller_requests_total", "counter", help);
+        for (caller, counts) in m.callers.values() {
+            for (status, count) in STATUSES.iter().zip(counts) {
+                text.sample(&[("caller", &caller), ("status", status)], count);
+            }
+        }
         let help = "Time from the request's header section to the upstream's response header section.";
         text.histogram("auth_proxy_time_to_first_byte_seconds", help, &m.first_byte);
         let help = "Time from the request's header section to the end of the response, without WebSockets.";
@@ -71,6 +78,11 @@ impl Sources {
         let help = "Requests rejected because a resource was exhausted.";
         text.family("auth_proxy_overloaded_total", "counter", help);
         for (reason, count) in m.overloads.values() {
+            text.sample(&[("reason", reason)], count);
+        }
+        let help = "TLS handshakes of clients that failed, without those that sent nothing.";
+        text.family("auth_proxy_tls_handshake_failures_total", "counter", help);
+        for (reason, count) in m.handshake_failures.values() {
             text.sample(&[("reason", reason)], count);
         }
         let help = "Requests whose client disconnected before the end of the response.";

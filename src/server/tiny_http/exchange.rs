@@ -76,6 +76,7 @@ pub(super) fn respond(
         peer: Peer {
             address: request.remote_addr().map_or(PeerAddress::Unknown, |address| PeerAddress::Ip(*address)),
             is_loopback_listener: state.is_loopback_listener,
+            certificate_name: None,
         },
         request: Some(request),
         response: match &head {

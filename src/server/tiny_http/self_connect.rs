@@ -73,7 +73,7 @@ fn connect(state: &ServerState) -> io::Result<Socket> {
             SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         });
     }
-    let socket = connect_blocking(address, CONNECT_TIMEOUT)?;
+    let socket = connect_blocking(&address.into(), CONNECT_TIMEOUT)?;
     socket.set_linger(Some(Duration::ZERO))?;
     socket.set_nonblocking(true)?;
     Ok(socket)

@@ -109,9 +109,12 @@ fn failures_are_counted_by_kind_and_labels_stay_few() {
     let key = "a-key-of-16-characters";
     let variables = [("ADMIN_PORT", "0"), ("PROXY_API_KEY", key), ("CONNECT_TIMEOUT", "2s")];
     let proxy = Proxy::start_with(&sim, &variables);
-    let samples = scrape(&proxy).samples();
     let authorized = [("api-key", key)];
     let mut client = proxy.client();
+    // Of each caller there are samples from its first request on.
+    assert_eq!(client.request("GET", "/openai/v1/models", &authorized, b"").status, 200);
+    counts(&proxy, "auth_proxy_caller_requests_total{caller=\"default\",status=\"2xx\"}", 1.0);
+    let samples = scrape(&proxy).samples();
     assert_eq!(client.get("/openai/v1/models").status, 401);
     let mut raw = Raw::connect(proxy.address());
     raw.send("GET / HTTP/1.1\r\nHost: localhost\r\nBad Name: x\r\n\r\n").unwrap();

@@ -231,7 +231,7 @@ fn a_client_that_hangs_up_is_known_by_outcome_and_address() {
     let mut client = Raw::connect(proxy.address());
     client.send("GET /sim/slow?ms=20000 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     wait_for("the request", || !sim.azure.requests().is_empty());
-    let address = client.tcp().local_addr().unwrap();
+    let address = client.socket().local_addr().unwrap().as_socket().unwrap();
     drop(client);
     let line = proxy.wait_log("outcome=aborted_by_client");
     assert!(line.contains("status=499") && line.contains(&format!("client={address} ")), "{line}");

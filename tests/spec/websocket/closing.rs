@@ -11,15 +11,14 @@ const SOON: Duration = Duration::from_secs(1);
 
 #[test]
 fn the_end_of_one_direction_leaves_the_other_open() {
-    for tls in [false, true] {
-        let fixture = TunnelFixture::start(tls);
+    for (fixture, name) in TunnelFixture::each() {
         let (mut client, mut there) = fixture.open();
         client.send("last words").unwrap();
         client.end();
-        assert_eq!(there.read_to_end(timeout()), (b"last words".to_vec(), Ended::Closed), "tls: {tls}");
+        assert_eq!(there.read_to_end(timeout()), (b"last words".to_vec(), Ended::Closed), "{name}");
         for _ in 0..3 {
             there.send("go on").unwrap();
-            assert_eq!(client.read_exactly(5), b"go on", "tls: {tls}");
+            assert_eq!(client.read_exactly(5), b"go on", "{name}");
         }
         there.end();
         assert_eq!(client.read_to_end(timeout()), (vec![], Ended::Closed));
@@ -27,21 +26,20 @@ fn the_end_of_one_direction_leaves_the_other_open() {
         let (mut client, mut there) = fixture.open();
         there.send("last words").unwrap();
         there.end();
-        assert_eq!(client.read_to_end(timeout()), (b"last words".to_vec(), Ended::Closed), "tls: {tls}");
+        assert_eq!(client.read_to_end(timeout()), (b"last words".to_vec(), Ended::Closed), "{name}");
         for _ in 0..3 {
             client.send("go on").unwrap();
-            assert_eq!(there.read_exactly(5), b"go on", "tls: {tls}");
+            assert_eq!(there.read_exactly(5), b"go on", "{name}");
         }
         client.end();
-        assert_eq!(there.read_to_end(timeout()), (vec![], Ended::Closed), "tls: {tls}");
+        assert_eq!(there.read_to_end(timeout()), (vec![], Ended::Closed), "{name}");
         wait_all_ended(&fixture);
     }
 }
 
 #[test]
 fn the_end_of_a_direction_comes_after_all_of_its_bytes() {
-    for tls in [false, true] {
-        let fixture = TunnelFixture::start(tls);
+    for (fixture, name) in TunnelFixture::each() {
         // Different lengths, so that the end meets the buffers on the way at different levels.
         for extra in (0..6).map(|step| step * 2999) {
             let (mut client, mut there) = fixture.open();
@@ -52,7 +50,7 @@ fn the_end_of_a_direction_comes_after_all_of_its_bytes() {
                 client
             });
             let (got, ended) = there.read_to_end(timeout());
-            assert_eq!((got.len(), ended), (sent, Ended::Closed), "tls: {tls}, extra: {extra}");
+            assert_eq!((got.len(), ended), (sent, Ended::Closed), "{name}, extra: {extra}");
             there.send("bye").unwrap();
             drop(there);
             assert_eq!(sender.join().unwrap().read_exactly(3), b"bye");
@@ -68,23 +66,22 @@ fn an_abrupt_end_of_either_side_ends_the_other_within_a_second() {
         ("close", |link| drop(link)),
         ("no close_notify", |link| link.close_without_notify()),
     ];
-    for tls in [false, true] {
-        let fixture = TunnelFixture::start(tls);
-        for (name, end) in ends {
+    for (fixture, name) in TunnelFixture::each() {
+        for (how, end) in ends {
             let (mut client, there) = fixture.open();
             let started = Instant::now();
             end(there);
             let (bytes, ended) = client.read_to_end(timeout());
-            assert!(bytes.is_empty() && ended != Ended::Waiting, "upstream: {name}, tls: {tls}");
-            assert!(started.elapsed() < SOON, "upstream: {name}, tls: {tls}");
+            assert!(bytes.is_empty() && ended != Ended::Waiting, "upstream: {how}, {name}");
+            assert!(started.elapsed() < SOON, "upstream: {how}, {name}");
             drop(client);
 
             let (client, mut there) = fixture.open();
             let started = Instant::now();
             end(client);
             let (bytes, ended) = there.read_to_end(timeout());
-            assert!(bytes.is_empty() && ended != Ended::Waiting, "client: {name}, tls: {tls}");
-            assert!(started.elapsed() < SOON, "client: {name}, tls: {tls}");
+            assert!(bytes.is_empty() && ended != Ended::Waiting, "client: {how}, {name}");
+            assert!(started.elapsed() < SOON, "client: {how}, {name}");
         }
         wait_all_ended(&fixture);
     }
@@ -92,8 +89,7 @@ fn an_abrupt_end_of_either_side_ends_the_other_within_a_second() {
 
 #[test]
 fn an_abrupt_end_while_both_pipes_are_full_ends_both() {
-    for tls in [false, true] {
-        let fixture = TunnelFixture::start(tls);
+    for (fixture, name) in TunnelFixture::each() {
         for client_leaves in [true, false] {
             let (mut client, mut there) = fixture.open();
             fill(&mut client);
@@ -101,7 +97,7 @@ fn an_abrupt_end_while_both_pipes_are_full_ends_both() {
             let (leaves, mut stays) = if client_leaves { (client, there) } else { (there, client) };
             leaves.reset();
             let (_, ended) = stays.read_to_end(timeout());
-            assert_ne!(ended, Ended::Waiting, "client leaves: {client_leaves}, tls: {tls}");
+            assert_ne!(ended, Ended::Waiting, "client leaves: {client_leaves}, {name}");
             drop(stays);
             wait_all_ended(&fixture);
         }
@@ -112,8 +108,7 @@ fn an_abrupt_end_while_both_pipes_are_full_ends_both() {
 /// before is still in the kernel, and an application that is connected directly gets all of it.
 #[test]
 fn bytes_that_were_sent_before_a_reset_arrive() {
-    for tls in [false, true] {
-        let fixture = TunnelFixture::start(tls);
+    for (fixture, name) in TunnelFixture::each() {
         let (mut client, mut there) = fixture.open();
         let sent = fill(&mut there);
         fill(&mut client);
@@ -127,7 +122,7 @@ fn bytes_that_were_sent_before_a_reset_arrive() {
         });
         drop(there);
         received += client.read_to_end(timeout()).0.len();
-        assert_eq!(received, sent, "tls: {tls}");
+        assert_eq!(received, sent, "{name}");
     }
 }
 
@@ -145,8 +140,7 @@ fn fill(link: &mut Link) -> usize {
 
 #[test]
 fn control_frames_pass_like_any_other_bytes() {
-    for tls in [false, true] {
-        let fixture = TunnelFixture::start(tls);
+    for (fixture, _) in TunnelFixture::each() {
         let (mut client, mut there) = fixture.open();
         let pairs = [
             (frame(9, b"are you there"), server_frame(10, b"are you there")),

@@ -50,7 +50,7 @@ impl Flow {
                     assert!(Instant::now() < deadline, "stuck: {sent} sent, {received} received");
                     let wanted = if reads { Ready::READ_WRITE } else { Ready::WRITE };
                     // Soon again in any case: whether it may read is not an event of the socket.
-                    let _ = wait_one(link.tcp(), wanted, Some(Instant::now() + Duration::from_millis(5)));
+                    let _ = wait_one(link.socket(), wanted, Some(Instant::now() + Duration::from_millis(5)));
                 }
             }
         };
@@ -80,8 +80,7 @@ fn wait_stalled(flows: &[&Flow]) {
 
 #[test]
 fn fifty_megabytes_each_way_to_slow_readers_all_arrive_and_take_no_memory() {
-    for tls in [false, true] {
-        let fixture = TunnelFixture::start(tls);
+    for (fixture, name) in TunnelFixture::each() {
         let (client, there) = fixture.open();
         let before = fixture.proxy.rss_kb();
         let (client, client_thread) = Flow::start(client);
@@ -99,7 +98,7 @@ fn fifty_megabytes_each_way_to_slow_readers_all_arrive_and_take_no_memory() {
         there_thread.join().unwrap();
 
         let grown = fixture.proxy.rss_kb().saturating_sub(before);
-        assert!(grown < 2048, "{grown} KB more than before, tls: {tls}");
+        assert!(grown < 2048, "{grown} KB more than before, {name}");
     }
 }
 
@@ -114,7 +113,7 @@ fn flood_until_response(link: &mut Link, limit: u64) -> u64 {
             return sent;
         }
         match link.try_send(&block).unwrap() {
-            0 => drop(wait_one(link.tcp(), Ready::READ_WRITE, Some(Instant::now() + timeout()))),
+            0 => drop(wait_one(link.socket(), Ready::READ_WRITE, Some(Instant::now() + timeout()))),
             n => sent += n as u64,
         }
     }
@@ -140,19 +139,18 @@ fn swallow(mut link: Link) -> JoinHandle<()> {
 #[test]
 fn a_flood_one_way_does_not_delay_the_other_way() {
     let limit = 256 << 20;
-    for tls in [false, true] {
-        let fixture = TunnelFixture::start(tls);
+    for (fixture, name) in TunnelFixture::each() {
         let (client, mut there) = fixture.open();
         let client = swallow(client);
         let sent = flood_until_response(&mut there, limit);
-        assert!(sent < limit / 4, "{sent} bytes came down before six went up, tls: {tls}");
+        assert!(sent < limit / 4, "{sent} bytes came down before six went up, {name}");
         drop(there);
         client.join().unwrap();
 
         let (mut client, there) = fixture.open();
         let there = swallow(there);
         let sent = flood_until_response(&mut client, limit);
-        assert!(sent < limit / 4, "{sent} bytes went up before six came down, tls: {tls}");
+        assert!(sent < limit / 4, "{sent} bytes went up before six came down, {name}");
         drop(client);
         there.join().unwrap();
     }
@@ -161,5 +159,5 @@ fn a_flood_one_way_does_not_delay_the_other_way() {
 #[test]
 fn a_hundred_idle_websockets_stay_small() {
     // Frames of a debug build are twice as large as those of the release; if buffers stayed it would be 18 MB.
-    idle_websockets(100, 16_000);
+    idle_websockets(100, 16_000, &[]);
 }

@@ -158,8 +158,7 @@ fn a_101_that_was_not_requested_is_a_502() {
 
 #[test]
 fn bytes_in_the_same_segment_as_a_head_belong_to_the_tunnel() {
-    for tls in [false, true] {
-        let fixture = TunnelFixture::start(tls);
+    for (fixture, name) in TunnelFixture::each() {
         let head: String = ASK.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let ask = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{head}\r\n");
         let early = [frame(1, b"sent before the response"), frame(9, b"ping")].concat();
@@ -169,10 +168,10 @@ fn bytes_in_the_same_segment_as_a_head_belong_to_the_tunnel() {
         let mut there = fixture.upstream.accept();
         there.read_head();
         there.send(["HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n", GRANT, "welcome"].concat()).unwrap();
-        assert_eq!(there.read_exactly(early.len()), early, "tls: {tls}");
+        assert_eq!(there.read_exactly(early.len()), early, "{name}");
         assert_eq!(client.response("GET").unwrap().status, 101);
         let mut client = Link::from(client);
-        assert_eq!(client.read_exactly(7), b"welcome", "tls: {tls}");
+        assert_eq!(client.read_exactly(7), b"welcome", "{name}");
         client.send("more").unwrap();
         assert_eq!(there.read_exactly(4), b"more");
     }

@@ -6,9 +6,10 @@ unit=deploy/systemd/auth-proxy.service
 if have systemd-analyze systemd 'the unit'; then
     # Verified with a program that exists on this machine.
     sed "s|^ExecStart=.*|ExecStart=$PWD/$BINARY|" "$unit" >"$WORK/auth-proxy.service"
-    timeout 60 systemd-analyze verify "$WORK/auth-proxy.service" 2>&1 | tee "$WORK/verify"
-    if grep -q 'auth-proxy.service' "$WORK/verify"; then fail 'systemd-analyze verify complains'; fi
-    ok 'the unit: systemd-analyze verify'
+    cp deploy/systemd/auth-proxy.socket "$WORK"
+    timeout 60 systemd-analyze verify "$WORK"/auth-proxy.{service,socket} 2>&1 | tee "$WORK/verify"
+    if grep -Eq 'auth-proxy\.(service|socket)' "$WORK/verify"; then fail 'systemd-analyze verify complains'; fi
+    ok 'the units: systemd-analyze verify'
 
     timeout 60 systemd-analyze security --offline=true --threshold=20 "$unit" >"$WORK/security"
     ok 'the unit: systemd-analyze security' "$(sed -n 's/.*exposure level for [^:]*: \([0-9.]*\).*/\1 (at most 2.0)/p' "$WORK/security")"
@@ -25,6 +26,22 @@ env -i PATH="$PATH" "${settings[@]}" "CHECK_URL=http://127.0.0.1:$port/openai/v1
     timeout 120 python3 tools/deploy/manager.py "$BINARY" | tee "$WORK/notified"
 [[ $(cut -d ' ' -f 1-2 "$WORK/notified" | sed 's/ [0-9.]*\.[0-9]*$//' | paste -sd ' ') == 'READY=1 request 200 STOPPING=1 exit 0' ]]
 ok 'Type=notify' "READY=1 after $(awk '/^READY/ { print $2 * 1000 }' "$WORK/notified") ms, a request, STOPPING=1 at SIGTERM, exit 0"
+
+if have systemd-socket-activate systemd 'socket activation'; then
+    given=$WORK/given.sock
+    # It binds, and becomes the program at the first connection.
+    systemd-socket-activate --listen="$given" --fdname=web "${settings[@]/#/--setenv=}" "$PWD/$BINARY" 2>"$WORK/activated" &
+    children+=("$!")
+    activated() { ask --fail --unix-socket "$given" http://localhost/health; }
+    eventually 30 activated
+    ask --fail --unix-socket "$given" http://localhost/openai/v1/models >"$WORK/models"
+    kill -TERM "${children[-1]}"
+    wait "${children[-1]}"
+    unset 'children[-1]'
+    grep -q "listening address=unix:$given socket_activation=web" "$WORK/activated"
+    [[ -S $given ]]
+    ok 'socket activation' 'a request over a Unix socket of systemd-socket-activate, exit 0, the socket stays'
+fi
 
 if have strace strace 'SystemCallFilter' && have systemd-analyze systemd 'SystemCallFilter'; then
     env -i PATH="$PATH" "${settings[@]}" "CHECK_URL=http://127.0.0.1:$port/openai/v1/models" \

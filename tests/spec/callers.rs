@@ -1,13 +1,66 @@
-//! `PROXY_API_KEY`:
+//! Who may call:
 //!
-//! - a request without the key, or with another one, gets 401 and nothing is forwarded, not even its body is waited for;
-//! - the key is accepted in every usual header field and query parameter, and is not forwarded or logged.
+//! - a request without a key, with a wrong one or with a revoked one gets 401 and nothing is forwarded, not even its body is
+//!   waited for, whatever its method, path and place of the key ([`matrix`]);
+//! - the key is accepted in every usual header field and query parameter, and is not forwarded or logged;
+//! - the file of keys is read again when it changes, a bad one changes nothing, and keys rotate without a failure ([`file`]);
+//! - the log and the metrics say who called ([`audit`]); `hash-key` makes the file's lines ([`hash_key`]).
+
+mod audit;
+mod file;
+mod hash_key;
+mod matrix;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use ring::digest;
 
 use crate::sim::{Options, Sim, latin1};
 use crate::support::client::Response;
 use crate::support::program::Proxy;
 
 use crate::support::api::{CHAT, MODELS};
+
+/// A file of keys.
+struct Keys(PathBuf);
+
+impl Keys {
+    fn new(sim: &Sim, text: &str) -> Self {
+        let keys = Self(sim.dir.join("keys"));
+        keys.replace(text);
+        keys
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    /// As it should be done: written beside, then moved over the old one in one step.
+    fn replace(&self, text: &str) {
+        let beside = self.0.with_extension("new");
+        put(&beside, text.as_bytes(), 0o640);
+        fs::rename(beside, &self.0).unwrap();
+    }
+}
+
+fn put(path: &Path, content: &[u8], mode: u32) {
+    fs::write(path, content).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// The line of a key.
+fn line(name: &str, key: &str) -> String {
+    let sum = digest::digest(&digest::SHA256, key.as_bytes());
+    let hex: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{name} {hex}\n")
+}
+
+/// The status of a request with this key.
+fn status(proxy: &Proxy, key: &str) -> u16 {
+    proxy.client().request("GET", MODELS, &[("api-key", key)], b"").status
+}
 
 const KEY: &str = "0123456789abcdef+/0123456789abcdef";
 

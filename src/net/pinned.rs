@@ -1,0 +1,96 @@
+//! A client that trusts one certificate: our own, when we ask the program that runs beside us.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::UnbufferedClientConnection;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use socket2::Socket;
+
+use super::Stream;
+use super::acceptor::read_certificates;
+use super::tls::{Session, Tls};
+use crate::report::Problem;
+
+/// Trusts the server that proves to have this certificate, whatever its names and dates.
+#[derive(Debug)]
+pub(crate) struct PinnedCertificate(Arc<ClientConfig>);
+
+impl PinnedCertificate {
+    /// The first certificate in the file that `TLS_CERT_FILE` names.
+    ///
+    /// # Errors
+    ///
+    /// There is none in it.
+    pub(crate) fn load(file: &Path) -> Result<Self, Problem> {
+        let certificate = read_certificates(file)?.swap_remove(0);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = Arc::new(Verifier { certificate, provider: Arc::clone(&provider) });
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Problem::new(format!("TLS cannot be set up: {error}")))?;
+        let config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+        Ok(Self(Arc::new(config)))
+    }
+
+    /// A connection over a non-blocking socket, whose handshake has not begun.
+    ///
+    /// # Errors
+    ///
+    /// rustls refuses the configuration.
+    pub(crate) fn connect(&self, socket: Socket) -> std::io::Result<Stream> {
+        let name = ServerName::try_from("localhost").map_err(std::io::Error::other)?;
+        let session = UnbufferedClientConnection::new(Arc::clone(&self.0), name);
+        let tls = Tls::new(Session::Client(session.map_err(std::io::Error::other)?));
+        Ok(Stream::with_tls(socket, Box::new(tls), Vec::new()))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Verifier {
+    pub(super) certificate: CertificateDer<'static>,
+    pub(super) provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if *end_entity == self.certificate {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(Error::General("the server there has another certificate than TLS_CERT_FILE".into()))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
