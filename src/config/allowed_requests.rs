@@ -6,7 +6,7 @@ use super::BaseUrl;
 use super::env::Env;
 use super::value::Parsed;
 use crate::http1::path;
-use crate::report::{Problem, quote, quote_word};
+use crate::report::{Problem, quote, quote_word, secret_kind};
 
 const NAME: &str = "ALLOWED_REQUESTS";
 
@@ -38,6 +38,15 @@ impl AllowedRequests {
     pub(super) fn read(env: &mut Env<'_>) -> Option<Self> {
         let value = env
             .not_blank(NAME, "list what may be requested; unset it or leave it empty to allow everything")?;
+        // As a whole: a part of a key does not look like one.
+        if let Some(kind) = secret_kind(&value) {
+            env.problem(
+                Problem::new(format!("{NAME} holds {kind}, not requests")).hint(
+                    "write entries such as `POST /openai/v1/*`; the value may belong to another variable",
+                ),
+            );
+            return None;
+        }
         let entries: Vec<&str> =
             value.split([',', '\n', '\r']).map(str::trim).filter(|entry| !entry.is_empty()).collect();
         if entries.is_empty() {

@@ -110,7 +110,10 @@ fn a_403_waits_for_nothing() {
     sim.entra.stop();
     let proxy = Proxy::start_listening(&sim, &[("ALLOWED_REQUESTS", "GET /openai/v1/models")]);
     let mut client = proxy.client();
-    client.raw.send(format!("POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")).unwrap();
+    client
+        .raw
+        .send(format!("POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"))
+        .unwrap();
     refused(&client.response("POST").unwrap(), "POST", CHAT);
     assert_eq!(proxy.client().get(MODELS).status, 503);
 }

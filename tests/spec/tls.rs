@@ -67,7 +67,7 @@ fn requests_are_served_one_after_the_other() {
     // Two at once: the second is in the session when the socket has nothing more.
     client
         .raw
-        .send("GET /health HTTP/1.1\r\nHost: a\r\n\r\nGET /sim/status/204 HTTP/1.1\r\nHost: a\r\n\r\n")
+        .send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /sim/status/204 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .unwrap();
     assert_eq!((client.response("GET").unwrap().status, client.response("GET").unwrap().status), (200, 204));
 }
@@ -103,7 +103,10 @@ fn a_body_in_many_small_records_is_not_waited_for_at_the_socket() {
     let (fixture, _files) = start(false, &[]);
     for framing in ["Content-Length: 2000", "Transfer-Encoding: chunked"] {
         let mut client = fixture.client();
-        client.raw.send(format!("POST /sim/upload HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n")).unwrap();
+        client
+            .raw
+            .send(format!("POST /sim/upload HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n"))
+            .unwrap();
         let Raw::Tls(stream) = &mut client.raw else { panic!("it is TLS") };
         let is_chunked = framing.starts_with('T');
         for _ in 0..1000 {
@@ -138,7 +141,7 @@ fn a_client_that_leaves_ends_the_request_to_the_upstream() {
 fn a_complete_response_ends_with_close_notify_and_a_truncated_one_does_not() {
     let (fixture, _files) = start(false, &[]);
     for request in [
-        "GET /sim/status/200 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "GET /sim/status/200 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         // Its body ends with the connection.
         "GET /sim/bytes/100000?chunked=1 HTTP/1.0\r\n\r\n",
         "no request\r\n\r\n",
@@ -161,7 +164,7 @@ fn a_complete_response_ends_with_close_notify_and_a_truncated_one_does_not() {
         {
             fixture.sim.azure.script([truncated(framing, body)]);
             let mut client = fixture.proxy.raw();
-            client.send(format!("GET /openai/v1/x HTTP/{version}\r\nHost: a\r\n\r\n")).unwrap();
+            client.send(format!("GET /openai/v1/x HTTP/{version}\r\nHost: localhost\r\n\r\n")).unwrap();
             let (response, ended) = client.read_to_end(timeout());
             assert!(latin1(&response).contains("part"), "{}", latin1(&response));
             assert_eq!(ended, Ended::Aborted, "{version} {framing}");
@@ -199,7 +202,7 @@ fn requests_in_flight_finish_after_sigterm_and_idle_connections_end_in_order() {
     let (mut fixture, _files) = start(true, &[("SHUTDOWN_GRACE", "20s")]);
     let (mut idle, mut stream) = (fixture.client(), fixture.proxy.raw());
     assert_eq!(idle.get("/health").status, 200);
-    stream.send("GET /sim/sse?events=8&pause_ms=150 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.send("GET /sim/sse?events=8&pause_ms=150 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert!(!stream.read_some(timeout()).unwrap().is_empty());
     // One that is in the middle of its handshake does not hold it up.
     let _silent = TcpStream::connect(fixture.proxy.address()).unwrap();
@@ -239,9 +242,9 @@ fn above_the_cap_there_is_503_and_health_over_tls_too() {
 fn plain_http_gets_a_response_that_says_so() {
     let (fixture, _files) = start(false, &[]);
     for request in [
-        "GET /health HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "G",
-        "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n",
+        "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n",
     ] {
         let mut client = Client::connect(fixture.proxy.address());
         client.raw.send(request).unwrap();
@@ -289,7 +292,7 @@ fn a_client_that_does_not_trust_the_certificate_is_logged_with_what_to_do() {
     let (fixture, _files) = start(false, &[]);
     let (other, _) = other_authority_and_server();
     let mut client = Raw::connect(fixture.proxy.address()).into_tls("localhost", &other);
-    assert!(client.send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n").is_err());
+    assert!(client.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").is_err());
     let line = fixture.proxy.wait_log("TLS handshake failed");
     for part in ["reason=certificate_rejected", "UnknownCA", "client=127.0.0.1:", "TLS_CERT_FILE"] {
         assert!(line.contains(part), "{part}: {line}");

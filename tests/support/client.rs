@@ -30,6 +30,22 @@ pub enum Ended {
     Waiting,
 }
 
+/// Unlike the stream's own read, this does not write first what a peer that has responded does not take any more.
+fn read_tls(stream: &mut StreamOwned<ClientConnection, Socket>, into: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.conn.reader().read(into) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+        if stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        } else {
+            stream.conn.read_tls(&mut stream.sock)?;
+            stream.conn.process_new_packets().map_err(io::Error::other)?;
+        }
+    }
+}
+
 impl Raw {
     pub fn connect(address: SocketAddr) -> Self {
         Self::try_connect(address).unwrap()
@@ -101,7 +117,7 @@ impl Raw {
         loop {
             let read = match self {
                 Self::Plain(socket) => socket.read(&mut bytes),
-                Self::Tls(stream) => stream.read(&mut bytes),
+                Self::Tls(stream) => read_tls(stream, &mut bytes),
             };
             // With a time limit, Linux interrupts a read even when the process was only stopped and continued.
             if !matches!(&read, Err(error) if error.kind() == io::ErrorKind::Interrupted) {

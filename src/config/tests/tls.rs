@@ -58,7 +58,7 @@ fn who_asks_the_program_does_so_where_it_can() {
     let plain = probe(&[("HOST", "127.0.0.1"), ("PORT", "8081")]).unwrap();
     assert_eq!(
         (plain.listen.to_string().as_str(), plain.path, plain.certificate),
-        ("0.0.0.0:8081", "/health", None)
+        ("127.0.0.1:8081", "/health", None)
     );
     let tls = probe(&[CERTIFICATE, KEY]).unwrap();
     assert_eq!((tls.listen.to_string().as_str(), tls.path), ("0.0.0.0:8080", "/health"));
