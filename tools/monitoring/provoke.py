@@ -137,22 +137,23 @@ class Outages:
         alerts = [("TokenRefreshFailing", WARNING), ("NotReady", CRITICAL), ("NotReady", WARNING)]
         proxies = [self.behind(gate), self.behind(gate)]
         how = "Entra ID ends every connection, two pods"
-        return Outage("entra-down", how, alerts, proxies, lambda: gate.set(gate.refuse), lambda: gate.set(gate.relay), is_kubernetes=True)
+        begin, end = (lambda: gate.set(gate.refuse)), (lambda: gate.set(gate.relay))
+        return Outage("entra-down", how, alerts, proxies, begin, end, is_kubernetes=True)
 
     def outage_one_of_three(self):
         gate, other = self.gate(self.short, "AZURE_AUTHORITY_HOST"), self.gate(self.short, "AZURE_AUTHORITY_HOST")
         proxies = [self.behind(gate), self.behind(other), self.behind(other)]
         alerts = [("TokenRefreshFailing", WARNING), ("NotReady", WARNING)]
         how = "one of three VMs does not reach Entra ID"
-        return Outage("one-of-three", how, alerts, proxies, lambda: gate.set(gate.refuse), lambda: gate.set(gate.relay))
+        begin, end = (lambda: gate.set(gate.refuse)), (lambda: gate.set(gate.relay))
+        return Outage("one-of-three", how, alerts, proxies, begin, end)
 
     def outage_sign_in_slow(self):
         gate = self.gate(self.short, "AZURE_AUTHORITY_HOST")
         follows = [("TokenRefreshFailing", WARNING), ("NotReady", CRITICAL), ("NotReady", WARNING)]
         how = "Entra ID accepts connections and says nothing"
-        return Outage(
-            "sign-in-slow", how, [("SignInSlow", WARNING)], [self.behind(gate)], lambda: gate.set(gate.hold), lambda: gate.set(gate.relay), follows
-        )
+        begin, end = (lambda: gate.set(gate.hold)), (lambda: gate.set(gate.relay))
+        return Outage("sign-in-slow", how, [("SignInSlow", WARNING)], [self.behind(gate)], begin, end, may_fire=follows)
 
     def outage_clock_wrong(self):
         gate = self.gate(self.short, "AZURE_AUTHORITY_HOST")
@@ -163,9 +164,8 @@ class Outages:
         proxy = self.behind(gate, SSL_CERT_FILE=self.path("both-ca.pem"))
         port = int(self.slow_clock.settings["AZURE_AUTHORITY_HOST"].rpartition(":")[2])
         how = "Entra ID's clock is 200 s behind"
-        return Outage(
-            "clock", how, [("ClockWrong", WARNING)], [proxy], lambda: gate.set(gate.relay, port), lambda: gate.set(gate.relay), is_kubernetes=True
-        )
+        begin, end = (lambda: gate.set(gate.relay, port)), (lambda: gate.set(gate.relay))
+        return Outage("clock", how, [("ClockWrong", WARNING)], [proxy], begin, end, is_kubernetes=True)
 
     def outage_certificate_expires(self):
         shutil.copy(self.path("lasts.pem"), self.path("certificate.pem"))

@@ -108,7 +108,10 @@ fn runbooks_name_metrics_and_events_that_there_are() {
         for rest in text.to_lowercase().split("log line").skip(1).filter_map(|rest| rest.split_once('`')) {
             if rest.0.trim_start_matches('s').trim().is_empty() {
                 let event = rest.1.split('`').next().unwrap();
-                assert!(in_log(event) || log_schema.to_lowercase().contains(event), "{file}: no event {event}");
+                assert!(
+                    in_log(event) || log_schema.to_lowercase().contains(event),
+                    "{file}: no event {event}"
+                );
                 events += 1;
             }
         }
@@ -121,8 +124,12 @@ fn runbooks_name_metrics_and_events_that_there_are() {
 fn the_index_of_outages_names_events_and_fields_of_the_log() {
     let text = runbook("README.md");
     let table = text.split("## What do I see?").nth(1).unwrap().split("\n## ").next().unwrap();
-    let rows: Vec<Vec<&str>> =
-        table.lines().filter(|line| line.starts_with("| ")).skip(2).map(|line| line.split(" | ").collect()).collect();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(2)
+        .map(|line| line.split(" | ").collect())
+        .collect();
     assert!(rows.len() >= 14, "{rows:?}");
     let log_schema = read("docs/log-schema.md");
     let program = read("tests/spec/operations/outages.rs");
