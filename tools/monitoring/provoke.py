@@ -205,6 +205,9 @@ class Outages:
     def outage_not_found(self):
         return self.responding(404, [("Denied", CRITICAL)])
 
+    def outage_upstream_fails(self):
+        return self.responding(503, [("UpstreamFails", CRITICAL), ("UpstreamFails", WARNING)])
+
     def outage_throttled(self):
         return self.responding(429, [("Throttled", WARNING)])
 
