@@ -23,6 +23,8 @@ TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
 # What `make dist` builds for.
 DIST_TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
+# Signs what `make dist` and `make vendor` make: a file of `minisign -G`.
+MINISIGN_KEY ?=
 # What `make test-deploy` and `make test-attack` try: names of their steps; all unless given.
 STEPS ?=
 # What `make bench` measures: names of its parts; all unless given. BENCH_SECONDS is per measurement of its part `pausing`.
@@ -164,12 +166,12 @@ test-deploy: build ## Image, Kubernetes, systemd, air gap, releases: all that th
 	CARGO='$(CARGO)' TARGET=$(TARGET) DIST_TARGETS='$(DIST_TARGETS)' tools/deploy/run.sh $(STEPS)
 
 .PHONY: dist
-dist: rust-target ## Everything of a release, into dist/ (Python 3.11+; for aarch64 also gcc-aarch64-linux-gnu)
-	CARGO='$(CARGO)' deploy/dist/dist.sh $(DIST_TARGETS)
+dist: rust-target ## Everything of a release, into dist/ (Python 3.11+, gcc-aarch64-linux-gnu; MINISIGN_KEY=FILE signs it)
+	CARGO='$(CARGO)' MINISIGN_KEY='$(MINISIGN_KEY)' deploy/dist/dist.sh $(DIST_TARGETS)
 
 .PHONY: vendor
 vendor: ## The committed sources with every crate, into dist/: builds without a network
-	CARGO='$(CARGO)' deploy/dist/vendor.sh
+	CARGO='$(CARGO)' MINISIGN_KEY='$(MINISIGN_KEY)' deploy/dist/vendor.sh
 
 .PHONY: soak
 soak: ## A minute of traffic while Entra ID fails, restarts, and the certificate rotates

@@ -28,10 +28,10 @@ usage: cargo run --example sim -- [options]
   --pause-ms N         between the events of a stream (default 0)
   --token-lifetime N   seconds (default 3600)
   --access-token TEXT  every token is this text, for an upstream that must know it (default: each is another)
-  --register FILE      upload this certificate to the application, too
   --clock SECONDS      how far Entra ID's clock is ahead of this machine's; it accepts assertions nevertheless
   --entra-port N       (default: a free one)
   --azure-port N       (default: a free one)
+  --register FILE      Entra ID knows the certificate in this PEM file, too
   --identity ADDRESS   also serve managed identities there, such as 127.0.0.1:0, and a token proxy of AKS
   --stay               run until a signal, even when standard input ends
 ";
@@ -49,9 +49,10 @@ fn main() -> ExitCode {
         signal_hook::flag::register(signal, stop.clone()).unwrap();
     }
     let sim = Sim::start(command.options);
-    for file in command.certificates {
-        let pem = std::fs::read_to_string(&file);
-        sim.entra.register(&pem.unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display())));
+    for file in command.register {
+        let pem = std::fs::read_to_string(&file)
+            .unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
+        sim.entra.register(&pem);
     }
     if let Some(offset) = command.clock {
         sim.entra.set_clock(offset, 2 * offset.abs());
@@ -98,9 +99,9 @@ fn main() -> ExitCode {
 struct Command {
     options: Options,
     env_file: Option<PathBuf>,
+    register: Vec<PathBuf>,
     stay: bool,
     identity: Option<SocketAddr>,
-    certificates: Vec<PathBuf>,
     clock: Option<i64>,
 }
 
@@ -108,9 +109,9 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String>
     let mut command = Command {
         options: Options::default(),
         env_file: None,
+        register: Vec::new(),
         stay: false,
         identity: None,
-        certificates: Vec::new(),
         clock: None,
     };
     while let Some(name) = arguments.next() {
@@ -121,11 +122,11 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String>
         match name.as_str() {
             "--dir" => command.options.dir = Some(PathBuf::from(value()?)),
             "--env-file" => command.env_file = Some(PathBuf::from(value()?)),
+            "--register" => command.register.push(PathBuf::from(value()?)),
             "--log" => command.options.on_azure_request = Some(Arc::new(print)),
             "--pause-ms" => command.options.pause = Duration::from_millis(number(value()?)?),
             "--token-lifetime" => command.options.token_lifetime = number(value()?)?,
             "--access-token" => command.options.access_token = Some(value()?),
-            "--register" => command.certificates.push(PathBuf::from(value()?)),
             "--clock" => {
                 let text = value()?;
                 command.clock = Some(text.parse().map_err(|_| format!("--clock: {text:?} is not a number"))?);

@@ -22,9 +22,9 @@ use crate::log;
 use crate::net::TlsAcceptor;
 use crate::net::poll::{self, Ready};
 use crate::ops::admin::Admin;
-use crate::ops::metrics::{Metrics, Sources};
+use crate::ops::metrics::Metrics;
 use crate::ops::watch::Watch;
-use crate::ops::{self, notify};
+use crate::ops::{self, EffectiveLimits, Sources, notify};
 use crate::process;
 use crate::proxy::{Callers, PendingLogs, Proxy};
 use crate::report::Problem;
@@ -80,8 +80,8 @@ impl App {
         let clock = Clock::system();
         let metrics = Arc::new(Metrics::new());
         ops::report_panics(Arc::clone(&metrics));
-        let memory = memory::limit(Path::new("/"));
-        let limits = listen::limits(&config, process::raise_descriptor_limit(), memory);
+        let (descriptors, memory) = (process::raise_descriptor_limit(), memory::limit(Path::new("/")));
+        let limits = listen::limits(&config, descriptors, memory);
         for note in &config.notes {
             log::warn(&note.message, &[("hint", &note.hints.join("; "))]);
         }
@@ -110,10 +110,16 @@ impl App {
             .map_err(|error| system("the token thread", &error))?;
 
         let sources = Sources {
+            config: Arc::clone(&config),
             metrics: Arc::clone(&metrics),
             tokens: Arc::clone(&tokens),
             certificate: opened.certificate,
-            connections_limit: limits.connections,
+            limits: EffectiveLimits {
+                connections: limits.connections,
+                connections_bound: limits.connections_bound,
+                descriptors,
+                memory,
+            },
         };
         let proxy = Proxy::new(
             Arc::clone(&config),
@@ -127,7 +133,7 @@ impl App {
             .serve(Arc::new(proxy), limits, Arc::clone(&stop))
             .map_err(|error| system("the accept thread", &error))?;
         log_listening(&addresses, &given_names);
-        administration.map(|it| it.serve(Admin::new(sources, Arc::clone(&config)))).transpose()?;
+        administration.map(|it| it.serve(Admin::new(sources))).transpose()?;
         notify::ready();
         Ok(Self { config, tokens, metrics, pending_logs, upstream, server, stop, signals })
     }

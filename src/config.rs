@@ -3,6 +3,7 @@
 mod allowed_requests;
 mod base_url;
 mod credential;
+mod effective;
 mod egress;
 mod entra;
 mod env;
@@ -27,7 +28,8 @@ use std::time::Duration;
 
 pub(crate) use allowed_requests::{AllowedRequests, RequestPattern, TargetPattern};
 pub use base_url::BaseUrl;
-pub(crate) use egress::{Egress, Route};
+pub(crate) use effective::EffectiveSetting;
+pub(crate) use egress::Egress;
 pub(crate) use env::Environment;
 pub(crate) use listen::Listen;
 pub(crate) use managed_identity::UserAssigned;
@@ -89,6 +91,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// What is allowed but deserves a warning at start, for example both credentials being configured.
     pub notes: Vec<Problem>,
+    /// Every variable of [`SETTINGS`] with the value in force, none of them secret.
+    pub effective: Vec<EffectiveSetting>,
 }
 
 /// What signs in to Entra ID.

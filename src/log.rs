@@ -1,9 +1,10 @@
 //! One event per line on standard error, as text or JSON. It is never given a secret; control characters are escaped, so
-//! that a request cannot forge a line. An event that is not printed costs a comparison, and no request waits for a standard
-//! error that is not read.
+//! that a request cannot forge a line. An event that is neither printed nor kept as a problem costs a comparison, and no
+//! request waits for a standard error that is not read.
 
 mod digest;
 mod line;
+mod problems;
 mod sink;
 mod throttle;
 mod value;
@@ -11,9 +12,12 @@ mod value;
 use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) use digest::{Digest, Entry};
 pub(crate) use line::{excerpt, rfc3339};
+pub(crate) use problems::LoggedProblem;
+use problems::Problems;
 use sink::Sink;
 pub(crate) use throttle::Throttle;
 pub(crate) use value::{Millis, Seconds, Value};
@@ -25,6 +29,7 @@ pub(crate) type LogFields<'a> = &'a [(&'a str, &'a dyn Value)];
 
 static SETTINGS: OnceLock<(LogLevel, Style)> = OnceLock::new();
 static SINK: Mutex<Sink> = Mutex::new(Sink::new());
+static PROBLEMS: Mutex<Problems> = Mutex::new(Problems::new());
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +57,19 @@ fn is_color_terminal() -> bool {
         && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
 }
 
-/// Whether an event of this level is printed: to be checked before building an expensive one.
+/// Whether an event of this level is printed or kept as a problem: to be checked before building an expensive one.
 pub(crate) fn enabled(level: LogLevel) -> bool {
-    level <= settings().0
+    is_problem(level) || level <= settings().0
+}
+
+/// What asks for attention is kept for the status page, printed or not.
+fn is_problem(level: LogLevel) -> bool {
+    level <= LogLevel::Warn
 }
 
 /// Writes one event: what happened, then named values.
 pub(crate) fn event(level: LogLevel, message: &str, fields: LogFields<'_>) {
+    keep_problem(level, message, fields);
     let (max_level, style) = settings();
     if level > max_level {
         return;
@@ -66,12 +77,27 @@ pub(crate) fn event(level: LogLevel, message: &str, fields: LogFields<'_>) {
     let line = render(style, level, message, fields);
     let dropped_notice = |lines: u64| {
         let message = "dropped log lines: stderr blocked";
+        keep_problem(LogLevel::Warn, message, &[("lines", &lines)]);
         render(style, LogLevel::Warn, message, &[("lines", &lines)])
     };
     let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
     if !sink.write(&mut std::io::stderr().lock(), &line, dropped_notice) {
         DROPPED.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Keeps a warning or an error.
+fn keep_problem(level: LogLevel, message: &str, fields: LogFields<'_>) {
+    if is_problem(level) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let problem = LoggedProblem::new(now, level, message, fields);
+        PROBLEMS.lock().unwrap_or_else(PoisonError::into_inner).add(problem);
+    }
+}
+
+/// The last warnings and errors, the newest first.
+pub(crate) fn problems() -> Vec<LoggedProblem> {
+    PROBLEMS.lock().unwrap_or_else(PoisonError::into_inner).newest_first()
 }
 
 /// Lines dropped because standard error was not read.

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http::StatusCode;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -131,6 +133,48 @@ impl Drop for PendingGuard<'_> {
     }
 }
 
+/// Responses by their exact status, each with when the last one came. Only statuses that were seen have a value; those
+/// outside of 100 to 599 share one.
+#[derive(Debug)]
+pub struct StatusCounter {
+    seen: [StatusSeen; STATUS_COUNT + 1],
+}
+
+#[derive(Debug, Default)]
+struct StatusSeen {
+    count: Counter,
+    /// In seconds since the Unix epoch.
+    last_unix: AtomicU64,
+}
+
+const FIRST_STATUS: u16 = 100;
+const STATUS_COUNT: usize = 500;
+
+impl StatusCounter {
+    pub fn add(&self, status: StatusCode) {
+        let place = usize::from(status.as_u16() - FIRST_STATUS).min(STATUS_COUNT);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.seen[place].last_unix.store(now, Ordering::Relaxed);
+        self.seen[place].count.add(1);
+    }
+
+    /// Each status that was seen, none for those out of range: how often, and when last in seconds since the Unix epoch.
+    pub fn values(&self) -> impl Iterator<Item = (Option<u16>, u64, u64)> {
+        let statuses = (FIRST_STATUS..).take(STATUS_COUNT).map(Some).chain([None]);
+        let seen = self.seen.iter().map(|it| (it.count.value(), it.last_unix.load(Ordering::Relaxed)));
+        statuses
+            .zip(seen)
+            .filter(|(_, (count, _))| *count > 0)
+            .map(|(status, (count, last))| (status, count, last))
+    }
+}
+
+impl Default for StatusCounter {
+    fn default() -> Self {
+        Self { seen: std::array::from_fn(|_| StatusSeen::default()) }
+    }
+}
+
 /// Upper bounds in microseconds and as they are written: from a cached response to the longest reasoning.
 pub(crate) const BOUNDS: [(u64, &str); 16] = [
     (5_000, "0.005"),
@@ -210,6 +254,18 @@ mod tests {
         assert_eq!(pending.older_than(Duration::ZERO), 2);
         drop((second, third));
         assert_eq!(pending.oldest(), None);
+    }
+
+    #[test]
+    fn only_statuses_that_were_seen_have_a_value() {
+        let responses = StatusCounter::default();
+        assert_eq!(responses.values().count(), 0);
+        for code in [100, 200, 200, 429, 599, 600, 999] {
+            responses.add(StatusCode::from_u16(code).unwrap());
+        }
+        let found: Vec<_> = responses.values().map(|(status, count, _)| (status, count)).collect();
+        assert_eq!(found, [(Some(100), 1), (Some(200), 2), (Some(429), 1), (Some(599), 1), (None, 2)]);
+        assert!(responses.values().all(|(_, _, last)| last > 1_700_000_000));
     }
 
     #[test]

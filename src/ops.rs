@@ -1,16 +1,54 @@
-//! For operators: health, metrics, notification of the service manager.
+//! For operators: health, metrics, the pages on `ADMIN_PORT`, notification of the service manager.
 
 pub(crate) mod admin;
+mod config_page;
 pub(crate) mod health;
+mod html;
 pub(crate) mod metrics;
 pub(crate) mod notify;
+mod status_page;
 pub(crate) mod watch;
 
 use std::sync::Arc;
 
 use metrics::Metrics;
 
+use crate::config::Config;
+use crate::identity::CurrentCertificate;
 use crate::log;
+use crate::server::Overload;
+use crate::token::TokenStore;
+
+/// What the pages on `ADMIN_PORT` show, all of it without secrets.
+pub(crate) struct Sources {
+    pub config: Arc<Config>,
+    pub metrics: Arc<Metrics>,
+    /// The token, and how its refreshes went.
+    pub tokens: Arc<TokenStore>,
+    /// The certificate in use, if it is one that signs in.
+    pub certificate: Option<CurrentCertificate>,
+    pub limits: EffectiveLimits,
+}
+
+/// How many connections are served at a time, and what the system allows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EffectiveLimits {
+    pub connections: usize,
+    /// Why there are not more: `MAX_CONNECTIONS`, or what has lowered it.
+    pub connections_bound: Overload,
+    /// File descriptors; none where they are unlimited.
+    pub descriptors: Option<u64>,
+    /// Memory in bytes; none where it is unlimited.
+    pub memory: Option<u64>,
+}
+
+impl EffectiveLimits {
+    /// What has lowered `MAX_CONNECTIONS`, if something has.
+    fn lowered_by(&self) -> Option<&'static str> {
+        let bound = self.connections_bound;
+        (bound != Overload::Connections).then(|| bound.name())
+    }
+}
 
 /// Counts and logs each panic of any thread from now on, because each is a bug: where it happened, not its message, which
 /// may contain a part of a request.

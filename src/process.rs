@@ -1,4 +1,5 @@
-//! What the system lets this process have, and what it has used.
+//! What the system lets this process have, and what it has used. Where `/proc` is not mounted, what comes from there is
+//! unknown.
 
 use std::time::Duration;
 
@@ -28,6 +29,30 @@ pub(crate) fn descriptor_limit() -> Option<u64> {
 pub(crate) fn cpu_time() -> Duration {
     let used = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(used.tv_sec.unsigned_abs(), u32::try_from(used.tv_nsec).unwrap_or(0))
+}
+
+/// Resident memory in bytes.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let kilobytes: u64 = status("VmRSS:")?;
+    Some(kilobytes * 1024)
+}
+
+pub(crate) fn threads() -> Option<u64> {
+    status("Threads:")
+}
+
+/// The number of open descriptors.
+pub(crate) fn open_descriptors() -> Option<usize> {
+    let open = std::fs::read_dir("/proc/self/fd").ok()?;
+    // One of them is the directory itself.
+    Some(open.count().saturating_sub(1))
+}
+
+/// The number after this name in proc_pid_status(5).
+fn status(name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+    value.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ mod quote;
 use std::fmt;
 use std::path::Path;
 
-pub(crate) use quote::{is_quotable, quote, quote_word, secret_kind};
+pub(crate) use quote::{is_quotable, quote, quote_word, secret_kind, visible};
 
 /// A problem that a person can fix: what failed, naming the operand (variable, file, host), and hints that say what to do.
 /// No part ever holds a secret.

@@ -36,7 +36,7 @@ pub use entra::Entra;
 pub use error::{Class, TokenError};
 pub use refresher::Refresher;
 pub use remedies::REMEDIES;
-pub(crate) use status::{RefresherState, Status, Unavailable};
+pub(crate) use status::{Status, Unavailable};
 pub use store::TokenStore;
 #[cfg(test)]
 pub(crate) use test_kit::store_with_dead_refresher;

@@ -1,13 +1,15 @@
-"""image.py OUTPUT.tar.gz BINARY ARCHITECTURE VERSION: a container image without a daemon.
+"""image.py OUTPUT.tar.gz VERSION ARCHITECTURE=BINARY...: a container image without a daemon. Prints its digest.
 
-The archive is an OCI image layout and, through manifest.json, what `docker save` writes, so that every `docker load`,
-`podman load` and registry tool understands it. What the image is (user, entry point, labels, ...) comes from
-Dockerfile.scratch.
+For one architecture the archive is an OCI image layout and, through manifest.json, what `docker save` writes, so that every
+`docker load`, `podman load` and registry tool understands it. For several it is an OCI image layout with an index of them,
+which registry tools copy as a whole: the digest is then that of the index. What the image is (user, entry point, labels, ...)
+comes from Dockerfile.scratch.
 """
 
 import datetime
 import hashlib
 import json
+import os
 import re
 import shlex
 import sys
@@ -15,6 +17,12 @@ import sys
 import archive
 
 SECOND = 1_000_000_000
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+PLATFORMS = {
+    "x86_64": {"architecture": "amd64", "os": "linux"},
+    "aarch64": {"architecture": "arm64", "os": "linux", "variant": "v8"},
+}
 
 
 def dockerfile(path):
@@ -25,10 +33,15 @@ def dockerfile(path):
     return [line.split(None, 1) for line in stage.splitlines() if line.strip()]
 
 
-def configuration(instructions, version):
+def configuration(instructions, arguments):
+    """The image's configuration; `arguments` are those that a build would be given with --build-arg."""
     config = {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "WorkingDir": "/"}
+    values = {}
     for name, argument in instructions:
         match name:
+            case "ARG":
+                key, _, default = argument.strip().partition("=")
+                values[key] = arguments.get(key, default)
             case "USER":
                 config["User"] = argument.strip()
             case "EXPOSE":
@@ -36,12 +49,14 @@ def configuration(instructions, version):
             case "ENTRYPOINT":
                 config["Entrypoint"] = json.loads(argument)
             case "LABEL":
-                config["Labels"] = dict(pair.split("=", 1) for pair in shlex.split(argument))
+                labels = dict(pair.split("=", 1) for pair in shlex.split(argument))
+                labels = {key: re.sub(r"\$\{(\w+)\}", lambda found: values[found[1]], text) for key, text in labels.items()}
+                # What nobody knows is left out.
+                config["Labels"] = {key: text for key, text in labels.items() if text}
             case "HEALTHCHECK":
                 config["Healthcheck"] = healthcheck(argument)
             case _:
                 raise SystemExit(f"image.py does not know the instruction {name} of Dockerfile.scratch")
-    config["Labels"]["org.opencontainers.image.version"] = version
     return config
 
 
@@ -58,62 +73,62 @@ def healthcheck(argument):
     }
 
 
-def main(output, binary, architecture, version):
-    content, _ = archive.read(binary)
-    layer = archive.tar([("auth-proxy", content, 0o755)])
-    created = datetime.datetime.fromtimestamp(archive.epoch(), datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    platform = {"x86_64": {"architecture": "amd64"}, "aarch64": {"architecture": "arm64", "variant": "v8"}}[architecture]
-    instructions = dockerfile("Dockerfile.scratch")
+class Blobs:
+    """What an image layout holds, by digest."""
 
-    blobs = []
+    def __init__(self):
+        self.entries = []
 
-    def blob(media_type, data):
+    def add(self, media_type, data):
         data = data if isinstance(data, bytes) else json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
-        digest = hashlib.sha256(data).hexdigest()
-        blobs.append((f"blobs/sha256/{digest}", data, 0o644))
-        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
+        descriptor = {"mediaType": media_type, "digest": "sha256:" + hashlib.sha256(data).hexdigest(), "size": len(data)}
+        self.entries.append((path(descriptor), data, 0o644))
+        return descriptor
 
-    layer_blob = blob("application/vnd.oci.image.layer.v1.tar", layer)
-    config_blob = blob(
+
+def path(descriptor):
+    return "blobs/" + descriptor["digest"].replace(":", "/")
+
+
+def platform_image(blobs, binary, platform, config, created):
+    """The descriptors of the manifest, the configuration and the layer."""
+    content, _ = archive.read(binary)
+    layer = blobs.add("application/vnd.oci.image.layer.v1.tar", archive.tar([("auth-proxy", content, 0o755)]))
+    configured = blobs.add(
         "application/vnd.oci.image.config.v1+json",
         {
             **platform,
-            "os": "linux",
             "created": created,
-            "config": configuration(instructions, version),
-            "rootfs": {"type": "layers", "diff_ids": [layer_blob["digest"]]},
-            "history": [{"created": created, "created_by": "Dockerfile.scratch", "comment": f"auth-proxy {version}"}],
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
+            "history": [{"created": created, "created_by": "Dockerfile.scratch", "comment": "auth-proxy"}],
         },
     )
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": config_blob,
-        "layers": [layer_blob],
-    }
-    index = {
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [
-            {
-                **blob(manifest["mediaType"], manifest),
-                "platform": {**platform, "os": "linux"},
-                "annotations": {
-                    "io.containerd.image.name": f"docker.io/library/auth-proxy:{version}",
-                    "org.opencontainers.image.ref.name": version,
-                },
-            }
-        ],
-    }
+    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": configured, "layers": [layer], "annotations": config["Labels"]}
+    return {**blobs.add(MANIFEST, manifest), "platform": platform}, configured, layer
 
-    def path(descriptor):
-        return "blobs/" + descriptor["digest"].replace(":", "/")
 
-    docker = [{"Config": path(config_blob), "RepoTags": [f"auth-proxy:{version}"], "Layers": [path(layer_blob)]}]
-    files = {"oci-layout": {"imageLayoutVersion": "1.0.0"}, "index.json": index, "manifest.json": docker}
+def main(output, version, *pairs):
+    created = datetime.datetime.fromtimestamp(archive.epoch(), datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    arguments = {"VERSION": version, "REVISION": os.environ.get("AUTH_PROXY_REVISION", ""), "SOURCE": os.environ.get("AUTH_PROXY_SOURCE", "")}
+    config = configuration(dockerfile("Dockerfile.scratch"), arguments)
+    blobs = Blobs()
+    files = {"oci-layout": {"imageLayoutVersion": "1.0.0"}}
+    images = []
+    for architecture, binary in (pair.split("=", 1) for pair in pairs):
+        images.append(platform_image(blobs, binary, PLATFORMS[architecture], config, created))
+    if len(images) == 1:
+        ((top, configured, layer),) = images
+        files["manifest.json"] = [{"Config": path(configured), "RepoTags": [f"auth-proxy:{version}"], "Layers": [path(layer)]}]
+    else:
+        manifests = [manifest for manifest, _, _ in images]
+        top = blobs.add(INDEX, {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests, "annotations": config["Labels"]})
+    names = {"io.containerd.image.name": f"docker.io/library/auth-proxy:{version}", "org.opencontainers.image.ref.name": version}
+    files["index.json"] = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [{**top, "annotations": names}]}
     entries = [(name, json.dumps(value, sort_keys=True).encode(), 0o644) for name, value in files.items()]
     with open(output, "wb") as file:
-        file.write(archive.compressed(archive.tar(entries + blobs)))
+        file.write(archive.compressed(archive.tar(entries + blobs.entries)))
+    print(top["digest"])
 
 
 if __name__ == "__main__":

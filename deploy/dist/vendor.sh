@@ -5,6 +5,7 @@ cd "$(dirname "$0")/../.."
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 SOURCE_DATE_EPOCH=$(deploy/dist/epoch.sh)
 export SOURCE_DATE_EPOCH PYTHONDONTWRITEBYTECODE=1
+if [[ -n ${MINISIGN_KEY-} ]]; then MINISIGN_KEY=$(realpath "$MINISIGN_KEY"); fi
 umask 022
 folder=target/dist/auth-proxy-$version-source
 rm -rf "$folder"
@@ -13,6 +14,7 @@ mkdir -p "$folder" dist
 # What is committed; a change that is not is left out on purpose.
 git archive HEAD | tar -x -C "$folder"
 deploy/dist/commit.sh >"$folder/COMMIT"
+git rev-parse HEAD >"$folder/REVISION"
 # With their versions in the folders' names, as in cargo's own store: so paths, and with them the binary, are the same.
 "${CARGO:-cargo}" vendor --quiet --locked --versioned-dirs "$folder/vendor" >/dev/null
 cat >>"$folder/.cargo/config.toml" <<'CONFIG'
@@ -28,5 +30,5 @@ directory = "vendor"
 offline = true
 CONFIG
 python3 deploy/dist/tarball.py "dist/auth-proxy-$version-source.tar.gz" "$folder"
-(cd dist && shopt -s nullglob && sha256sum -- *.gz *.json *.txt >SHA256SUMS)
+deploy/dist/sums.sh dist
 ls -l "dist/auth-proxy-$version-source.tar.gz"

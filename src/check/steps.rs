@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Details, claims, diagnosis};
 use crate::clock::Clock;
-use crate::config::{Application, Config, Environment, LogLevel, Route};
+use crate::config::{Application, Config, Environment, LogLevel};
 use crate::log::{self, rfc3339};
 use crate::net::TlsAcceptor;
 use crate::proxy::{Callers, target};
@@ -172,16 +172,10 @@ fn refused(error: TokenError) -> Problem {
     problem
 }
 
-/// Directly, and why in spite of an egress proxy, or through which one.
+/// How this is reached.
 fn describe_route(config: &Config, uri: &http::Uri) -> Value {
-    let is_https = uri.scheme_str() == Some("https");
-    match config.egress.route(uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(443)) {
-        Route::Direct => "direct".into(),
-        Route::Loopback => "direct (loopback is never proxied)".into(),
-        Route::Proxy(_) if !is_https => "direct (HTTPS_PROXY is for https alone)".into(),
-        Route::NoProxy => "direct (NO_PROXY names it)".into(),
-        Route::Proxy(proxy) => format!("through the egress proxy {}:{}", proxy.host, proxy.port).into(),
-    }
+    let route = config.egress.route(uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(443));
+    route.describe(uri.scheme_str() == Some("https")).into()
 }
 
 /// How many seconds our clock is ahead of theirs.

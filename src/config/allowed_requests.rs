@@ -3,10 +3,11 @@
 use http::Method;
 
 use super::BaseUrl;
+use super::effective::{Shown, ValueSource};
 use super::env::Env;
 use super::value::Parsed;
 use crate::http1::path;
-use crate::report::{Problem, quote, quote_word, secret_kind};
+use crate::report::{Problem, quote, quote_word, secret_kind, visible};
 
 const NAME: &str = "ALLOWED_REQUESTS";
 
@@ -16,6 +17,18 @@ const STANDARD_METHODS: [Method; 7] =
 /// A request that matches one of these may be forwarded.
 #[derive(Debug)]
 pub(crate) struct AllowedRequests(pub(crate) Vec<RequestPattern>);
+
+/// As it was understood.
+impl Shown for RequestPattern {
+    fn shown(&self) -> String {
+        let method = self.method.as_ref().map_or("*", Method::as_str);
+        let path = match &self.target {
+            TargetPattern::Asterisk => "*",
+            TargetPattern::Path(path) => path,
+        };
+        format!("{method} {}", visible(path))
+    }
+}
 
 /// `METHOD PATH`.
 #[derive(Debug)]
@@ -56,7 +69,9 @@ impl AllowedRequests {
             );
         }
         let patterns = entries.into_iter().filter_map(|entry| env.parse(NAME, entry, pattern));
-        Some(Self(patterns.collect()))
+        let allowed = Self(patterns.collect());
+        env.record(NAME, allowed.0.shown(), ValueSource::Environment);
+        Some(allowed)
     }
 
     /// Adds what is odd about it with this upstream: paths are compared as they are sent.

@@ -18,6 +18,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::effective::Shown;
 use super::entra::{self, Authority};
 use super::env::Env;
 use super::managed_identity::{self, UserAssigned};
@@ -42,6 +43,13 @@ enum Selection {
     WorkloadIdentity,
     ManagedIdentity,
 }
+
+const SELECTIONS: [(&str, Selection); 4] = [
+    ("prod", Selection::Production),
+    ("EnvironmentCredential", Selection::Environment),
+    ("WorkloadIdentityCredential", Selection::WorkloadIdentity),
+    ("ManagedIdentityCredential", Selection::ManagedIdentity),
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -103,14 +111,15 @@ fn reason(env: &Env<'_>, kind: Kind, selection: Selection) -> String {
     format!("{} is set", name.copied().unwrap_or_default())
 }
 
+impl Shown for Selection {
+    fn shown(&self) -> String {
+        let known = SELECTIONS.into_iter().find(|(_, selection)| selection == self);
+        known.map(|(name, _)| name).unwrap_or_default().to_owned()
+    }
+}
+
 fn selection(value: &str) -> Parsed<Selection> {
-    let names = [
-        ("prod", Selection::Production),
-        ("EnvironmentCredential", Selection::Environment),
-        ("WorkloadIdentityCredential", Selection::WorkloadIdentity),
-        ("ManagedIdentityCredential", Selection::ManagedIdentity),
-    ];
-    let known = names.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(value));
+    let known = SELECTIONS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(value));
     known.map(|(_, selection)| selection).ok_or_else(|| {
         let developer = ["dev", "AzureCli", "AzureDeveloperCli", "AzurePowerShell", "VisualStudioCode", "InteractiveBrowser"];
         let is_developer = developer.iter().any(|name| {

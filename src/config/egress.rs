@@ -5,13 +5,14 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
+use super::effective::{Shown, ValueSource};
 use super::env::Env;
 use super::no_proxy::NoProxyEntry;
 use super::url::{self, Url};
 use super::value::Parsed;
 use crate::http1::authority::without_brackets;
 use crate::net::ProxyAddress;
-use crate::report::Problem;
+use crate::report::{Problem, visible};
 use crate::secret::Secret;
 
 /// The port of a proxy URL without one: that of its scheme. (curl would take 1080.)
@@ -39,6 +40,21 @@ pub enum Route<'a> {
     Proxy(&'a ProxyAddress),
 }
 
+impl Route<'_> {
+    /// For a person: directly, and why in spite of an egress proxy, or through which one.
+    pub(crate) fn describe(self, is_https: bool) -> String {
+        match self {
+            Self::Direct => "direct".into(),
+            Self::Loopback => "direct (loopback is never proxied)".into(),
+            Self::Proxy(_) if !is_https => "direct (HTTPS_PROXY is for https alone)".into(),
+            Self::NoProxy => "direct (NO_PROXY names it)".into(),
+            Self::Proxy(proxy) => {
+                format!("through the egress proxy {}", visible(&format!("{}:{}", proxy.host, proxy.port)))
+            }
+        }
+    }
+}
+
 impl Egress {
     /// The route of a TLS connection to `host` (an IPv6 address with or without brackets). Names are not resolved, so
     /// an address in `NO_PROXY` matches only an address.
@@ -62,7 +78,9 @@ impl Egress {
     pub(super) fn read(env: &mut Env<'_>) -> Self {
         let proxy = either_case(env, "HTTPS_PROXY", "https_proxy").and_then(|(name, value)| {
             let value = Secret::new(value);
-            env.parse(name, value.expose().trim(), ProxyAddress::parse)
+            let proxy = env.parse(name, value.expose().trim(), ProxyAddress::parse)?;
+            env.record("HTTPS_PROXY", proxy.shown(), ValueSource::Environment);
+            Some(proxy)
         });
         let mut no_proxy = Vec::new();
         if let Some((name, value)) = either_case(env, "NO_PROXY", "no_proxy") {
@@ -82,6 +100,9 @@ impl Egress {
                     );
                 }
             }
+            if !no_proxy.is_empty() {
+                env.record("NO_PROXY", no_proxy.shown(), ValueSource::Environment);
+            }
         }
         Self { proxy, no_proxy }
     }
@@ -89,6 +110,13 @@ impl Egress {
 
 fn either_case(env: &Env<'_>, upper: &'static str, lower: &'static str) -> Option<(&'static str, String)> {
     env.raw(upper).map(|value| (upper, value)).or_else(|| env.raw(lower).map(|value| (lower, value)))
+}
+
+/// Without its credentials.
+impl Shown for ProxyAddress {
+    fn shown(&self) -> String {
+        visible(&format!("http://{}", url::authority(&self.host, Some(self.port))))
+    }
 }
 
 impl ProxyAddress {

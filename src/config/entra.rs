@@ -1,9 +1,10 @@
 //! `AZURE_CLIENT_ID`, `AZURE_TENANT_ID`, `AZURE_AUTHORITY_HOST`: who signs in, and where.
 
 use super::BaseUrl;
+use super::effective::Shown;
 use super::url::{self, Url};
 use super::value::Parsed;
-use crate::report::{Problem, quote, secret_kind};
+use crate::report::{Problem, quote, secret_kind, visible};
 
 const PUBLIC_AUTHORITY: &str = "login.microsoftonline.com";
 
@@ -71,6 +72,15 @@ pub(super) struct Authority {
 impl Default for Authority {
     fn default() -> Self {
         Self { scheme: "https", host: PUBLIC_AUTHORITY.to_owned() }
+    }
+}
+
+impl Shown for Authority {
+    fn shown(&self) -> String {
+        match self.scheme {
+            "https" => visible(&self.host),
+            scheme => visible(&format!("{scheme}://{}", self.host)),
+        }
     }
 }
 

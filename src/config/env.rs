@@ -1,5 +1,7 @@
 //! Reads variables and collects what is wrong with them, so that one run reports everything.
 
+use super::SETTINGS;
+use super::effective::{EffectiveSetting, SET, Shown, UNSET, ValueSource};
 use super::value::{self, Parsed};
 use crate::report::{Problem, secret_kind};
 use crate::secret::Secret;
@@ -23,6 +25,7 @@ pub(super) struct Env<'a> {
     notes: Vec<Problem>,
     /// Notes on variables that are no settings.
     unknown_notes: Vec<Problem>,
+    effective: Vec<EffectiveSetting>,
 }
 
 impl<'a> Env<'a> {
@@ -33,6 +36,7 @@ impl<'a> Env<'a> {
             problems: Vec::new(),
             notes: Vec::new(),
             unknown_notes: Vec::new(),
+            effective: Vec::new(),
         }
     }
 
@@ -48,13 +52,15 @@ impl<'a> Env<'a> {
 
     /// A secret: not trimmed, because white space could be part of it. One that is blank is an error, not unset: what it
     /// should protect must not be left open.
-    pub(super) fn secret(&mut self, name: &str) -> Option<Secret<String>> {
+    pub(super) fn secret(&mut self, name: &'static str) -> Option<Secret<String>> {
         let hint = "check the secret it comes from; unset it or leave it empty if it is not needed";
-        self.not_blank(name, hint).map(Secret::new)
+        let value = self.not_blank(name, hint).map(Secret::new)?;
+        self.record(name, SET.to_owned(), ValueSource::Environment);
+        Some(value)
     }
 
     /// The value as it stands, of a setting that must not open what it restricts only because it is blank.
-    pub(super) fn not_blank(&mut self, name: &str, hint: &str) -> Option<String> {
+    pub(super) fn not_blank(&mut self, name: &'static str, hint: &str) -> Option<String> {
         let value = (self.environment.lookup)(name).filter(|value| !value.is_empty())?;
         if value.trim().is_empty() {
             self.problem(Problem::new(format!("{name} holds nothing but white space")).hint(hint));
@@ -64,23 +70,37 @@ impl<'a> Env<'a> {
     }
 
     /// The trimmed value, parsed; none when it is unset or bad.
-    pub(super) fn optional<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
+    pub(super) fn optional<T: Shown>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Parsed<T>,
+    ) -> Option<T> {
         let raw = self.raw(name)?;
-        self.parse(name, raw.trim(), parse)
+        let value = self.parse(name, raw.trim(), parse)?;
+        self.record(name, value.shown(), ValueSource::Environment);
+        Some(value)
     }
 
     /// The trimmed value, parsed; the default when it is unset or bad.
-    pub(super) fn or<T>(&mut self, name: &str, default: T, parse: impl FnOnce(&str) -> Parsed<T>) -> T {
-        self.optional(name, parse).unwrap_or(default)
+    pub(super) fn or<T: Shown>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        parse: impl FnOnce(&str) -> Parsed<T>,
+    ) -> T {
+        self.optional(name, parse).unwrap_or_else(|| {
+            self.record(name, default.shown(), ValueSource::Default);
+            default
+        })
     }
 
     /// A switch that is off unless it is turned on.
-    pub(super) fn flag(&mut self, name: &str) -> bool {
+    pub(super) fn flag(&mut self, name: &'static str) -> bool {
         self.or(name, false, value::flag)
     }
 
     /// The trimmed value, parsed; when it is unset, `hint` says where to find it.
-    pub(super) fn required<T>(
+    pub(super) fn required<T: Shown>(
         &mut self,
         name: &'static str,
         hint: &str,
@@ -144,6 +164,27 @@ impl<'a> Env<'a> {
     /// Adds a remark on a variable that is no setting. It may say why something is missing.
     pub(super) fn note_unknown(&mut self, note: Problem) {
         self.unknown_notes.push(note);
+    }
+
+    /// Keeps what `/config` shows of a setting. Readers of variables do it; a value that follows from other settings or is
+    /// read by other means is recorded by whoever knows it.
+    pub(super) fn record(&mut self, name: &'static str, value: String, source: ValueSource) {
+        self.effective.retain(|known| known.name != name);
+        self.effective.push(EffectiveSetting { name, value, source, is_used: true });
+    }
+
+    /// Every setting as it is in force, in the order of the table.
+    pub(super) fn effective(&self) -> Vec<EffectiveSetting> {
+        let in_force = |name: &'static str| {
+            let known = self.effective.iter().find(|known| known.name == name).cloned();
+            known.unwrap_or_else(|| {
+                let is_set = self.raw(name).is_some();
+                let (value, source) =
+                    if is_set { (SET, ValueSource::Environment) } else { (UNSET, ValueSource::Default) };
+                EffectiveSetting { name, value: value.to_owned(), source, is_used: !is_set }
+            })
+        };
+        SETTINGS.iter().map(|setting| in_force(setting.name)).collect()
     }
 
     /// The notes, or all problems: first what is missing, then what is wrong, in the order of reading.

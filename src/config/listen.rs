@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 use super::BaseUrl;
+use super::effective::Shown;
 use super::env::Env;
 use super::url;
 use super::value::{self, Parsed};
@@ -93,6 +94,15 @@ pub(super) fn admin_host(env: &mut Env<'_>, listen: &Listen) -> String {
 enum Host {
     Network(String),
     Unix(PathBuf),
+}
+
+impl Shown for Host {
+    fn shown(&self) -> String {
+        match self {
+            Self::Network(host) => host.shown(),
+            Self::Unix(path) => format!("{UNIX}{}", path.shown()),
+        }
+    }
 }
 
 impl Host {

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::effective::{SET, ValueSource};
 use super::entra;
 use super::env::Env;
 use super::url::{self, Url};
@@ -89,6 +90,8 @@ pub(super) fn read(env: &mut Env<'_>, user_assigned: Option<UserAssigned>) -> Op
                 );
                 return None;
             }
+            // Its presence is what counts.
+            env.record("IMDS_ENDPOINT", SET.to_owned(), ValueSource::Environment);
             IdentityEndpoint::Arc { url }
         } else {
             env.problem(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::allowed_requests::AllowedRequests;
 use super::credential;
+use super::effective::{Shown as _, ValueSource};
 use super::entra::Authority;
 use super::env::Env;
 use super::listen::{admin_host, admin_port};
@@ -63,6 +64,10 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
         );
     }
     if let Some(base_url) = &base_url {
+        if scope.is_none() {
+            let default = scope::default(base_url).to_owned();
+            env.record("AZURE_SCOPE", default.shown(), ValueSource::Default);
+        }
         check_combinations(&mut env, &authority, base_url, &listen);
         if let Some(allowed) = &allowed_requests {
             allowed.check_base_path(base_url, &mut env);
@@ -72,6 +77,7 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
     names::read(&mut env);
 
     // For what is absent here there is a problem, so the error is never empty.
+    let effective = env.effective();
     let notes = env.finish()?;
     let (Some((credential, credential_reason)), Some(base_url)) = (credential, base_url) else {
         return Err(vec![Problem::new("Missing required Azure AD configuration")]);
@@ -100,6 +106,7 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
         read_idle_timeout,
         shutdown_grace,
         notes,
+        effective,
     })
 }
 

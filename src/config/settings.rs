@@ -99,7 +99,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("REWRITE_LOCATION", "false", "Location and Operation-Location lead back through the proxy"),
     setting("HOST", "0.0.0.0", "where to listen: IPv4, IPv6, a name, or unix:/PATH for a Unix socket"),
     setting("PORT", "8080", "where to listen; 0 takes a free port and logs it"),
-    setting("ADMIN_PORT", "unset", "a second port for /livez, /readyz, /startupz and /metrics"),
+    setting("ADMIN_PORT", "unset", "a second port for probes, /metrics, /config and a status page"),
     setting(
         "ADMIN_HOST",
         "as HOST",

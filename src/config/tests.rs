@@ -3,6 +3,7 @@
 mod allowed_requests;
 mod base_url;
 mod credential;
+mod effective;
 mod egress;
 mod entra;
 mod hostile;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::effective::Shown;
 use super::url::{self, Url};
 use super::value::Parsed;
 use crate::http1::authority::without_brackets;
@@ -15,6 +16,12 @@ const HOST_HINT: &str =
 /// Origins as browsers send them, or `*`.
 #[derive(Debug, Clone, Default)]
 pub struct AllowedOrigins(Vec<String>);
+
+impl Shown for AllowedOrigins {
+    fn shown(&self) -> String {
+        self.0.shown()
+    }
+}
 
 impl AllowedOrigins {
     pub(super) fn parse(value: &str) -> Parsed<Self> {
@@ -39,6 +46,12 @@ impl AllowedOrigins {
 /// Names and addresses; one that begins with a dot stands for every name that ends with it.
 #[derive(Debug, Clone, Default)]
 pub struct AllowedHosts(Vec<String>);
+
+impl Shown for AllowedHosts {
+    fn shown(&self) -> String {
+        self.0.shown()
+    }
+}
 
 impl AllowedHosts {
     pub(super) fn parse(value: &str) -> Parsed<Self> {

@@ -46,7 +46,7 @@ pub(super) fn json(line: &mut String, level: LogLevel, message: &str, fields: Lo
             let _ = value.write(line);
         } else {
             line.push('"');
-            let _ = value.write(&mut Truncated::new(Json(line)));
+            let _ = value.write(&mut Truncated::new(Json(line), MAX_VALUE_BYTES));
             line.push('"');
         }
     }
@@ -89,7 +89,7 @@ pub(crate) fn rfc3339(unix: u64) -> String {
 
 fn write_quoted(line: &mut String, value: &dyn super::Value) {
     let start = line.len();
-    let _ = value.write(&mut Truncated::new(Plain(line)));
+    let _ = value.write(&mut Truncated::new(Plain(line), MAX_VALUE_BYTES));
     line.push_str(value.unit());
     let value = &line.as_bytes()[start..];
     if value.is_empty() || value.iter().any(|byte| matches!(byte, b' ' | b'"' | b'=')) {
@@ -101,7 +101,7 @@ fn write_quoted(line: &mut String, value: &dyn super::Value) {
 /// Text from elsewhere as a line shows it: escaped, and its beginning alone when it is long.
 pub(crate) fn excerpt(text: &str) -> String {
     let mut shown = String::new();
-    let _ = Truncated::new(Plain(&mut shown)).write_str(text);
+    let _ = Truncated::new(Plain(&mut shown), MAX_VALUE_BYTES).write_str(text);
     shown
 }
 
@@ -124,15 +124,15 @@ fn is_harmless(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
 }
 
-/// The beginning of a value that is longer than [`MAX_VALUE_BYTES`], and dots.
-struct Truncated<W> {
+/// Text up to a number of bytes, and dots for the rest.
+pub(super) struct Truncated<W> {
     out: W,
     left: usize,
 }
 
 impl<W> Truncated<W> {
-    fn new(out: W) -> Self {
-        Self { out, left: MAX_VALUE_BYTES }
+    pub(super) fn new(out: W, max_bytes: usize) -> Self {
+        Self { out, left: max_bytes }
     }
 }
 
@@ -153,7 +153,7 @@ impl<W: Write> Write for Truncated<W> {
 }
 
 /// Text with control characters, line separators included, as `\xNN` or `\u{NNNN}`.
-struct Plain<'a>(&'a mut String);
+pub(super) struct Plain<'a>(pub(super) &'a mut String);
 
 impl Write for Plain<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {

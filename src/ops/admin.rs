@@ -1,20 +1,19 @@
-//! `ADMIN_PORT`: probes and metrics on a listener of their own. It needs no key, so that it must not show anything
-//! confidential, and it responds until the process ends.
+//! `ADMIN_PORT`: probes, metrics and pages for people, on a listener of their own. It needs no key, so that it must not show
+//! anything confidential; it only shows, and it responds until the process ends.
 //!
 //! Three probes with three meanings, as Kubernetes asks for them:
 //!
 //! - `/livez`: the process responds. If not, it should be restarted; so it depends on nothing outside.
+//! - `/startupz`: there was a token; for good.
+//! - `/readyz`: there is a usable token, as `/health` says.
 //!
-//! And `/metrics`.
+//! `/metrics` is for Prometheus, `/` ([`super::status_page`]) and `/config` ([`super::config_page`]) are for people.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::health;
-use super::metrics::{self, Sources};
-use crate::config::Config;
+use super::{Sources, config_page, health, metrics, status_page};
 use crate::fields::Fields;
 use crate::log;
 use crate::proxy::web_pages;
@@ -40,40 +39,35 @@ pub(crate) fn limits() -> Limits {
 }
 
 /// The service on `ADMIN_PORT`.
-pub(crate) struct Admin {
-    sources: Sources,
-    config: Arc<Config>,
-}
+pub(crate) struct Admin(Sources);
 
 impl Admin {
     /// Reports these. To be created when the other listener is bound.
-    pub(crate) fn new(sources: Sources, config: Arc<Config>) -> Self {
-        Self { sources, config }
+    pub(crate) fn new(sources: Sources) -> Self {
+        Self(sources)
     }
 }
 
 impl Service for Admin {
     fn serve(&self, head: Head, exchange: &mut dyn Exchange) {
-        if let Err(response) = web_pages::check(&self.config, &head, exchange.peer()) {
+        if let Err(response) = web_pages::check(&self.0.config, &head, exchange.peer()) {
             self.refused(&response, exchange.peer());
             response.send(exchange);
             return;
         }
-        let respond = match head.path() {
-            "/livez" => live,
-            "/metrics" => metrics,
-            "/readyz" => {
-                |admin: &Self, exchange: &mut dyn Exchange| health::respond(&admin.sources.tokens, exchange)
-            }
-            "/startupz" => |admin: &Self, exchange: &mut dyn Exchange| {
-                health::respond_started(&admin.sources.tokens, exchange)
-            },
-            _ => not_found,
-        };
-        if matches!(head.method, Method::GET | Method::HEAD) {
-            respond(self, exchange);
-        } else {
+        if !matches!(head.method, Method::GET | Method::HEAD) {
             refuse_method(exchange);
+            return;
+        }
+        let sources = &self.0;
+        match head.path() {
+            "/" => send_page(exchange, "text/html; charset=utf-8", &status_page::render(sources)),
+            "/config" => send_page(exchange, "application/json", &config_page::render(sources)),
+            "/livez" => health::send_ok(exchange),
+            "/metrics" => send_page(exchange, metrics::CONTENT_TYPE, &sources.metrics_page()),
+            "/readyz" => health::respond(&sources.tokens, exchange),
+            "/startupz" => health::respond_started(&sources.tokens, exchange),
+            _ => not_found(exchange),
         }
     }
 
@@ -83,25 +77,33 @@ impl Service for Admin {
     }
 
     fn refused(&self, response: &ErrorResponse, peer: &Peer) {
-        self.sources.metrics.refusals.add(&response.code);
-        let (client, status) = (&peer.address, response.status.as_u16());
-        let fields: log::LogFields<'_> =
-            &[("client", &client), ("status", &status), ("code", &response.code), ("why", &response.message)];
-        log::info("request refused", fields);
+        self.0.metrics.refusals.add(&response.code);
+        let status = response.status.as_u16();
+        let mut fields: Vec<(&str, &dyn log::Value)> = peer.address.log_fields().collect();
+        fields.extend::<[(&str, &dyn log::Value); 3]>([
+            ("status", &status),
+            ("code", &response.code),
+            ("why", &response.message),
+        ]);
+        log::info("request refused", &fields);
     }
 }
 
-fn live(_: &Admin, exchange: &mut dyn Exchange) {
-    health::send_ok(exchange);
+/// A page of this moment that nothing may keep, embed or take for something else. The policy is that of the one page with
+/// a style sheet; the others need less.
+fn send_page(exchange: &mut dyn Exchange, content_type: &str, page: &str) {
+    let headers = Fields::from([
+        ("content-type", content_type),
+        ("cache-control", "no-store"),
+        ("content-security-policy", &status_page::CONTENT_SECURITY_POLICY),
+        ("referrer-policy", "no-referrer"),
+        ("x-content-type-options", "nosniff"),
+    ]);
+    send_full(exchange, StatusCode::OK, &headers, page.as_bytes());
 }
 
-fn metrics(admin: &Admin, exchange: &mut dyn Exchange) {
-    let headers = Fields::from([("content-type", metrics::CONTENT_TYPE)]);
-    send_full(exchange, StatusCode::OK, &headers, admin.sources.page().as_bytes());
-}
-
-fn not_found(_: &Admin, exchange: &mut dyn Exchange) {
-    let message = "ADMIN_PORT serves /livez, /readyz, /startupz and /metrics";
+fn not_found(exchange: &mut dyn Exchange) {
+    let message = "ADMIN_PORT serves /, /config, /livez, /metrics, /readyz and /startupz";
     ErrorResponse::request(StatusCode::NOT_FOUND, "not_found", message).send(exchange);
 }
 

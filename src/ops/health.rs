@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::fields::Fields;
 use crate::server::{ErrorResponse, Exchange, send_full};
-use crate::token::{RefresherState, Status, TokenStore};
+use crate::token::{Status, TokenStore};
 
 pub(crate) const PATH: &str = "/health";
 
@@ -34,18 +34,21 @@ fn headers() -> Fields {
     headers
 }
 
+/// Why requests are not served; none when they are.
+pub(super) fn reason(status: &Status) -> Option<String> {
+    (!status.ready()).then(|| match &status.unavailable {
+        Some(unavailable) => unavailable.to_string(),
+        None if status.has_died() => "the token refresher has stopped".to_owned(),
+        None => "the proxy is stopping".to_owned(),
+    })
+}
+
 fn send_unavailable(status: Status, exchange: &mut dyn Exchange) {
-    let Status { unavailable, refresher, .. } = status;
     let mut headers = headers();
     let mut body = Map::new();
     body.insert("status".into(), "unavailable".into());
-    let reason = match (&unavailable, refresher) {
-        (Some(unavailable), _) => unavailable.to_string(),
-        (None, RefresherState::Died) => "the token refresher has stopped".to_owned(),
-        (None, _) => "the proxy is stopping".to_owned(),
-    };
-    body.insert("reason".into(), reason.into());
-    if let Some(unavailable) = unavailable {
+    body.insert("reason".into(), reason(&status).into());
+    if let Some(unavailable) = status.unavailable {
         let texts = [
             ("code", unavailable.code.map(|code| format!("AADSTS{code}"))),
             ("remedy", unavailable.remedy),

@@ -17,13 +17,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use callers::CallerCounters;
 use http::{Method, StatusCode};
-pub(crate) use page::Sources;
 
 pub(crate) use crate::measure::{
-    Counter, Gauge, GaugeGuard, Histogram, LabeledCounter, Pending, PendingGuard,
+    Counter, Gauge, GaugeGuard, Histogram, LabeledCounter, Pending, PendingGuard, StatusCounter,
 };
 
-/// The `Content-Type` of [`Sources::page`].
+/// The `Content-Type` of [`super::Sources::metrics_page`].
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
@@ -96,6 +95,8 @@ pub struct Metrics {
     pub overloads: LabeledCounter<5>,
     /// Requests that got no complete response from the upstream.
     pub upstream_errors: LabeledCounter<12>,
+    /// Responses of the upstream, by status.
+    pub upstream_responses: StatusCounter,
     /// Requests rejected without sending them to the upstream.
     pub refusals: LabeledCounter<{ REFUSAL_KINDS.len() }>,
     /// TLS handshakes of clients that have failed.
@@ -118,6 +119,7 @@ pub struct Metrics {
     duration: Histogram,
     bytes_up: Counter,
     bytes_down: Counter,
+    /// Since the Unix epoch.
     started: Duration,
 }
 
@@ -152,6 +154,7 @@ impl Metrics {
             retries: LabeledCounter::new(RETRY_REASONS),
             overloads: LabeledCounter::new(OVERLOADS),
             upstream_errors: LabeledCounter::new(UPSTREAM_KINDS),
+            upstream_responses: StatusCounter::default(),
             refusals: LabeledCounter::new(REFUSAL_KINDS),
             handshake_failures: LabeledCounter::new(HANDSHAKE_REASONS),
             responses_aborted: Counter::default(),
@@ -172,7 +175,8 @@ impl Metrics {
     }
 
     /// The head of a response of the upstream came.
-    pub fn mark_response(&self) {
+    pub fn mark_response(&self, status: StatusCode) {
+        self.upstream_responses.add(status);
         let millis = u64::try_from(self.clock_start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_response.store(millis.max(1), Ordering::Relaxed);
     }
@@ -181,6 +185,11 @@ impl Metrics {
     pub fn since_last_response(&self) -> Option<Duration> {
         let at = Some(self.last_response.load(Ordering::Relaxed)).filter(|millis| *millis > 0)?;
         Some(self.clock_start.elapsed().saturating_sub(Duration::from_millis(at)))
+    }
+
+    /// When the program started, since the Unix epoch.
+    pub(super) fn started(&self) -> Duration {
+        self.started
     }
 
     pub fn finished(&self, request: &Finished<'_>) {

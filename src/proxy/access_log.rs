@@ -113,10 +113,10 @@ impl<'a> RequestStats<'a> {
     }
 
     /// Called when the head of the upstream's response was received.
-    pub(super) fn mark_response(&mut self, head: &Fields) {
+    pub(super) fn mark_response(&mut self, status: StatusCode, head: &Fields) {
         let now = Instant::now();
         self.unanswered = None;
-        self.metrics.mark_response();
+        self.metrics.mark_response(status);
         self.ids.add_upstream(head);
         self.response_times =
             Some(ResponseTimes { first_byte: now - self.started, upstream: now - self.sent });

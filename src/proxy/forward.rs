@@ -172,7 +172,7 @@ impl Proxy {
         let Some((mut head, framing)) = lease.take_response() else {
             return Err(failure::from_fault(&Fault::Internal("a response without a head".into())));
         };
-        stats.mark_response(&head.headers);
+        stats.mark_response(head.status, &head.headers);
         debug_log::response_headers(&stats.path, head.status, &head.headers);
         if self.config.rewrite_location {
             let origin = request.public_origin.as_deref();

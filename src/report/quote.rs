@@ -22,6 +22,11 @@ pub(crate) fn quote(value: &str) -> String {
     if is_quotable(value) { in_backticks(value) } else { describe(value) }
 }
 
+/// As [`quote`], for a value that stands by itself: not between backticks, not cut.
+pub(crate) fn visible(value: &str) -> String {
+    if is_quotable(value) { printable(value, MAX_LENGTH) } else { describe(value) }
+}
+
 /// As [`quote`], for a value that should be a word or a number, such as a switch, a duration or a level: those are short,
 /// and nothing is lost with a longer one.
 pub(crate) fn quote_word(value: &str) -> String {
@@ -147,9 +152,14 @@ fn changes(run: &str) -> usize {
 }
 
 fn in_backticks(value: &str) -> String {
-    let mut shown = String::from("`");
+    format!("`{}`", printable(value, MAX_SHOWN))
+}
+
+/// The beginning, with escapes for everything but visible ASCII.
+fn printable(value: &str, max_chars: usize) -> String {
+    let mut shown = String::new();
     for (at, c) in value.chars().enumerate() {
-        if at == MAX_SHOWN {
+        if at == max_chars {
             shown.push_str("...");
             break;
         }
@@ -158,7 +168,6 @@ fn in_backticks(value: &str) -> String {
             _ => shown.extend(c.escape_default()),
         }
     }
-    shown.push('`');
     shown
 }
 

@@ -132,4 +132,9 @@ impl Status {
     pub fn ready(&self) -> bool {
         self.unavailable.is_none() && self.refresher == RefresherState::Running
     }
+
+    /// Whether the refresher has ended without a shutdown.
+    pub fn has_died(&self) -> bool {
+        self.refresher == RefresherState::Died
+    }
 }

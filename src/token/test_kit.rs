@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Class, ClientAssertion, Credential, Endpoint, Grant, RefresherState, TokenError, TokenStore};
+use super::status::RefresherState;
+use super::{Class, ClientAssertion, Credential, Endpoint, Grant, TokenError, TokenStore};
 use crate::clock::{Clock, MockClock};
 use crate::identity::AssertionSource;
 use crate::report::Problem;

@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tests/clients/install.sh main
-exec "${CLIENTS_DIR:-target/clients}/main/bin/python" -B tools/deploy/promises.py
+exec "${CLIENTS_DIR:-target/clients}/main/bin/python" -B tools/deploy/promises.py "$@"

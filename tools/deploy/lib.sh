@@ -2,7 +2,7 @@
 # What the steps share. Each is sourced into a shell of its own, with REPORT, WORK (its folder), BINARY, SIM and TARGET.
 set -Eeuo pipefail
 shopt -s inherit_errexit
-PATH=$PWD/target/tools/deploy/bin:$PATH
+PATH=$PWD/target/tools/deploy/bin:$PATH:$PWD/target/tools/checkov/bin
 
 children=()
 cleanups=()

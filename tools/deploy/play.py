@@ -25,6 +25,7 @@ def main(manifest, image, kind, pod, certificate, ca, *settings):
         if document["kind"] == "Deployment":
             document["metadata"]["name"] = pod
             document["spec"]["replicas"] = 1
+            flat(document["spec"]["template"]["spec"])
             change(document["spec"]["template"]["spec"], image, settings)
             if kind == "ConfigMap":
                 without_secrets(document["spec"]["template"]["spec"])
@@ -38,6 +39,17 @@ def data(kind, files):
     if kind == "ConfigMap":
         return {name: content.decode() for name, content in files.items()}
     return {name: base64.b64encode(content).decode() for name, content in files.items()}
+
+
+def flat(pod):
+    """podman knows no native sidecars: as a container beside the others. It mounts no token of an API server either."""
+    for container in pod.pop("initContainers", []):
+        container.pop("restartPolicy")
+        pod["containers"].append(container)
+    empty = {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume}
+    pod["volumes"] = [volume for volume in pod["volumes"] if volume["name"] not in empty]
+    for container in pod["containers"]:
+        container["volumeMounts"] = [mount for mount in container.get("volumeMounts", []) if mount["name"] not in empty]
 
 
 def without_secrets(pod):

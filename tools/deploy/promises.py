@@ -1,22 +1,30 @@
-"""promises.py: what deploy/, docker-compose.yml and Dockerfile.scratch promise and no schema checks, against docs/ (whose
-settings are those of the program: tests/spec/structure) and against each other. Prints every complaint."""
+"""promises.py [--write]: what deploy/, docker-compose.yml and Dockerfile.scratch promise and no schema checks, against docs/
+(whose settings are those of the program: tests/spec/structure) and against each other. Prints every complaint. With --write it
+writes the one file that is made from another."""
 
+import functools
 import pathlib
 import re
 import sys
 
 import yaml
 
+KUBERNETES = pathlib.Path("deploy/kubernetes")
+COMPONENTS = KUBERNETES / "component"
 GUIDE = pathlib.Path("docs/kubernetes.md").read_text(encoding="utf-8")
 DOCUMENTED = pathlib.Path("docs/settings.md").read_text(encoding="utf-8")
 DOCKERFILE = pathlib.Path("Dockerfile.scratch").read_text(encoding="utf-8")
-VERSION = re.search('^version = "(.*)"$', pathlib.Path("Cargo.toml").read_text(encoding="utf-8"), re.MULTILINE)[1]
 SETTINGS = {name: default.strip("`") for name, default in re.findall(r"^\| `([A-Z_]+)` \| ([^|]+) \|", DOCUMENTED, re.MULTILINE)}
 REQUIRED = {name for name, default in SETTINGS.items() if default == "required"}
 USER = int(re.search(r"^USER (\d+):\1$", DOCKERFILE, re.MULTILINE)[1])
 PROBES = {"startupProbe": "/startupz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
+# The same limit in every form.
+MEMORY_MIB = 192
+# What components set that no release knows yet, so that no guide names these components. To be emptied with it.
+PREPARED = {"TLS_CERT_FILE", "TLS_KEY_FILE", "PROXY_API_KEYS_FILE"}
 
 
+@functools.cache
 def read(path):
     with open(path, encoding="utf-8") as file:
         return list(yaml.safe_load_all(file))
@@ -26,49 +34,93 @@ def seconds(text):
     return int(re.fullmatch(r"(\d+)s?", str(text))[1])
 
 
+def mebibytes(text):
+    found = re.fullmatch(r"(\d+)(?:Mi|m|M)", str(text))
+    return int(found[1]) if found else text
+
+
 def unknown(names):
     return [f"{name} is no setting of the program" for name in names if name not in SETTINGS]
 
 
-def form(folder):
-    """One folder of deploy/kubernetes."""
+def missing(environment):
+    """What the program requires and is not set; another credential stands for the certificate."""
+    names = REQUIRED - set(environment)
+    if {"AZURE_FEDERATED_TOKEN_FILE", "AZURE_TOKEN_CREDENTIALS"} & set(environment):
+        names -= {"AZURE_CERTIFICATE_PATH"}
+    return [f"{name} is missing" for name in sorted(names)]
+
+
+def merged(base, patch):
+    """A strategic merge of what the components need: mappings by key, lists of what has a name by name, the patch's first."""
+    if isinstance(base, dict) and isinstance(patch, dict):
+        return {**base, **{key: merged(base[key], value) if key in base else value for key, value in patch.items()}}
+    if isinstance(base, list) and isinstance(patch, list) and all("name" in entry for entry in base + patch):
+        rest = {entry["name"]: entry for entry in base}
+        return [merged(rest.pop(entry["name"], {}), entry) for entry in patch] + list(rest.values())
+    return patch
+
+
+def kustomized(folder, components=()):
+    """A folder's kustomization and documents, its workload with these components."""
     (kustomization,) = read(folder / "kustomization.yaml")
     if {"kustomization.yaml", *kustomization["resources"]} != {path.name for path in folder.iterdir()}:
-        yield "the resources are not the files of the folder"
+        raise ValueError(f"the resources are not the files of {folder}")
     documents = [document for name in kustomization["resources"] for document in read(folder / name)]
-    (workload,) = [document for document in documents if document["kind"] in ("Deployment", "Job")]
+    for name in components:
+        (component,) = read(COMPONENTS / name / "kustomization.yaml")
+        files = {"kustomization.yaml", *component.get("resources", [])} | {patch["path"] for patch in component.get("patches", [])}
+        if files != {path.name for path in (COMPONENTS / name).iterdir()}:
+            raise ValueError(f"the files of the component {name} are not all used")
+        for patch in component["patches"]:
+            (change,) = read(COMPONENTS / name / patch["path"])
+            documents = [
+                # Kind and name are the workload's.
+                merged(document, {**change, "kind": document["kind"], "metadata": document["metadata"]})
+                if document["kind"] == change["kind"] and ("target" in patch or document["metadata"]["name"] == change["metadata"]["name"])
+                else document
+                for document in documents
+            ]
+    return kustomization, documents
+
+
+def form(folder, components=(), shared=True):
+    """One way to run it in Kubernetes; `shared`: in the pod of the application."""
+    kustomization, documents = kustomized(folder, components)
+    (workload,) = [document for document in documents if document["kind"] == "Deployment"]
     template = workload["spec"]["template"]
     pod = template["spec"]
     containers = pod.get("initContainers", []) + pod["containers"]
     (proxy,) = [container for container in containers if container["name"] == "auth-proxy"]
 
-    images = {image["name"]: image["newTag"] for image in kustomization["images"]}
-    if set(images) != {container["image"] for container in containers} or images["auth-proxy"] != VERSION:
-        yield f"images: {images}"
+    images = {image["name"]: image.get("digest", "") for image in kustomization["images"]}
+    for container in containers:
+        if not re.search("@?sha256:[0-9a-f]{64}$", images.get(container["image"], container["image"])):
+            yield f"the image of {container['name']} is not named by its digest"
+    if template["metadata"]["labels"].get("auth-proxy") != ("sidecar" if shared else "standalone"):
+        yield f"the label auth-proxy of the pods: {template['metadata']['labels']}"
     yield from restricted(pod, containers)
     yield from handlers(containers)
     yield from selectors(workload, documents)
     (config,) = kustomization["configMapGenerator"]
     environment = dict(literal.split("=", 1) for literal in config["literals"])
+    if {"configMapRef": {"name": config["name"]}} not in proxy["envFrom"]:
+        yield f"the proxy does not read the ConfigMap {config['name']}"
     environment |= {variable["name"]: variable["value"] for variable in proxy["env"]}
-    yield from unknown(environment)
-    yield from (f"{name} is missing" for name in sorted(REQUIRED - set(environment)))
-    yield from alone(proxy, pod, environment, shared=len(containers) > 1)
+    yield from unknown(set(environment) - PREPARED)
+    yield from missing(environment)
+    yield from alone(proxy, pod, environment, shared)
 
     # Whoever follows the first lines of the file has these Secrets.
-    text = (folder / "kustomization.yaml").read_text(encoding="utf-8")
-    made = set(re.findall(r"kubectl create secret generic (\S+)", text))
-    used = {volume["secret"]["secretName"] for volume in pod["volumes"]}
+    texts = [(COMPONENTS / name / "kustomization.yaml").read_text(encoding="utf-8") for name in components]
+    texts.append((folder / "kustomization.yaml").read_text(encoding="utf-8"))
+    made = set(re.findall(r"kubectl create secret (?:generic|tls) (\S+)", "\n".join(texts)))
+    used = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
     used |= {source["secretRef"]["name"] for source in proxy["envFrom"] if "secretRef" in source}
-    if made != used or f"kubectl apply -k {folder}" not in text or f"](../{folder})" not in GUIDE:
+    if not used <= made or f"kubectl apply -k {folder}" not in texts[-1] or f"](../{folder})" not in GUIDE:
         yield f"how to apply it: Secrets {made} made, {used} used"
-    if not re.search("kubectl create secret generic auth-proxy-certificate ", GUIDE):
-        yield "docs/kubernetes.md makes another Secret"
-    # A container that never ends, or takes its time to, keeps a Job from ending; so does a sidecar that never starts.
-    if workload["kind"] == "Job" and (proxy in pod["containers"] or "lifecycle" in proxy or "activeDeadlineSeconds" not in workload["spec"]):
-        yield "the Job does not end with its container"
-    if proxy not in pod["containers"] and proxy["restartPolicy"] != "Always":
-        yield "an init container that is no sidecar"
+    if proxy not in pod["containers"] and (proxy["restartPolicy"] != "Always" or proxy is not containers[0] or "lifecycle" in proxy):
+        yield "an init container that is no sidecar, not the first, or one that takes its time to end"
 
 
 def restricted(pod, containers):
@@ -84,10 +136,14 @@ def restricted(pod, containers):
         context = container["securityContext"]
         if context["allowPrivilegeEscalation"] is not False or context["capabilities"] != {"drop": ["ALL"]}:
             yield f"Pod Security: {container['name']}"
-        if set(context) & {"privileged", "procMount", "seLinuxOptions", "seccompProfile", "runAsNonRoot"}:
+        if context.get("runAsNonRoot") is False or context.get("seccompProfile", {"type": "RuntimeDefault"}) != {"type": "RuntimeDefault"}:
             yield f"Pod Security: {container['name']} says other than its pod"
+        if set(context) & {"privileged", "procMount", "seLinuxOptions"}:
+            yield f"Pod Security: {container['name']}: {context}"
         if any("hostPort" in port for port in container.get("ports", [])):
             yield f"Pod Security: {container['name']} has a port of the host"
+    if pod["automountServiceAccountToken"] is not False or pod["enableServiceLinks"] is not False:
+        yield "the API server's token, or variables for Services, in a pod that needs neither"
 
 
 def handlers(containers):
@@ -102,8 +158,12 @@ def selectors(workload, documents):
     """Whether what selects pods or names their ports means this pod."""
     template = workload["spec"]["template"]
     labels = template["metadata"]["labels"].items()
-    ports = {port["name"] for container in template["spec"]["containers"] for port in container.get("ports", [])}
-    for document in documents:
+    containers = template["spec"].get("initContainers", []) + template["spec"]["containers"]
+    ports = {port["name"] for container in containers for port in container.get("ports", [])}
+    (monitor,) = read(KUBERNETES / "monitoring" / "pod-monitor.yaml")
+    (policy,) = read(COMPONENTS / "network-policy" / "network-policy.yaml")
+    others = [policy] if ("auth-proxy", "sidecar") in labels else []
+    for document in documents + others:
         name, spec = f"{document['kind']} {document['metadata']['name']}", document["spec"]
         selector = spec.get("selector") or spec.get("podSelector") or {}
         if not (selector.get("matchLabels") or selector).items() <= labels:
@@ -112,9 +172,14 @@ def selectors(workload, documents):
         named += [port["port"] for rule in spec.get("ingress", []) for port in rule["ports"]]
         if not set(named) <= ports:
             yield f"{name} means the ports {named}"
+        if document["kind"] == "Service" and "admin" not in named:
+            yield f"{name} has no port for monitoring"
         target = spec.get("scaleTargetRef", {"kind": workload["kind"], "name": workload["metadata"]["name"]})
         if (target["kind"], target["name"]) != (workload["kind"], workload["metadata"]["name"]):
             yield f"{name} scales {target}"
+    (expression,) = monitor["spec"]["selector"]["matchExpressions"]
+    if dict(labels).get(expression["key"]) not in expression["values"] or monitor["spec"]["podMetricsEndpoints"][0]["port"] not in ports:
+        yield "the PodMonitor does not find it"
 
 
 def alone(proxy, pod, environment, shared):
@@ -124,53 +189,137 @@ def alone(proxy, pod, environment, shared):
     if environment.get("ADMIN_HOST", environment.get("HOST", SETTINGS["HOST"])) != "0.0.0.0":
         yield "the kubelet does not reach the admin port"
     ports = {port["name"]: str(port["containerPort"]) for port in proxy["ports"]}
-    if ports["admin"] != environment["ADMIN_PORT"] or ports.get("http", environment["PORT"]) != environment["PORT"]:
+    if ports.get("admin") != environment["ADMIN_PORT"] or ports.get("http", environment["PORT"]) != environment["PORT"]:
         yield "ports and their variables differ"
     for name, path in PROBES.items():
-        # Nothing waits for a Job's pod to be ready.
-        probe = proxy.get(name, {"httpGet": {"path": path, "port": "admin"}} if name == "readinessProbe" else None)
-        if probe["httpGet"] != {"path": path, "port": "admin"}:
-            yield f"{name}: {probe}"
+        if proxy[name]["httpGet"] != {"path": path, "port": "admin"}:
+            yield f"{name}: {proxy[name]}"
     context = {**pod["securityContext"], **proxy["securityContext"]}
     if not context["readOnlyRootFilesystem"] or (context["runAsUser"], context["runAsGroup"]) != (USER, USER):
         yield f"another user than the image's {USER}, or a root file system that can be written"
-    if not {"memory", "cpu"} <= set(proxy["resources"]["requests"]) or "memory" not in proxy["resources"]["limits"]:
+    if not {"memory", "cpu"} <= set(proxy["resources"]["requests"]) or mebibytes(proxy["resources"]["limits"]["memory"]) != MEMORY_MIB:
         yield f"resources: {proxy['resources']}"
     grace = seconds(environment.get("SHUTDOWN_GRACE", SETTINGS["SHUTDOWN_GRACE"]))
     pause = proxy.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     if pod["terminationGracePeriodSeconds"] <= grace + pause:
         yield f"terminationGracePeriodSeconds is not longer than {grace} + {pause}"
-    (mount,) = proxy["volumeMounts"]
-    if not environment["AZURE_CERTIFICATE_PATH"].startswith(mount["mountPath"] + "/") or "subPath" in mount:
-        yield "the certificate is not where AZURE_CERTIFICATE_PATH says"
+    mounts = {mount["mountPath"]: mount for mount in proxy.get("volumeMounts", [])}
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    for mount in mounts.values():
+        if mount["name"] not in volumes or "subPath" in mount or mount["readOnly"] is not True:
+            yield f"the mount {mount}"
+    for name, value in environment.items():
+        is_file = name.endswith(("_PATH", "_FILE"))
+        if is_file and not any(value == path or value.startswith(path + "/") for path in mounts):
+            yield f"nothing is mounted where {name} says"
+    token = mounts.get("/var/run/secrets/kubernetes.io/serviceaccount", {}).get("name")
+    if shared and proxy not in pod["containers"] and {"name": token, "emptyDir": {"sizeLimit": "1Mi"}} not in pod["volumes"]:
+        yield "the API server's token is mounted where the application has it"
+
+
+def rule(write=False):
+    """The PrometheusRule is the file of alert rules, indented."""
+    path = KUBERNETES / "monitoring" / "prometheus-rule.yaml"
+    text = path.read_text(encoding="utf-8")
+    head = text[: text.index("\nspec:\n") + len("\nspec:\n")]
+    rules = pathlib.Path("deploy/monitoring/rules.yml").read_text(encoding="utf-8")
+    wanted = head + re.sub("^(?=.)", "  ", rules, flags=re.MULTILINE)
+    if write:
+        path.write_text(wanted, encoding="utf-8")
+    elif text != wanted:
+        yield "other rules than deploy/monitoring/rules.yml: tools/deploy/check.sh --write"
+
+
+def prepared():
+    if known := PREPARED & set(SETTINGS):
+        yield f"the program knows {', '.join(sorted(known))}: take it from PREPARED, and name its component in docs/kubernetes.md"
+
+
+def health_check():
+    """The image's, with the names that compose has."""
+    options, command = re.search(r"^HEALTHCHECK (.*) CMD (.*)$", DOCKERFILE, re.MULTILINE).groups()
+    check = {name.replace("-", "_"): value for name, value in re.findall(r"--(\S+)=(\S+)", options)}
+    return {**check, "test": ["CMD", *yaml.safe_load(command)]}
 
 
 def compose():
     (document,) = read("docker-compose.yml")
     service = document["services"]["auth-proxy"]
     yield from unknown(service["environment"])
-    yield from (f"{name} is missing" for name in sorted(REQUIRED - set(service["environment"])))
-    options, command = re.search(r"^HEALTHCHECK (.*) CMD (.*)$", DOCKERFILE, re.MULTILINE).groups()
-    check = {name.replace("-", "_"): value for name, value in re.findall(r"--(\S+)=(\S+)", options)}
-    if {**check, "test": ["CMD", *yaml.safe_load(command)]} != {k: v if k == "test" else str(v) for k, v in service["healthcheck"].items()}:
+    yield from missing(service["environment"])
+    if health_check() != {k: v if k == "test" else str(v) for k, v in service["healthcheck"].items()}:
         yield "another health check than the image's"
-    if seconds(service["stop_grace_period"]) <= seconds(SETTINGS["SHUTDOWN_GRACE"]):
-        yield "stop_grace_period is not longer than SHUTDOWN_GRACE"
-    if str(service["ports"][0]) != f"127.0.0.1:{SETTINGS['PORT']}:{SETTINGS['PORT']}" or f":-{USER}:{USER}" not in service["user"]:
-        yield f"ports {service['ports']}, user {service['user']}"
+    yield from container(
+        read_only=service["read_only"],
+        capabilities=service["cap_drop"] == ["ALL"],
+        no_new_privileges="no-new-privileges:true" in service["security_opt"],
+        user=f":-{USER}:{USER}" in service["user"],
+        memory=mebibytes(service["mem_limit"]),
+        grace=seconds(service["stop_grace_period"]),
+        ports=service["ports"],
+    )
+
+
+def quadlet():
+    text = pathlib.Path("deploy/podman/auth-proxy.container").read_text(encoding="utf-8")
+    values = {}
+    for line in text.splitlines():
+        if line and line[0] not in "#[":
+            name, _, value = line.partition("=")
+            values.setdefault(name, []).append(value)
+    environment = dict(variable.split("=", 1) for variable in values["Environment"])
+    yield from unknown(environment)
+    yield from missing(environment)
+    check = health_check()
+    health = {"cmd": " ".join(check.pop("test")[1:]), **{name.replace("_", ""): value for name, value in check.items()}}
+    given = {name[6:].lower(): value[0] for name, value in values.items() if name.startswith("Health")}
+    if health != given:
+        yield f"another health check than the image's: {given}"
+    if not re.search("@sha256:[0-9a-f]{64}$", values["Image"][0]):
+        yield "the image is not named by its digest"
+    arguments = " ".join(values["PodmanArgs"])
+    yield from container(
+        read_only=values["ReadOnly"] == ["true"],
+        capabilities=values["DropCapability"] == ["all"],
+        no_new_privileges=values["NoNewPrivileges"] == ["true"],
+        user=(values["User"], values["Group"]) == ([str(USER)], [str(USER)]),
+        memory=mebibytes(re.search(r"--memory=(\S+)", arguments)[1]),
+        grace=seconds(re.search(r"--stop-timeout=(\S+)", arguments)[1]),
+        ports=values["PublishPort"],
+    )
+
+
+def container(read_only, capabilities, no_new_privileges, user, memory, grace, ports):
+    """What Kubernetes is given, where there is none."""
+    for name, kept in {"read-only": read_only, "no capabilities": capabilities, "no new privileges": no_new_privileges, "user": user}.items():
+        if not kept:
+            yield f"other than in Kubernetes: {name}"
+    if memory != MEMORY_MIB:
+        yield f"the limit of memory is not {MEMORY_MIB}m"
+    if grace <= seconds(SETTINGS["SHUTDOWN_GRACE"]):
+        yield "the time to stop is not longer than SHUTDOWN_GRACE"
+    if [str(port) for port in ports] != [f"127.0.0.1:{SETTINGS['PORT']}:{SETTINGS['PORT']}"]:
+        yield f"ports {ports}"
 
 
 def unit():
     text = pathlib.Path("deploy/systemd/auth-proxy.service").read_text(encoding="utf-8")
     guide = pathlib.Path("docs/vm.md").read_text(encoding="utf-8")
-    set_there = re.findall(r"^Environment=([A-Z_]+)=", text, re.MULTILINE) + re.findall(r"^([A-Z_]+)=", guide, re.MULTILINE)
+    set_there = dict(re.findall(r"^Environment=([A-Z_]+)=(.*)", text, re.MULTILINE) + re.findall(r"^([A-Z_]+)=(.*)", guide, re.MULTILINE))
     yield from unknown(set_there)
-    yield from (f"{name} is missing" for name in sorted(REQUIRED - set(set_there)))
+    yield from missing(set_there)
+    if set_there["HOST"] != "127.0.0.1":
+        yield "it listens beyond the loopback"
     if seconds(re.search("^TimeoutStopSec=(.*)", text, re.MULTILINE)[1]) <= seconds(SETTINGS["SHUTDOWN_GRACE"]):
         yield "TimeoutStopSec is not longer than SHUTDOWN_GRACE"
     given = re.search("^ListenStream=(.*)", pathlib.Path("deploy/systemd/auth-proxy.socket").read_text(encoding="utf-8"), re.MULTILINE)
     if given[1] != f"127.0.0.1:{SETTINGS['PORT']}":
         yield f"ListenStream={given[1]} is not PORT on the loopback"
+    if mebibytes(re.search("^MemoryMax=(.*)", text, re.MULTILINE)[1]) != MEMORY_MIB:
+        yield f"MemoryMax is not {MEMORY_MIB}M"
+    for line in ("DynamicUser=yes", "CapabilityBoundingSet=", "NoNewPrivileges=yes", "ProtectSystem=strict"):
+        if f"\n{line}\n" not in text:
+            yield f"other than in Kubernetes: {line}"
 
 
 def image():
@@ -182,14 +331,19 @@ def image():
         yield "EXPOSE is not PORT"
 
 
-def main():
-    forms = sorted(pathlib.Path("deploy/kubernetes").iterdir())
-    parts = {str(folder): form(folder) for folder in forms}
-    parts |= {"docker-compose.yml": compose(), "deploy/systemd, docs/vm.md": unit(), "Dockerfile.scratch": image()}
+def main(*arguments):
+    if "--write" in arguments:
+        list(rule(write=True))
+    parts = {"sidecar-classic": form(KUBERNETES / "sidecar-classic"), "standalone": form(KUBERNETES / "standalone", shared=False)}
+    for name in ("certificate", "tls-secret", "key-vault", "workload-identity", "managed-identity"):
+        parts[f"component/{name}"] = form(KUBERNETES / "example", ("sidecar", name))
+    parts["component/standalone-tls and -callers"] = form(KUBERNETES / "standalone", ("standalone-tls", "standalone-callers"), shared=False)
+    parts |= {"monitoring": rule(), "what is prepared": prepared()}
+    parts |= {"docker-compose.yml": compose(), "deploy/podman": quadlet(), "deploy/systemd, docs/vm.md": unit(), "Dockerfile.scratch": image()}
     complaints = [f"{name}: {complaint}" for name, part in parts.items() for complaint in part]
     print("\n".join(complaints or [f"{len(SETTINGS)} settings; {', '.join(parts)}: as promised"]))
     return bool(complaints)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -179,7 +179,7 @@ fn shown(config: &Config) -> String {
         (&config.credential, &config.credential_reason, &config.scope, &config.base_url, &config.listen);
     let web_pages = (&config.allowed_origins, &config.allowed_hosts);
     let files = (&config.ca_file, &config.proxy_api_keys_file);
-    format!("{notes}{values:?}{web_pages:?}{:?}{files:?}{proxy:?}", config.admin_host)
+    format!("{notes}{values:?}{web_pages:?}{:?}{files:?}{proxy:?}{:?}", config.admin_host, config.effective)
 }
 
 fn assert_no_secret(result: &Result<Config, Vec<crate::report::Problem>>) {

@@ -1,30 +1,17 @@
 //! The page: every family, in the order in which operators need them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::text::Text;
-use super::{DENIALS, METHODS, Metrics, STATUSES};
-use crate::identity::CurrentCertificate;
+use super::{DENIALS, METHODS, STATUSES};
 use crate::log;
+use crate::ops::Sources;
 use crate::process;
-use crate::token::TokenStore;
 use crate::version;
 
-/// Where the numbers come from.
-pub(crate) struct Sources {
-    pub metrics: Arc<Metrics>,
-    /// The token, and how its refreshes went.
-    pub tokens: Arc<TokenStore>,
-    /// The certificate in use, if it is one that signs in.
-    pub certificate: Option<CurrentCertificate>,
-    /// How many connections are served at a time.
-    pub connections_limit: usize,
-}
-
 impl Sources {
-    /// The page, as [`super::CONTENT_TYPE`] says.
-    pub(crate) fn page(&self) -> String {
+    /// The page `/metrics`, as [`super::CONTENT_TYPE`] says.
+    pub(crate) fn metrics_page(&self) -> String {
         let mut text = Text::default();
         build(&mut text);
         self.requests(&mut text);
@@ -69,7 +56,7 @@ impl Sources {
         }
         let help =
             "Maximum number of simultaneous client connections (MAX_CONNECTIONS or the descriptor limit).";
-        text.single("auth_proxy_connections_limit", "gauge", help, self.connections_limit);
+        text.single("auth_proxy_connections_limit", "gauge", help, self.limits.connections);
         let help = "Requests rejected without contacting the upstream.";
         text.family("auth_proxy_refusals_total", "counter", help);
         for (kind, count) in m.refusals.values() {
@@ -107,6 +94,12 @@ impl Sources {
             help,
             m.responses_aborted.value(),
         );
+        let help = "Responses of the upstream by their exact status, those seen so far.";
+        text.family("auth_proxy_upstream_responses_total", "counter", help);
+        for (status, count, _) in m.upstream_responses.values() {
+            let status = status.map_or_else(|| "other".to_owned(), |status| status.to_string());
+            text.sample(&[("status", &status)], count);
+        }
         let help = "Upstream responses whose status needs attention (401, 403, 404, 429).";
         text.family("auth_proxy_upstream_denials_total", "counter", help);
         for (status, counter) in DENIALS.iter().zip(&m.denials) {
@@ -180,29 +173,19 @@ fn build(text: &mut Text) {
     text.sample(&labels, 1);
 }
 
-/// The process itself, under the names that every Prometheus client uses. Where `/proc` is not mounted, what comes from
-/// there is left out.
+/// The process itself, under the names that every Prometheus client uses. What is not known is left out.
 fn process(text: &mut Text, started: Duration) {
     let help = "Start time of the process since unix epoch in seconds.";
     text.single("process_start_time_seconds", "gauge", help, started.as_secs_f64());
     let help = "Total user and system CPU time spent in seconds.";
     text.single("process_cpu_seconds_total", "counter", help, process::cpu_time().as_secs_f64());
-    if let Some(bytes) = resident_bytes() {
+    if let Some(bytes) = process::resident_bytes() {
         text.single("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", bytes);
     }
-    if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
-        // One of them is the directory itself.
-        let open = open.count().saturating_sub(1);
+    if let Some(open) = process::open_descriptors() {
         text.single("process_open_fds", "gauge", "Number of open file descriptors.", open);
     }
     if let Some(limit) = process::descriptor_limit() {
         text.single("process_max_fds", "gauge", "Maximum number of open file descriptors.", limit);
     }
-}
-
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kilobytes * 1024)
 }

@@ -56,6 +56,11 @@ impl Page {
         self.samples.iter().filter(|(key, _)| of_family(key)).map(|(_, value)| value).sum()
     }
 
+    /// How many samples a family has.
+    pub fn family(&self, family: &str) -> usize {
+        self.samples.keys().filter(|key| key.split('{').next() == Some(family)).count()
+    }
+
     pub fn families(&self) -> impl Iterator<Item = &str> {
         self.kinds.keys().map(String::as_str)
     }

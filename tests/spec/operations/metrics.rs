@@ -60,6 +60,10 @@ fn requests_are_counted_by_method_status_time_and_bytes() {
     assert_eq!(page.value("auth_proxy_upstream_denials_total{status=\"429\"}"), 1.0);
     assert_eq!(page.value("auth_proxy_upstream_denials_total{status=\"403\"}"), 1.0);
     assert_eq!(page.sum("auth_proxy_upstream_denials_total"), 2.0);
+    let responses =
+        |status: u16| page.value(&format!("auth_proxy_upstream_responses_total{{status=\"{status}\"}}"));
+    assert_eq!([200, 403, 429, 503].map(responses), [4.0, 1.0, 1.0, 1.0]);
+    assert_eq!(page.family("auth_proxy_upstream_responses_total"), 4, "only those that came");
     assert_eq!(page.value("auth_proxy_transferred_bytes_total{direction=\"up\"}"), 5000.0);
     assert!(page.value("auth_proxy_transferred_bytes_total{direction=\"down\"}") > down as f64);
 
@@ -109,12 +113,17 @@ fn failures_are_counted_by_kind_and_labels_stay_few() {
     let key = "a-key-of-16-characters";
     let variables = [("ADMIN_PORT", "0"), ("PROXY_API_KEY", key), ("CONNECT_TIMEOUT", "2s")];
     let proxy = Proxy::start_with(&sim, &variables);
+    // Those of the upstream's statuses apart: there are as many as statuses that came, 500 at most.
+    let samples = || {
+        let page = scrape(&proxy);
+        page.samples() - page.family("auth_proxy_upstream_responses_total")
+    };
     let authorized = [("api-key", key)];
     let mut client = proxy.client();
     // Of each caller there are samples from its first request on.
     assert_eq!(client.request("GET", "/openai/v1/models", &authorized, b"").status, 200);
     counts(&proxy, "auth_proxy_caller_requests_total{caller=\"default\",status=\"2xx\"}", 1.0);
-    let samples = scrape(&proxy).samples();
+    let samples_at_start = samples();
     assert_eq!(client.get("/openai/v1/models").status, 401);
     let mut raw = Raw::connect(proxy.address());
     raw.send("GET / HTTP/1.1\r\nHost: localhost\r\nBad Name: x\r\n\r\n").unwrap();
@@ -135,12 +144,13 @@ fn failures_are_counted_by_kind_and_labels_stay_few() {
     counts(&proxy, "auth_proxy_refusals_total{kind=\"bad_request\"}", 1.0);
     let page = scrape(&proxy);
     assert_eq!(page.sum("auth_proxy_refusals_total"), 2.0);
+    assert_eq!(page.sum("auth_proxy_upstream_responses_total"), 2.0, "our own are none of the upstream's");
     assert_eq!(page.sum("auth_proxy_upstream_errors_total"), 2.0, "connect, and one of closed or truncated");
     assert_eq!(page.value("auth_proxy_upstream_responses_aborted_total"), 1.0);
     for method in ["A", "LONGER-METHOD", "get"] {
         Client::connect(proxy.address()).request(method, "/many/paths", &authorized, b"");
     }
-    assert_eq!(scrape(&proxy).samples(), samples, "no request makes a new time series");
+    assert_eq!(samples(), samples_at_start, "no request makes a new time series");
 }
 
 #[test]

@@ -105,6 +105,8 @@ fn a_storm_of_upstream_errors_is_one_warning_for_each_kind() {
         );
     }
     assert!(!proxy.log().iter().any(|line| line.contains("s3cr3t")));
+    // Apart from errors of our own.
+    assert!(metric(&proxy, "auth_proxy_upstream_responses_total{status=\"500\"}") > 4.5);
     assert_eq!(proxy.health().status, 200, "the upstream's errors are not ours");
 }
 

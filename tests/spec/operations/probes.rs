@@ -43,7 +43,7 @@ fn other_paths_and_methods_are_refused_and_nothing_is_forwarded() {
     let sim = plain();
     let proxy = Proxy::start_with(&sim, &[("ADMIN_PORT", "0")]);
     let mut client = Client::connect(proxy.admin_address());
-    for path in ["/", "/health", "/openai/v1/models", "/livez/", "/readyz%20"] {
+    for path in ["/index.html", "/config/", "/health", "/openai/v1/models", "/livez/", "/readyz%20"] {
         let response = client.get(path);
         assert_eq!(response.status, 404, "{path}");
         assert_eq!(response.json()["error"]["code"], "not_found", "{path}");

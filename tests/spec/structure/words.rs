@@ -16,6 +16,8 @@ const WITHIN: &[&str] = &[
     "README.md",
     "CHANGELOG.md",
     "SECURITY.md",
+    "SUPPORT.md",
+    "UPGRADING.md",
 ];
 
 /// This table, and lists that other programs write.

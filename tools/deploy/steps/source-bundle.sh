@@ -2,7 +2,11 @@
 # `make vendor`: builds in another folder, without a network and without cargo's own store, and gives the same bits.
 . tools/deploy/lib.sh
 
-make vendor
+# With what the step release had.
+export AUTH_PROXY_SOURCE=https://git.example.com/auth-proxy
+signed=()
+if [[ -e target/tools/deploy/trial.key ]]; then signed=(MINISIGN_KEY="$PWD/target/tools/deploy/trial.key"); fi
+make vendor "${signed[@]}"
 bundle=$(echo dist/auth-proxy-*-source.tar.gz)
 ok 'make vendor' "$(mb $(($(stat -c %s "$bundle") / 1024)))"
 
@@ -18,7 +22,7 @@ tar -xzf "$bundle" -C "$elsewhere" --strip-components=1
 epoch=$(deploy/dist/epoch.sh)
 [[ $(cd "$elsewhere" && deploy/dist/epoch.sh) == "$epoch" ]]
 targets=$(cd dist && printf '%s\n' auth-proxy-*-linux-*.cdx.json | sed 's/.*-linux-\(.*\)\.cdx\.json/\1-unknown-linux-musl/' | paste -sd ' ')
-"${alone[@]}" env "CARGO_HOME=$WORK/cargo" make -C "$elsewhere" dist DIST_TARGETS="${targets:-$TARGET}"
+"${alone[@]}" env "CARGO_HOME=$WORK/cargo" make -C "$elsewhere" dist DIST_TARGETS="${targets:-$TARGET}" "${signed[@]}"
 [[ ! -e $WORK/cargo/registry ]]
 ok 'builds with no network and an empty cargo store' "${targets:-$TARGET}"
 

@@ -15,6 +15,16 @@ if have systemd-analyze systemd 'the unit'; then
     ok 'the unit: systemd-analyze security' "$(sed -n 's/.*exposure level for [^:]*: \([0-9.]*\).*/\1 (at most 2.0)/p' "$WORK/security")"
 fi
 
+# Podman's generator makes a unit of it.
+quadlet=/usr/libexec/podman/quadlet
+if [[ -x $quadlet ]]; then
+    QUADLET_UNIT_DIRS=$PWD/deploy/podman timeout 60 "$quadlet" -dryrun >"$WORK/quadlet"
+    grep -q '^ExecStart=.*--read-only' "$WORK/quadlet"
+    ok 'deploy/podman/auth-proxy.container: quadlet -dryrun'
+else
+    skipped 'deploy/podman/auth-proxy.container: quadlet -dryrun' 'no quadlet (podman 4.5 or later); make deploy-check reads it'
+fi
+
 start_sim "$WORK/sim"
 mapfile -t settings <"$WORK/env"
 # As LoadCredential does it: a copy in a folder of the service's own.

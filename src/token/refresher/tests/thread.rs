@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::*;
-use crate::token::RefresherState;
+use crate::token::status::RefresherState;
 
 fn spawned(fixture: &Fixture) -> JoinHandle<()> {
     Refresher::new(Arc::clone(&fixture.store), fixture.credential()).spawn().unwrap()
