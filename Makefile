@@ -36,7 +36,7 @@ TINY_HTTP_BINARY := target/debug/auth-proxy-tiny_http
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
 build: rust-target ## Build the static release binary (TARGET=aarch64-unknown-linux-musl)
@@ -150,6 +150,11 @@ test-conformance: build ## Hundreds of odd requests: what auth-proxy, nginx and 
 test-browser: build ## What a web page can reach through the proxy, in a real browser (Chromium)
 	$(CARGO) build --locked --example sim
 	BINARY=$(BINARY) tools/browser/run.py
+
+.PHONY: test-monitoring
+test-monitoring: ## Provoke each alert in the running program, before a real Prometheus with short times (prometheus)
+	$(CARGO) build --locked --bin auth-proxy --example sim
+	BINARY=target/debug/auth-proxy tools/monitoring/run.py
 
 .PHONY: test-websockets
 test-websockets: build ## Autobahn through the proxy and without it, some 500 cases (PYTHON2: a Python 2.7 with virtualenv)

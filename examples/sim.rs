@@ -28,6 +28,7 @@ usage: cargo run --example sim -- [options]
   --pause-ms N         between the events of a stream (default 0)
   --token-lifetime N   seconds (default 3600)
   --access-token TEXT  every token is this text, for an upstream that must know it (default: each is another)
+  --clock SECONDS      how far Entra ID's clock is ahead of this machine's; it accepts assertions nevertheless
   --entra-port N       (default: a free one)
   --azure-port N       (default: a free one)
   --register FILE      Entra ID knows the certificate in this PEM file, too
@@ -52,6 +53,9 @@ fn main() -> ExitCode {
         let pem = std::fs::read_to_string(&file)
             .unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
         sim.entra.register(&pem);
+    }
+    if let Some(offset) = command.clock {
+        sim.entra.set_clock(offset, 2 * offset.abs());
     }
     // Serves until the end.
     let identity = command.identity.map(|address| {
@@ -98,6 +102,7 @@ struct Command {
     register: Vec<PathBuf>,
     stay: bool,
     identity: Option<SocketAddr>,
+    clock: Option<i64>,
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String> {
@@ -107,6 +112,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String>
         register: Vec::new(),
         stay: false,
         identity: None,
+        clock: None,
     };
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
@@ -121,6 +127,10 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String>
             "--pause-ms" => command.options.pause = Duration::from_millis(number(value()?)?),
             "--token-lifetime" => command.options.token_lifetime = number(value()?)?,
             "--access-token" => command.options.access_token = Some(value()?),
+            "--clock" => {
+                let text = value()?;
+                command.clock = Some(text.parse().map_err(|_| format!("--clock: {text:?} is not a number"))?);
+            }
             "--entra-port" => command.options.entra_port = port(value()?)?,
             "--azure-port" => command.options.azure_port = port(value()?)?,
             "--identity" => {
