@@ -23,6 +23,8 @@ const DESCRIPTORS_OF_OURS: usize = 24;
 /// 690 of them at once a container of 32 MiB was out of memory, which is 46 KiB for each besides what the program takes
 /// alone. Of that, 28 KiB are its thread's stack, the rest TLS session, heads and buffers (docs/performance.md).
 const MEMORY_PER_CONNECTION: usize = 48 * 1024;
+/// What a connection with TLS takes more: its session, and records on their way.
+const MEMORY_PER_TLS_SESSION: usize = 8 * 1024;
 /// Memory besides that of connections: 3 MiB when idle, 2.3 MiB of large buffers for bodies, and rejected connections.
 const MEMORY_OF_OURS: usize = 8 << 20;
 /// Served with however little memory: so few need less besides, and fit into the 6 MiB that docker requires at least.
@@ -141,8 +143,10 @@ pub(super) fn limits(config: &Config, descriptors: Option<u64>, memory: Option<u
     let configured = Limits { connections: config.max_connections, ..Limits::default() };
     let administration = config.admin_port.map_or(0, |_| admin::DESCRIPTORS);
     let number = |limit: Option<u64>| limit.map(|it| usize::try_from(it).unwrap_or(usize::MAX));
-    let limits =
-        bounded(&configured, number(descriptors).map(|it| it.saturating_sub(administration)), number(memory));
+    let descriptors_left = number(descriptors).map(|it| it.saturating_sub(administration));
+    let of_tls = config.tls.as_ref().map_or(0, |_| MEMORY_PER_TLS_SESSION);
+    let memory_per_connection = MEMORY_PER_CONNECTION + of_tls;
+    let limits = bounded(&configured, descriptors_left, number(memory), memory_per_connection);
     let connections = &limits.connections;
     match limits.connections_bound {
         Overload::Descriptors => log::warn(
@@ -163,7 +167,7 @@ pub(super) fn limits(config: &Config, descriptors: Option<u64>, memory: Option<u
                     &format!(
                         "raise the memory limit (docker --memory, limits.memory, MemoryMax): {} KiB for each connection and \
                          {} MiB besides; or lower MAX_CONNECTIONS",
-                        MEMORY_PER_CONNECTION / 1024,
+                        memory_per_connection / 1024,
                         MEMORY_OF_OURS >> 20
                     ),
                 ),
@@ -175,7 +179,12 @@ pub(super) fn limits(config: &Config, descriptors: Option<u64>, memory: Option<u
 }
 
 /// The limits asked for, lowered to what these descriptors and this memory (in bytes) are enough for.
-fn bounded(configured: &Limits, descriptors: Option<usize>, memory: Option<usize>) -> Limits {
+fn bounded(
+    configured: &Limits,
+    descriptors: Option<usize>,
+    memory: Option<usize>,
+    memory_per_connection: usize,
+) -> Limits {
     let mut limits = configured.clone();
     // Each connection takes one descriptor, and one to the upstream; a rejected one takes its own.
     let spare = descriptors.map_or(usize::MAX, |it| it.saturating_sub(DESCRIPTORS_OF_OURS));
@@ -187,7 +196,7 @@ fn bounded(configured: &Limits, descriptors: Option<usize>, memory: Option<usize
         }
     }
     let enough = memory
-        .map_or(usize::MAX, |it| it.saturating_sub(MEMORY_OF_OURS) / MEMORY_PER_CONNECTION)
+        .map_or(usize::MAX, |it| it.saturating_sub(MEMORY_OF_OURS) / memory_per_connection)
         .max(MIN_CONNECTIONS);
     if enough < limits.connections {
         (limits.connections, limits.connections_bound) = (enough, Overload::Memory);
@@ -236,7 +245,7 @@ mod tests {
         ];
         for (max, descriptors, memory, connections, bound) in rows {
             let configured = Limits { connections: max, ..Limits::default() };
-            let limits = bounded(&configured, descriptors, memory);
+            let limits = bounded(&configured, descriptors, memory, MEMORY_PER_CONNECTION);
             assert_eq!(
                 (limits.connections, limits.connections_bound),
                 (connections, bound),

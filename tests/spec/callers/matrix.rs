@@ -114,8 +114,19 @@ const COLUMNS: [Column; 4] = [
 impl Row {
     /// Sends it with this key; the status of the response, and the code in it.
     fn send(&self, proxy: &Proxy, key: Option<&str>) -> (u16, Option<String>) {
+        self.send_with(proxy, key, &[])
+    }
+
+    /// The same with more fields.
+    fn send_with(
+        &self,
+        proxy: &Proxy,
+        key: Option<&str>,
+        more: &[(&'static str, &str)],
+    ) -> (u16, Option<String>) {
         let mut target = self.target.to_owned();
-        let mut fields: Vec<(&str, String)> = Vec::new();
+        let mut fields: Vec<(&str, String)> =
+            more.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         if self.is_websocket {
             fields.extend(ASK.iter().map(|(name, value)| (*name, (*value).to_owned())));
         }
@@ -172,4 +183,45 @@ fn only_a_key_that_is_valid_now_lets_a_request_through() {
     }
     let log = proxy.log().join("\n");
     assert!(![RIGHT, REVOKED].iter().any(|key| log.contains(key)), "a key is in the log");
+}
+
+/// Where no key is asked for, programs get through and web pages do not. (A process of another user is refused by the
+/// kernel, whatever it would request: `unix_socket`.)
+#[test]
+fn without_keys_programs_get_through_and_web_pages_do_not() {
+    let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
+    let proxy = Proxy::start(&sim);
+    let is_here = |row: &&Row| !is_tiny_http() || !row.is_websocket && row.method != "TRACE";
+    for (name, fields, is_page) in [
+        ("a program", &[][..], false),
+        ("a page of another origin", &[("Origin", "https://evil.test")], true),
+        (
+            "a page of another port",
+            &[("Origin", "http://localhost:3000"), ("Sec-Fetch-Site", "same-site")],
+            true,
+        ),
+        (
+            "a link, an image or a form",
+            &[("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")],
+            true,
+        ),
+    ] {
+        let forwarded_before = sim.azure.log().seen();
+        let mut forwarded = 0;
+        for row in ROWS.iter().filter(is_here) {
+            let (status, code) = row.send_with(&proxy, None, fields);
+            let expected = match row.expected {
+                Always(501) => 501,
+                _ if is_page => 403,
+                Always(status) => status,
+                With(status) => {
+                    forwarded += 1;
+                    status
+                }
+            };
+            let request = format!("{} {} of {name}", row.method, row.target);
+            assert_eq!(status, expected, "{request}: {code:?}");
+        }
+        assert_eq!(sim.azure.log().seen() - forwarded_before, forwarded, "forwarded for {name}");
+    }
 }
