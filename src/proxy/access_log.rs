@@ -236,7 +236,7 @@ struct RequestIds([Option<String>; ID_FIELDS.len()]);
 impl RequestIds {
     /// The client's `x-request-id`, for when the upstream gives none.
     fn of_client(head: &Fields) -> Self {
-        Self(ID_FIELDS.map(|(field, _)| id(head, field).filter(|_| field == "x-request-id")))
+        Self(ID_FIELDS.map(|(field, _)| if field == "x-request-id" { id(head, field) } else { None }))
     }
 
     /// Those of the upstream's response.

@@ -54,13 +54,16 @@ pub(super) fn check_origin(allowed: &AllowedOrigins, headers: &Fields) -> Result
 fn check_host(allowed: &AllowedHosts, headers: &Fields, peer: &Peer) -> Result<(), ErrorResponse> {
     // HTTP/1.0 without a `Host`: no browser does that.
     let Some(sent) = headers.get("host") else { return Ok(()) };
+    if !peer.is_loopback_listener && allowed.is_empty() {
+        return Ok(());
+    }
     let host = String::from_utf8_lossy(authority::host(sent)).to_ascii_lowercase();
     let host = without_brackets(host.strip_suffix('.').unwrap_or(&host));
     let address = host.parse::<IpAddr>().ok();
     let is_local = host == "localhost"
         || host.ends_with(".localhost")
         || address.is_some_and(|address| address.to_canonical().is_loopback());
-    let is_unchecked = !peer.is_loopback_listener && (allowed.is_empty() || address.is_some());
+    let is_unchecked = !peer.is_loopback_listener && address.is_some();
     if is_local || is_unchecked || allowed.allow(host) {
         return Ok(());
     }
