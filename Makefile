@@ -103,8 +103,8 @@ it-tiny_http: tiny_http-binary ## The main job on the tiny_http server
 	    forwarding:: streaming:: overload:: tiny_http:: shutdown:: socket_activation::
 
 .PHONY: shipped
-shipped: build ## What the release binary promises: memory of a gibibyte each way and of 1,000 WebSockets, 100 bursts
-	for promise in a_gibibyte_each_way a_thousand_idle_websockets a_hundred_bursts; do \
+shipped: build ## What the release binary promises: memory of a gibibyte each way, of 1,000 WebSockets, of streams and uploads; 100 bursts
+	for promise in a_gibibyte_each_way a_thousand_idle_websockets costs_at_most a_hundred_bursts; do \
 	    AUTH_PROXY_BIN=$(BINARY) $(CARGO) test --locked --test slow $$promise -- --nocapture; done
 
 .PHONY: clients

@@ -19,10 +19,9 @@ use crate::server::{Limits, ListenAddress, Listener, Overload, Shutdown};
 /// Descriptors besides those of connections: standard streams, pipes, listener, files, token requests, with some to spare.
 const DESCRIPTORS_OF_OURS: usize = 24;
 
-/// What a connection takes at most while it is served, counted in memory that is touched. An upload takes the most: with
-/// 690 of them at once a container of 32 MiB was out of memory, which is 46 KiB for each besides what the program takes
-/// alone. Of that, 28 KiB are its thread's stack, the rest TLS session, heads and buffers (docs/performance.md).
-const MEMORY_PER_CONNECTION: usize = 48 * 1024;
+/// What a connection takes at most while it is served, counted in memory that is touched: 96 KiB for an upload that has sent
+/// half a megabyte and pauses, while ureq holds its buffers (tests/slow/memory.rs). A stream takes less than half.
+const MEMORY_PER_CONNECTION: usize = 104 * 1024;
 /// What a connection with TLS takes more: its session, and records on their way.
 const MEMORY_PER_TLS_SESSION: usize = 8 * 1024;
 /// Memory besides that of connections: 3 MiB when idle, 2.3 MiB of large buffers for bodies, and rejected connections.
@@ -224,16 +223,16 @@ mod tests {
             (1024, Some(3), None, 1, Descriptors),
             (1, Some(0), None, 1, Connections),
             (100, Some(300), None, 100, Connections),
-            // Memory alone: 690 uploads at once were the end of a container with 32 MiB.
-            (1024, None, Some(32 * MIB), 512, Memory),
-            (512, None, Some(32 * MIB), 512, Connections),
-            (513, None, Some(32 * MIB), 512, Memory),
-            (1024, None, Some(56 * MIB), 1024, Connections),
-            (1024, None, Some(56 * MIB - 1), 1023, Memory),
+            // Memory alone.
+            (1024, None, Some(32 * MIB), 236, Memory),
+            (236, None, Some(32 * MIB), 236, Connections),
+            (237, None, Some(32 * MIB), 236, Memory),
+            (1024, None, Some(112 * MIB), 1024, Connections),
+            (1024, None, Some(112 * MIB - 1), 1023, Memory),
             (1024, None, Some(192 * MIB), 1024, Connections),
-            (65_536, None, Some(192 * MIB), 3925, Memory),
+            (65_536, None, Some(192 * MIB), 1811, Memory),
             (1024, None, Some(8 * MIB), 16, Memory),
-            (1024, None, Some(9 * MIB), 21, Memory),
+            (1024, None, Some(9 * MIB), 16, Memory),
             (1024, None, Some(0), 16, Memory),
             (16, None, Some(0), 16, Connections),
             (1, None, Some(0), 1, Connections),
@@ -241,7 +240,7 @@ mod tests {
             // The lower of both.
             (1024, Some(64), Some(32 * MIB), 17, Descriptors),
             (1024, Some(40), Some(0), 7, Descriptors),
-            (1024, Some(1024), Some(16 * MIB), 170, Memory),
+            (1024, Some(1024), Some(16 * MIB), 78, Memory),
         ];
         for (max, descriptors, memory, connections, bound) in rows {
             let configured = Limits { connections: max, ..Limits::default() };

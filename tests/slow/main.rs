@@ -17,6 +17,7 @@ mod support;
 mod pems;
 
 mod bursts;
+mod cpu;
 mod memory;
 mod network_faults;
 mod soak;

@@ -42,6 +42,7 @@ mod peer_bugs;
 mod requests;
 mod responses;
 mod retry;
+mod runbooks;
 mod secrets;
 mod shutdown;
 mod sign_in_errors;

@@ -1,24 +1,21 @@
-"""play.py MANIFEST IMAGE KIND POD CERTIFICATE CA KEY=VALUE...: a manifest of deploy/kubernetes as `podman play kube` takes it.
+"""play.py MANIFEST IMAGE POD SECRETS KEY=VALUE...: a manifest of deploy/kubernetes as `podman play kube` takes it.
 
-The proxy's container stays as it is, except for what a single machine lacks: the network is the host's, the Secrets are given
-here (as the KIND Secret, or as ConfigMap), probes are left out (podman would run curl inside the image), and
-the settings are the simulator's. The application is the proxy's own image, which asks the proxy for its health over the
-loopback that they share.
+The proxy's container stays as it is, except for what a single machine lacks: the network is the host's, the Secrets are folders
+of SECRETS by their names, probes are left out (podman would run curl inside the image), and the settings are the simulator's.
+The application is the proxy's own image, which asks the proxy for its health over the loopback that they share.
 """
 
-import base64
+import os
+import pathlib
 import sys
 
 import yaml
 
 
-def main(manifest, image, kind, pod, certificate, ca, *settings):
+def main(manifest, image, pod, secrets, *settings):
     with open(manifest, encoding="utf-8") as file:
         documents = list(yaml.safe_load_all(file))
     settings = dict(setting.split("=", 1) for setting in settings)
-    key = {"PROXY_API_KEY": settings.pop("PROXY_API_KEY").encode()}
-    with open(certificate, "rb") as pem, open(ca, "rb") as roots:
-        files = {"certificate.pem": pem.read(), "ca.pem": roots.read()}
     for document in documents:
         if document["kind"] == "ConfigMap":
             document["data"] = {**document["data"], **settings, "SSL_CERT_FILE": "/certs/ca.pem"}
@@ -26,19 +23,9 @@ def main(manifest, image, kind, pod, certificate, ca, *settings):
             document["metadata"]["name"] = pod
             document["spec"]["replicas"] = 1
             flat(document["spec"]["template"]["spec"])
+            mount(document["spec"]["template"]["spec"], pathlib.Path(secrets))
             change(document["spec"]["template"]["spec"], image, settings)
-            if kind == "ConfigMap":
-                without_secrets(document["spec"]["template"]["spec"])
-    for name, content in ((f"{pod}-certificate", files), (f"{pod}-api-key", key)):
-        documents.insert(0, {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": data(kind, content)})
     yaml.safe_dump_all(documents, sys.stdout)
-
-
-def data(kind, files):
-    """Not `stringData`: podman 4.3 mounts an empty folder then."""
-    if kind == "ConfigMap":
-        return {name: content.decode() for name, content in files.items()}
-    return {name: base64.b64encode(content).decode() for name, content in files.items()}
 
 
 def flat(pod):
@@ -52,20 +39,19 @@ def flat(pod):
         container["volumeMounts"] = [mount for mount in container.get("volumeMounts", []) if mount["name"] not in empty]
 
 
-def without_secrets(pod):
-    """ConfigMaps of the same names instead: podman 4.3 does not decode what it mounts, and does not read what it set itself."""
-    (volume,) = pod["volumes"]
-    volume["configMap"] = {"name": volume.pop("secret")["secretName"]}
-    for container in pod["containers"]:
-        for source in container.get("envFrom", []):
-            if "secretRef" in source:
-                source["configMapRef"] = source.pop("secretRef")
+def mount(pod, secrets):
+    """Folders, with mode and group as the kubelet sets them: podman 4.3 ignores `defaultMode` and does not decode a Secret."""
+    for volume in pod["volumes"]:
+        secret = volume.pop("secret")
+        folder = secrets / secret["secretName"]
+        for file in folder.iterdir():
+            os.chown(file, 0, pod["securityContext"].get("fsGroup", 0))
+            file.chmod(secret["defaultMode"])
+        volume["hostPath"] = {"path": str(folder.absolute()), "type": "Directory"}
 
 
 def change(pod, image, settings):
     pod["hostNetwork"] = True
-    # podman 4.3 falls over without it.
-    pod["volumes"][0]["secret"]["optional"] = False
     for container in pod["containers"]:
         container.update(image=image, imagePullPolicy="Never")
         for name in ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "ports"):

@@ -20,8 +20,6 @@ USER = int(re.search(r"^USER (\d+):\1$", DOCKERFILE, re.MULTILINE)[1])
 PROBES = {"startupProbe": "/startupz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
 # The same limit in every form.
 MEMORY_MIB = 192
-# What components set that no release knows yet, so that no guide names these components. To be emptied with it.
-PREPARED = {"TLS_CERT_FILE", "TLS_KEY_FILE", "PROXY_API_KEYS_FILE"}
 
 
 @functools.cache
@@ -77,7 +75,7 @@ def kustomized(folder, components=()):
             documents = [
                 # Kind and name are the workload's.
                 merged(document, {**change, "kind": document["kind"], "metadata": document["metadata"]})
-                if document["kind"] == change["kind"] and ("target" in patch or document["metadata"]["name"] == change["metadata"]["name"])
+                if document["kind"] == change["kind"]
                 else document
                 for document in documents
             ]
@@ -107,7 +105,7 @@ def form(folder, components=(), shared=True):
     if {"configMapRef": {"name": config["name"]}} not in proxy["envFrom"]:
         yield f"the proxy does not read the ConfigMap {config['name']}"
     environment |= {variable["name"]: variable["value"] for variable in proxy["env"]}
-    yield from unknown(set(environment) - PREPARED)
+    yield from unknown(environment)
     yield from missing(environment)
     yield from alone(proxy, pod, environment, shared)
 
@@ -116,7 +114,6 @@ def form(folder, components=(), shared=True):
     texts.append((folder / "kustomization.yaml").read_text(encoding="utf-8"))
     made = set(re.findall(r"kubectl create secret (?:generic|tls) (\S+)", "\n".join(texts)))
     used = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
-    used |= {source["secretRef"]["name"] for source in proxy["envFrom"] if "secretRef" in source}
     if not used <= made or f"kubectl apply -k {folder}" not in texts[-1] or f"](../{folder})" not in GUIDE:
         yield f"how to apply it: Secrets {made} made, {used} used"
     if proxy not in pod["containers"] and (proxy["restartPolicy"] != "Always" or proxy is not containers[0] or "lifecycle" in proxy):
@@ -172,8 +169,9 @@ def selectors(workload, documents):
         named += [port["port"] for rule in spec.get("ingress", []) for port in rule["ports"]]
         if not set(named) <= ports:
             yield f"{name} means the ports {named}"
-        if document["kind"] == "Service" and "admin" not in named:
-            yield f"{name} has no port for monitoring"
+        protocols = {port["name"]: port.get("appProtocol") for port in spec.get("ports", [])}
+        if document["kind"] == "Service" and protocols != {"http": "https", "admin": "http"}:
+            yield f"{name} has other ports than TLS for callers and plain HTTP for monitoring"
         target = spec.get("scaleTargetRef", {"kind": workload["kind"], "name": workload["metadata"]["name"]})
         if (target["kind"], target["name"]) != (workload["kind"], workload["metadata"]["name"]):
             yield f"{name} scales {target}"
@@ -189,6 +187,9 @@ def alone(proxy, pod, environment, shared):
     if environment.get("ADMIN_HOST", environment.get("HOST", SETTINGS["HOST"])) != "0.0.0.0":
         yield "the kubelet does not reach the admin port"
     ports = {port["name"]: str(port["containerPort"]) for port in proxy["ports"]}
+    callers = {"TLS_CERT_FILE", "TLS_KEY_FILE", "PROXY_API_KEYS_FILE"}
+    if (callers & set(environment)) != (set() if shared else callers):
+        yield "TLS and keys for callers exactly where they come from other pods"
     if ports.get("admin") != environment["ADMIN_PORT"] or ports.get("http", environment["PORT"]) != environment["PORT"]:
         yield "ports and their variables differ"
     for name, path in PROBES.items():
@@ -228,11 +229,6 @@ def rule(write=False):
         path.write_text(wanted, encoding="utf-8")
     elif text != wanted:
         yield "other rules than deploy/monitoring/rules.yml: tools/deploy/check.sh --write"
-
-
-def prepared():
-    if known := PREPARED & set(SETTINGS):
-        yield f"the program knows {', '.join(sorted(known))}: take it from PREPARED, and name its component in docs/kubernetes.md"
 
 
 def health_check():
@@ -337,8 +333,7 @@ def main(*arguments):
     parts = {"sidecar-classic": form(KUBERNETES / "sidecar-classic"), "standalone": form(KUBERNETES / "standalone", shared=False)}
     for name in ("certificate", "tls-secret", "key-vault", "workload-identity", "managed-identity"):
         parts[f"component/{name}"] = form(KUBERNETES / "example", ("sidecar", name))
-    parts["component/standalone-tls and -callers"] = form(KUBERNETES / "standalone", ("standalone-tls", "standalone-callers"), shared=False)
-    parts |= {"monitoring": rule(), "what is prepared": prepared()}
+    parts["monitoring"] = rule()
     parts |= {"docker-compose.yml": compose(), "deploy/podman": quadlet(), "deploy/systemd, docs/vm.md": unit(), "Dockerfile.scratch": image()}
     complaints = [f"{name}: {complaint}" for name, part in parts.items() for complaint in part]
     print("\n".join(complaints or [f"{len(SETTINGS)} settings; {', '.join(parts)}: as promised"]))

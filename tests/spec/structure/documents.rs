@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use auth_proxy::testing::{Exit, REMEDIES, SETTINGS, help};
 
-use super::{none, read, rust_files};
+use super::{none, read, rust_files, tracked};
 
 /// The cells of a table's row.
 fn cells(row: &str) -> Vec<&str> {
@@ -60,6 +60,34 @@ fn the_changelog_knows_this_version() {
         changelog.contains(&format!("\n## [{version}]")),
         "CHANGELOG.md has no section for version {version} of Cargo.toml"
     );
+}
+
+/// What stands in a text between these two.
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    text.split_once(start)?.1.split_once(end).map(|(found, _)| found)
+}
+
+/// What a runbook says is seen was seen: the test reads it there.
+#[test]
+fn every_runbook_that_names_a_test_is_carried_out_by_it() {
+    let files = tracked().into_iter().filter(|file| file.starts_with("docs/runbooks/"));
+    let mut named: Vec<(String, String)> = files
+        .filter_map(|file| {
+            let test = between(&read(&file), "Carried out by `runbooks::", "`")?.to_owned();
+            Some((test, file.strip_prefix("docs/runbooks/")?.to_owned()))
+        })
+        .collect();
+    let source = read("tests/spec/runbooks.rs");
+    let tests = source.split("#[test]\nfn ").skip(1);
+    let mut carried_out: Vec<(String, String)> = tests
+        .map(|test| {
+            let page = between(test, "Runbook::open(\"", "\"").expect("each test carries a page out");
+            (test.split('(').next().unwrap().to_owned(), page.to_owned())
+        })
+        .collect();
+    named.sort();
+    carried_out.sort();
+    assert_eq!(named, carried_out, "what the pages name, and what the tests carry out");
 }
 
 /// A dependency is a promise to follow it: each says what it is for.

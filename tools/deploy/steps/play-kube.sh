@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The forms that podman can run, as it runs them: settings from the ConfigMap, the certificate and the key from Secrets, the
+# The forms that podman can run, as it runs them: settings from the ConfigMap, files with the mode and group of their Secrets, the
 # security context as it is written.
 . tools/deploy/lib.sh
 . tools/deploy/podman.sh
@@ -7,6 +7,10 @@
 if ! have podman podman 'podman play kube' || ! have kubectl kubernetes-client 'podman play kube'; then exit; fi
 if ! target/tools/deploy/bin/python -c 'import yaml'; then
     skipped 'podman play kube' 'no PyYAML (PyPI)'
+    exit
+fi
+if [[ $(id -u) != 0 ]]; then
+    skipped 'podman play kube' 'only root gives files to the group of the pod'
     exit
 fi
 build_image
@@ -18,45 +22,43 @@ start_sim /certs
 # The image of the pause container is podman's own work, and stays only if it was there before.
 pause=$(podman images --quiet --filter reference='localhost/podman-pause')
 later "[[ -n '$pause' ]] || podman images --quiet --filter reference=localhost/podman-pause | xargs --no-run-if-empty podman rmi --force >/dev/null"
-down() {
-    timeout 60 podman play kube --down "$WORK/pod.yaml"
-    local name
-    for name in "$pod-certificate" "$pod-api-key"; do
-        if podman secret inspect "$name"; then podman secret rm "$name"; fi
-        if podman volume exists "$name"; then podman volume rm "$name"; fi
-    done
-} >/dev/null 2>&1
+down() { timeout 60 podman play kube --down "$WORK/pod.yaml" >/dev/null 2>&1; }
 
-# play FORM KIND: with certificate and key from Secrets or from ConfigMaps; sets `pod`, `container`, and where it listens.
+# The Secrets, as the first lines of the kustomizations make them.
+secrets=$WORK/secrets
+mkdir -p "$secrets"/auth-proxy-{certificate,server-tls,callers}
+cp "$sim"/{certificate,ca}.pem "$secrets/auth-proxy-certificate"
+openssl req -x509 -newkey rsa:2048 -sha256 -days 1 -nodes -subj /CN=auth-proxy -addext subjectAltName=DNS:auth-proxy,IP:127.0.0.1 \
+    -keyout "$secrets/auth-proxy-server-tls/tls.key" -out "$secrets/auth-proxy-server-tls/tls.crt"
+openssl rand -hex 32 | tee "$WORK/team-a.key" | "$BINARY" hash-key team-a >>"$secrets/auth-proxy-callers/callers"
+
+# play FORM: sets `pod`, `container`, and where it listens.
 play() {
     pod=auth-proxy-test-$$-$1 port=$(free_port) admin=$(free_port)
-    timeout 60 kubectl kustomize "deploy/kubernetes/$1" | sed "s/\(auth-proxy-certificate\|auth-proxy-api-key\)$/$pod-\1/; s/$pod-auth-proxy-/$pod-/" >"$WORK/manifest"
+    timeout 60 kubectl kustomize "deploy/kubernetes/$1" >"$WORK/manifest"
     mapfile -t settings < <(grep -v -e '^HOST=' -e '^PORT=' -e '^SSL_CERT_FILE=' "$WORK/env")
-    settings+=(HOST=127.0.0.1 "PORT=$port" ADMIN_HOST=127.0.0.1 "ADMIN_PORT=$admin" "PROXY_API_KEY=$key")
-    timeout 60 target/tools/deploy/bin/python tools/deploy/play.py "$WORK/manifest" "$image" "$2" "$pod" \
-        "$sim/certificate.pem" "$sim/ca.pem" "${settings[@]}" >"$WORK/pod.yaml"
+    settings+=(HOST=127.0.0.1 "PORT=$port" ADMIN_HOST=127.0.0.1 "ADMIN_PORT=$admin")
+    timeout 60 target/tools/deploy/bin/python tools/deploy/play.py "$WORK/manifest" "$image" "$pod" "$secrets" "${settings[@]}" \
+        >"$WORK/pod.yaml"
     timeout 120 podman play kube "$WORK/pod.yaml"
     container=$(podman ps --all --filter "name=$pod" --format '{{.Names}}' | grep 'auth-proxy$')
 }
 logged() { podman logs "$container" 2>&1 | grep -q -e 'listening for administration' -e '^error:'; }
+named() { podman logs "$container" 2>&1 | grep ' caller=team-a '; }
 probe() { ask --fail "http://127.0.0.1:$admin/$1"; }
-key=$(openssl rand -hex 32)
 later down
 
-kind=Secret
 for form in sidecar-classic standalone; do
-    play "$form" "$kind"
+    play "$form"
     eventually 60 logged
-    if podman logs "$container" 2>&1 | grep -e 'is PEM in base64 once more' -e 'ca.pem holds no usable certificate'; then
-        skipped 'certificate and key from Secrets' "podman $(podman version --format '{{.Client.Version}}') does not decode what it mounts: from ConfigMaps"
-        down
-        kind=ConfigMap
-        play "$form" "$kind"
-    fi
     for path in startupz readyz livez; do eventually 60 probe "$path"; done
     if [[ $form == standalone ]]; then
-        [[ $(ask "http://127.0.0.1:$port/openai/v1/models" --write-out '%{http_code}' --output "$WORK/refused") == 401 ]]
-        chat "http://127.0.0.1:$port" -H "api-key: $key" >"$WORK/response"
+        trust=(--cacert "$secrets/auth-proxy-server-tls/tls.crt")
+        [[ $(ask "https://127.0.0.1:$port/openai/v1/models" "${trust[@]}" --write-out '%{http_code}' --output "$WORK/refused") == 401 ]]
+        [[ $(ask "http://127.0.0.1:$port/openai/v1/models" --write-out '%{http_code}' --output "$WORK/refused") == 400 ]]
+        chat "https://127.0.0.1:$port" "${trust[@]}" -H "authorization: Bearer $(cat "$WORK/team-a.key")" >"$WORK/response"
+        eventually 10 named
+        ok 'standalone: TLS and a key for each caller' '401 without a key, 400 without TLS, the log has the name'
     else
         chat "http://127.0.0.1:$port" >"$WORK/response"
     fi

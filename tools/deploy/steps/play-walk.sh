@@ -10,6 +10,10 @@ if ! "$python" -c 'import yaml'; then
     skipped 'the walk of docs/kubernetes.md' 'no PyYAML (PyPI)'
     exit
 fi
+if [[ $(id -u) != 0 ]]; then
+    skipped 'the walk of docs/kubernetes.md' 'only root gives files to the group of the pod'
+    exit
+fi
 build_image
 if ! find_engine "$image"; then
     skipped 'the walk of docs/kubernetes.md' 'podman runs no container here'
@@ -25,8 +29,10 @@ mkdir -p "$newcomer/certs"
 cp -R deploy "$newcomer"
 mv "$newcomer/deploy/kubernetes/example/deployment.yaml" "$newcomer"
 cp "$sim/certificate.pem" "$newcomer/certs"
+mkdir -p "$WORK/secrets/auth-proxy-certificate"
+cp "$sim/ca.pem" "$WORK/secrets/auth-proxy-certificate"
 mapfile -t settings < <(grep -v -e '^HOST=' -e '^PORT=' -e '^SSL_CERT_FILE=' "$WORK/env")
-settings+=(HOST=127.0.0.1 "PORT=$port" ADMIN_HOST=127.0.0.1 "ADMIN_PORT=$admin" PROXY_API_KEY=unused)
+settings+=(HOST=127.0.0.1 "PORT=$port" ADMIN_HOST=127.0.0.1 "ADMIN_PORT=$admin")
 declare -A simulated
 for setting in "${settings[@]}"; do simulated[${setting%%=*}]=${setting#*=}; done
 later "timeout 60 podman play kube --down '$WORK/pod.yaml' >/dev/null"
@@ -41,14 +47,14 @@ cat >"$WORK/bin/kubectl" <<END
 set -euo pipefail
 case "\$1 \$2" in
 'create secret')
-    cp "\${5#--from-file=certificate.pem=}" "$WORK/secret.pem"
+    cp "\${5#--from-file=certificate.pem=}" "$WORK/secrets/\$4/certificate.pem"
     ;;
 'diff -k')
     diff <("$(command -v kubectl)" kustomize "\$3") deployment.yaml || true
     ;;
 'apply -k')
-    "$(command -v kubectl)" kustomize "\$3" | sed "s/auth-proxy-certificate\$/$pod-certificate/" >"$WORK/manifest"
-    "$python" "$PWD/tools/deploy/play.py" "$WORK/manifest" "$image" ConfigMap "$pod" "$WORK/secret.pem" "$sim/ca.pem" ${settings[*]@Q} >"$WORK/pod.yaml"
+    "$(command -v kubectl)" kustomize "\$3" >"$WORK/manifest"
+    "$python" "$PWD/tools/deploy/play.py" "$WORK/manifest" "$image" "$pod" "$WORK/secrets" ${settings[*]@Q} >"$WORK/pod.yaml"
     timeout 120 podman play kube "$WORK/pod.yaml"
     ;;
 'exec deployment/your-application')
