@@ -76,6 +76,8 @@ impl App {
     ///
     /// See [`StartError`].
     pub(crate) fn start(config: Config) -> Result<Self, StartError> {
+        // First: as PID 1 we would lose a signal that comes while a file is awaited.
+        let signals = signals().map_err(|error| system("signal handlers", &error))?;
         let given = activation::take().map_err(StartError::Listen)?;
         let config = Arc::new(config);
         let clock = Clock::system();
@@ -92,7 +94,6 @@ impl App {
         let opened = token::open(&config, &config.scope, &upstream, &clock).map_err(StartError::Identity)?;
         let tls = config.tls.as_ref().map(TlsAcceptor::open).transpose().map_err(StartError::Identity)?;
         log_startup(&config, &opened, callers.as_ref(), &limits);
-        let signals = signals().map_err(|error| system("signal handlers", &error))?;
         let stop = Arc::new(Shutdown::new().map_err(|error| system("a pipe", &error))?);
         let (given, given_names): (Vec<_>, Vec<_>) = given.into_iter().map(|it| (it.socket, it.name)).unzip();
         let listener = listen::bind(&config, given)?;
@@ -134,7 +135,7 @@ impl App {
             .serve(Arc::new(proxy), limits, Arc::clone(&stop))
             .map_err(|error| system("the accept thread", &error))?;
         log_listening(&addresses, &given_names);
-        administration.map(|it| it.serve(Admin::new(sources))).transpose()?;
+        administration.map(|it| it.serve(Admin::new(sources, pending_logs.refusals()))).transpose()?;
         notify::ready();
         Ok(Self { config, tokens, metrics, pending_logs, upstream, server, stop, signals })
     }
@@ -162,8 +163,10 @@ impl App {
         let deadline = Instant::now() + grace;
         loop {
             self.count_connections();
+            self.pending_logs.flush();
             let step = Instant::now() + Duration::from_millis(50);
             if self.server.drain(step.min(deadline)) {
+                self.pending_logs.finish();
                 log::info("stopped", &[]);
                 return Ending::Drained;
             }
@@ -174,6 +177,7 @@ impl App {
             } else {
                 continue;
             };
+            self.pending_logs.finish();
             log::warn(
                 "stopped with open connections",
                 &[("connections", &self.server.connections()), ("why", &why)],

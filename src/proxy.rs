@@ -31,7 +31,7 @@ pub use self::callers::Callers;
 pub(crate) use self::callers::{DEFAULT_CALLER, is_name as is_caller_name, line as caller_line};
 use self::cors::CrossOriginExchange;
 use self::failure::Failure;
-use self::refusal_log::RefusalLog;
+pub(crate) use self::refusal_log::RefusalLog;
 use self::upstream_errors::UpstreamErrorLog;
 use crate::config::Config;
 use crate::log::{self, Throttle};
@@ -77,8 +77,7 @@ impl Proxy {
     /// Responds to a request: the order of the checks that come before it is forwarded.
     fn respond(&self, head: Head, exchange: &mut dyn Exchange) {
         let checked = self.check_web_page(&head, exchange.peer());
-        if checked.is_ok() && head.path() == health::PATH && matches!(head.method, Method::GET | Method::HEAD)
-        {
+        if checked.is_ok() && is_health(&head) {
             health::respond(&self.tokens, exchange);
             return;
         }
@@ -102,10 +101,10 @@ impl Proxy {
     }
 
     /// As [`web_pages::check`]. A page does not know the key: where one is required, only preflights, which never carry
-    /// one, are checked.
+    /// one, are checked. A client certificate is no such thing: a browser that has one presents it for any page.
     fn check_web_page(&self, head: &Head, peer: &Peer) -> Result<(), ErrorResponse> {
         let config = &self.config;
-        if config.authenticates_callers() {
+        if self.callers.is_some() {
             let is_ours = !config.allowed_origins.is_empty() && cors::is_preflight(head);
             return if is_ours {
                 web_pages::check_origin(&config.allowed_origins, &head.headers)
@@ -143,6 +142,11 @@ impl Proxy {
     }
 }
 
+/// Every other request to this path is forwarded.
+fn is_health(head: &Head) -> bool {
+    head.path() == health::PATH && matches!(head.method, Method::GET | Method::HEAD)
+}
+
 /// What is logged together once a period.
 #[derive(Default)]
 pub(crate) struct PendingLogs(Arc<RefusalLog>, Arc<UpstreamErrorLog>);
@@ -152,6 +156,17 @@ impl PendingLogs {
     pub(crate) fn flush(&self) {
         self.0.flush();
         self.1.flush();
+    }
+
+    /// Logs everything: the program ends.
+    pub(crate) fn finish(&self) {
+        self.0.finish();
+        self.1.finish();
+    }
+
+    /// For refusals elsewhere.
+    pub(crate) fn refusals(&self) -> Arc<RefusalLog> {
+        Arc::clone(&self.0)
     }
 }
 
@@ -163,7 +178,7 @@ impl Service for Proxy {
     fn reject_overloaded(&self, head: Head, by: Overload, exchange: &mut dyn Exchange) {
         self.with_cors(head, exchange, |head, exchange| {
             let response = match self.check_web_page(&head, exchange.peer()) {
-                Ok(()) if head.path() == health::PATH => return health::respond(&self.tokens, exchange),
+                Ok(()) if is_health(&head) => return health::respond(&self.tokens, exchange),
                 Ok(()) => ErrorResponse::overloaded(by),
                 Err(forbidden) => forbidden,
             };

@@ -22,7 +22,7 @@ const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Longer than a running program may take to see that its certificate was replaced.
-const RELOAD_TIME: Duration = Duration::from_millis(1200);
+const RELOAD_TIME: Duration = Duration::from_millis(1500);
 
 /// Requests its `/health`, once.
 ///

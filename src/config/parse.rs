@@ -54,10 +54,7 @@ pub(super) fn config(environment: Environment<'_>) -> Result<Config, Vec<Problem
     let read_idle_timeout = env.or("READ_IDLE_TIMEOUT", Duration::from_secs(600), value::timeout);
     let shutdown_grace = env.or("SHUTDOWN_GRACE", Duration::from_secs(25), value::grace);
 
-    let demands_client_certificates = tls.as_ref().is_some_and(|files| files.client_ca.is_some());
-    let authenticates_callers =
-        proxy_api_key.is_some() || proxy_api_keys_file.is_some() || demands_client_certificates;
-    if allowed_origins.is_any() && !authenticates_callers {
+    if allowed_origins.is_any() && proxy_api_key.is_none() && proxy_api_keys_file.is_none() {
         env.problem(
             Problem::new("ALLOWED_ORIGINS is `*` without PROXY_API_KEY: every web page could use the token")
                 .hint("list the origins, such as http://localhost:3000, or set PROXY_API_KEY or PROXY_API_KEYS_FILE"),

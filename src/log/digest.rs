@@ -62,6 +62,12 @@ impl<K: PartialEq + Clone, D: Default> Digest<K, D> {
         due.map(|kind| kind.take(now)).collect()
     }
 
+    /// All that was not logged yet: there will be no more.
+    pub(crate) fn rest(&self, now: Instant) -> Vec<Entry<K, D>> {
+        let mut kinds = self.lock();
+        kinds.iter_mut().filter(|kind| kind.count > 0).map(|kind| kind.take(now)).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Kind<K, D>>> {
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,5 +110,8 @@ mod tests {
         assert_eq!(add("a", 6, start + 2 * PERIOD), Some((2, vec![5, 6])));
         assert!(digest.due(start + 4 * PERIOD).is_empty(), "both are over");
         assert_eq!(add("c", 7, start + 4 * PERIOD), Some((1, vec![7])));
+        assert_eq!(add("c", 8, start + 4 * PERIOD), None);
+        assert_eq!(digest.rest(start + 4 * PERIOD), [Entry { key: "c", count: 1, details: vec![8] }]);
+        assert!(digest.rest(start + 9 * PERIOD).is_empty());
     }
 }

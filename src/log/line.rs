@@ -91,10 +91,14 @@ fn write_quoted(line: &mut String, value: &dyn super::Value) {
     let start = line.len();
     let _ = value.write(&mut Truncated::new(Plain(line), MAX_VALUE_BYTES));
     line.push_str(value.unit());
-    let value = &line.as_bytes()[start..];
-    if value.is_empty() || value.iter().any(|byte| matches!(byte, b' ' | b'"' | b'=')) {
-        let value = line.split_off(start).replace('"', "\\\"");
-        let _ = write!(line, "\"{value}\"");
+    let written = &line.as_bytes()[start..];
+    // What has a backslash, too: whoever reads the line must know which of them end a quotation.
+    if written.is_empty() || written.iter().any(|byte| matches!(byte, b' ' | b'"' | b'=' | b'\\')) {
+        line.truncate(start);
+        line.push('"');
+        let _ = value.write(&mut Truncated::new(Quoted(line), MAX_VALUE_BYTES));
+        line.push_str(value.unit());
+        line.push('"');
     }
 }
 
@@ -163,6 +167,23 @@ impl Write for Plain<'_> {
         }
         for c in text.chars() {
             if is_dangerous(c) { write!(self.0, "{}", c.escape_default())? } else { self.0.push(c) }
+        }
+        Ok(())
+    }
+}
+
+/// As [`Plain`], within quotation marks.
+struct Quoted<'a>(&'a mut String);
+
+impl Write for Quoted<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            match c {
+                '"' => self.0.push_str("\\\""),
+                '\\' => self.0.push_str("\\\\"),
+                c if is_dangerous(c) => write!(self.0, "{}", c.escape_default())?,
+                c => self.0.push(c),
+            }
         }
         Ok(())
     }

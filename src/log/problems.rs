@@ -16,7 +16,7 @@ const MAX_PART_BYTES: usize = 1024;
 /// Fields whose value is a code to look up, in the order of preference.
 const CODES: [&str; 6] = ["aadsts", "code", "kind", "outcome", "reason", "error"];
 /// Fields that say in a sentence what happened, in the order of preference.
-const MEANINGS: [&str; 3] = ["problem", "why", "cause"];
+const MEANINGS: [&str; 4] = ["problem", "meaning", "why", "cause"];
 const REMEDY: &str = "hint";
 
 /// A warning or an error that was logged. Its texts have no control characters.

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::CertificateDer;
-use rustls::server::{ResolvesServerCert, UnbufferedServerConnection, WebPkiClientVerifier};
+use rustls::server::{
+    NoServerSessionStorage, ResolvesServerCert, UnbufferedServerConnection, WebPkiClientVerifier,
+};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
 use socket2::Socket;
@@ -103,15 +105,33 @@ impl TlsAcceptor {
         Ok(Stream::expecting_tls(socket, tls))
     }
 
-    /// Reads the files again if they have changed. To be called before [`TlsAcceptor::accept`] by a thread that may wait for a
-    /// file system.
-    pub(crate) fn reload_if_changed(&self) {
-        // Whoever is looking already does it for all: a file system that hangs holds up one connection.
-        if let Ok(mut seen) = self.seen.try_lock()
+    /// Looks at the files once a second from now on, on a thread of its own: a file system may hang, and where every connection
+    /// is taken none comes that could look.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub(crate) fn watch(self: &Arc<Self>) -> std::io::Result<()> {
+        let watched = Arc::downgrade(self);
+        let thread = std::thread::Builder::new().name("tls-files".into()).stack_size(256 * 1024);
+        let look = move || {
+            while let Some(acceptor) = watched.upgrade() {
+                acceptor.reload_if_changed();
+                drop(acceptor);
+                std::thread::sleep(LOOK_EVERY / 4);
+            }
+        };
+        thread.spawn(look).map(drop)
+    }
+
+    /// Reads the files again if they have changed.
+    fn reload_if_changed(&self) {
+        if let Some(mut seen) = files::try_lock(&self.seen)
             && seen.looked_at.elapsed() >= LOOK_EVERY
         {
             seen.looked_at = Instant::now();
-            if seen.is_racy || self.files.stamps() != seen.stamps {
+            // What was wrong may have been the system's fault, of which a stamp shows nothing.
+            if seen.is_racy || seen.problem.is_some() || self.files.stamps() != seen.stamps {
                 self.reload(&mut seen);
             }
         }
@@ -220,6 +240,11 @@ impl TlsFiles {
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         // The best cipher that both have, not the one that the client happens to name first.
         config.ignore_client_order = true;
+        if !client_ca.is_empty() {
+            // A resumed session would carry a certificate on that has expired since.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         Ok((config, Certificates { own, client_ca }))
     }
 }

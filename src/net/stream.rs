@@ -39,8 +39,9 @@ enum FirstByte {
 /// Session tickets, key updates and empty records come now and then, a few hundred bytes each. Who sends nothing else keeps a
 /// thread busy for nothing.
 const MAX_DATALESS: usize = 64 * 1024;
-/// What a client may send for a handshake: rustls takes no message above 64 KiB, and its certificates are one of four.
-const MAX_HANDSHAKE: usize = 2 * MAX_DATALESS;
+/// What a client may send for a handshake, certificates included: a hello has 2 KiB at most, a chain 10. It counts against the
+/// memory of a connection, since a message is kept until it is complete.
+const MAX_HANDSHAKE: usize = 32 * 1024;
 
 /// What a receive found.
 #[derive(Debug, PartialEq, Eq)]

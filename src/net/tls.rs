@@ -193,8 +193,11 @@ impl Tls {
         if self.is_bulk {
             self.incoming.enlarge();
         }
-        // The rest of a record that came in part, and as much as fits.
-        let least = TLS_RECORD.saturating_sub(self.incoming.bytes().len()).clamp(1, SMALL);
+        // The rest of a record that came in part, and as much as fits. A handshake message may be longer than a record.
+        let least = match TLS_RECORD.saturating_sub(self.incoming.bytes().len()) {
+            0 => SMALL,
+            rest => rest.min(SMALL),
+        };
         let read = socket.read(self.incoming.room(least));
         let amount = *read.as_ref().unwrap_or(&0);
         self.incoming.end += amount;
@@ -313,7 +316,7 @@ fn encrypt_record(
     }
 }
 
-/// RecordBuffer in a buffer of the thread's; no buffer while there are none.
+/// Records in a buffer of the thread's; no buffer while there are none.
 #[derive(Default)]
 struct RecordBuffer {
     buffer: Buffer,

@@ -9,14 +9,14 @@
 //!
 //! `/metrics` is for Prometheus, `/` ([`super::status_page`]) and `/config` ([`super::config_page`]) are for people.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 
 use super::{Sources, config_page, health, metrics, status_page};
 use crate::fields::Fields;
-use crate::log;
-use crate::proxy::web_pages;
+use crate::proxy::{RefusalLog, web_pages};
 use crate::server::{ErrorResponse, Exchange, Head, Limits, Overload, Peer, Service, send_full};
 
 /// The descriptors that this takes at most: connections, those above the cap, listener and pipes.
@@ -39,18 +39,21 @@ pub(crate) fn limits() -> Limits {
 }
 
 /// The service on `ADMIN_PORT`.
-pub(crate) struct Admin(Sources);
+pub(crate) struct Admin {
+    sources: Sources,
+    refusals: Arc<RefusalLog>,
+}
 
 impl Admin {
     /// Reports these. To be created when the other listener is bound.
-    pub(crate) fn new(sources: Sources) -> Self {
-        Self(sources)
+    pub(crate) fn new(sources: Sources, refusals: Arc<RefusalLog>) -> Self {
+        Self { sources, refusals }
     }
 }
 
 impl Service for Admin {
     fn serve(&self, head: Head, exchange: &mut dyn Exchange) {
-        if let Err(response) = web_pages::check(&self.0.config, &head, exchange.peer()) {
+        if let Err(response) = web_pages::check(&self.sources.config, &head, exchange.peer()) {
             self.refused(&response, exchange.peer());
             response.send(exchange);
             return;
@@ -59,7 +62,7 @@ impl Service for Admin {
             refuse_method(exchange);
             return;
         }
-        let sources = &self.0;
+        let sources = &self.sources;
         match head.path() {
             "/" => send_page(exchange, "text/html; charset=utf-8", &status_page::render(sources)),
             "/config" => send_page(exchange, "application/json", &config_page::render(sources)),
@@ -77,15 +80,8 @@ impl Service for Admin {
     }
 
     fn refused(&self, response: &ErrorResponse, peer: &Peer) {
-        self.0.metrics.refusals.add(&response.code);
-        let status = response.status.as_u16();
-        let mut fields: Vec<(&str, &dyn log::Value)> = peer.address.log_fields().collect();
-        fields.extend::<[(&str, &dyn log::Value); 3]>([
-            ("status", &status),
-            ("code", &response.code),
-            ("why", &response.message),
-        ]);
-        log::info("request refused", &fields);
+        self.sources.metrics.refusals.add(&response.code);
+        self.refusals.record(response, peer);
     }
 }
 

@@ -108,8 +108,12 @@ impl<'a> RequestStats<'a> {
 
     /// Called when the request is handed to ureq.
     pub(super) fn mark_sent(&mut self) {
-        self.unanswered.get_or_insert_with(|| self.metrics.unanswered.begin());
         self.sent = Instant::now();
+    }
+
+    /// Called when the whole request was read: from now on the upstream is waited for, and nobody else.
+    pub(super) fn mark_awaiting(&mut self) {
+        self.unanswered.get_or_insert_with(|| self.metrics.unanswered.begin());
     }
 
     /// Called when the head of the upstream's response was received.

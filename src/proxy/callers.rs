@@ -121,9 +121,8 @@ impl Callers {
 
     /// The keys that hold now; the file is read again before, if it has changed.
     fn current(&self) -> Arc<KeyTable> {
-        // Whoever is looking already does it for all: a file system that hangs holds up one request.
         if let Some(file) = &self.file
-            && let Ok(mut state) = file.state.try_lock()
+            && let Some(mut state) = files::try_lock(&file.state)
             && state.looked_at.elapsed() >= LOOK_EVERY
         {
             state.looked_at = Instant::now();
@@ -145,7 +144,8 @@ impl Callers {
             Err(problem) => {
                 if state.problem.as_ref() != Some(&problem.message) {
                     let hint = format!("the keys read before stay valid; {}", problem.hints.join("; "));
-                    log::warn(&problem.message, &[("hint", &hint), ("keys", &lock(&self.current).keys())]);
+                    let keys = lock(&self.current).keys();
+                    log::warn(&problem.message, &[("hint", &hint), ("keys", &keys)]);
                     state.problem = Some(problem.message);
                 }
                 return;
@@ -186,6 +186,11 @@ fn read(path: &Path, variable: Option<KeyDigest>) -> Result<KeyTable, Problem> {
         return Err(Problem::new(format!("{name} is readable by everybody (mode {mode:04o})"))
             .hint(format!("chmod 640 {}, with a group that auth-proxy runs in", shell_quoted(path)))
             .hint("kubernetes: defaultMode: 0440 on the secret's volume, and securityContext.fsGroup on the pod"));
+    }
+    if metadata.mode() & 0o002 != 0 {
+        let mode = metadata.mode() & 0o7777;
+        return Err(Problem::new(format!("{name} is writable by everybody (mode {mode:04o})"))
+            .hint(format!("chmod 640 {}: whoever writes it may call", shell_quoted(path))));
     }
     let bytes = files::read_bounded(file, MAX_FILE).map_err(|error| match error.kind() {
         ErrorKind::FileTooLarge => Problem::new(format!("{name} is larger than {} MiB", MAX_FILE >> 20))

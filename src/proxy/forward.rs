@@ -89,7 +89,7 @@ impl Proxy {
             lease.prepare(client, &request.method, request.bypass(token.as_deref()), has_buffered_body);
             stats.mark_sent();
             debug_log::sending(&stats.path, has_buffered_body);
-            let response = self.attempt(request, &lease, exchange, &mut replay);
+            let response = self.attempt(request, &lease, exchange, &mut replay, stats);
             stats.bytes_up = replay.read();
 
             let failed = match &response {
@@ -143,12 +143,17 @@ impl Proxy {
         lease: &Lease,
         exchange: &mut dyn Exchange,
         replay: &mut ReplayBuffer,
+        stats: &mut RequestStats<'_>,
     ) -> Result<Body, ureq::Error> {
         let send = |body: SendBody<'_>| self.upstream.send(lease, &request.method, request.framing(), body);
         let sent = match request.length {
-            Length::Empty | Length::Known(0) => send(SendBody::none()),
+            Length::Empty | Length::Known(0) => {
+                stats.mark_awaiting();
+                send(SendBody::none())
+            }
             length => {
-                let mut body = RequestBody::new(exchange, lease, replay, length);
+                let mut at_end = || stats.mark_awaiting();
+                let mut body = RequestBody::new(exchange, lease, replay, length, &mut at_end);
                 send(SendBody::from_reader(&mut body))
             }
         };

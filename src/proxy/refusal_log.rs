@@ -22,11 +22,11 @@ const MAX_ADDRESSES: usize = 256;
 #[derive(Debug)]
 pub(crate) struct RefusalLog(Digest<Reason, Clients>);
 
+/// Nothing in it is the client's choice, as a part of the message may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Reason {
     status: StatusCode,
     code: String,
-    message: String,
     overload: Option<Overload>,
 }
 
@@ -34,6 +34,7 @@ struct Reason {
 #[derive(Debug, Default)]
 struct Clients {
     last: Option<PeerAddress>,
+    last_message: String,
     by_address: HashMap<IpAddr, u64>,
 }
 
@@ -45,17 +46,21 @@ impl Default for RefusalLog {
 
 impl RefusalLog {
     /// Logs a refusal at once, or with others a second after the last one of its reason.
-    pub(super) fn record(&self, response: &ErrorResponse, peer: &Peer) {
-        let reason = Reason {
-            status: response.status,
-            code: response.code.clone(),
-            message: response.message.clone(),
-            overload: response.overload,
-        };
-        let entry = self.0.add(reason, Instant::now(), |clients| clients.add(peer.address));
+    pub(crate) fn record(&self, response: &ErrorResponse, peer: &Peer) {
+        let reason =
+            Reason { status: response.status, code: response.code.clone(), overload: response.overload };
+        let entry = self.0.add(reason, Instant::now(), |clients| {
+            clients.add(peer.address);
+            clients.last_message.clone_from(&response.message);
+        });
         if let Some(entry) = entry {
             log_entry(&entry);
         }
+    }
+
+    /// Logs all that was not logged yet.
+    pub(crate) fn finish(&self) {
+        self.0.rest(Instant::now()).iter().for_each(log_entry);
     }
 
     /// Logs what has waited for its second to pass. To be called every second.
@@ -80,7 +85,7 @@ impl Clients {
 }
 
 fn log_entry(entry: &Entry<Reason, Clients>) {
-    let Entry { key: Reason { status, code, message, overload }, count, details: clients } = entry;
+    let Entry { key: Reason { status, code, overload }, count, details: clients } = entry;
     let status = status.as_u16();
     let reason = overload.map(Overload::name);
     let client = clients.last.unwrap_or(PeerAddress::Unknown);
@@ -92,7 +97,7 @@ fn log_entry(entry: &Entry<Reason, Clients>) {
     };
     fields.extend::<[(&str, &dyn Value); 2]>([("status", &status), ("code", code)]);
     fields.extend(reason.iter().map(|reason| ("reason", reason as &dyn Value)));
-    fields.push(("why", message));
+    fields.push(("why", &clients.last_message));
     if *count > 1 {
         fields.push(("count", count));
         fields.extend(busiest.iter().map(|(_, count)| ("count_of_client", count as &dyn Value)));

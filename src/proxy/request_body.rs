@@ -93,6 +93,8 @@ pub(super) struct RequestBody<'a> {
     replayed: usize,
     /// Bytes still to be returned, where that is known.
     remaining: Option<u64>,
+    /// Called when all of it was read.
+    at_end: &'a mut dyn FnMut(),
     /// A 2xx response has begun: the rest of the body is sent without polling the upstream.
     stop_polling: bool,
 }
@@ -103,10 +105,11 @@ impl<'a> RequestBody<'a> {
         lease: &'a Lease,
         replay: &'a mut ReplayBuffer,
         length: Length,
+        at_end: &'a mut dyn FnMut(),
     ) -> Self {
         let remaining = if let Length::Known(n) = length { Some(n) } else { None };
         let client = exchange.client();
-        Self { exchange, client, lease, replay, replayed: 0, remaining, stop_polling: false }
+        Self { exchange, client, lease, replay, replayed: 0, remaining, at_end, stop_polling: false }
     }
 
     /// Waits until the client has sent something or the upstream has responded.
@@ -160,6 +163,9 @@ impl Read for RequestBody<'_> {
             *remaining = remaining.saturating_sub(count as u64);
         }
         self.replay.is_complete |= count == 0 || self.remaining == Some(0);
+        if self.replay.is_complete {
+            (self.at_end)();
+        }
         Ok(count)
     }
 }

@@ -87,12 +87,17 @@ impl UpstreamErrorLog {
         let kind = Kind { status, code: error.code, diagnosis };
         let code = kind.code.clone();
         let entry = self.digest.add(kind, Instant::now(), |last| {
-            (last.path, last.request_id) = (path.to_owned(), request_id.map(str::to_owned));
+            (last.path, last.request_id) = (log::excerpt(path), request_id.map(str::to_owned));
         });
         if let Some(entry) = entry {
             log_entry(&entry);
         }
         code
+    }
+
+    /// Logs all that was not logged yet.
+    pub(crate) fn finish(&self) {
+        self.digest.rest(Instant::now()).iter().for_each(log_entry);
     }
 
     /// Logs what has waited for its minute to pass. To be called every second.

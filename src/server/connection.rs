@@ -85,7 +85,6 @@ fn accept_tls(
     peer: &mut Peer,
     context: &Context<'_>,
 ) -> Option<Stream> {
-    tls.reload_if_changed();
     let mut stream = tls.accept(socket).ok()?;
     match handshake(&mut stream, context) {
         Ok(()) if stream.is_plain_http() => {

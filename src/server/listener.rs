@@ -27,6 +27,8 @@ use crate::log::{self, Throttle};
 use crate::net::poll::{self, Ready};
 use crate::net::{Socket, TlsAcceptor};
 
+/// How often it is checked at the shutdown whether the accept thread has ended: it serves the backlog first.
+const DRAIN_CHECK: Duration = Duration::from_millis(2);
 /// Pause after an accept that failed for lack of resources, so that it is not tried in a busy loop.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// When the system lacks a resource, every accept fails: one failure in each period is logged, the others are counted.
@@ -118,6 +120,7 @@ impl Listener {
         limits: Limits,
         shutdown: Arc<Shutdown>,
     ) -> io::Result<ServerHandle> {
+        self.tls.as_ref().map(TlsAcceptor::watch).transpose()?;
         let pool = ThreadPool::new("connection");
         let limits = Arc::new(limits);
         let (ended, overflow_ended) = sync_channel(0);
@@ -166,6 +169,12 @@ impl ServerHandle {
     /// After [`Shutdown::trigger`]: waits until the listener is closed and every connection has ended; false when the
     /// deadline passed first.
     pub fn drain(&mut self, deadline: Instant) -> bool {
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(DRAIN_CHECK);
+        }
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -53,7 +53,7 @@ fn a_value_is_shown_as_it_was_understood() {
         ("SSL_CERT_FILE", "/etc/ssl/ca.pem", "/etc/ssl/ca.pem"),
         ("PROXY_API_KEY", "hunter2-hunter2-hunter2", "set"),
         ("ALLOWED_REQUESTS", " POST  /a/*,* /b", "POST /a/*,* /b"),
-        ("ALLOWED_ORIGINS", "HTTPS://App.example:443/", "https://app.example"),
+        ("ALLOWED_ORIGINS", "HTTPS://App.example:443", "https://app.example"),
         ("ALLOWED_HOSTS", "*.Proxy.example", ".proxy.example"),
         ("HOST", "unix:///run/p.sock", "unix:/run/p.sock"),
         ("AZURE_CLIENT_CERTIFICATE_PASSWORD", "hunter2", "set"),
