@@ -105,8 +105,8 @@ impl TlsAcceptor {
         Ok(Stream::expecting_tls(socket, tls))
     }
 
-    /// Looks at the files once a second from now on, on a thread of its own: a file system may hang, and where every connection
-    /// is taken none comes that could look.
+    /// Checks the files once a second from now on, on a thread of its own: a file system may hang, and where every connection is
+    /// taken none comes that could check them.
     ///
     /// # Errors
     ///
