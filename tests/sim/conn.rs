@@ -3,6 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rustls::{ServerConfig, ServerConnection, Stream};
@@ -19,6 +20,8 @@ pub struct Conn {
     scratch: Box<[u8]>,
     /// Nothing more may be written.
     closed: bool,
+    /// A request has begun, and its response has not ended.
+    pub busy: Arc<AtomicBool>,
 }
 
 impl Conn {
@@ -26,7 +29,8 @@ impl Conn {
         let tls = tls.map(|config| Box::new(ServerConnection::new(config.clone()).unwrap()));
         // Without this every small event would wait for the acknowledgement of the one before.
         let _ = tcp.set_nodelay(true);
-        Self { tcp, tls, inbox: Vec::new(), at: 0, scratch: vec![0; 64 * 1024].into(), closed: false }
+        let (scratch, busy) = (vec![0; 64 * 1024].into(), Arc::default());
+        Self { tcp, tls, inbox: Vec::new(), at: 0, scratch, closed: false, busy }
     }
 
     /// What has been read and not consumed.
