@@ -20,7 +20,7 @@ pub struct Conn {
     scratch: Box<[u8]>,
     /// Nothing more may be written.
     closed: bool,
-    /// A request has begun, and its response has not ended.
+    /// Not idle: the first request has not come yet, or a response has not ended.
     pub busy: Arc<AtomicBool>,
 }
 

@@ -199,7 +199,8 @@ fn connection_in_background(inner: &Arc<Inner>, tcp: TcpStream) {
     let tcp = Arc::new(tcp);
     let mut connections = inner.connections.lock().unwrap();
     connections.retain(|connection| connection.tcp.strong_count() > 0);
-    let busy = Arc::new(AtomicBool::new(false));
+    // Until its first response has ended: one that is being made is not idle.
+    let busy = Arc::new(AtomicBool::new(true));
     connections.push(Connection { tcp: Arc::downgrade(&tcp), busy: busy.clone() });
     drop(connections);
     let inner = inner.clone();

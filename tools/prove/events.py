@@ -224,7 +224,8 @@ def names(run):
     other = "127.0.0.2" if run.rig.names.address == "127.0.0.1" else "127.0.0.3"
     before, begin = run.rig.forwarded() if (run.rig.dir / "forward.log").exists() else 0, time.monotonic()
     run.rig.forward(other)
-    run.rig.names.address = other
+    eventually(10, "the other address to accept", lambda: accepts(other, run.rig.sim.ready["azure_port"]))
+    before, run.rig.names.address = before + 1, other
 
     def moved():
         run.rig.sim.command("azure reset idle")
@@ -235,6 +236,11 @@ def names(run):
     took = time.monotonic() - begin
     time.sleep(run.form.settle)
     return f"the new address was used after {took:.0f} s"
+
+
+def accepts(address, port):
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0
 
 
 def stopped(run):
