@@ -114,7 +114,7 @@ def paced(rig):
         for _ in range(3):
             for name, port in ports.items():
                 first, later = [], []
-                for _ in range(20 if count == 1 else 1):
+                for _ in range(10 if count == 1 else 1):
                     found = load.paced(port, direct if name == "direct" else None, count, 10 if count == 1 else 80, 25)
                     first, later = first + found[0], later + found[1]
                 cut = lambda values, share: statistics.quantiles(values, n=1000, method="inclusive")[share - 1]  # noqa: E731

@@ -258,8 +258,10 @@ def descriptors(run):
 
 
 def memory(run):
-    """8 MiB are left while 300 more clients want in, each with the head of a large upload."""
-    return short_of(run, resource.RLIMIT_AS, run.rig.proxy.address_space() + (8 << 20), "cannot start a thread")
+    """300 more clients want in, each with the head of a large upload, and there is room for 20 of them. What the program sets
+    aside for those it serves stays: 8 MiB, and 256 KiB for each thread."""
+    size, threads = run.rig.proxy.address_space(), run.rig.proxy.threads()
+    return short_of(run, resource.RLIMIT_AS, size + (8 << 20) + (threads << 18) + (20 << 20), "cannot start a thread")
 
 
 def short_of(run, kind, limit, message):
@@ -267,15 +269,16 @@ def short_of(run, kind, limit, message):
     eventually(60, "all streams to be open", lambda: run.load.open_streams >= run.load.streams)
     before, since = resource.prlimit(proxy.process.pid, kind), proxy.mark()
     resource.prlimit(proxy.process.pid, kind, (limit, before[1]))
+    others = Others(run, 300)
     try:
-        others = Others(run, 300)
         proxy.logged(message, since, 30)
         time.sleep(run.form.settle)
     finally:
-        resource.prlimit(proxy.process.pid, kind, before)
-    refused = others.end()
+        if proxy.process.poll() is None:
+            resource.prlimit(proxy.process.pid, kind, before)
+        refused = others.end()
     eventually(30, "a new client to be served", lambda: run.ask(run.load.target.key) == 200)
-    return f"300 more clients, of which {refused} got 503 or nothing"
+    return f"300 more clients, {refused} of them refused"
 
 
 class Others:

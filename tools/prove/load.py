@@ -47,6 +47,8 @@ class Connection:
         """Sends one request and lets `receive` read the response. Returns whether it went twice: as clients do, once more on a
         new connection when one that was kept ended before a byte of the response."""
         for _ in range(2):
+            if self.reader and self.reader.at_eof():
+                self.close()
             was_kept = self.writer is not None
             if not was_kept:
                 self.reader, self.writer = await asyncio.open_connection(*self.target.address, **self.target.tls())
@@ -151,11 +153,12 @@ class Load(threading.Thread):
         self.ending = threading.Event()
 
     def run(self):
-        asyncio.run(self.main())
+        # Without asyncio.run's end, which waits for each task that is being cancelled.
+        asyncio.new_event_loop().run_until_complete(self.main())
 
     def finish(self):
         self.ending.set()
-        self.join()
+        self.join(20)
 
     async def main(self):
         due = asyncio.Queue()
@@ -169,9 +172,11 @@ class Load(threading.Thread):
             for task in tasks:
                 if task.done():
                     task.result()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # One that was just getting its response may miss the first time.
+        for _ in range(5):
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=1)
 
     async def schedule(self, due):
         at = time.monotonic()

@@ -52,6 +52,10 @@ class Run:
         except Exception as error:  # noqa: BLE001
             traceback.print_exc()
             verdict, remark = "failed", f"{type(error).__name__}: {error}"[:300]
+        code = self.rig.proxy.process.poll()
+        if code is not None:
+            verdict, remark = "failed", f"the process ended with code {code}"
+            self.rig.proxy = self.rig.instance()
         end = time.monotonic()
         requests, streams, control, lag = self.load.between(begin, end)
         failed = [it.problem for it in requests if it.problem and not it.is_ours]
