@@ -20,8 +20,8 @@ class Form(typing.NamedTuple):
     lifetime: int
     refresh_in: int
     steady: int
-    # After a new certificate is in use: several tokens with it.
-    settle: int
+    # After an event has had its effect: several tokens, hundreds of requests.
+    after: int
     outage: int
     stopped: int
     # How often the whole sequence is gone through.
@@ -30,8 +30,8 @@ class Form(typing.NamedTuple):
 
 # A token serves for nine tenths of its life. An outage of half of it, after which a request that was slow may take its
 # 30 s to its end, must leave some of that.
-SHORT = Form(lifetime=100, refresh_in=5, steady=10, settle=6, outage=50, stopped=10)
-LONG = Form(lifetime=600, refresh_in=60, steady=300, settle=75, outage=300, stopped=60, rounds=2)
+SHORT = Form(lifetime=100, refresh_in=5, steady=10, after=6, outage=50, stopped=10)
+LONG = Form(lifetime=600, refresh_in=60, steady=300, after=75, outage=300, stopped=60, rounds=2)
 
 
 class Event(typing.NamedTuple):
@@ -138,7 +138,7 @@ def used(run, sha1, replace):
     replace()
     eventually(30, f"certificate {sha1} in use", lambda: f"certificate_sha1={sha1}" in proxy.text(since))
     proxy.logged("token refreshed", since, 30)
-    time.sleep(run.form.settle)
+    time.sleep(run.form.after)
 
 
 def garbage(run):
@@ -156,23 +156,20 @@ def garbage(run):
     return "random bytes, empty, cut in half: tokens were renewed with the old one"
 
 
-def outage(command):
+def outage(command, noticed="token refresh failed"):
+    """Entra ID fails in this way, which the program must have `noticed` in its log."""
+
     def happen(run):
-        proxy, since, begin = run.rig.proxy, run.rig.proxy.mark(), time.monotonic()
+        proxy, since = run.rig.proxy, run.rig.proxy.mark()
         run.rig.sim.command(f"entra {command}")
         time.sleep(run.form.outage)
         run.rig.sim.command("entra normal")
-        during = proxy.text(since)
-        since = proxy.mark()
-        # The pause after a permanent error is long; the request that was slow is still under way.
-        proxy.logged("token refresh", since, run.form.lifetime)
-        eventually(run.form.lifetime, "a new token", lambda: "token refresh recovered" in proxy.text(since) or "token refreshed" in proxy.text(since))
-        failures = during.count("token refresh failed")
-        if command.split()[0] != "slow":
-            assert failures, f"the outage was not noticed: {during[-2000:]}"
-        elif "token refreshed" in during.replace("token refreshed", "", 1):
-            raise AssertionError("the outage was not noticed: tokens were renewed at once")
-        return f"{run.form.outage} s; a token {time.monotonic() - begin - run.form.outage:.0f} s after its end"
+        during, since, end = proxy.text(since), proxy.mark(), time.monotonic()
+        assert noticed in during, "the outage was not noticed"
+        # The pause after a permanent error is long, and the request that was slow is still under way.
+        got = lambda: any(text in proxy.text(since) for text in ("token refreshed", "token refresh recovered"))
+        eventually(run.form.lifetime, "a new token", got)
+        return f"for {run.form.outage} s; a new token {time.monotonic() - end:.0f} s after its end"
 
     return happen
 
@@ -189,7 +186,7 @@ def caller_keys(run):
     proxy.logged("PROXY_API_KEYS_FILE changed", since, 15)
     status = run.ask(old)
     assert status == 401, f"the old key got {status}"
-    time.sleep(run.form.settle)
+    time.sleep(run.form.after)
     return "the old key gets 401 afterwards"
 
 
@@ -197,14 +194,14 @@ def tls_certificate(run):
     before = run.rig.peer_certificate()
     run.rig.authority.issue(int(before, 16) + 1)
     eventually(30, "the new certificate", lambda: run.rig.peer_certificate() != before)
-    time.sleep(run.form.settle)
+    time.sleep(run.form.after)
 
 
 def reset_idle(run):
     resets = 0
     for _ in range(10):
         resets += run.rig.sim.command("azure reset idle")
-        time.sleep(run.form.settle / 10)
+        time.sleep(run.form.after / 10)
     assert resets >= 10, f"only {resets} connections were reset"
     return f"{resets} connections, in ten bursts"
 
@@ -213,7 +210,7 @@ def reset_all(run):
     eventually(60, "all streams to be open", lambda: run.load.open_streams >= run.load.streams)
     resets = run.rig.sim.command("azure reset all")
     assert resets >= run.load.streams, f"only {resets} connections were reset"
-    time.sleep(run.form.settle)
+    time.sleep(run.form.after)
     return f"{resets} connections"
 
 
@@ -234,7 +231,7 @@ def names(run):
 
     eventually(90, "a connection to the new address", moved)
     took = time.monotonic() - begin
-    time.sleep(run.form.settle)
+    time.sleep(run.form.after)
     return f"the new address was used after {took:.0f} s"
 
 
@@ -247,7 +244,7 @@ def stopped(run):
     os.kill(run.rig.proxy.process.pid, signal.SIGSTOP)
     time.sleep(run.form.stopped)
     os.kill(run.rig.proxy.process.pid, signal.SIGCONT)
-    time.sleep(run.form.settle)
+    time.sleep(run.form.after)
     return f"stopped for {run.form.stopped} s"
 
 
@@ -272,7 +269,7 @@ def short_of(run, kind, limit, message):
     others = Others(run, 300)
     try:
         proxy.logged(message, since, 30)
-        time.sleep(run.form.settle)
+        time.sleep(run.form.after)
     finally:
         if proxy.process.poll() is None:
             resource.prlimit(proxy.process.pid, kind, before)
@@ -327,9 +324,9 @@ def taken_over(run):
 def restarted(run):
     """SIGTERM, and only then a second instance: new connections wait in the socket's queue."""
     eventually(60, "all streams to be open", lambda: run.load.open_streams >= run.load.streams)
-    first = run.rig.proxy
+    first, since = run.rig.proxy, run.rig.proxy.mark()
     first.terminate()
-    first.logged("stopping", 0, 10)
+    first.logged("stopping", since, 10)
     run.rig.proxy = run.rig.instance()
     code = first.ended(120)
     assert code == 0, f"exit code {code}"
@@ -352,7 +349,7 @@ EVENTS = (
     Event("Entra ID accepts connections and says nothing", outage("silent")),
     Event("Entra ID responds 503", outage("status 503")),
     Event("Entra ID refuses for good (AADSTS700016)", outage("aadsts 700016")),
-    Event("Entra ID takes 30 s for each token", outage("slow 30")),
+    Event("Entra ID takes 30 s for each token", outage("slow 30", "still waiting for the token endpoint")),
     Event("caller's key replaced, two valid meanwhile", caller_keys),
     Event("TLS certificate towards callers replaced", tls_certificate),
     Event("idle upstream connections reset", reset_idle),
