@@ -33,7 +33,7 @@ pub struct Exchange<'a> {
 pub fn serve(conn: &mut Conn, connection: u64, log: &Log, handler: &Handler) {
     while !conn.is_closed() {
         let Ok(Some(head)) = head::read(conn) else { break };
-        conn.busy.store(true, Ordering::SeqCst);
+        conn.state.idle.store(false, Ordering::SeqCst);
         let id = log.add(record(&head, connection));
         let body = Body::new(&head.framing);
         let hash = digest::Context::new(&digest::SHA256);
@@ -55,7 +55,7 @@ pub fn serve(conn: &mut Conn, connection: u64, log: &Log, handler: &Handler) {
         if close && !conn.is_closed() {
             conn.close();
         }
-        conn.busy.store(false, Ordering::SeqCst);
+        conn.state.idle.store(true, Ordering::SeqCst);
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::conn::Conn;
+use super::conn::{Conn, ConnState};
 use super::exchange::{self, Exchange};
 use super::record::Log;
 
@@ -44,7 +44,7 @@ struct Inner {
 struct Connection {
     /// Weak, because a socket is closed by its last handle.
     tcp: Weak<TcpStream>,
-    busy: Arc<AtomicBool>,
+    state: Arc<ConnState>,
 }
 
 impl Server {
@@ -129,14 +129,17 @@ impl Server {
     /// Resets connections, as a firewall does that has forgotten them: the idle ones, or all. Returns how many.
     pub fn reset_connections(&self, idle_only: bool) -> usize {
         let connections = self.inner.connections.lock().unwrap();
-        let chosen = connections.iter().filter(|it| !idle_only || !it.busy.load(Ordering::SeqCst));
-        let chosen: Vec<_> = chosen.filter_map(|connection| connection.tcp.upgrade()).collect();
-        for tcp in &chosen {
+        let chosen = connections.iter().filter(|it| !idle_only || it.state.idle.load(Ordering::SeqCst));
+        let mut count = 0;
+        for connection in chosen {
+            let Some(tcp) = connection.tcp.upgrade() else { continue };
+            connection.state.reset.store(true, Ordering::SeqCst);
             // Its thread reads an end and closes the socket, and the kernel sends RST then.
-            let _ = SockRef::from(&**tcp).set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(&*tcp).set_linger(Some(Duration::ZERO));
             let _ = tcp.shutdown(Shutdown::Read);
+            count += 1;
         }
-        chosen.len()
+        count
     }
 
     /// How many connections were accepted since the start.
@@ -199,9 +202,8 @@ fn connection_in_background(inner: &Arc<Inner>, tcp: TcpStream) {
     let tcp = Arc::new(tcp);
     let mut connections = inner.connections.lock().unwrap();
     connections.retain(|connection| connection.tcp.strong_count() > 0);
-    // Until its first response has ended: one that is being made is not idle.
-    let busy = Arc::new(AtomicBool::new(true));
-    connections.push(Connection { tcp: Arc::downgrade(&tcp), busy: busy.clone() });
+    let state = Arc::new(ConnState::default());
+    connections.push(Connection { tcp: Arc::downgrade(&tcp), state: state.clone() });
     drop(connections);
     let inner = inner.clone();
     let thread = std::thread::Builder::new().stack_size(512 * 1024);
@@ -209,7 +211,7 @@ fn connection_in_background(inner: &Arc<Inner>, tcp: TcpStream) {
     let _ = thread.spawn(move || {
         let tls = inner.tls.lock().unwrap().clone();
         let mut conn = Conn::new(tcp, tls.as_ref());
-        conn.busy = busy;
+        conn.state = state;
         if inner.silent.load(Ordering::SeqCst) {
             let mut raw = [0; 1024];
             let tcp = conn.take_socket();

@@ -218,16 +218,18 @@ def names(run):
     """The API moves to another address; idle connections end, so that new ones must be made."""
     if not run.rig.has_names:
         raise Skipped("no network namespace (as root, with `ip`)")
-    other = "127.0.0.2" if run.rig.names.address == "127.0.0.1" else "127.0.0.3"
-    before, begin = run.rig.forwarded() if (run.rig.dir / "forward.log").exists() else 0, time.monotonic()
-    run.rig.forward(other)
+    network, _, last = run.rig.names.address.rpartition(".")
+    other = f"{network}.{int(last) + 1}"
+    forwarded = run.rig.forward(other)
     eventually(10, "the other address to accept", lambda: accepts(other, run.rig.sim.ready["azure_port"]))
-    before, run.rig.names.address = before + 1, other
+    # The one that has just asked.
+    before, begin = 1, time.monotonic()
+    run.rig.names.address = other
 
     def moved():
         run.rig.sim.command("azure reset idle")
         time.sleep(0.5)
-        return run.rig.forwarded() > before
+        return forwarded() > before
 
     eventually(90, "a connection to the new address", moved)
     took = time.monotonic() - begin
@@ -251,14 +253,14 @@ def stopped(run):
 def descriptors(run):
     """No descriptor is left while 300 more clients want in."""
     proxy = run.rig.proxy
-    return short_of(run, resource.RLIMIT_NOFILE, proxy.descriptors() + 20, "cannot accept connections")
+    return short_of(run, resource.RLIMIT_NOFILE, proxy.descriptors() + 20, "reason=descriptors")
 
 
 def memory(run):
     """300 more clients want in, each with the head of a large upload, and there is room for 20 of them. What the program sets
     aside for those it serves stays: 8 MiB, and 256 KiB for each thread."""
     size, threads = run.rig.proxy.address_space(), run.rig.proxy.threads()
-    return short_of(run, resource.RLIMIT_AS, size + (8 << 20) + (threads << 18) + (20 << 20), "cannot start a thread")
+    return short_of(run, resource.RLIMIT_AS, size + (8 << 20) + (threads << 18) + (20 << 20), "reason=memory")
 
 
 def short_of(run, kind, limit, message):

@@ -169,12 +169,10 @@ class Rig:
             return connection.getpeercert()["serialNumber"]
 
     def forward(self, address):
-        """Another address of the API: passes every connection on to the simulator, and prints a line for each."""
-        port = str(self.sim.ready["azure_port"])
-        return self.start([sys.executable, "-B", __file__, "forward", address, port], "forward.log")
-
-    def forwarded(self):
-        return (self.dir / "forward.log").read_text().count("\n")
+        """Another address of the API: passes every connection on to the simulator. Returns what counts them."""
+        port, log = str(self.sim.ready["azure_port"]), f"forward-{address}.log"
+        self.start([sys.executable, "-B", __file__, "forward", address, port], log)
+        return lambda: (self.dir / log).read_text().count("accepted")
 
 
 class Credentials:
