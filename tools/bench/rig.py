@@ -244,7 +244,7 @@ backend upstream
         port = free_port()
         file = self.folder / "caddy.json"
         transport = {"protocol": "http", "versions": ["1.1"], "tls": {"root_ca_pem_files": [str(self.ca)]},
-                     "keep_alive": {"max_idle_conns_per_host": 512}}  # fmt: skip
+                     "keep_alive": {"max_idle_conns": 512, "max_idle_conns_per_host": 512}}  # fmt: skip
         forward = {
             "handler": "reverse_proxy",
             "upstreams": [{"dial": f"127.0.0.1:{upstream.port}"}],

@@ -39,16 +39,16 @@ class Row(typing.NamedTuple):
 
 
 def table(rows):
-    lines = ["| event | requests | failed | sent again | slowest | streams ended | cut | |", "| --- " + "| --: " * 6 + "| --- |"]
+    lines = ["| event | requests | failed | sent again | slowest | the machine | streams ended | cut | |", "| --- " + "| --: " * 7 + "| --- |"]
     for row in rows:
         if row.verdict == "skipped":
-            lines.append(f"| {row.name} | | | | | | | not tried: {row.remark} |")
+            lines.append(f"| {row.name} | | | | | | | | not tried: {row.remark} |")
             continue
         remark = "; ".join(part for part in (row.remark, row.allowed and f"expected: {row.allowed}") if part)
         mark = "" if row.verdict == "ok" else f"**{row.verdict}** "
         lines.append(
-            f"| {row.name} | {row.sent:,} | {row.failed} | {row.repeated} | {milliseconds(row.slowest)} | {row.streams} | {row.cut} "
-            f"| {mark}{remark} |"
+            f"| {row.name} | {row.sent:,} | {row.failed} | {row.repeated} | {milliseconds(row.slowest)} "
+            f"| {milliseconds(max(row.control, row.lag))} | {row.streams} | {row.cut} | {mark}{remark} |"
         )
     return "\n".join(lines)
 
