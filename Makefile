@@ -27,6 +27,8 @@ DIST_TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
 MINISIGN_KEY ?=
 # What `make test-deploy` and `make test-attack` try: names of their steps; all unless given.
 STEPS ?=
+# `make prove`: short or long.
+PROVE ?= short
 # What `make bench` measures: names of its parts; all unless given. BENCH_SECONDS is per measurement of its part `pausing`.
 PARTS ?=
 BENCH_SECONDS ?= 10
@@ -124,16 +126,21 @@ test-faults: build ## What networks do to connections, at both sides, each with 
 	BINARY=$(BINARY) tools/faults/imds.sh
 
 .PHONY: test-attack
-test-attack: build ## Attack the release binary: slow clients, overload, floods, exhaustion (slowhttptest; STEPS="slow drain")
+test-attack: build ## Attack the release binary: slow clients, overload, floods, exhaustion, `prove` (slowhttptest; STEPS="slow drain")
 	$(CARGO) build --locked --example sim
 	BINARY=$(BINARY) tools/attack/run.py $(STEPS)
+
+.PHONY: prove
+prove: build ## Constant load while everything is replaced or fails; writes docs/reliability.md (10 minutes; PROVE=long: 2 hours)
+	$(CARGO) build --locked --example sim
+	BINARY=$(BINARY) PROVE=$(PROVE) tools/prove/prove.py --write
 
 .PHONY: test-tls
 test-tls: build ## testssl.sh against the TLS of the release binary: protocols, ciphers, known weaknesses
 	BINARY=$(BINARY) tools/tls/run.sh
 
 .PHONY: bench
-bench: build ## Measure beside nginx, haproxy and a Python reference; writes docs/performance.md (PARTS="pausing memory")
+bench: build ## Measure beside nginx, HAProxy, Caddy and a Python reference; writes docs/performance.md (PARTS="pausing memory")
 	$(CARGO) build --locked --example sim
 	TARGET=$(TARGET) BENCH_SECONDS=$(BENCH_SECONDS) tools/bench/run.sh $(PARTS)
 

@@ -1,6 +1,7 @@
 //! The simulator alone: a fake Entra ID and a fake Azure OpenAI on loopback, to try auth-proxy without a cloud.
 //!
-//! Prints one line of JSON when it is ready and runs until standard input ends, or SIGTERM or Ctrl-C.
+//! Prints one line of JSON when it is ready and runs until standard input ends, or SIGTERM or Ctrl-C. Lines on standard input
+//! are commands; a line of JSON follows each.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a tool for developers")]
 
 #[path = "../tests/sim/mod.rs"]
@@ -15,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sim::{
-    Assigned, IdentityEndpoints, IdentityOptions, Options, Request, Sim, latin1, odd_server_tls,
-    other_authority_and_server,
+    Assigned, IdentityEndpoints, IdentityOptions, Options, Request, ScriptedResponse, Sim, latin1,
+    odd_server_tls, other_authority_and_server,
 };
 
 const HELP: &str = "\
@@ -27,13 +28,24 @@ usage: cargo run --example sim -- [options]
   --log                print each request as Azure received it, tokens shortened
   --pause-ms N         between the events of a stream (default 0)
   --token-lifetime N   seconds (default 3600)
+  --refresh-in N       the tokens' refresh_in, in seconds (default: none)
   --access-token TEXT  every token is this text, for an upstream that must know it (default: each is another)
   --clock SECONDS      how far Entra ID's clock is ahead of this machine's; it accepts assertions nevertheless
   --entra-port N       (default: a free one)
   --azure-port N       (default: a free one)
   --register FILE      Entra ID knows the certificate in this PEM file, too
   --identity ADDRESS   also serve managed identities there, such as 127.0.0.1:0, and a token proxy of AKS
-  --stay               run until a signal, even when standard input ends
+  --stay               run until a signal, whatever is on standard input
+
+commands on standard input, one a line, unless --stay is given:
+  register FILE        Entra ID knows the certificate in this PEM file, too
+  entra refuse         the port of Entra ID refuses connections
+  entra silent         connections to Entra ID are accepted, and no byte comes back
+  entra status N       every token request gets this status
+  entra aadsts N       every token request is refused with this code
+  entra slow N         every token request takes so many seconds
+  entra normal         ends each of them
+  azure reset idle     resets the connections to Azure that have no request (azure reset all: every one)
 ";
 
 fn main() -> ExitCode {
@@ -48,7 +60,7 @@ fn main() -> ExitCode {
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, stop.clone()).unwrap();
     }
-    let sim = Sim::start(command.options);
+    let sim = Arc::new(Sim::start(command.options));
     for file in command.register {
         let pem = std::fs::read_to_string(&file)
             .unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
@@ -84,9 +96,17 @@ fn main() -> ExitCode {
     println!("{ready}");
     let _ = std::io::stdout().flush();
     if !command.stay {
-        let stop = stop.clone();
+        // Weak: it reads until the end of the program, and the simulator must be dropped before.
+        let (stop, sim) = (stop.clone(), Arc::downgrade(&sim));
         std::thread::spawn(move || {
-            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            for line in std::io::stdin().lines().map_while(Result::ok) {
+                let Some(sim) = sim.upgrade() else { return };
+                let done = match obey(&sim, &line) {
+                    Ok(count) => serde_json::json!({"done": line, "count": count}),
+                    Err(problem) => serde_json::json!({"problem": problem}),
+                };
+                println!("{done}");
+            }
             stop.store(true, Ordering::SeqCst);
         });
     }
@@ -94,6 +114,42 @@ fn main() -> ExitCode {
         std::thread::sleep(Duration::from_millis(50));
     }
     ExitCode::SUCCESS
+}
+
+/// Does what a line on standard input asks for. Returns how many connections were concerned, where that has a meaning.
+fn obey(sim: &Sim, line: &str) -> Result<usize, String> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let number = |text: &str| text.parse::<u16>().map_err(|_| format!("{text:?} is not a number"));
+    let respond = |response| sim.entra.set_lasting_response(Some(response));
+    match words[..] {
+        ["register", file] => {
+            let pem =
+                std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))?;
+            sim.entra.register(&pem);
+        }
+        ["entra", "refuse"] => sim.entra.stop(),
+        ["entra", "silent"] => {
+            sim.entra.server.set_silent(true);
+            sim.entra.server.close_connections();
+        }
+        ["entra", "status", status] => respond(ScriptedResponse::status(number(status)?)),
+        ["entra", "aadsts", code] => {
+            respond(ScriptedResponse::aadsts(code.parse().map_err(|_| format!("{code:?} is not a number"))?))
+        }
+        ["entra", "slow", seconds] => {
+            respond(ScriptedResponse::default_behavior().delay(Duration::from_secs(number(seconds)?.into())))
+        }
+        ["entra", "normal"] => {
+            sim.entra.server.set_silent(false);
+            sim.entra.set_lasting_response(None);
+            sim.entra.restart();
+        }
+        ["azure", "reset", which @ ("idle" | "all")] => {
+            return Ok(sim.azure.server.reset_connections(which == "idle"));
+        }
+        _ => return Err(format!("unknown command {line:?}")),
+    }
+    Ok(0)
 }
 
 struct Command {
@@ -126,6 +182,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String>
             "--log" => command.options.on_azure_request = Some(Arc::new(print)),
             "--pause-ms" => command.options.pause = Duration::from_millis(number(value()?)?),
             "--token-lifetime" => command.options.token_lifetime = number(value()?)?,
+            "--refresh-in" => command.options.refresh_in = Some(number(value()?)?),
             "--access-token" => command.options.access_token = Some(value()?),
             "--clock" => {
                 let text = value()?;

@@ -3,6 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::{ServerConfig, ServerConnection, Stream};
@@ -19,6 +20,16 @@ pub struct Conn {
     scratch: Box<[u8]>,
     /// Nothing more may be written.
     closed: bool,
+    pub state: Arc<ConnState>,
+}
+
+/// What the server knows of a connection that a thread of its own serves.
+#[derive(Default)]
+pub struct ConnState {
+    /// Its first response has ended, and no other request has come since.
+    pub idle: AtomicBool,
+    /// It ends with RST, whatever its thread is doing.
+    pub reset: AtomicBool,
 }
 
 impl Conn {
@@ -26,7 +37,8 @@ impl Conn {
         let tls = tls.map(|config| Box::new(ServerConnection::new(config.clone()).unwrap()));
         // Without this every small event would wait for the acknowledgement of the one before.
         let _ = tcp.set_nodelay(true);
-        Self { tcp, tls, inbox: Vec::new(), at: 0, scratch: vec![0; 64 * 1024].into(), closed: false }
+        let (scratch, state) = (vec![0; 64 * 1024].into(), Arc::default());
+        Self { tcp, tls, inbox: Vec::new(), at: 0, scratch, closed: false, state }
     }
 
     /// What has been read and not consumed.
@@ -121,6 +133,9 @@ impl Conn {
     /// The orderly end: close_notify, FIN, and then reading until the peer has closed too, for a while. A socket
     /// closed with unread input would send RST, which can destroy the response on its way.
     pub fn close(&mut self) {
+        if self.state.reset.load(Ordering::SeqCst) {
+            return self.reset();
+        }
         self.shutdown_write();
         self.linger(Duration::from_secs(2));
         self.closed = true;

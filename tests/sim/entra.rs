@@ -121,6 +121,11 @@ impl Entra {
         self.shared.script.strict();
     }
 
+    /// Prescribes every response from now on; `None` ends that.
+    pub fn set_lasting_response(&self, response: Option<ScriptedResponse>) {
+        self.shared.script.set_lasting(response);
+    }
+
     /// How many prescribed responses are left.
     pub fn script_left(&self) -> usize {
         self.shared.script.left()

@@ -1,6 +1,7 @@
 //! One request and its response, as a handler sees them; every byte of it goes into the record.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use ring::digest;
@@ -32,6 +33,7 @@ pub struct Exchange<'a> {
 pub fn serve(conn: &mut Conn, connection: u64, log: &Log, handler: &Handler) {
     while !conn.is_closed() {
         let Ok(Some(head)) = head::read(conn) else { break };
+        conn.state.idle.store(false, Ordering::SeqCst);
         let id = log.add(record(&head, connection));
         let body = Body::new(&head.framing);
         let hash = digest::Context::new(&digest::SHA256);
@@ -53,6 +55,7 @@ pub fn serve(conn: &mut Conn, connection: u64, log: &Log, handler: &Handler) {
         if close && !conn.is_closed() {
             conn.close();
         }
+        conn.state.idle.store(true, Ordering::SeqCst);
     }
 }
 

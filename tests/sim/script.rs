@@ -240,6 +240,8 @@ pub struct Script {
 #[derive(Default)]
 struct ScriptState {
     responses: VecDeque<ScriptedResponse>,
+    /// Every response while `responses` is empty.
+    lasting: Option<ScriptedResponse>,
     strict: bool,
     overrun: u64,
 }
@@ -247,6 +249,11 @@ struct ScriptState {
 impl Script {
     pub fn extend(&self, responses: impl IntoIterator<Item = ScriptedResponse>) {
         self.state.lock().unwrap().responses.extend(responses);
+    }
+
+    /// Every response from now on, after the prescribed ones; `None` ends that.
+    pub fn set_lasting(&self, response: Option<ScriptedResponse>) {
+        self.state.lock().unwrap().lasting = response;
     }
 
     /// From now on a request without a prescribed response is a fault of the test.
@@ -269,6 +276,9 @@ impl Script {
         let mut state = self.state.lock().unwrap();
         if let Some(response) = state.responses.pop_front() {
             return response;
+        }
+        if let Some(response) = &state.lasting {
+            return response.clone();
         }
         if !state.strict {
             return ScriptedResponse::default_behavior();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::conn::Conn;
+use super::conn::{Conn, ConnState};
 use super::exchange::{self, Exchange};
 use super::record::Log;
 
@@ -38,8 +38,13 @@ struct Inner {
     stopping: AtomicBool,
     silent: AtomicBool,
     accepted: AtomicU64,
+    connections: Mutex<Vec<Connection>>,
+}
+
+struct Connection {
     /// Weak, because a socket is closed by its last handle.
-    connections: Mutex<Vec<Weak<TcpStream>>>,
+    tcp: Weak<TcpStream>,
+    state: Arc<ConnState>,
 }
 
 impl Server {
@@ -115,9 +120,26 @@ impl Server {
 
     /// Closes every connection, busy or idle, and goes on listening.
     pub fn close_connections(&self) {
-        for tcp in self.inner.connections.lock().unwrap().drain(..).filter_map(|tcp| tcp.upgrade()) {
+        let connections = std::mem::take(&mut *self.inner.connections.lock().unwrap());
+        for tcp in connections.into_iter().filter_map(|connection| connection.tcp.upgrade()) {
             let _ = tcp.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Resets connections, as a firewall does that has forgotten them: the idle ones, or all. Returns how many.
+    pub fn reset_connections(&self, idle_only: bool) -> usize {
+        let connections = self.inner.connections.lock().unwrap();
+        let chosen = connections.iter().filter(|it| !idle_only || it.state.idle.load(Ordering::SeqCst));
+        let mut count = 0;
+        for connection in chosen {
+            let Some(tcp) = connection.tcp.upgrade() else { continue };
+            connection.state.reset.store(true, Ordering::SeqCst);
+            // Its thread reads an end and closes the socket, and the kernel sends RST then.
+            let _ = SockRef::from(&*tcp).set_linger(Some(Duration::ZERO));
+            let _ = tcp.shutdown(Shutdown::Read);
+            count += 1;
+        }
+        count
     }
 
     /// How many connections were accepted since the start.
@@ -127,7 +149,7 @@ impl Server {
 
     /// How many connections are open now.
     pub fn open(&self) -> usize {
-        self.inner.connections.lock().unwrap().iter().filter(|tcp| tcp.strong_count() > 0).count()
+        self.inner.connections.lock().unwrap().iter().filter(|it| it.tcp.strong_count() > 0).count()
     }
 }
 
@@ -179,8 +201,9 @@ fn connection_in_background(inner: &Arc<Inner>, tcp: TcpStream) {
     let id = inner.accepted.fetch_add(1, Ordering::SeqCst) + 1;
     let tcp = Arc::new(tcp);
     let mut connections = inner.connections.lock().unwrap();
-    connections.retain(|tcp| tcp.strong_count() > 0);
-    connections.push(Arc::downgrade(&tcp));
+    connections.retain(|connection| connection.tcp.strong_count() > 0);
+    let state = Arc::new(ConnState::default());
+    connections.push(Connection { tcp: Arc::downgrade(&tcp), state: state.clone() });
     drop(connections);
     let inner = inner.clone();
     let thread = std::thread::Builder::new().stack_size(512 * 1024);
@@ -188,6 +211,7 @@ fn connection_in_background(inner: &Arc<Inner>, tcp: TcpStream) {
     let _ = thread.spawn(move || {
         let tls = inner.tls.lock().unwrap().clone();
         let mut conn = Conn::new(tcp, tls.as_ref());
+        conn.state = state;
         if inner.silent.load(Ordering::SeqCst) {
             let mut raw = [0; 1024];
             let tcp = conn.take_socket();

@@ -9,6 +9,7 @@ import shutil
 import ssl
 import statistics
 import sys
+import threading
 import time
 
 import load
@@ -17,7 +18,7 @@ from counted import counts
 from rig import BINARY, ROOT, Rig
 
 RESULTS = ROOT / "target" / "bench" / "results"
-PROXIES = ("auth-proxy", "nginx", "haproxy", "python")
+PROXIES = tuple(name for name in ("auth-proxy", "nginx", "haproxy", "caddy", "python") if name != "caddy" or shutil.which(name))
 # The same with one line of log for each request, as auth-proxy and Debian's nginx do by default.
 LOGGING = ("auth-proxy, logging", "nginx, logging")
 # Connections, and the mean of each one's pauses in ms: some 200, 900 and 2,000 requests a second.
@@ -28,7 +29,7 @@ LARGE = 100 << 20
 
 def pausing(rig):
     """Small POSTs as applications make them: each connection waits between two requests, so the rate is the clients'."""
-    targets = endpoints(rig, ("auth-proxy", "nginx"))
+    targets = endpoints(rig, PROXIES)
     rows = []
     for turn in range(3):
         for connections, pause_ms in PAUSING:
@@ -37,7 +38,7 @@ def pausing(rig):
                 if proxy or turn == 0:
                     # So that neither handshakes nor threads that start are measured.
                     load.wrk(url, connections, 1, pause_ms)
-                    rows.append(measure(name, proxy, url, connections, PAUSING_SECONDS, pause_ms))
+                    rows.append(measure(rig, name, proxy, url, connections, PAUSING_SECONDS, pause_ms))
     return rows
 
 
@@ -50,27 +51,31 @@ def requests(rig):
     for connections, seconds, rounds in ((1, 1, 5), (32, 2, 4), (256, 2, 2)):
         for _ in range(rounds):
             for name, (proxy, url) in targets.items():
-                rows.append(measure(name, proxy, url, connections, seconds))
+                rows.append(measure(rig, name, proxy, url, connections, seconds))
     return rows
 
 
 def endpoints(rig, names):
     """The direct line and these proxies: each process, and the URL of its chat completions."""
-    upstream = rig.plain_upstream()
+    upstream = rig.upstream = rig.plain_upstream()
     path = "/v1/chat/completions?api-version=1"
     proxies = {name: rig.proxy(name, upstream) for name in names}
     found = {"direct": (None, f"https://127.0.0.1:{upstream.port}{path}")}
     return found | {name: (proxy, f"http://127.0.0.1:{proxy.port}{path}") for name, proxy in proxies.items()}
 
 
-def measure(name, proxy, url, connections, seconds, pause_ms=None):
+def measure(rig, name, proxy, url, connections, seconds, pause_ms=None):
     """One run of wrk as a row; CPU only where there is a proxy."""
     read = lambda: (proxy.cpu(), *proxy.cpu_split()) if proxy else ()  # noqa: E731
+    opened = load.upstream_connections(rig.upstream.port, rig.ca)
     before = read()
     figures = load.wrk(url, connections, seconds, pause_ms)
     cpu = [1e6 * (b - a) / figures["requests"] for a, b in zip(before, read(), strict=True)]
     return {"name": name, "connections": connections, "per_second": 1e6 * figures["requests"] / figures["us"],
             "p50_us": figures["p50"], "p99_us": figures["p99"], "p999_us": figures["p999"],
+            "requests": figures["requests"],
+            # Without the one that asks.
+            "opened": load.upstream_connections(rig.upstream.port, rig.ca) - opened - 1,
             **dict(zip(("cpu_us", "user_us", "kernel_us"), cpu, strict=False))}  # fmt: skip
 
 
@@ -98,8 +103,28 @@ def streams(rig):
     return rows
 
 
+def paced(rig):
+    """Streams as a model writes them, an event every 25 ms: the time to the first event, and what each later one takes."""
+    upstream = rig.stream_upstream()
+    direct = ssl.create_default_context(cafile=str(rig.ca))
+    ports = {"direct": upstream.port} | {name: rig.proxy(name, upstream).port for name in PROXIES}
+    rows = []
+    for count in (1, 50):
+        # As many of one as of the others.
+        for _ in range(3):
+            for name, port in ports.items():
+                first, later = [], []
+                for _ in range(10 if count == 1 else 1):
+                    found = load.paced(port, direct if name == "direct" else None, count, 10 if count == 1 else 80, 25)
+                    first, later = first + found[0], later + found[1]
+                cut = lambda values, share: statistics.quantiles(values, n=1000, method="inclusive")[share - 1]  # noqa: E731
+                rows.append({"name": name, "streams": count, "first_p50_us": cut(first, 500), "first_p99_us": cut(first, 990),
+                             "p50_us": cut(later, 500), "p99_us": cut(later, 990), "p999_us": cut(later, 999)})  # fmt: skip
+    return rows
+
+
 def memory(rig):
-    """Idle, under 256 connections, after them, and with streams open."""
+    """Idle, under 256 connections, after them, with idle connections, and with streams open."""
     plain, events = rig.plain_upstream(), rig.stream_upstream()
     rows = []
     for name in PROXIES:
@@ -112,6 +137,14 @@ def memory(rig):
         # The threads and connections that nobody needs any more have ended by then.
         time.sleep(11)
         row["settled"] = proxy.memory()
+        proxy.stop()
+        proxy = rig.proxy(name, plain)
+        time.sleep(0.5)
+        before, opened = proxy.memory(), load.idle(proxy.port, 500)
+        time.sleep(12)
+        row["connection"] = (proxy.memory() - before) / 500
+        for connection in opened:
+            connection.close()
         proxy.stop()
         proxy = rig.proxy(name, events)
         time.sleep(0.5)
@@ -129,8 +162,8 @@ def memory(rig):
 
 
 def growth(rig):
-    """CPU and memory against the number of streams, each with one event a second."""
-    events = rig.stream_upstream()
+    """CPU and memory as streams grow, each with one event a second, and as connections grow that share 500 requests/s."""
+    events, plain = rig.stream_upstream(), rig.plain_upstream()
     rows = []
     for name in ("auth-proxy", "nginx"):
         proxy = rig.proxy(name, events)
@@ -144,7 +177,38 @@ def growth(rig):
                 rows.append({"name": name, "streams": count, "cpu_percent": 100 * cpu / 4, "memory": proxy.memory(),
                              "cpu_us_per_event": 1e6 * cpu / max(1, len(latencies))})  # fmt: skip
         proxy.stop()
+        proxy = rig.proxy(name, plain)
+        url = f"http://127.0.0.1:{proxy.port}/v1/chat/completions"
+        for count in (1, 50, 100, 250, 500, 1000):
+            load.wrk(url, count, 1, 2 * count)
+            with Sampled(proxy.memory) as memory:
+                before = proxy.cpu()
+                figures = load.wrk(url, count, 5, 2 * count)
+                cpu = proxy.cpu() - before
+            rows.append({"name": name, "connections": count, "per_second": 1e6 * figures["requests"] / figures["us"],
+                         "cpu_us": 1e6 * cpu / figures["requests"], "memory": statistics.median(memory.values)})  # fmt: skip
+        proxy.stop()
     return rows
+
+
+class Sampled(threading.Thread):
+    """What a function returns, twice a second."""
+
+    def __init__(self, read):
+        super().__init__(daemon=True)
+        self.read, self.values, self.over = read, [], threading.Event()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.join()
+
+    def run(self):
+        while not self.over.wait(0.5):
+            self.values.append(self.read())
 
 
 def bodies(rig):
@@ -191,7 +255,7 @@ def start(rig):
     return rows
 
 
-PARTS = {part.__name__: part for part in (pausing, requests, counts, streams, memory, growth, bodies, start)}
+PARTS = {part.__name__: part for part in (pausing, requests, counts, streams, paced, memory, growth, bodies, start)}
 
 NEEDS = {"counts": ("valgrind", "strace")}
 

@@ -1,5 +1,6 @@
 """Load: wrk for requests, readers of many streams, transfers."""
 
+import concurrent.futures
 import http.client
 import json
 import resource
@@ -43,10 +44,7 @@ class Streams:
     def open(self, count, period_ms):
         """So many more; the events of all are spread over the period."""
         for i in range(count):
-            connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.context:
-                connection = self.context.wrap_socket(connection, server_hostname="127.0.0.1")
+            connection = connected(self.port, self.context)
             target = f"/events?period_ms={period_ms}&stagger={i / count:.4f}"
             connection.sendall(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n".encode())
             self.sockets.append(connection)
@@ -78,6 +76,66 @@ class Streams:
                 together += max(0, len(events) - 1)
                 latencies.extend((now - int(event.split(b",", 1)[0])) / 1000 for event in events)
         return latencies, together
+
+
+def paced(port, context, streams, events, period_ms):
+    """That many clients at once, each with one stream of events after another on its connection, twice; the first is not
+    counted. Microseconds from the request to its first event, and from an event's writing to its reading."""
+    first, later = [], []
+
+    def client(number):
+        # Not all in one moment.
+        time.sleep(period_ms / 1000 * number / streams)
+        with connected(port, context) as connection:
+            for turn in range(2):
+                began = time.monotonic_ns()
+                connection.sendall(f"GET /paced?period_ms={period_ms}&events={events} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+                received, seen = b"", 0
+                while not received.endswith(b"\r\n0\r\n\r\n"):
+                    piece = connection.recv(16384)
+                    now = time.monotonic_ns()
+                    if not piece:
+                        raise SystemExit("bench: a paced stream was cut")
+                    received += piece
+                    sent = received.split(b'{"sent":')[1 + seen :]
+                    if turn and sent:
+                        if not seen:
+                            first.append((now - began) / 1000)
+                        later.extend((now - int(one.split(b",", 1)[0])) / 1000 for one in sent if b"," in one)
+                    seen += len(sent)
+                if seen != events:
+                    raise SystemExit(f"bench: {seen} of {events} events came")
+
+    with concurrent.futures.ThreadPoolExecutor(streams) as pool:
+        list(pool.map(client, range(streams)))
+    return first, later
+
+
+def idle(port, count):
+    """That many connections that have made a request each and stay open."""
+    opened = []
+    for _ in range(count):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", "/v1/models")
+        connection.getresponse().read()
+        opened.append(connection)
+    return opened
+
+
+def upstream_connections(port, ca):
+    """How many connections the plain upstream has accepted, the one that asks not counted."""
+    context = ssl.create_default_context(cafile=str(ca))
+    connection = http.client.HTTPSConnection("127.0.0.1", port, context=context)
+    connection.request("GET", "/connections")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return int(text.splitlines()[2].split()[0])
+
+
+def connected(port, context):
+    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return context.wrap_socket(connection, server_hostname="127.0.0.1") if context else connection
 
 
 def download(port, path, context=None):

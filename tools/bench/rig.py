@@ -1,6 +1,7 @@
 """The test rig: a throw-away CA, the upstreams, and the proxies under comparison; each a process of ours."""
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -132,6 +133,7 @@ class Rig:
                 add_header strict-transport-security "max-age=31536000; includeSubDomains; preload";
                 location / {{ default_type application/json; return 200 '{response}"}}}}]}}'; }}
                 location /large {{ }}
+                location = /connections {{ stub_status; }}
             }}"""
         return self.nginx("upstream", port, text)
 
@@ -159,7 +161,8 @@ class Rig:
     def proxy(self, name, upstream, tool=()):
         """Started under `tool`, if one is given: `, logging` after the name means one line of log per request."""
         name, *options = name.split(", ")
-        make = {"auth-proxy": self.ours, "nginx": self.nginx_proxy, "haproxy": self.haproxy, "python": self.python}[name]
+        make = {"auth-proxy": self.ours, "nginx": self.nginx_proxy, "haproxy": self.haproxy, "caddy": self.caddy,
+                "python": self.python}[name]  # fmt: skip
         return make(upstream, tool, "logging" in options)
 
     def ours(self, upstream, tool=(), logging=False):
@@ -236,6 +239,29 @@ backend upstream
     server one 127.0.0.1:{upstream.port} ssl verify required ca-file {self.ca} pool-max-conn 512
 """)
         return self.start("haproxy", [*tool, "haproxy", "-db", "-f", file], port)
+
+    def caddy(self, upstream, tool=(), _logging=False):
+        port = free_port()
+        file = self.folder / "caddy.json"
+        transport = {"protocol": "http", "versions": ["1.1"], "tls": {"root_ca_pem_files": [str(self.ca)]},
+                     "keep_alive": {"max_idle_conns": 512, "max_idle_conns_per_host": 512}}  # fmt: skip
+        forward = {
+            "handler": "reverse_proxy",
+            "upstreams": [{"dial": f"127.0.0.1:{upstream.port}"}],
+            "flush_interval": -1,
+            "headers": {"request": {"set": {"Authorization": [TOKEN]}}},
+            "transport": transport,
+        }
+        server = {"listen": [f"127.0.0.1:{port}"], "automatic_https": {"disable": True}, "routes": [{"handle": [forward]}]}
+        config = {
+            "admin": {"disabled": True},
+            "logging": {"logs": {"default": {"level": "ERROR"}}},
+            "apps": {"http": {"servers": {"bench": server}}},
+        }
+        file.write_text(json.dumps(config))
+        # It writes nothing there, but wants to know where it could.
+        environment = {**os.environ, "HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder), "XDG_DATA_HOME": str(self.folder)}
+        return self.start("caddy", [*tool, "caddy", "run", "--config", file], port, environment)
 
     def python(self, upstream, tool=(), _logging=False):
         port = free_port()

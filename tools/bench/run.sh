@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# `make bench`: this program, nginx, haproxy and a Python reference before the same TLS upstream, in turns.
+# `make bench`: this program, nginx, haproxy, Caddy and a Python reference before the same TLS upstream, in turns.
 #
-# tools/bench/run.sh [PART...]: pausing requests counts streams memory growth bodies start; all of them unless given. Each
+# tools/bench/run.sh [PART...]: pausing requests counts streams paced memory growth bodies start; all of them unless given. Each
 # keeps its figures in target/bench/results, and docs/performance.md is written from all that are there. It ends with the
 # targets (targets.py) beside what was measured of this very binary. Nothing is asserted: a time says something beside
-# another of the same run only. BENCH_SECONDS: how long each measurement of `pausing` takes, of which there are 21.
+# another of the same run only. BENCH_SECONDS: how long each measurement of `pausing` takes, of which there are 48.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
@@ -20,6 +20,8 @@ fi
 for tool in valgrind strace; do
     command -v "$tool" >/dev/null || echo "bench: without $tool the part counts is left out" >&2
 done
+
+command -v caddy >/dev/null || echo "bench: without caddy (on Debian: apt-get install caddy) its rows are left out" >&2
 
 venv=target/bench/venv
 stamp=$({ python3 --version && cat "$here/requirements.txt"; } | openssl dgst -sha256)

@@ -1,6 +1,7 @@
 """The upstream of streams and uploads, with TLS: upstream.py PORT CERTIFICATE KEY
 
 GET /events?period_ms=P&stagger=S   events without end, each with the time of its writing; the first after S of a period
+GET /paced?period_ms=P&events=N     so many events and an end, the first at once; the connection stays open
 POST /upload                        the body is read to its end, then counted
 """
 
@@ -15,6 +16,22 @@ from urllib.parse import parse_qs, urlsplit
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 PADDING = b"x" * 160
+
+
+def event():
+    data = b'data: {"sent":%d,"delta":"%s"}\n\n' % (time.monotonic_ns(), PADDING)
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def paced(connection, period, count):
+    # Head and first event in two writes, as a model's first token comes after the head.
+    connection.sendall(HEAD)
+    due = time.monotonic()
+    for _ in range(count):
+        connection.sendall(event())
+        due += period
+        time.sleep(max(0, due - time.monotonic()))
+    connection.sendall(b"0\r\n\r\n")
 
 
 class Streams(threading.Thread):
@@ -36,9 +53,8 @@ class Streams(threading.Thread):
                 while not self.due or self.due[0][0] > time.monotonic():
                     self.lock.wait(self.due[0][0] - time.monotonic() if self.due else None)
                 when, serial, period, connection = heapq.heappop(self.due)
-            data = b'data: {"sent":%d,"delta":"%s"}\n\n' % (time.monotonic_ns(), PADDING)
             try:
-                connection.sendall(b"%x\r\n%s\r\n" % (len(data), data))
+                connection.sendall(event())
             except OSError:
                 connection.close()
                 continue
@@ -64,6 +80,10 @@ def serve(connection, context, streams):
                 period = float(query["period_ms"][0]) / 1000
                 connection.sendall(HEAD)
                 return streams.add(connection, period, period * float(query["stagger"][0]))
+            if target.path == "/paced":
+                query = parse_qs(target.query)
+                paced(connection, float(query["period_ms"][0]) / 1000, int(query["events"][0]))
+                continue
             received = upload_response(connection, head, received)
     except (OSError, ssl.SSLError):
         connection.close()

@@ -244,6 +244,19 @@ fn a_script_is_played_in_order() {
 }
 
 #[test]
+fn a_lasting_response_is_given_until_it_is_ended() {
+    let sim = Sim::start(Options::default());
+    sim.entra.script([ScriptedResponse::aadsts(90033)]);
+    sim.entra.set_lasting_response(Some(ScriptedResponse::aadsts(700_016)));
+    refused(&Attempt::good(&sim).post(&sim), 503, 90033, "");
+    for _ in 0..3 {
+        refused(&Attempt::good(&sim).post(&sim), 400, 700_016, "");
+    }
+    sim.entra.set_lasting_response(None);
+    assert_eq!(Attempt::good(&sim).post(&sim).status, 200);
+}
+
+#[test]
 fn an_exhausted_strict_script_fails_the_test() {
     let result = std::panic::catch_unwind(|| {
         let sim = Sim::start(Options::default());

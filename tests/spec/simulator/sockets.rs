@@ -61,6 +61,28 @@ fn plain_connections_are_reset_and_kept() {
 }
 
 #[test]
+fn connections_are_reset_the_idle_ones_or_all() {
+    let (sim, address) = plain();
+    let unused = Raw::connect(address);
+    sim.azure.script([ScriptedResponse::status(200), ScriptedResponse::silence()]);
+    let mut idle = Client::connect(address);
+    assert_eq!(idle.get("/idle").status, 200);
+    let mut busy = Client::connect(address);
+    busy.send("GET", "/busy", &[], b"").unwrap();
+    sim.azure.request_to("/busy");
+    wait_for("the idle connection to be reset", || sim.azure.server.reset_connections(true) == 1);
+    assert_eq!(idle.raw.read_to_end(timeout()).1, Ended::Aborted);
+    let open = [unused, busy.raw].map(|mut raw| {
+        assert_eq!(raw.read_to_end(Duration::from_millis(50)).1, Ended::Waiting);
+        raw
+    });
+    assert_eq!(sim.azure.server.reset_connections(false), 2);
+    for mut raw in open {
+        assert_eq!(raw.read_to_end(timeout()).1, Ended::Aborted);
+    }
+}
+
+#[test]
 fn an_early_response_does_not_wait_for_the_body() {
     let (sim, address) = plain();
     sim.azure.script([ScriptedResponse::status(413).body("big").early()]);

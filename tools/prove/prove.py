@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""prove.py [--write | EVENT...]: constant load on the release binary while one thing after the other goes wrong or is replaced;
+prints a row for each. An event may be named by any part of its name. --write puts all rows into docs/reliability.md.
+
+PROVE=long takes two hours instead of ten minutes. Nothing is installed; everything that is started is ended. Exit code: 1 when a
+row failed, 3 when only the load's own sockets or the machine did.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+
+sys.path.insert(0, os.path.dirname(__file__))
+import events  # noqa: E402
+import report  # noqa: E402
+from load import Load, Target  # noqa: E402
+from rig import BINARY, SIM, Rig  # noqa: E402
+
+# The load's event loop was later than this: what was slow then says nothing about the program.
+MAX_LAG = 2.0
+
+
+class Run:
+    """One run: the rig, the load, and what events need of both."""
+
+    def __init__(self, rig, load, form):
+        self.rig, self.load, self.form = rig, load, form
+
+    def connect(self, timeout):
+        return events.connect(self, timeout)
+
+    def ask(self, key):
+        """The status that a request of a new client gets; 0 when there is none."""
+        try:
+            with self.connect(timeout=10) as connection:
+                target = Target(None, key=key)
+                connection.sendall(target.head("GET", "/openai/v1/models"))
+                return int(connection.recv(100).split()[1])
+        except (OSError, IndexError):
+            return 0
+
+    def row(self, event):
+        begin = time.monotonic()
+        verdict, remark = "ok", ""
+        try:
+            remark = event.happen(self) or ""
+        except events.Skipped as why:
+            return report.Row(event.name, "skipped", str(why))
+        except Exception as error:  # noqa: BLE001
+            traceback.print_exc()
+            verdict, remark = "failed", f"{type(error).__name__}: {error}"[:300]
+        code = self.rig.proxy.process.poll()
+        if code is not None:
+            verdict, remark = "failed", f"the process ended with code {code}"
+            self.rig.proxy = self.rig.instance()
+        end = time.monotonic()
+        requests, streams, control, lag = self.load.between(begin, end)
+        failed = [it.problem for it in requests if it.problem and not it.is_ours]
+        cut = [it.problem for it in streams if it.problem and not it.is_ours]
+        ours = sum(it.is_ours for it in requests + streams)
+        if not event.may_fail(failed, cut):
+            verdict = "failed"
+        elif verdict == "ok" and (ours or lag > MAX_LAG):
+            verdict = "unclear"
+            remark += f"; the load itself: {ours} without a socket, {lag:.1f} s late"
+        for problem in sorted(set(failed + cut)):
+            print(f"           {(failed + cut).count(problem)} × {problem}")
+        return report.Row(
+            event.name, verdict, remark, sent=len(requests), failed=len(failed),
+            repeated=sum(it.is_repeated for it in requests + streams),
+            slowest=max((it.end - it.due for it in requests), default=0),
+            streams=len(streams), cut=len(cut), seconds=end - begin, control=control, lag=lag, allowed=event.allowed,
+        )  # fmt: skip
+
+
+def main(arguments):
+    is_written = arguments == ["--write"]
+    wanted = [] if is_written else arguments
+    for file in (BINARY, SIM):
+        if not os.access(file, os.X_OK):
+            sys.exit(f"{file} is not there: run `make prove`")
+    form = events.LONG if os.environ.get("PROVE") == "long" else events.SHORT
+    has_names = os.environ.get("PROVE_NAMES") == "1"
+    chosen = [event for event in events.EVENTS if not wanted or any(part in event.name for part in wanted)]
+    rows = []
+    with Rig(form.lifetime, form.refresh_in, has_names) as rig:
+        target = Target(rig.address(), rig.authority.ca, rig.keys.valid[0])
+        control = Target(("127.0.0.1", rig.sim.ready["azure_port"]), rig.sim.settings["SSL_CERT_FILE"])
+        load = Load(target, control)
+        load.start()
+        run = Run(rig, load, form)
+        for event in chosen * form.rounds:
+            rows.append(run.row(event))
+            print(rows[-1].line(), flush=True)
+            if rows[-1].verdict == "failed":
+                report.keep(rig, rows[-1].name)
+        load.finish()
+    if is_written:
+        report.write(rows, form is events.LONG, load)
+    verdicts = {row.verdict for row in rows}
+    sys.exit(1 if "failed" in verdicts else 3 if "unclear" in verdicts else 0)
+
+
+def in_namespace(arguments):
+    """Runs again in a network namespace with a name server of our own, where that can be had."""
+    name = f"auth-proxy-prove-{os.getpid()}"
+    config = f"/etc/netns/{name}"
+    made = shutil.which("ip") and os.geteuid() == 0
+    if not made or subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode:
+        return None
+    try:
+        os.makedirs(config)
+        with open(f"{config}/resolv.conf", "w") as file:
+            file.write("nameserver 127.0.0.1\n")
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        command = ["ip", "netns", "exec", name, sys.executable, "-B", __file__, *arguments]
+        return subprocess.run(command, env=os.environ | {"PROVE_NAMES": "1"}, check=False).returncode
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=False)
+        shutil.rmtree(config, ignore_errors=True)
+        # Only when nobody else has one.
+        try:
+            os.rmdir("/etc/netns")
+        except OSError:
+            pass
+
+
+if __name__ == "__main__":
+    if "PROVE_NAMES" not in os.environ:
+        code = in_namespace(sys.argv[1:])
+        if code is not None:
+            sys.exit(code)
+    main(sys.argv[1:])

@@ -1,0 +1,306 @@
+"""What the events happen to: the simulator, instances of the release binary on one listening socket, certificates, keys, and a
+name server of our own where there is a network namespace."""
+
+import contextlib
+import json
+import os
+import pathlib
+import secrets
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+BINARY = os.environ.get("BINARY", "target/x86_64-unknown-linux-musl/release/auth-proxy")
+SIM = os.environ.get("SIM", "target/debug/examples/sim")
+API = "api.sim.test"
+
+# As a service manager does: the listening socket becomes descriptor 3 of the process that runs the program.
+LAUNCHER = """
+import os, sys
+descriptor, program = int(sys.argv[1]), sys.argv[2]
+os.dup2(descriptor, 3)
+os.execve(program, [program], os.environ | {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"})
+"""
+
+
+def eventually(seconds, what, condition):
+    """Waits until `condition` gives something, and returns it."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds:.0f} s: {what}")
+        time.sleep(0.05)
+    return found
+
+
+class Simulator:
+    """The fake Entra ID and Azure OpenAI, which obeys commands."""
+
+    def __init__(self, rig, lifetime, refresh_in):
+        options = ["--token-lifetime", str(lifetime), "--refresh-in", str(refresh_in)]
+        command = [SIM, "--dir", str(rig.dir), "--env-file", str(rig.dir / "env"), *options]
+        self.process = rig.start(command, "sim.log", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.ready = json.loads(self.process.stdout.readline())
+        self.settings = dict(line.split("=", 1) for line in (rig.dir / "env").read_text().splitlines())
+
+    def command(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        reply = json.loads(self.process.stdout.readline())
+        assert "done" in reply, reply
+        return reply["count"]
+
+
+class Instance:
+    """One process of the program, on the shared listening socket."""
+
+    def __init__(self, rig, settings):
+        self.rig, self.admin = rig, free_port()
+        self.log = rig.dir / f"proxy-{self.admin}.log"
+        environment = {**rig.sim.settings, "ADMIN_HOST": "127.0.0.1", "ADMIN_PORT": str(self.admin), **settings}
+        command = [sys.executable, "-c", LAUNCHER, str(rig.listener.fileno()), os.path.abspath(BINARY)]
+        self.process = rig.start(command, self.log.name, env=environment, pass_fds=[rig.listener.fileno()])
+        try:
+            eventually(30, "the program to be ready", self.is_ready)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.text()[-2000:]}") from None
+
+    def is_ready(self):
+        assert self.process.poll() is None, self.text()
+        with contextlib.suppress(OSError):
+            return urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/readyz", timeout=5).status == 200
+        return False
+
+    def text(self, since=0):
+        with open(self.log, errors="replace") as file:
+            file.seek(since)
+            return file.read()
+
+    def mark(self):
+        """Where the log ends now, for `logged`."""
+        return self.log.stat().st_size
+
+    def logged(self, text, since, seconds):
+        return eventually(seconds, f"{text!r} in the log", lambda: text in self.text(since))
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def threads(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
+
+    def address_space(self):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmSize:")) * 1024
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def ended(self, seconds):
+        """The exit code."""
+        return self.process.wait(seconds)
+
+
+class Rig:
+    """Everything of one run; what it started ends with it."""
+
+    def __init__(self, lifetime, refresh_in, has_names):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="auth-proxy-prove-"))
+        self.processes, self.has_names = [], has_names
+        self.names = NameServer("127.0.0.1") if has_names else None
+        self.sim = Simulator(self, lifetime, refresh_in)
+        if has_names:
+            self.sim.settings["API_BASE_URL"] = self.sim.settings["API_BASE_URL"].replace("localhost", API)
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.authority = Authority(self.dir)
+        self.credentials = Credentials(self.dir, self.sim)
+        self.keys = Keys(self.dir)
+        self.authority.issue(1)
+        self.settings = {
+            "AZURE_CERTIFICATE_PATH": str(self.credentials.path),
+            "PROXY_API_KEYS_FILE": str(self.keys.path),
+            "TLS_CERT_FILE": str(self.authority.certificate),
+            "TLS_KEY_FILE": str(self.authority.key),
+            # Longer than a stream.
+            "SHUTDOWN_GRACE": "90s",
+        }
+        self.proxy = None
+
+    def __enter__(self):
+        try:
+            self.proxy = self.instance()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                # One that was stopped hears nothing else.
+                process.kill()
+            process.wait()
+        shutil.rmtree(self.dir)
+
+    def start(self, command, log, **options):
+        with open(self.dir / log, "wb") as out:
+            defaults = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out}
+            process = subprocess.Popen(command, **(defaults | options))
+        self.processes.append(process)
+        return process
+
+    def instance(self):
+        return Instance(self, self.settings)
+
+    def address(self):
+        return self.listener.getsockname()[:2]
+
+    def peer_certificate(self):
+        """What a new connection is shown."""
+        context = ssl.create_default_context(cafile=self.authority.ca)
+        with context.wrap_socket(socket.create_connection(self.address(), 10), server_hostname="localhost") as connection:
+            return connection.getpeercert()["serialNumber"]
+
+    def forward(self, address):
+        """Another address of the API: passes every connection on to the simulator. Returns what counts them."""
+        port, log = str(self.sim.ready["azure_port"]), f"forward-{address}.log"
+        self.start([sys.executable, "-B", __file__, "forward", address, port], log)
+        return lambda: (self.dir / log).read_text().count("accepted")
+
+
+class Credentials:
+    """The certificate with which the program signs in. `path` is a link, as an administrator may have made it, so that every
+    way of replacing a certificate can be tried on one process."""
+
+    def __init__(self, folder, sim):
+        self.folder, self.sim, self.count = folder, sim, 0
+        self.path = folder / "credential"
+        self.file = folder / "certificate.pem"
+        self.path.symlink_to(self.file)
+        key, certificate, _ = self.new()
+        self.file.write_text(key + certificate)
+
+    def new(self):
+        """Another certificate, which Entra ID knows: key, certificate, and its SHA-1 as the log has it."""
+        self.count += 1
+        name = self.folder / f"client-{self.count}"
+        key, certificate = name.with_suffix(".key"), name.with_suffix(".crt")
+        subject = f"/CN=prove {self.count}"
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 90, "-subj", subject, "-keyout", key, "-out", certificate)
+        self.sim.command(f"register {certificate}")
+        print_of = openssl("x509", "-in", certificate, "-noout", "-fingerprint", "-sha1").strip().split("=")[1]
+        return key.read_text(), certificate.read_text(), print_of.replace(":", "")
+
+    def link(self, target):
+        """The link leads elsewhere, in one step."""
+        beside = self.folder / "credential.new"
+        beside.symlink_to(target)
+        beside.rename(self.path)
+
+
+class Authority:
+    """A CA, and the certificates that the program shows to callers."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.ca, self.certificate, self.key = folder / "prove-ca.pem", folder / "tls.pem", folder / "tls.key"
+        self.curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+        openssl("req", "-x509", *self.curve, "-keyout", folder / "prove-ca.key", "-out", self.ca, "-subj", "/CN=prove", "-days", 30)
+
+    def issue(self, serial):
+        """Another certificate with another key: renamed over the old ones, the key last."""
+        file = lambda name: self.folder / f"next.{name}"
+        file("cnf").write_text("subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\n")
+        openssl("req", *self.curve, "-keyout", file("key"), "-out", file("csr"), "-subj", "/CN=localhost")
+        openssl("x509", "-req", "-in", file("csr"), "-CA", self.ca, "-CAkey", self.folder / "prove-ca.key", "-set_serial", serial,
+                "-days", 30, "-extfile", file("cnf"), "-out", file("pem"))  # fmt: skip
+        file("pem").rename(self.certificate)
+        file("key").rename(self.key)
+
+
+class Keys:
+    """The callers' keys by name."""
+
+    def __init__(self, folder):
+        self.path, self.valid = folder / "keys", []
+        self.add()
+
+    def add(self):
+        self.valid.append(secrets.token_hex(24))
+        self.write()
+        return self.valid[-1]
+
+    def remove_oldest(self):
+        self.valid.pop(0)
+        self.write()
+
+    def write(self):
+        hash_key = [os.path.abspath(BINARY), "hash-key", "load"]
+        lines = [subprocess.run(hash_key, input=key, text=True, check=True, capture_output=True).stdout for key in self.valid]
+        beside = self.path.with_suffix(".new")
+        beside.touch(mode=0o600)
+        beside.write_text("".join(lines))
+        beside.rename(self.path)
+
+
+class NameServer(threading.Thread):
+    """Every name has one address, for a second."""
+
+    def __init__(self, address):
+        super().__init__(daemon=True)
+        self.address = address
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 53))
+        self.start()
+
+    def run(self):
+        while True:
+            query, client = self.socket.recvfrom(512)
+            end = 12
+            while query[end]:
+                end += query[end] + 1
+            question, record = query[12 : end + 5], b""
+            if query[end + 1 : end + 3] == b"\0\1":
+                record = b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4" + socket.inet_aton(self.address)
+            counts = b"\0\1" + (b"\0\1" if record else b"\0\0") + b"\0\0\0\0"
+            self.socket.sendto(query[:2] + b"\x81\x80" + counts + question + record, client)
+
+
+def openssl(*arguments):
+    return subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, text=True).stdout
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def forward(address, port):
+    """Passes every connection to this address on to 127.0.0.1."""
+    listener = socket.create_server((address, port), backlog=1024)
+    while True:
+        client, _ = listener.accept()
+        print("accepted", flush=True)
+        server = socket.create_connection(("127.0.0.1", port))
+        for source, sink in ((client, server), (server, client)):
+            source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=copy, args=(source, sink), daemon=True).start()
+
+
+def copy(source, sink):
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+if __name__ == "__main__" and sys.argv[1:2] == ["forward"]:
+    forward(sys.argv[2], int(sys.argv[3]))
