@@ -8,8 +8,6 @@ SHELL := bash
 CARGO ?= cargo
 # Where the release binary runs: static, so on any Linux of that processor; this machine's unless given.
 TARGET ?= $(if $(filter aarch64 arm64,$(shell uname -m)),aarch64,x86_64)-unknown-linux-musl
-# The servers that serve the SDKs: ours (`default`, which is no feature), and the feature `tiny_http`.
-SERVERS ?= default tiny_http
 # cargo-deny is built on demand, so its version is a choice of ours.
 CARGO_DENY_VERSION ?= 0.20.2
 CARGO_FUZZ_VERSION ?= 0.13.2
@@ -55,7 +53,7 @@ simulator: rust-target
 	$(CARGO) build --locked --quiet --example sim
 
 .PHONY: test
-test: fmt-check compiled unit it it-tiny_http clients deploy-check ## Everything that CI checks
+test: fmt-check compiled unit it clients deploy-check ## Everything that CI checks
 
 # The release build ends with a minute on one processor: the other one compiles the tests meanwhile, and what the clients
 # need is on its way.
@@ -68,7 +66,7 @@ clients-install:
 	tests/clients/install.sh
 
 .PHONY: compiled-tests
-compiled-tests: lint-default tiny_http-binary
+compiled-tests: lint-default
 	$(CARGO) test --locked --quiet --no-run --lib --bins --test spec
 	$(CARGO) build --locked --quiet --example sim
 
@@ -88,11 +86,12 @@ fmt-check:
 
 .PHONY: lint
 lint: lint-default ## Clippy, warnings are errors
+	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --lib --bins --examples --features tiny_http -- -D warnings
 
 .PHONY: lint-default
 lint-default:
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --lib --bins --test spec --example sim -- -D warnings
 
 .PHONY: unit
 unit: ## Unit tests
@@ -100,11 +99,11 @@ unit: ## Unit tests
 
 .PHONY: it
 it: build ## The specification: the release binary against the simulator
-	AUTH_PROXY_BIN=$(BINARY) $(CARGO) test --locked --test spec -- --test-threads=$(TEST_THREADS)
+	AUTH_PROXY_BIN=$(CURDIR)/$(BINARY) $(CARGO) test --locked --test spec -- --test-threads=$(TEST_THREADS)
 
 .PHONY: it-tiny_http
-it-tiny_http: tiny_http-binary ## The main job on the tiny_http server
-	AUTH_PROXY_SERVER=tiny_http AUTH_PROXY_BIN=$(TINY_HTTP_BINARY) $(CARGO) test --locked --test spec -- --include-ignored \
+it-tiny_http: tiny_http-binary ## The main job on the tiny_http server (make clients-all: its SDKs)
+	AUTH_PROXY_SERVER=tiny_http AUTH_PROXY_BIN=$(CURDIR)/$(TINY_HTTP_BINARY) $(CARGO) test --locked --test spec -- --include-ignored \
 	    forwarding:: streaming:: overload:: tiny_http:: shutdown:: socket_activation::
 
 .PHONY: shipped
@@ -114,12 +113,12 @@ shipped: build ## What the release binary promises: memory of a gibibyte each wa
 
 .PHONY: clients
 clients: build ## The real SDKs against the running binary
-	tests/clients/run.sh $(SERVERS)
+	tests/clients/run.sh
 	TARGET=$(TARGET) tools/demo.sh --once
 
 .PHONY: clients-all
 clients-all: build ## As clients, and LiteLLM's proxy as a client of ours
-	tests/clients/run.sh $(SERVERS) litellm-proxy
+	tests/clients/run.sh default oldest tiny_http litellm-proxy
 
 .PHONY: test-faults
 test-faults: build ## What networks do to connections, at both sides, each with its expected outcome (DNS, IMDS: as root)

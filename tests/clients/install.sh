@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 place=${CLIENTS_DIR:-$here/../../target/clients}
 python=${PYTHON:-python3}
 UV_VERSION=0.13.9
-if (($# == 0)); then set -- main node openai-newest openai-oldest; fi
+if (($# == 0)); then set -- main node openai-newest; fi
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
     echo 'tests/clients needs Python 3.10 or later; PYTHON names another interpreter' >&2

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Drives the running proxy with the real SDKs: tests/clients/run.sh [default] [tiny_http] [litellm-proxy] [pytest arguments]
+# Drives the running proxy with the real SDKs: tests/clients/run.sh [default] [oldest] [tiny_http] [litellm-proxy] [pytest arguments]
 #
-# `default` is the whole matrix, `tiny_http` its core on the server of that name, `litellm-proxy` what takes longer to install.
+# `default` is the matrix of today, `oldest` the oldest SDKs, `tiny_http` its core on the server of that name, `litellm-proxy` what takes longer to install.
 # The parts run side by side, each with a simulator and a proxy of its own; what each printed comes when it has ended.
 # AUTH_PROXY_BIN names another binary than the release one; `tiny_http` always takes the debug build of that feature.
 set -euo pipefail
@@ -9,14 +9,15 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
 
 servers=() environments=()
-while [[ ${1-} =~ ^(default|tiny_http|litellm-proxy)$ ]]; do
+while [[ ${1-} =~ ^(default|oldest|tiny_http|litellm-proxy)$ ]]; do
     servers+=("$1")
     shift
 done
 if [[ ${#servers[@]} == 0 ]]; then servers=(default); fi
 for server in "${servers[@]}"; do
     case $server in
-    default) environments+=(main node openai-newest openai-oldest) ;;
+    default) environments+=(main node openai-newest) ;;
+    oldest) environments+=(openai-oldest) ;;
     tiny_http) environments+=(openai-newest) ;;
     *) environments+=("$server") ;;
     esac
@@ -84,9 +85,9 @@ for server in "${servers[@]}"; do
         tests node main test_npm.py test_aimock.py
         tests http main test_http.py test_assertion.py test_identity.py
         tests openai-newest openai-newest test_openai.py test_realtime.py
-        tests openai-oldest openai-oldest test_openai.py
         if ((!selective)); then part oidc "$here/oidc/run.sh"; fi
         ;;
+    oldest) tests openai-oldest openai-oldest test_openai.py ;;
     tiny_http) AUTH_PROXY_BIN=$PWD/target/debug/auth-proxy-tiny_http tests tiny_http openai-newest test_openai.py ;;
     litellm-proxy) tests litellm-proxy litellm-proxy test_litellm_proxy.py ;;
     esac
