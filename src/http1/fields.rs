@@ -23,7 +23,7 @@ struct Line {
 }
 
 impl Fields {
-    /// None yet; room for this many, with so many bytes of names and values together.
+    /// None yet; room for this many, and for this many bytes of names and values together.
     pub fn with_capacity(fields: usize, bytes: usize) -> Self {
         Self { text: Vec::with_capacity(bytes + 4 * fields), lines: Vec::with_capacity(fields) }
     }

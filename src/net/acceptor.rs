@@ -1,4 +1,4 @@
-//! TLS towards clients: the certificate and key that we present, whom we demand a certificate of, and new sessions with both.
+//! TLS towards clients: the certificate and key that we present, the authorities whose client certificates we accept, and new sessions with both.
 //! The files may be replaced at any time: new connections get what is new, established ones go on.
 
 use std::io::ErrorKind;
@@ -27,7 +27,7 @@ const CERTIFICATE: &str = "TLS_CERT_FILE";
 const KEY: &str = "TLS_KEY_FILE";
 const CLIENT_CA: &str = "TLS_CLIENT_CA_FILE";
 
-/// How often the files are looked at, at most: a `stat` of each, before a handshake.
+/// How often the files are looked at, at most: a `stat` of each.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Larger is a mistake, or has no end; Mozilla's whole bundle has 220 KiB.
 const MAX_FILE: u64 = 1 << 20;

@@ -1,5 +1,5 @@
 //! Host names to addresses, cached. A name server that is down does not stop an upstream that is up:
-//! the last good result is used while the name is resolved anew.
+//! the last good result is used while the name is resolved again.
 
 use std::collections::HashMap;
 use std::fmt;

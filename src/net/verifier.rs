@@ -1,4 +1,4 @@
-//! Whom we believe to be the server, when `SSL_CERT_FILE` says whom to trust.
+//! Which servers are trusted when `SSL_CERT_FILE` names a bundle of certificates.
 
 use std::sync::Arc;
 

@@ -75,7 +75,7 @@ impl Watch {
     }
 }
 
-/// When a wait is to be logged: after a time, after twice that time, and so on; anew for the next wait.
+/// When a wait is to be logged: after a time, after twice that time, and so on; from the start for the next wait.
 struct Doubling {
     first: Duration,
     next: Duration,

@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(only_key, Fields::default());
     }
 
-    /// Each row: fields; those that are left, of which so many are ephemeral keys.
+    /// Each row: fields; those that are left, and how many of them are ephemeral keys.
     #[test]
     fn ephemeral_keys_stay_where_they_are_and_nothing_else_does() {
         const KEY: &str = "openai-insecure-api-key.";

@@ -18,7 +18,7 @@ pub(super) fn trace_id(headers: &Fields) -> Option<&str> {
     (is_valid && !is_zero(trace_id) && !is_zero(parent_id)).then_some(trace_id)
 }
 
-/// The text, if it is so many lowercase hexadecimal digits.
+/// The text, if it is that number of lowercase hexadecimal digits.
 fn hex(text: &str, digits: usize) -> Option<&str> {
     let is_hex = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
     (text.len() == digits && text.bytes().all(is_hex)).then_some(text)

@@ -1,7 +1,7 @@
 """The upstream of streams and uploads, with TLS: upstream.py PORT CERTIFICATE KEY
 
 GET /events?period_ms=P&stagger=S   events without end, each with the time of its writing; the first after S of a period
-GET /paced?period_ms=P&events=N     so many events and an end, the first at once; the connection stays open
+GET /paced?period_ms=P&events=N     N events and an end, the first at once; the connection stays open
 POST /upload                        the body is read to its end, then counted
 """
 

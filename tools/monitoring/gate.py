@@ -41,7 +41,7 @@ class Gate:
         client.close()
 
     def relay(self, client, port=None, limit=None):
-        """To this port of the loopback, up to so many bytes from there."""
+        """To this port of the loopback, up to that many bytes from there."""
         target = ("127.0.0.1", port) if port else self.target
         with socket.create_connection(target) as server:
             threading.Thread(target=copy, args=(client, server), daemon=True).start()
@@ -57,7 +57,7 @@ class Gate:
             pass
 
     def cut(self, client, limit):
-        """Ends the connection after so many bytes from the server."""
+        """Ends the connection after that many bytes from the server."""
         self.relay(client, limit=limit)
 
 

@@ -81,7 +81,7 @@ class Prometheus:
         return self.ask("query?query=" + urllib.parse.quote(expression))
 
     def sees(self, count):
-        """Whether so many instances are there and respond."""
+        """Whether that many instances are there and respond."""
         found = self.query("sum(up)")
         return found and found["result"] and int(found["result"][0]["value"][1]) == count
 

@@ -14,7 +14,7 @@ import time
 import typing
 
 CONNECTIONS = 64
-# A stream: so many events, one every so many ms.
+# A stream: a number of events, one every few ms.
 EVENTS, PAUSE_MS = 60, 500
 TIMEOUT = 150
 OURS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}

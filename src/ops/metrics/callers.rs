@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Beyond so many names, requests are counted as those of [`OTHER`].
+/// Beyond this many names, requests are counted as those of [`OTHER`].
 const MAX_NAMES: usize = 1000;
 const OTHER: &str = "other";
 
