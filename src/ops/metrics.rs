@@ -1,6 +1,6 @@
-//! What is counted, for `/metrics`. One struct, shared; counting is a few relaxed atomic additions, without locks or
-//! allocation, and every label has few values, whatever clients and upstream send. Callers have names, which take a lock for
-//! the time of an addition.
+//! What is counted, for `/metrics`. One struct, shared; counting is a few relaxed atomic additions without allocation, and
+//! every label has few values, whatever clients and upstream send. What has names or is waited for (callers, requests without
+//! a response) takes a lock for the time of an addition.
 //!
 //! ```text
 //! proxy --count--> Metrics (measure) --read--> page --text--> GET /metrics
@@ -13,14 +13,16 @@ mod text;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use callers::CallerCounters;
 use http::{Method, StatusCode};
 
+use crate::clock::unix_now;
 pub(crate) use crate::measure::{
     Counter, Gauge, GaugeGuard, Histogram, LabeledCounter, Pending, PendingGuard, StatusCounter,
 };
+use crate::net::HandshakeError;
 
 /// The `Content-Type` of [`super::Sources::metrics_page`].
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -63,22 +65,11 @@ const REFUSAL_KINDS: [&str; 17] = [
     "other",
 ];
 /// The statuses by which an upstream says that something is misconfigured or requested too often.
-const DENIALS: [&str; 4] = ["401", "403", "404", "429"];
+const DENIALS: [u16; 4] = [401, 403, 404, 429];
 /// The values of `reason` of retries.
 const RETRY_REASONS: [&str; 2] = ["stale_connection", "token_rejected"];
 /// The values of `reason` of overloads: those of `server::Overload`.
 const OVERLOADS: [&str; 5] = ["connections", "descriptors", "large_heads", "memory", "threads"];
-
-/// The values of `reason` of failed TLS handshakes: those of `net::HandshakeError`.
-const HANDSHAKE_REASONS: [&str; 7] = [
-    "certificate_rejected",
-    "closed",
-    "no_client_certificate",
-    "no_common_parameters",
-    "timeout",
-    "untrusted_client",
-    "other",
-];
 
 #[derive(Debug)]
 pub struct Metrics {
@@ -100,7 +91,7 @@ pub struct Metrics {
     /// Requests rejected without sending them to the upstream.
     pub refusals: LabeledCounter<{ REFUSAL_KINDS.len() }>,
     /// TLS handshakes of clients that have failed.
-    pub handshake_failures: LabeledCounter<7>,
+    pub handshake_failures: LabeledCounter<{ HandshakeError::REASONS.len() }>,
     /// Responses that the upstream ended early.
     pub responses_aborted: Counter,
     /// Requests whose client disconnected before the end of the response.
@@ -156,7 +147,7 @@ impl Metrics {
             upstream_errors: LabeledCounter::new(UPSTREAM_KINDS),
             upstream_responses: StatusCounter::default(),
             refusals: LabeledCounter::new(REFUSAL_KINDS),
-            handshake_failures: LabeledCounter::new(HANDSHAKE_REASONS),
+            handshake_failures: LabeledCounter::new(HandshakeError::REASONS),
             responses_aborted: Counter::default(),
             clients_gone: Counter::default(),
             panics: Counter::default(),
@@ -170,7 +161,7 @@ impl Metrics {
             duration: Histogram::default(),
             bytes_up: Counter::default(),
             bytes_down: Counter::default(),
-            started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            started: unix_now(),
         }
     }
 
@@ -179,6 +170,11 @@ impl Metrics {
         self.upstream_responses.add(status);
         let millis = u64::try_from(self.clock_start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_response.store(millis.max(1), Ordering::Relaxed);
+    }
+
+    /// The statuses by which the upstream says that somebody here has something to do, and how often it has said so.
+    pub(super) fn denials(&self) -> impl Iterator<Item = (u16, u64)> {
+        DENIALS.into_iter().zip(self.denials.iter().map(Counter::value))
     }
 
     /// How long ago the head of the upstream's last response came, if one did.
@@ -203,17 +199,11 @@ impl Metrics {
         self.bytes_down.add(request.bytes_down);
         if let Some(first_byte) = request.first_byte {
             self.first_byte.observe(first_byte);
-            let denial = match status {
-                // Whose credential was denied has to see to it, and that is not us.
-                Some(401 | 403) if request.has_own_credential => DENIALS.len(),
-                Some(401) => 0,
-                Some(403) => 1,
-                Some(404) => 2,
-                Some(429) => 3,
-                _ => DENIALS.len(),
-            };
-            if let Some(counter) = self.denials.get(denial) {
-                counter.add(1);
+            // Whose credential was denied has to see to it, and that is not us.
+            let is_ours = !(request.has_own_credential && matches!(status, Some(401 | 403)));
+            let place = DENIALS.iter().position(|denial| is_ours && status == Some(*denial));
+            if let Some(place) = place {
+                self.denials[place].add(1);
             }
         }
         // A WebSocket's life says nothing about how fast anything is.

@@ -15,6 +15,7 @@ use crate::log::{self, rfc3339};
 use crate::process;
 use crate::report::visible;
 use crate::token::{Class, Status};
+use crate::upstream::diagnosis::{UpstreamError, diagnose};
 use crate::version;
 
 const STYLE: &str = include_str!("status_page/style.css");
@@ -36,20 +37,6 @@ const RECENT: Duration = Duration::from_secs(10 * 60);
 const MAX_STATUSES: usize = 20;
 /// From this part of a limit on somebody should raise it.
 const NEAR_LIMIT: f64 = 0.8;
-
-/// Statuses of the upstream that somebody must do something about.
-const ATTENTION: [(u16, &str); 4] = [
-    (
-        401,
-        "the token is not accepted: check AZURE_SCOPE, and that the resource belongs to the tenant AZURE_TENANT_ID",
-    ),
-    (
-        403,
-        "not allowed: assign the role Cognitive Services OpenAI User, or let network rules allow this machine",
-    ),
-    (404, "no such path or deployment: check API_BASE_URL and what clients ask for"),
-    (429, "the deployment's quota is used up: raise it, or send less"),
-];
 
 const TH: &str = "<th scope=\"row\">";
 const TD: &str = "<td>";
@@ -210,12 +197,16 @@ fn upstream(html: &mut Html, sources: &Sources, now: Duration) {
     html.markup("<table>\n<tr><th scope=\"row\">status<th>responses<th>last<th></tr>\n");
     for (status, count, last) in seen {
         let ago = now.saturating_sub(Duration::from_secs(last));
-        let needs = ATTENTION.iter().find(|(code, _)| Some(*code) == status).filter(|_| ago <= RECENT);
+        let is_denial = metrics.denials().any(|(denial, count)| status == Some(denial) && count > 0);
+        let denied = status.filter(|_| is_denial && ago <= RECENT);
+        // What to do about it is among the problems.
+        let meaning = denied.and_then(|status| diagnose(status, &UpstreamError::default(), None));
+        let meaning = meaning.map_or("", |diagnosis| diagnosis.meaning);
         html.row(&[
             (TH, status.map_or_else(|| "other".into(), |status| status.to_string().into())),
             (NUMBER, count.to_string().into()),
             (NUMBER, format!("{} ago", span(ago)).into()),
-            (cell(needs.is_some()), needs.map_or("", |(_, what)| *what).into()),
+            (cell(denied.is_some()), meaning.into()),
         ]);
     }
     html.markup("</table>\n");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::text::Text;
-use super::{DENIALS, METHODS, STATUSES};
+use super::{METHODS, STATUSES};
 use crate::log;
 use crate::ops::Sources;
 use crate::process;
@@ -102,8 +102,8 @@ impl Sources {
         }
         let help = "Upstream responses whose status needs attention (401, 403, 404, 429).";
         text.family("auth_proxy_upstream_denials_total", "counter", help);
-        for (status, counter) in DENIALS.iter().zip(&m.denials) {
-            text.sample(&[("status", status)], counter.value());
+        for (status, count) in m.denials() {
+            text.sample(&[("status", &status.to_string())], count);
         }
         let help = "Requests retried at the upstream.";
         text.family("auth_proxy_upstream_retries_total", "counter", help);

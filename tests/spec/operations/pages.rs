@@ -137,10 +137,11 @@ fn the_upstreams_statuses_and_what_is_open_are_shown() {
     let urgent = urgent(&page);
     assert_eq!(urgent.len(), 2, "{urgent:?}");
     assert!(
-        urgent.iter().any(|text| text.starts_with("the deployment&#39;s quota is used up")),
+        urgent.iter().any(|text| text.starts_with("the deployment&#39;s rate limit is reached")),
         "{urgent:?}"
     );
-    assert!(urgent.iter().any(|text| text.starts_with("not allowed: assign the role")), "{urgent:?}");
+    let allowed = "signed in, but not allowed to do this";
+    assert!(urgent.iter().any(|text| text.starts_with(allowed)), "{urgent:?}");
 }
 
 #[test]
