@@ -43,7 +43,7 @@ commands on standard input, one a line, unless --stay is given:
   entra silent         connections to Entra ID are accepted, and no byte comes back
   entra status N       every token request gets this status
   entra aadsts N       every token request is refused with this code
-  entra slow N         every token request takes so many seconds
+  entra slow N         every token request takes this many seconds
   entra normal         ends each of them
   azure reset idle     resets the connections to Azure that have no request (azure reset all: every one)
 ";

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -91,12 +91,15 @@ impl Clock {
     /// Now on the wall clock, as seconds since the Unix epoch.
     pub fn unix(&self) -> Duration {
         match &self.0 {
-            TimeSource::System => {
-                std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO)
-            }
+            TimeSource::System => unix_now(),
             TimeSource::Mock(clock) => Duration::from_millis(clock.unix.load(Ordering::SeqCst)),
         }
     }
+}
+
+/// What the system's wall clock says, since the Unix epoch.
+pub(crate) fn unix_now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl fmt::Debug for Clock {

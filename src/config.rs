@@ -180,9 +180,7 @@ impl Credential {
             Self::ManagedIdentity(_) => "managed identity",
         }
     }
-}
 
-impl Credential {
     /// What is known of it besides its certificate, as names and values for the log and `check`.
     pub fn details(&self) -> Vec<(&'static str, String)> {
         let identity = match self {

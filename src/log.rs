@@ -12,7 +12,6 @@ mod value;
 use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) use digest::{Digest, Entry};
 pub(crate) use line::{excerpt, rfc3339};
@@ -22,6 +21,7 @@ use sink::Sink;
 pub(crate) use throttle::Throttle;
 pub(crate) use value::{Millis, Seconds, Value};
 
+use crate::clock::unix_now;
 use crate::config::{LogFormat, LogLevel};
 
 /// Names and values of an event.
@@ -89,7 +89,7 @@ pub(crate) fn event(level: LogLevel, message: &str, fields: LogFields<'_>) {
 /// Keeps a warning or an error.
 fn keep_problem(level: LogLevel, message: &str, fields: LogFields<'_>) {
     if is_problem(level) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = unix_now().as_secs();
         let problem = LoggedProblem::new(now, level, message, fields);
         PROBLEMS.lock().unwrap_or_else(PoisonError::into_inner).add(problem);
     }

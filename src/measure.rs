@@ -1,10 +1,13 @@
-//! Counters, gauges and histograms: relaxed atomics, because each is read on its own.
+//! Counters, gauges and histograms: relaxed atomics, because each is read on its own. What has begun and not ended
+//! ([`Pending`]) takes a lock for the time of a note.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
+
+use crate::clock::unix_now;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -153,7 +156,7 @@ const STATUS_COUNT: usize = 500;
 impl StatusCounter {
     pub fn add(&self, status: StatusCode) {
         let place = usize::from(status.as_u16() - FIRST_STATUS).min(STATUS_COUNT);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = unix_now().as_secs();
         self.seen[place].last_unix.store(now, Ordering::Relaxed);
         self.seen[place].count.add(1);
     }

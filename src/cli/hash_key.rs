@@ -42,12 +42,11 @@ pub(super) fn name(argument: &str) -> Result<String, Problem> {
     if is_caller_name(argument) {
         return Ok(argument.to_owned());
     }
-    Err(Problem::new("hash-key: the argument is not a caller's name")
-        .hint(
-            "a name has 1 to 64 letters, digits, dots, underscores and hyphens, and does not look like a key",
-        )
-        .hint(EXAMPLE))
+    Err(Problem::new("hash-key: the argument is not a caller's name").hint(NAMES).hint(EXAMPLE))
 }
+
+const NAMES: &str =
+    "a name has 1 to 64 letters, digits, dots, underscores and hyphens, and does not look like a key";
 
 pub(super) const EXAMPLE: &str =
     "the key is read from standard input: printf %s \"$key\" | auth-proxy hash-key NAME";
@@ -69,9 +68,7 @@ fn of(name: Option<&str>, input: &[u8]) -> Result<String, Problem> {
         return Err(Problem::new(
             "hash-key: what stands before the key on standard input is not a caller's name",
         )
-        .hint(
-            "a name has 1 to 64 letters, digits, dots, underscores and hyphens, and does not look like a key",
-        )
+        .hint(NAMES)
         .hint("the input is a key, or a name, a space and a key"));
     }
     config::check_key(key).map_err(|problem| {

@@ -2,9 +2,9 @@
 //! cannot forge a line or control the terminal.
 
 use std::fmt::{self, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::LogFields;
+use crate::clock::unix_now;
 use crate::config::LogLevel;
 
 const DIM: &str = "\x1b[2m";
@@ -55,7 +55,7 @@ pub(super) fn json(line: &mut String, level: LogLevel, message: &str, fields: Lo
 
 /// Now, as RFC 3339 in UTC with milliseconds; `from` characters of its beginning are left out.
 fn now(out: &mut String, from: usize) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = unix_now();
     // The seconds end in `Z`, which comes after the milliseconds.
     out.push_str(rfc3339(now.as_secs())[from..].trim_end_matches('Z'));
     let _ = write!(out, ".{:03}Z", now.subsec_millis());

@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::CertificateDer;
 use rustls::server::{
@@ -19,6 +19,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::Stream;
 use super::tls::{Session, Tls};
+use crate::clock::unix_now;
 use crate::files::{self, Stamp};
 use crate::log;
 use crate::report::{Problem, shell_quoted};
@@ -341,7 +342,7 @@ fn read(variable: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
 
 /// Clients refuse a certificate out of its time, whatever we do.
 fn warn_of_dates(path: &Path, certificates: &[CertificateDer<'static>]) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = unix_now();
     let Some(Ok(certificate)) = certificates.first().map(|first| Certificate::from_der(first)) else {
         return;
     };
