@@ -58,7 +58,7 @@ pub fn report_panics(metrics: Arc<Metrics>) {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
         log::error(
-            "internal error, a bug of auth-proxy: a thread panicked; only its own request is affected",
+            "internal error, a bug of auth-proxy: a thread panicked; the other threads go on",
             &[("at", &place), ("thread", &thread)],
         );
     }));
