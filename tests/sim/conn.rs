@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags};
 use rustls::{ServerConfig, ServerConnection, Stream};
 
 /// More than this is not read ahead while the server thinks.
@@ -26,7 +27,7 @@ pub struct Conn {
 /// What the server knows of a connection that a thread of its own serves.
 #[derive(Default)]
 pub struct ConnState {
-    /// Its first response has ended, and no other request has come since.
+    /// Its first response has ended, and not a byte has come since.
     pub idle: AtomicBool,
     /// It ends with RST, whatever its thread is doing.
     pub reset: AtomicBool,
@@ -57,6 +58,15 @@ impl Conn {
     /// Waits for more bytes and returns how many came; 0 is the end. A TLS stream that ends without close_notify
     /// is an error.
     pub fn fill(&mut self) -> io::Result<usize> {
+        if self.tls.as_ref().is_none_or(|tls| tls.wants_read()) {
+            // The kernel resets no socket that somebody is reading, but one that somebody waits for.
+            let _ = rustix::event::poll(&mut [PollFd::new(&*self.tcp, PollFlags::IN)], None);
+        }
+        self.state.idle.store(false, Ordering::SeqCst);
+        self.read()
+    }
+
+    fn read(&mut self) -> io::Result<usize> {
         let mut tcp = &*self.tcp;
         let count = match &mut self.tls {
             Some(tls) => Stream::new(tls.as_mut(), &mut tcp).read(&mut self.scratch)?,
@@ -74,7 +84,7 @@ impl Conn {
     pub fn fill_within(&mut self, timeout: Duration) -> io::Result<Option<usize>> {
         // Zero would mean "for ever".
         self.tcp.set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
-        let result = self.fill();
+        let result = self.read();
         self.tcp.set_read_timeout(None)?;
         match result {
             Ok(count) => Ok(Some(count)),

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use rustls::ServerConfig;
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -129,10 +131,13 @@ impl Server {
     /// Resets connections, as a firewall does that has forgotten them: the idle ones, or all. Returns how many.
     pub fn reset_connections(&self, idle_only: bool) -> usize {
         let connections = self.inner.connections.lock().unwrap();
-        let chosen = connections.iter().filter(|it| !idle_only || it.state.idle.load(Ordering::SeqCst));
         let mut count = 0;
-        for connection in chosen {
+        for connection in connections.iter() {
             let Some(tcp) = connection.tcp.upgrade() else { continue };
+            if idle_only {
+                count += usize::from(reset_if_idle(&tcp, &connection.state));
+                continue;
+            }
             connection.state.reset.store(true, Ordering::SeqCst);
             // Its thread reads an end and closes the socket, and the kernel sends RST then.
             let _ = SockRef::from(&*tcp).set_linger(Some(Duration::ZERO));
@@ -157,6 +162,14 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Resets a connection that waits for a request: at once, so that no request can come between the look and the reset.
+fn reset_if_idle(tcp: &TcpStream, state: &ConnState) -> bool {
+    let unread = rustix::net::recv(tcp, &mut [0u8], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    // In this order: who takes a byte has said before that the connection is not idle.
+    let is_idle = matches!(unread, Err(Errno::AGAIN)) && state.idle.load(Ordering::SeqCst);
+    is_idle && rustix::net::connect_unspec(tcp).is_ok()
 }
 
 /// Listens beside the reservation, which lets nobody else in.

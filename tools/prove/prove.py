@@ -8,6 +8,7 @@ row failed, 3 when only the load's own sockets or the machine did.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -117,7 +118,14 @@ def in_namespace(arguments):
             file.write("nameserver 127.0.0.1\n")
         subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
         command = ["ip", "netns", "exec", name, sys.executable, "-B", __file__, *arguments]
-        return subprocess.run(command, env=os.environ | {"PROVE_NAMES": "1"}, check=False).returncode
+        run = subprocess.Popen(command, env=os.environ | {"PROVE_NAMES": "1"})
+        try:
+            return run.wait()
+        except (KeyboardInterrupt, SystemExit):
+            # It ends what it has started.
+            run.terminate()
+            run.wait()
+            raise
     finally:
         subprocess.run(["ip", "netns", "del", name], check=False)
         shutil.rmtree(config, ignore_errors=True)
@@ -129,6 +137,8 @@ def in_namespace(arguments):
 
 
 if __name__ == "__main__":
+    # So that what was started is ended then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if "PROVE_NAMES" not in os.environ:
         code = in_namespace(sys.argv[1:])
         if code is not None:
