@@ -148,6 +148,20 @@ struct StatusSeen {
     count: Counter,
     /// In seconds since the Unix epoch.
     last_unix: AtomicU64,
+    /// What the last one that needed attention meant; empty before there was one.
+    meaning: Mutex<&'static str>,
+}
+
+/// A status and its responses so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenStatus {
+    /// None for those out of range.
+    pub status: Option<u16>,
+    pub count: u64,
+    /// In seconds since the Unix epoch.
+    pub last_unix: u64,
+    /// As [`StatusCounter::explain`] was told, else empty.
+    pub meaning: &'static str,
 }
 
 const FIRST_STATUS: u16 = 100;
@@ -155,20 +169,30 @@ const STATUS_COUNT: usize = 500;
 
 impl StatusCounter {
     pub fn add(&self, status: StatusCode) {
-        let place = usize::from(status.as_u16() - FIRST_STATUS).min(STATUS_COUNT);
-        let now = unix_now().as_secs();
-        self.seen[place].last_unix.store(now, Ordering::Relaxed);
-        self.seen[place].count.add(1);
+        let seen = self.of(status);
+        seen.last_unix.store(unix_now().as_secs(), Ordering::Relaxed);
+        seen.count.add(1);
     }
 
-    /// Each status that was seen, none for those out of range: how often, and when last in seconds since the Unix epoch.
-    pub fn values(&self) -> impl Iterator<Item = (Option<u16>, u64, u64)> {
+    /// A response of this status needs attention, and this is what it means.
+    pub fn explain(&self, status: StatusCode, meaning: &'static str) {
+        *self.of(status).meaning.lock().unwrap_or_else(PoisonError::into_inner) = meaning;
+    }
+
+    fn of(&self, status: StatusCode) -> &StatusSeen {
+        &self.seen[usize::from(status.as_u16() - FIRST_STATUS).min(STATUS_COUNT)]
+    }
+
+    /// Each status that was seen.
+    pub fn values(&self) -> impl Iterator<Item = SeenStatus> {
         let statuses = (FIRST_STATUS..).take(STATUS_COUNT).map(Some).chain([None]);
-        let seen = self.seen.iter().map(|it| (it.count.value(), it.last_unix.load(Ordering::Relaxed)));
-        statuses
-            .zip(seen)
-            .filter(|(_, (count, _))| *count > 0)
-            .map(|(status, (count, last))| (status, count, last))
+        let seen = statuses.zip(&self.seen).map(|(status, seen)| SeenStatus {
+            status,
+            count: seen.count.value(),
+            last_unix: seen.last_unix.load(Ordering::Relaxed),
+            meaning: *seen.meaning.lock().unwrap_or_else(PoisonError::into_inner),
+        });
+        seen.filter(|seen| seen.count > 0)
     }
 }
 
@@ -266,9 +290,11 @@ mod tests {
         for code in [100, 200, 200, 429, 599, 600, 999] {
             responses.add(StatusCode::from_u16(code).unwrap());
         }
-        let found: Vec<_> = responses.values().map(|(status, count, _)| (status, count)).collect();
+        let found: Vec<_> = responses.values().map(|seen| (seen.status, seen.count)).collect();
         assert_eq!(found, [(Some(100), 1), (Some(200), 2), (Some(429), 1), (Some(599), 1), (None, 2)]);
-        assert!(responses.values().all(|(_, _, last)| last > 1_700_000_000));
+        assert!(responses.values().all(|seen| seen.last_unix > 1_700_000_000 && seen.meaning.is_empty()));
+        responses.explain(StatusCode::TOO_MANY_REQUESTS, "less");
+        assert!(responses.values().all(|seen| seen.meaning.is_empty() == (seen.status != Some(429))));
     }
 
     #[test]

@@ -133,10 +133,10 @@ impl Proxy {
 
     /// Counts a request that got no response from the upstream.
     fn count_failure(&self, response: &ErrorResponse, kind: &'static str) {
-        match (response.kind, kind) {
+        match kind {
+            failure::REFUSED => self.metrics.refusals.add(&response.code),
             // Its code is an AADSTS number: too many values for a label.
-            ("authentication_error", _) => self.metrics.refusals.add("token_unavailable"),
-            (_, failure::REFUSED) => self.metrics.refusals.add(&response.code),
+            failure::NO_TOKEN => self.metrics.refusals.add(kind),
             _ => self.metrics.upstream_errors.add(kind),
         }
     }

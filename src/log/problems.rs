@@ -18,6 +18,7 @@ const CODES: [&str; 6] = ["aadsts", "code", "kind", "outcome", "reason", "error"
 /// Fields that say in a sentence what happened, in the order of preference.
 const MEANINGS: [&str; 4] = ["problem", "meaning", "why", "cause"];
 const REMEDY: &str = "hint";
+const COUNT: &str = "count";
 
 /// A warning or an error that was logged. Its texts have no control characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub(crate) struct LoggedProblem {
     /// When it was first and last logged, in seconds since the Unix epoch.
     pub first_unix: u64,
     pub last_unix: u64,
-    /// How often it was logged.
+    /// How often it happened.
     pub count: u64,
     pub is_error: bool,
     /// The event.
@@ -51,11 +52,13 @@ impl LoggedProblem {
             Some(value) => text(&[&value]),
             None => other_fields(fields),
         };
+        // One line may stand for many.
+        let count = field(COUNT).and_then(|value| text(&[&value]).parse().ok()).unwrap_or(1);
         let remedy = field(REMEDY).map(|value| text(&[&value])).unwrap_or_default();
         Self {
             first_unix: now_unix,
             last_unix: now_unix,
-            count: 1,
+            count,
             is_error: level == LogLevel::Error,
             message: text(&[&message]),
             code,
@@ -105,7 +108,7 @@ impl Problems {
     pub(super) fn add(&mut self, mut problem: LoggedProblem) {
         if let Some(known) = self.0.iter().position(|known| known.is_same(&problem)) {
             let known = self.0.remove(known);
-            (problem.first_unix, problem.count) = (known.first_unix, known.count + 1);
+            (problem.first_unix, problem.count) = (known.first_unix, known.count + problem.count);
         } else if self.0.len() == MAX_PROBLEMS {
             self.0.remove(0);
         }

@@ -20,7 +20,7 @@ use http::{Method, StatusCode};
 
 use crate::clock::unix_now;
 pub(crate) use crate::measure::{
-    Counter, Gauge, GaugeGuard, Histogram, LabeledCounter, Pending, PendingGuard, StatusCounter,
+    Counter, Gauge, GaugeGuard, Histogram, LabeledCounter, Pending, PendingGuard, SeenStatus, StatusCounter,
 };
 use crate::net::HandshakeError;
 
@@ -170,11 +170,6 @@ impl Metrics {
         self.upstream_responses.add(status);
         let millis = u64::try_from(self.clock_start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_response.store(millis.max(1), Ordering::Relaxed);
-    }
-
-    /// The statuses by which the upstream says that somebody here has something to do, and how often it has said so.
-    pub(super) fn denials(&self) -> impl Iterator<Item = (u16, u64)> {
-        DENIALS.into_iter().zip(self.denials.iter().map(Counter::value))
     }
 
     /// How long ago the head of the upstream's last response came, if one did.

@@ -10,12 +10,13 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use super::html::Html;
+use super::metrics::SeenStatus;
+use super::watch::SLOW_RESPONSE;
 use super::{Sources, config_page, health};
 use crate::log::{self, rfc3339};
 use crate::process;
 use crate::report::visible;
 use crate::token::{Class, Status};
-use crate::upstream::diagnosis::{UpstreamError, diagnose};
 use crate::version;
 
 const STYLE: &str = include_str!("status_page/style.css");
@@ -56,7 +57,7 @@ pub(super) fn render(sources: &Sources) -> String {
     let now = sources.tokens.clock().unix();
     let status = sources.tokens.status();
     begin(&mut html, status.ready());
-    readiness(&mut html, &status);
+    readiness(&mut html, sources, &status);
     problems(&mut html, now);
     sign_in(&mut html, sources, &status, now);
     upstream(&mut html, sources, now);
@@ -66,9 +67,11 @@ pub(super) fn render(sources: &Sources) -> String {
 }
 
 /// Whether requests are served, and if not why.
-fn readiness(html: &mut Html, status: &Status) {
+fn readiness(html: &mut Html, sources: &Sources, status: &Status) {
     let Some(reason) = health::reason(status) else {
-        html.markup("<h1>auth-proxy is ready</h1>\n<p>There is a usable token, requests are served.</p>\n");
+        html.markup("<h1>auth-proxy is ready</h1>\n<p>There is a usable token.");
+        html.text(&busy(sources));
+        html.markup("</p>\n");
         return;
     };
     // Before the first attempt has failed, and during a shutdown, nothing is wrong.
@@ -78,11 +81,14 @@ fn readiness(html: &mut Html, status: &Status) {
     html.markup("</h1>\n<table>\n");
     html.row(&[(TH, "why".into()), (cell(has_failed), reason.into())]);
     if let Some(unavailable) = &status.unavailable {
-        let wait = span(unavailable.retry_after);
+        let next = match &unavailable.waiting {
+            Some(waiting) => format!("under way for {}", span(waiting.so_far)),
+            None => format!("in {}", span(unavailable.retry_after)),
+        };
         let facts = [
             ("code", unavailable.code.map(|code| format!("AADSTS{code}"))),
             ("what to do", unavailable.remedy.clone()),
-            ("next attempt", Some(format!("in {wait}"))),
+            ("next attempt", Some(next)),
             ("trace id", unavailable.trace_id.clone()),
             ("correlation id", unavailable.correlation_id.clone()),
         ];
@@ -93,6 +99,21 @@ fn readiness(html: &mut Html, status: &Status) {
         }
     }
     html.markup("</table>\n");
+}
+
+/// What may keep requests from being served although there is a token.
+fn busy(sources: &Sources) -> String {
+    let metrics = &*sources.metrics;
+    let mut text = String::new();
+    let waiting = metrics.unanswered.older_than(SLOW_RESPONSE);
+    if let Some(oldest) = metrics.unanswered.oldest().filter(|_| waiting > 0) {
+        let oldest = span(oldest);
+        text = format!(" {waiting} requests wait for the upstream's response, the oldest for {oldest}.");
+    }
+    if usize::try_from(metrics.connections.value()).is_ok_and(|open| open >= sources.limits.connections) {
+        text.push_str(" As many connections are open as may be: new ones are refused.");
+    }
+    text
 }
 
 /// The last warnings and errors of the log.
@@ -160,7 +181,9 @@ fn sign_in(html: &mut Html, sources: &Sources, status: &Status, now: Duration) {
         (Some(age), Some(left)) if !left.is_zero() => {
             fact("token", false, format!("{} old, expires in {}", span(age), span(left)));
         }
-        (Some(age), _) => fact("token", true, format!("{} old, expired", span(age))),
+        (Some(age), _) => {
+            fact("token", true, format!("{} old, expired {} ago", span(age), span(status.expired_for)))
+        }
         _ => fact("token", false, "none yet".into()),
     }
     fact("attempts", false, format!("{} with a token, {} failed", status.successes, status.failures));
@@ -185,6 +208,10 @@ fn upstream(html: &mut Html, sources: &Sources, now: Duration) {
     if !errors.is_empty() {
         html.row(&[(TH, "failures".into()), (TD, errors.join(", ").into())]);
     }
+    let left = metrics.clients_gone.value();
+    if left > 0 {
+        html.row(&[(TH, "clients that left early".into()), (TD, left.to_string().into())]);
+    }
     html.markup("</table>\n");
 
     let mut seen: Vec<_> = metrics.upstream_responses.values().collect();
@@ -192,21 +219,19 @@ fn upstream(html: &mut Html, sources: &Sources, now: Duration) {
         html.markup("<p class=\"quiet\">No response yet.</p>\n");
         return;
     }
-    seen.sort_by_key(|(_, _, last)| std::cmp::Reverse(*last));
+    seen.sort_by_key(|seen| std::cmp::Reverse(seen.last_unix));
     seen.truncate(MAX_STATUSES);
     html.markup("<table>\n<tr><th scope=\"row\">status<th>responses<th>last<th></tr>\n");
-    for (status, count, last) in seen {
-        let ago = now.saturating_sub(Duration::from_secs(last));
-        let is_denial = metrics.denials().any(|(denial, count)| status == Some(denial) && count > 0);
-        let denied = status.filter(|_| is_denial && ago <= RECENT);
-        // What to do about it is among the problems.
-        let meaning = denied.and_then(|status| diagnose(status, &UpstreamError::default(), None));
-        let meaning = meaning.map_or("", |diagnosis| diagnosis.meaning);
+    for SeenStatus { status, count, last_unix, meaning } in seen {
+        let ago = now.saturating_sub(Duration::from_secs(last_unix));
+        // What to do about it is among the problems. Nobody here can do anything about a 5xx.
+        let meaning = if ago <= RECENT { meaning } else { "" };
+        let must_act = !meaning.is_empty() && status.is_some_and(|status| status < 500);
         html.row(&[
             (TH, status.map_or_else(|| "other".into(), |status| status.to_string().into())),
             (NUMBER, count.to_string().into()),
             (NUMBER, format!("{} ago", span(ago)).into()),
-            (cell(denied.is_some()), meaning.into()),
+            (cell(must_act), meaning.into()),
         ]);
     }
     html.markup("</table>\n");

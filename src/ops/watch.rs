@@ -12,7 +12,7 @@ use crate::token::TokenStore;
 /// A sign-in usually takes a fraction of a second.
 const SLOW_SIGN_IN: Duration = Duration::from_secs(5);
 /// Most responses begin within seconds; long reasoning without a stream takes minutes.
-const SLOW_RESPONSE: Duration = Duration::from_secs(30);
+pub(super) const SLOW_RESPONSE: Duration = Duration::from_secs(30);
 
 /// Finds what is waited for too long. To be called every second.
 pub(crate) struct Watch {

@@ -13,6 +13,8 @@ use crate::upstream::Fault;
 
 /// The kind of a request that we reject without sending it to the upstream.
 pub(super) const REFUSED: &str = "refused";
+/// The kind of one that could not be sent for want of a token.
+pub(super) const NO_TOKEN: &str = "token_unavailable";
 /// The hint when the upstream closes the connection.
 const CLOSED_HINT: &str =
     "the client may retry; if it happens again, check port and scheme of API_BASE_URL, and firewalls";
@@ -194,11 +196,11 @@ fn refused(
 }
 
 /// 503: there is no token to send the request with.
-pub(super) fn no_token(unavailable: &Unavailable) -> ErrorResponse {
+pub(super) fn no_token(unavailable: &Unavailable) -> Failure {
     let mut response = ErrorResponse::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "authentication_error",
-        &unavailable.code.map_or_else(|| "token_unavailable".to_owned(), |code| format!("AADSTS{code}")),
+        &unavailable.code.map_or_else(|| NO_TOKEN.to_owned(), |code| format!("AADSTS{code}")),
         format!("auth-proxy cannot sign in to Entra ID: {unavailable}"),
     );
     let mut detail = |name, value: Option<&str>| {
@@ -213,5 +215,6 @@ pub(super) fn no_token(unavailable: &Unavailable) -> ErrorResponse {
     if unavailable.permanent {
         response.should_retry = Some(false);
     }
-    response
+    let (cause, hint) = (response.message.clone(), unavailable.remedy.clone());
+    Failure::Refused { response: Box::new(response), kind: NO_TOKEN, cause, hint }
 }

@@ -198,7 +198,11 @@ impl Proxy {
         let is_own =
             stats.has_ephemeral_key && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if let Some(error) = relayed.error.as_ref().filter(|_| !is_own) {
-            stats.upstream_code = self.upstream_errors.record(error, &stats.path, stats.apim_request_id());
+            let recorded = self.upstream_errors.record(error, &stats.path, stats.apim_request_id());
+            if let Some((meaning, code)) = recorded {
+                self.metrics.upstream_responses.explain(status, meaning);
+                stats.upstream_code = code;
+            }
         }
         Ok(RequestOutcome::Relayed(status, relayed))
     }
@@ -219,11 +223,7 @@ impl Proxy {
         debug_log::waiting_for_token(path);
         let obtained = self.tokens.obtain_while(TOKEN_WAIT, || is_client_connected(exchange));
         obtained.map(Some).map_err(|unavailable| {
-            if is_client_connected(exchange) {
-                failure::no_token(&unavailable).into()
-            } else {
-                Failure::ClientGone
-            }
+            if is_client_connected(exchange) { failure::no_token(&unavailable) } else { Failure::ClientGone }
         })
     }
 

@@ -102,8 +102,17 @@ fn log_entry(entry: &Entry<Reason, Clients>) {
         fields.push(("count", count));
         fields.extend(busiest.iter().map(|(_, count)| ("count_of_client", count as &dyn Value)));
     }
+    let hint = busiest.as_ref().filter(|_| *overload == Some(Overload::Connections));
+    let hint = hint.and_then(|(address, of_client)| one_client(address, *of_client, *count));
+    fields.extend(hint.iter().map(|hint| ("hint", hint as &dyn Value)));
     let level = if reason.is_some() { LogLevel::Warn } else { LogLevel::Info };
     log::event(level, "request refused", &fields);
+}
+
+/// What to look at when most of many refused connections come from one address: a higher limit would be taken, too.
+fn one_client(address: &str, of_client: u64, count: u64) -> Option<String> {
+    let is_one = count >= 10 && of_client > count / 2;
+    is_one.then(|| format!("most of them come from {address}: look there before you raise MAX_CONNECTIONS"))
 }
 
 #[cfg(test)]
@@ -123,5 +132,16 @@ mod tests {
         }
         assert_eq!(clients.busiest(), Some(([10, 0, 0, 7].into(), 2501)));
         assert_eq!(clients.by_address.len(), MAX_ADDRESSES);
+    }
+
+    #[test]
+    fn one_client_is_named_when_it_sends_most_of_many() {
+        for (of_client, count, is_named) in [(9, 9, false), (5, 10, false), (6, 10, true), (444, 444, true)] {
+            assert_eq!(
+                one_client("10.0.0.7", of_client, count).is_some(),
+                is_named,
+                "{of_client} of {count}"
+            );
+        }
     }
 }

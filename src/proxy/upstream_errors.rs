@@ -79,20 +79,26 @@ impl UpstreamErrorLog {
         Self { digest: Digest::new(PERIOD, MAX_KINDS), other_scope }
     }
 
-    /// Logs an error at once, or with others a minute after the last one of its kind. Returns Azure's code.
-    pub(super) fn record(&self, body: &ErrorBody, path: &str, request_id: Option<&str>) -> Option<String> {
+    /// Logs an error at once, or with others a minute after the last one of its kind. Returns what it means, and Azure's
+    /// code.
+    pub(super) fn record(
+        &self,
+        body: &ErrorBody,
+        path: &str,
+        request_id: Option<&str>,
+    ) -> Option<(&'static str, Option<String>)> {
         let error = body.json.as_deref().map(UpstreamError::read).unwrap_or_default();
         let status = body.status.as_u16();
         let diagnosis = diagnose(status, &error, self.other_scope)?;
         let kind = Kind { status, code: error.code, diagnosis };
-        let code = kind.code.clone();
+        let known = (kind.diagnosis.meaning, kind.code.clone());
         let entry = self.digest.add(kind, Instant::now(), |last| {
             (last.path, last.request_id) = (log::excerpt(path), request_id.map(str::to_owned));
         });
         if let Some(entry) = entry {
             log_entry(&entry);
         }
-        code
+        Some(known)
     }
 
     /// Logs all that was not logged yet.
@@ -154,7 +160,8 @@ mod tests {
             (None, json, vec![]),
         ] {
             let body = body(404, fields, &pieces).unwrap();
-            assert_eq!(log.record(&body, "/x", None).as_deref(), expected, "{fields:?}");
+            let (_, code) = log.record(&body, "/x", None).unwrap();
+            assert_eq!(code.as_deref(), expected, "{fields:?}");
         }
         for status in [200, 204, 302, 400, 409, 413] {
             assert!(body(status, json, &[]).is_none(), "{status}");

@@ -103,6 +103,11 @@ impl Token {
     pub fn expires_in(&self, now: Moment) -> Duration {
         self.expires.since(now)
     }
+
+    /// How long ago it expired; zero when it has not.
+    pub fn expired_for(&self, now: Moment) -> Duration {
+        now.since(self.expires)
+    }
 }
 
 impl fmt::Debug for Token {

@@ -97,12 +97,17 @@ pub(super) fn transport_error(error: &ureq::Error, endpoint: &str) -> TokenError
         (None, ureq::Error::Timeout(_)) => "check whether a firewall or proxy holds the response back".into(),
         _ => fault.and_then(Fault::hint).unwrap_or_else(|| BROKEN_HINT.to_owned()),
     };
-    let detail = fault.map_or_else(|| error.to_string(), Fault::to_string);
+    let detail = match (fault, error) {
+        (Some(fault), _) => Some(fault.to_string()),
+        // The summary says it all.
+        (None, ureq::Error::Timeout(_)) => None,
+        (None, error) => Some(error.to_string()),
+    };
     let is_unreachable = connect.is_some_and(|error| !matches!(error, ConnectError::EgressProxyAuth { .. }));
     TokenError {
         is_unreachable,
         hints: vec![hint],
-        detail: Some(detail.chars().take(MAX_DETAIL_CHARS).collect()),
+        detail: detail.map(|detail| detail.chars().take(MAX_DETAIL_CHARS).collect()),
         retry_after,
         ..TokenError::new(class, summary)
     }

@@ -23,7 +23,7 @@ const FILE_CHECK_INTERVAL_STUCK: Duration = Duration::from_secs(2);
 const NEW_FILE_SIGN_IN_DELAY: Duration = Duration::from_secs(3);
 
 /// An outage is logged this often; attempts may fail several times a second.
-const OUTAGE_LOG_INTERVAL: Duration = Duration::from_secs(10);
+const OUTAGE_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The one writer of the [`TokenStore`].
 pub struct Refresher {

@@ -111,6 +111,8 @@ pub struct Status {
     pub unavailable: Option<Unavailable>,
     /// How long until the token expires; none when there was never one.
     pub expires_in: Option<Duration>,
+    /// How long ago it expired; zero when it has not.
+    pub expired_for: Duration,
     /// How long ago the token was requested; none when there was never one.
     pub age: Option<Duration>,
     /// The failure that the last attempt ended in, if it did, even while the old token is good.

@@ -166,6 +166,7 @@ impl TokenStore {
         Status {
             unavailable: state.usable(&self.clock).is_none().then(|| state.unavailable(&self.clock)),
             expires_in: state.token.as_ref().map(|token| token.expires_in(now)),
+            expired_for: state.token.as_ref().map(|token| token.expired_for(now)).unwrap_or_default(),
             age: state.token.as_ref().map(|token| token.age(now)),
             last_error: state.failure.clone(),
             successes: state.successes,

@@ -48,7 +48,7 @@ pub(crate) fn get(
         headers.insert(AUTHORIZATION, bearer.clone());
     }
     let request = agent.configure_request(request).timeout_global(Some(patience)).build();
-    let response = agent.run(request).map_err(|error| no_response(uri, &error))?;
+    let response = agent.run(request).map_err(|error| no_response(uri, &error, patience))?;
     let (parts, body) = response.into_parts();
     let mut bytes = Vec::new();
     // The status says the most; a body that breaks off is left out.
@@ -61,9 +61,13 @@ pub(crate) fn get(
     })
 }
 
-fn no_response(uri: &Uri, error: &ureq::Error) -> Problem {
+fn no_response(uri: &Uri, error: &ureq::Error, patience: Duration) -> Problem {
     let host = uri.authority().map(ToString::to_string).unwrap_or_default();
     let fault = Fault::inside(error);
+    if let (None, ureq::Error::Timeout(_)) = (fault, error) {
+        return Problem::new(format!("no response from {host} within {} s", patience.as_secs()))
+            .hint("the connection stands and nothing comes: check whether a firewall or proxy holds the response back");
+    }
     let cause = fault.map_or_else(|| error.to_string(), Fault::to_string);
     // Most faults name the host themselves.
     let problem =

@@ -86,6 +86,26 @@ start_sim() {
 # A command before what start_sim and ask run, such as `ip netns exec NAME`.
 inside=()
 
+# alone WHAT: sets `inside` to a network namespace with a loopback and nothing else, `namespace` to its name; names come from
+# its own /etc/hosts, and there is no name server. Without one WHAT is skipped and the step ends.
+alone() {
+    if ! have ip iproute2 "$1"; then exit; fi
+    namespace=auth-proxy-test-$$
+    if ! ip netns add "$namespace"; then
+        skipped "$1" 'network namespaces need root here'
+        exit
+    fi
+    later "ip netns delete $namespace"
+    later "rm -r /etc/netns/$namespace"
+    mkdir -p "/etc/netns/$namespace"
+    # In the namespace these are /etc/hosts and /etc/resolv.conf.
+    echo '127.0.0.1 localhost login.sim.test openai.sim.test' >"/etc/netns/$namespace/hosts"
+    echo '# nobody' >"/etc/netns/$namespace/resolv.conf"
+    ip -n "$namespace" link set lo up
+    inside=(ip netns exec "$namespace")
+    [[ -z $(ip -n "$namespace" route) ]]
+}
+
 # ask URL [CURL OPTION...]
 ask() {
     "${inside[@]}" curl --silent --show-error --noproxy '*' --max-time 30 "$@"

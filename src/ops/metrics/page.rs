@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::text::Text;
-use super::{METHODS, STATUSES};
+use super::{DENIALS, METHODS, STATUSES, SeenStatus};
 use crate::log;
 use crate::ops::Sources;
 use crate::process;
@@ -96,14 +96,14 @@ impl Sources {
         );
         let help = "Responses of the upstream by their exact status, those seen so far.";
         text.family("auth_proxy_upstream_responses_total", "counter", help);
-        for (status, count, _) in m.upstream_responses.values() {
+        for SeenStatus { status, count, .. } in m.upstream_responses.values() {
             let status = status.map_or_else(|| "other".to_owned(), |status| status.to_string());
             text.sample(&[("status", &status)], count);
         }
         let help = "Upstream responses whose status needs attention (401, 403, 404, 429).";
         text.family("auth_proxy_upstream_denials_total", "counter", help);
-        for (status, count) in m.denials() {
-            text.sample(&[("status", &status.to_string())], count);
+        for (status, counter) in DENIALS.iter().zip(&m.denials) {
+            text.sample(&[("status", &status.to_string())], counter.value());
         }
         let help = "Requests retried at the upstream.";
         text.family("auth_proxy_upstream_retries_total", "counter", help);
@@ -119,7 +119,8 @@ impl Sources {
         let help = "Expiry time of the access token; absent before the first one.";
         text.family("auth_proxy_token_expiry_timestamp_seconds", "gauge", help);
         if let Some(left) = status.expires_in {
-            text.sample(&[], (self.tokens.clock().unix() + left).as_secs());
+            let end = (self.tokens.clock().unix() + left).saturating_sub(status.expired_for);
+            text.sample(&[], end.as_secs());
         }
         let help = "Time since the access token was requested; absent before the first one.";
         text.family("auth_proxy_token_age_seconds", "gauge", help);

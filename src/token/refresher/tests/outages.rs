@@ -104,8 +104,8 @@ fn an_outage_is_logged_now_and_then_and_a_permanent_error_once() {
         (Class::Permanent, None, LogLevel::Error),
         (Class::Permanent, Some(7200), LogLevel::Debug),
         (Class::Transient, None, LogLevel::Warn),
-        (Class::Transient, Some(9), LogLevel::Debug),
-        (Class::Transient, Some(10), LogLevel::Warn),
+        (Class::Transient, Some(59), LogLevel::Debug),
+        (Class::Transient, Some(60), LogLevel::Warn),
     ];
     for (class, logged, expected) in rows {
         assert_eq!(failure_level(class, logged.map(secs)), expected, "{class:?} {logged:?}");
