@@ -160,7 +160,7 @@ pub struct SeenStatus {
     pub count: u64,
     /// In seconds since the Unix epoch.
     pub last_unix: u64,
-    /// As [`StatusCounter::explain`] was told, else empty.
+    /// What [`StatusCounter::explain`] has noted, else empty.
     pub meaning: &'static str,
 }
 

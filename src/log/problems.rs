@@ -162,7 +162,7 @@ mod tests {
             problems.add(problem(now, "a", &[("cause", &now)]));
         }
         problems.add(problem(4, "b", &[]));
-        problems.add(problem(5, "a", &[("cause", &5)]));
+        problems.add(problem(5, "a", &[("cause", &5), ("count", &70)]));
         problems.add(problem(6, "a", &[("cause", &6), ("kind", &"dns")]));
         let found: Vec<_> = problems
             .newest_first()
@@ -174,7 +174,7 @@ mod tests {
             found,
             [
                 (text("a"), text("dns"), text("6"), 1, 6, 6),
-                (text("a"), text(""), text("5"), 4, 1, 5),
+                (text("a"), text(""), text("5"), 73, 1, 5),
                 (text("b"), text(""), text(""), 1, 4, 4),
             ]
         );

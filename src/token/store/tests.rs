@@ -41,6 +41,10 @@ fn a_token_is_usable_until_its_margin() {
         assert!(store.status().expires_in.unwrap() > Duration::ZERO);
         mock_clock.jump_unix(1);
         assert!(store.usable().is_none(), "a wall clock set back revives nothing");
+        mock_clock.advance(secs(lifetime));
+        let status = store.status();
+        assert_eq!(status.expires_in, Some(Duration::ZERO));
+        assert_eq!(status.expired_for, secs(last + 1), "its end does not move with the clock");
     }
 }
 

@@ -144,12 +144,40 @@ fn the_upstreams_statuses_and_what_is_open_are_shown() {
     assert!(urgent.iter().any(|text| text.starts_with(allowed)), "{urgent:?}");
 }
 
+/// Red is what somebody here must act on: not an outage of Azure's, nor a client whose own credential is refused.
+#[test]
+fn an_error_status_means_what_azure_says_of_it() {
+    let sim = plain();
+    let proxy = Proxy::start_with(&sim, &[ADMIN]);
+    let own = [("Authorization", "Bearer ek_0123456789abcdef")];
+    assert_eq!(proxy.client().request("POST", "/openai/v1/realtime/calls", &own, b"").status, 401);
+    let error = |status: u16, code: &str, message: &str| {
+        ScriptedResponse::status(status)
+            .json(&serde_json::json!({"error": {"code": code, "message": message}}))
+    };
+    sim.azure.script([error(503, "ServiceUnavailable", "busy")]);
+    assert_eq!(proxy.client().get("/openai/v1/models").status, 503);
+    let page = status_page(&proxy);
+    assert_eq!(urgent(&page), Vec::<String>::new());
+    shows(&page, &["<th scope=\"row\">401<td", "<td>it, or a gateway before it, has failed</tr>"]);
+
+    sim.azure.script([error(401, "PermissionDenied", "lacks the required data action")]);
+    assert_eq!(proxy.client().get("/openai/v1/models").status, 401);
+    let page = status_page(&proxy);
+    assert_eq!(urgent(&page), ["signed in, but not authorized"]);
+    shows(&page, &["assign the role Cognitive Services OpenAI User"]);
+}
+
 #[test]
 fn without_a_token_the_page_says_why_and_what_to_do() {
     let sim = plain();
     let client_id = "22222222-3333-4444-8555-666666666667";
     let proxy = Proxy::start_listening(&sim, &[ADMIN, ("AZURE_CLIENT_ID", client_id)]);
     proxy.wait_log("token refresh failed");
+    assert_eq!(proxy.client().get("/openai/v1/models").status, 503);
+    let line = proxy.wait_log("request failed");
+    let remedy = "hint=\"check AZURE_CLIENT_ID and AZURE_TENANT_ID";
+    assert!(line.contains(" kind=token_unavailable ") && line.contains(remedy), "{line}");
     let page = status_page(&proxy);
     shows(
         &page,
