@@ -22,6 +22,30 @@ find_engine() {
     "${try[@]}"
 }
 
+# pods WHAT: builds the image for `podman play kube`; `python` runs what translates manifests for it. Where that cannot be had,
+# WHAT is skipped and the step ends.
+pods() {
+    if ! have podman podman "$1" || ! have kubectl kubernetes-client "$1"; then exit; fi
+    python=$PWD/target/tools/deploy/bin/python
+    if ! "$python" -c 'import yaml'; then
+        skipped "$1" 'no PyYAML (PyPI)'
+        exit
+    fi
+    if [[ $(id -u) != 0 ]]; then
+        skipped "$1" 'only root gives files to the group of the pod'
+        exit
+    fi
+    build_image
+    if ! find_engine "$image"; then
+        skipped "$1" 'podman runs no container here'
+        exit
+    fi
+    # The image of the pause container is podman's own work, and stays only if it was there before.
+    local pause
+    pause=$(podman images --quiet --filter reference='localhost/podman-pause')
+    later "[[ -n '$pause' ]] || podman images --quiet --filter reference=localhost/podman-pause | xargs --no-run-if-empty podman rmi --force >/dev/null"
+}
+
 # run NAME [PODMAN OPTION...]: in the background, with every restriction there is; sets `container`.
 run() {
     container=auth-proxy-test-$$-$1

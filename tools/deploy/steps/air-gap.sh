@@ -3,22 +3,7 @@
 # upstream of one's own, with their own CA.
 . tools/deploy/lib.sh
 
-if ! have ip iproute2 'a network of its own'; then exit; fi
-name=auth-proxy-test-$$
-if ! ip netns add "$name"; then
-    skipped 'a network of its own' 'network namespaces need root here'
-    exit
-fi
-later "ip netns delete $name"
-later "rm -r /etc/netns/$name"
-mkdir -p "/etc/netns/$name"
-# In the namespace these are /etc/hosts and /etc/resolv.conf: names, and no name server.
-echo '127.0.0.1 localhost login.sim.test openai.sim.test' >"/etc/netns/$name/hosts"
-echo '# nobody' >"/etc/netns/$name/resolv.conf"
-ip -n "$name" link set lo up
-inside=(ip netns exec "$name")
-[[ -z $(ip -n "$name" route) ]]
-
+alone 'a network of its own'
 start_sim "$WORK/sim"
 sed -i 's|^AZURE_AUTHORITY_HOST=localhost|AZURE_AUTHORITY_HOST=login.sim.test|; s|^API_BASE_URL=https://localhost|API_BASE_URL=https://openai.sim.test|' "$WORK/env"
 mapfile -t settings <"$WORK/env"
@@ -29,7 +14,7 @@ eventually 60 healthy
 chat http://127.0.0.1:8080 >"$WORK/response"
 grep -q '"content"' "$WORK/response"
 grep -q 'host: openai.sim.test' "$WORK/sim.log"
-[[ $(ip netns identify "$proxy") == "$name" ]]
+[[ $(ip netns identify "$proxy") == "$namespace" ]]
 ok 'no route, no name server: signed in and a request through' 'AZURE_AUTHORITY_HOST, API_BASE_URL, SSL_CERT_FILE, /etc/hosts'
 
 # A name that nobody knows is a response, not a wait.

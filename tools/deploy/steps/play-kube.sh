@@ -4,24 +4,8 @@
 . tools/deploy/lib.sh
 . tools/deploy/podman.sh
 
-if ! have podman podman 'podman play kube' || ! have kubectl kubernetes-client 'podman play kube'; then exit; fi
-if ! target/tools/deploy/bin/python -c 'import yaml'; then
-    skipped 'podman play kube' 'no PyYAML (PyPI)'
-    exit
-fi
-if [[ $(id -u) != 0 ]]; then
-    skipped 'podman play kube' 'only root gives files to the group of the pod'
-    exit
-fi
-build_image
-if ! find_engine "$image"; then
-    skipped 'podman play kube' 'podman runs no container here'
-    exit
-fi
+pods 'podman play kube'
 start_sim /certs
-# The image of the pause container is podman's own work, and stays only if it was there before.
-pause=$(podman images --quiet --filter reference='localhost/podman-pause')
-later "[[ -n '$pause' ]] || podman images --quiet --filter reference=localhost/podman-pause | xargs --no-run-if-empty podman rmi --force >/dev/null"
 down() { timeout 60 podman play kube --down "$WORK/pod.yaml" >/dev/null 2>&1; }
 
 # The Secrets, as the first lines of the kustomizations make them.
@@ -38,7 +22,7 @@ play() {
     timeout 60 kubectl kustomize "deploy/kubernetes/$1" >"$WORK/manifest"
     mapfile -t settings < <(grep -v -e '^HOST=' -e '^PORT=' -e '^SSL_CERT_FILE=' "$WORK/env")
     settings+=(HOST=127.0.0.1 "PORT=$port" ADMIN_HOST=127.0.0.1 "ADMIN_PORT=$admin")
-    timeout 60 target/tools/deploy/bin/python tools/deploy/play.py "$WORK/manifest" "$image" "$pod" "$secrets" "${settings[@]}" \
+    timeout 60 "$python" tools/deploy/play.py "$WORK/manifest" "$image" "$pod" "$secrets" "${settings[@]}" \
         >"$WORK/pod.yaml"
     timeout 120 podman play kube "$WORK/pod.yaml"
     container=$(podman ps --all --filter "name=$pod" --format '{{.Names}}' | grep 'auth-proxy$')

@@ -4,24 +4,8 @@
 . tools/deploy/lib.sh
 . tools/deploy/podman.sh
 
-if ! have podman podman 'the walk of docs/kubernetes.md' || ! have kubectl kubernetes-client 'the walk of docs/kubernetes.md'; then exit; fi
-python=$PWD/target/tools/deploy/bin/python
-if ! "$python" -c 'import yaml'; then
-    skipped 'the walk of docs/kubernetes.md' 'no PyYAML (PyPI)'
-    exit
-fi
-if [[ $(id -u) != 0 ]]; then
-    skipped 'the walk of docs/kubernetes.md' 'only root gives files to the group of the pod'
-    exit
-fi
-build_image
-if ! find_engine "$image"; then
-    skipped 'the walk of docs/kubernetes.md' 'podman runs no container here'
-    exit
-fi
+pods 'the walk of docs/kubernetes.md'
 start_sim /certs
-pause=$(podman images --quiet --filter reference='localhost/podman-pause')
-later "[[ -n '$pause' ]] || podman images --quiet --filter reference=localhost/podman-pause | xargs --no-run-if-empty podman rmi --force >/dev/null"
 
 # What the reader has.
 newcomer=$WORK/newcomer pod=auth-proxy-test-$$-walk port=$(free_port) admin=$(free_port)
