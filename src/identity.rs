@@ -48,6 +48,18 @@ pub(crate) trait AssertionSource: Send {
     /// Nothing usable was ever read, or signing failed.
     fn assertion(&mut self) -> Result<Secret<String>, Problem>;
 
+    /// Entra ID has granted a token for the last assertion.
+    fn accepted(&mut self) {}
+
+    /// Entra ID does not know the certificate of the last assertion. Another assertion, of the certificate before, if there is
+    /// one to go back to.
+    fn fallback(&mut self) -> Option<Secret<String>> {
+        None
+    }
+
+    /// Entra ID has granted a token for [`AssertionSource::fallback`].
+    fn fell_back(&mut self) {}
+
     /// Whether the file has changed since it was last read: a reason to try again at once.
     fn changed(&mut self) -> bool;
 

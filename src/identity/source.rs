@@ -4,6 +4,10 @@
 //! read the file --same--> nothing, as long as the certificate is valid
 //!       |--------good--> the new pair is used; logged if the certificate is another one
 //!       '--------bad---> the old pair stays in use; logged at once and every hour, until the file is good again
+//!
+//! Entra ID --token----> the pair before is forgotten
+//!          '-unknown--> an error at first; from then on the pair before serves after each refusal of the new one, until
+//!                       that is uploaded
 //! ```
 
 use std::path::Path;
@@ -37,6 +41,9 @@ pub struct CertificateSource {
     params: AssertionParams,
     clock: Clock,
     pair: KeyPair,
+    /// Entra ID has granted a token for it.
+    is_accepted: bool,
+    previous: Option<PreviousPair>,
     current: CurrentCertificate,
     /// Messages logged since the file was last good.
     already_warned: Vec<String>,
@@ -44,6 +51,15 @@ pub struct CertificateSource {
     fault: Option<Fault>,
     /// The last of [`REMINDER_DAYS`] given for the certificate in use.
     reminded: Option<u64>,
+}
+
+/// The last pair that Entra ID has accepted, while it has not accepted the new one.
+struct PreviousPair {
+    pair: KeyPair,
+    /// Entra ID has refused the new one before.
+    is_needed: bool,
+    /// When it was last logged that this one signs in; none while it does not.
+    logged_at: Option<Moment>,
 }
 
 struct Fault {
@@ -80,6 +96,8 @@ impl CertificateSource {
             params,
             clock,
             pair,
+            is_accepted: false,
+            previous: None,
             current,
             already_warned: Vec::new(),
             fault: None,
@@ -114,15 +132,17 @@ impl CertificateSource {
             Ok((pair, notes)) => {
                 let renewed = pair.certificate.sha256 != self.pair.certificate.sha256;
                 // Also with the same leaf: the rest of its chain may have changed.
-                self.current.publish(&pair.certificate);
-                self.pair = pair;
+                let before = std::mem::replace(&mut self.pair, pair);
                 if renewed {
                     self.reminded = None;
+                    self.keep(before);
                 }
+                let in_use = self.in_use();
+                self.current.publish(&in_use);
                 // A note that still applies was logged already; everything else may be logged again when it comes back.
                 self.already_warned.retain(|message| notes.iter().any(|note| note.message == *message));
                 let was_bad = self.fault.take().is_some();
-                self.current.mark_reload(false);
+                self.current.mark_reload(self.is_on_previous());
                 let certificate = Arc::clone(&self.pair.certificate);
                 let change = match (renewed, was_bad) {
                     (true, _) => Some(Notice::Renewed(certificate)),
@@ -142,6 +162,28 @@ impl CertificateSource {
         };
         notices.extend(self.reminder());
         notices
+    }
+
+    /// Keeps the pair that was in use until now, if Entra ID has accepted it; else the one before stays.
+    fn keep(&mut self, before: KeyPair) {
+        if std::mem::take(&mut self.is_accepted) {
+            self.previous = Some(PreviousPair { pair: before, is_needed: false, logged_at: None });
+        }
+        let is_back = |it: &PreviousPair| it.pair.certificate.sha256 == self.pair.certificate.sha256;
+        if self.previous.as_ref().is_some_and(is_back) {
+            self.previous = None;
+            self.is_accepted = true;
+        }
+    }
+
+    fn is_on_previous(&self) -> bool {
+        self.previous.as_ref().is_some_and(|previous| previous.logged_at.is_some())
+    }
+
+    /// The certificate that the last token was got with, or the next one will be.
+    fn in_use(&self) -> Arc<Certificate> {
+        let previous = self.previous.as_ref().filter(|previous| previous.logged_at.is_some());
+        Arc::clone(&previous.map_or(&self.pair, |previous| &previous.pair).certificate)
     }
 
     /// The notice of a bad file, which counts as logged now.
@@ -193,6 +235,39 @@ impl AssertionSource for CertificateSource {
         assertion::sign(&self.pair, &self.params, self.clock.unix().as_secs())
     }
 
+    fn accepted(&mut self) {
+        self.is_accepted = true;
+        if self.previous.take().is_some_and(|previous| previous.logged_at.is_some()) {
+            self.current.publish(&self.pair.certificate);
+            self.current.mark_reload(self.fault.is_some());
+            Notice::Accepted(Arc::clone(&self.pair.certificate)).log();
+        }
+    }
+
+    fn fallback(&mut self) -> Option<Secret<String>> {
+        let now = self.clock.unix().as_secs();
+        let previous = self.previous.as_mut()?;
+        // The first time it is an error, for somebody to see.
+        if !std::mem::replace(&mut previous.is_needed, true)
+            || previous.pair.certificate.seconds_left(now) == 0
+        {
+            return None;
+        }
+        assertion::sign(&previous.pair, &self.params, now).ok()
+    }
+
+    fn fell_back(&mut self) {
+        let now = self.clock.now();
+        let Some(previous) = &mut self.previous else { return };
+        if previous.logged_at.is_none_or(|at| now.since(at) >= REPEAT_AFTER) {
+            previous.logged_at = Some(now);
+            let in_use = Arc::clone(&previous.pair.certificate);
+            self.current.publish(&in_use);
+            self.current.mark_reload(true);
+            Notice::Unknown { new: Arc::clone(&self.pair.certificate), in_use }.log();
+        }
+    }
+
     fn changed(&mut self) -> bool {
         // Tokens may live for a day, and then no assertion is made for as long.
         self.repeated_fault().iter().for_each(Notice::log);
@@ -242,6 +317,10 @@ enum Notice {
     Expires { days: u64, certificate: Arc<Certificate> },
     /// The file cannot be used; this certificate stays in use.
     StillInUse(Problem, Arc<Certificate>),
+    /// Entra ID does not know the new certificate; the one before stays in use.
+    Unknown { new: Arc<Certificate>, in_use: Arc<Certificate> },
+    /// Entra ID knows it now.
+    Accepted(Arc<Certificate>),
     /// The file is good, with a remark.
     Note(Problem),
     /// The file is good again, and its certificate is the one that was in use all the time.
@@ -269,6 +348,23 @@ impl Notice {
                     ("still_in_use", &certificate.sha1_hex()),
                     ("certificate_expires", &rfc3339(certificate.not_after_unix)),
                 ],
+            ),
+            Self::Unknown { new, in_use } => log::warn(
+                "Entra ID does not know the new certificate; signing in with the previous one",
+                &[
+                    (
+                        "hint",
+                        &"upload the new certificate to the app registration; it is tried at every sign-in",
+                    ),
+                    ("subject", &new.subject),
+                    ("certificate_sha1", &new.sha1_hex()),
+                    ("still_in_use", &in_use.sha1_hex()),
+                    ("certificate_expires", &rfc3339(in_use.not_after_unix)),
+                ],
+            ),
+            Self::Accepted(certificate) => log::info(
+                "Entra ID accepts the new certificate",
+                &[("subject", &certificate.subject), ("certificate_sha1", &certificate.sha1_hex())],
             ),
             Self::Note(problem) => log::warn(&problem.message, &[("hint", &problem.hints.join("; "))]),
             Self::GoodAgain(certificate) => log::info(

@@ -21,7 +21,7 @@ const EXPIRED_IDENTITY_TOKEN: &str = "the managed identity's token, which is the
 
 /// Gets access tokens.
 pub trait Credential: Send {
-    /// One attempt to get a token; never retried inside.
+    /// One attempt to get a token; never retried inside, but with another certificate.
     ///
     /// # Errors
     ///
@@ -117,17 +117,41 @@ impl ClientAssertion {
     }
 }
 
+impl ClientAssertion {
+    /// Signs in with the certificate before the one that Entra ID does not know. If it does not know that one either, the
+    /// error is that of the new one, which somebody has to upload.
+    fn go_back(&mut self, unknown: TokenError) -> Result<Grant, TokenError> {
+        let Some(assertion) = self.source.fallback() else { return Err(unknown) };
+        match self.endpoint.request(&assertion) {
+            Ok(grant) => {
+                self.source.fell_back();
+                Ok(grant)
+            }
+            Err(error) if error.code == Some(response::UNKNOWN_CERTIFICATE) => Err(unknown),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 impl Credential for ClientAssertion {
     fn sign_in(&mut self) -> Result<Grant, TokenError> {
         // A fresh assertion for each attempt: Entra ID may refuse a repeated one, and the file may be new.
         let assertion = self.source.assertion()?;
-        self.endpoint.request(&assertion).map_err(|error| match self.source.time_hint() {
-            // The signer of the assertion set its times, not this machine's clock.
-            Some(hint) if error.code == Some(response::OUTSIDE_TIME_RANGE) => {
-                TokenError { hints: vec![hint], ..error }
+        let error = match self.endpoint.request(&assertion) {
+            Ok(grant) => {
+                self.source.accepted();
+                return Ok(grant);
             }
-            _ => error,
-        })
+            Err(error) => error,
+        };
+        match (error.code, self.source.time_hint()) {
+            (Some(response::UNKNOWN_CERTIFICATE), _) => self.go_back(error),
+            // The signer of the assertion set its times, not this machine's clock.
+            (Some(response::OUTSIDE_TIME_RANGE), Some(hint)) => {
+                Err(TokenError { hints: vec![hint], ..error })
+            }
+            _ => Err(error),
+        }
     }
 
     fn origin(&self) -> &str {

@@ -19,6 +19,8 @@ const MAX_RETRY_AFTER_SECONDS: u64 = 3600;
 const DEFAULT_THROTTLE_WAIT: Duration = Duration::from_secs(2);
 /// AADSTS700024: the one error whose usual cause is our clock.
 pub(super) const OUTSIDE_TIME_RANGE: u32 = 700_024;
+/// The certificate of the assertion is not one of the application's.
+pub(super) const UNKNOWN_CERTIFICATE: u32 = 700_027;
 const NOT_JSON: &str = "it is not JSON";
 
 /// Parses a response received at `now`, in seconds since the Unix epoch.

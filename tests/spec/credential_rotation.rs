@@ -3,7 +3,7 @@
 //! - a mounted Secret that kubelet swaps, a file that is renamed over it, and one that is written in place are all noticed;
 //! - a file that is missing, half written or does not match its key changes nothing until it is good, and one warning says why;
 //! - a new certificate is used within seconds, although the old token lives on;
-//! - one that Entra ID does not know yet costs no request.
+//! - one that Entra ID does not know yet costs no request: the one before signs in until it is uploaded.
 
 use std::fs;
 use std::path::Path;
@@ -141,6 +141,38 @@ fn a_new_certificate_that_entra_id_does_not_know_costs_no_request() {
     // Uploaded now; the file is touched so that nobody has to wait for the minute to pass.
     touch(&sim.certificate_path());
     used(&sim, pair);
+    traffic.end_without_failure();
+}
+
+/// As cert-manager renews one: nobody has uploaded it yet.
+#[test]
+fn the_certificate_before_signs_in_until_the_new_one_is_uploaded() {
+    let sim = Sim::start(Options { token_lifetime: 600, refresh_in: Some(1), ..Options::default() });
+    let proxy = Proxy::start_with(&sim, &[("ADMIN_PORT", "0"), ("LOG_LEVEL", "info")]);
+    let traffic = Traffic::start(&proxy, 2, Duration::from_millis(20));
+    let failing = || {
+        let page = proxy.admin("/metrics").text();
+        ["credential_reload_failing", "token_refresh_failing"]
+            .map(|name| page.contains(&format!("\nauth_proxy_{name} 1\n")))
+    };
+    let pair = Pair::number(3);
+    replace_file(&sim.certificate_path(), &pair.pem);
+    proxy.wait_log("AADSTS700027");
+    assert_eq!(failing(), [false, true], "the first refusal is an error");
+    // So that nobody has to wait for the minute to pass.
+    touch(&sim.certificate_path());
+    let line = proxy.wait_log("Entra ID does not know the new certificate");
+    for text in [" warn ", "hint=\"upload", &format!("certificate_sha1={} still_in_use=", pair.sha1)] {
+        assert!(line.contains(text), "{text:?} is missing in {line}");
+    }
+    let issued = sim.entra.issued().len();
+    wait_for("more tokens", || sim.entra.issued().len() > issued + 1);
+    assert_eq!(failing(), [true, false]);
+    sim.entra.register(&pair.pem);
+    proxy.wait_log("Entra ID accepts the new certificate");
+    used(&sim, pair);
+    assert_eq!(failing(), [false, false]);
+    assert_eq!(count(&proxy, "Entra ID does not know the new certificate"), 1);
     traffic.end_without_failure();
 }
 

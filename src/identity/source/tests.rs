@@ -98,6 +98,8 @@ fn describe(notice: &Notice) -> String {
                 .expect("the file is named");
             format!("kept: {fact}")
         }
+        Notice::Unknown { new, .. } => format!("unknown: {}", new.subject),
+        Notice::Accepted(certificate) => format!("accepted: {}", certificate.subject),
         Notice::Note(problem) => format!("note: {}", problem.message),
         Notice::Renewed(certificate) => format!("renewed: {}", certificate.subject),
     }
@@ -121,7 +123,10 @@ fn kept_silently() -> (String, Vec<String>) {
 
 /// The thumbprint in the header of the next assertion.
 fn thumbprint(source: &mut CertificateSource) -> String {
-    let assertion = source.assertion().unwrap();
+    thumbprint_of(&source.assertion().unwrap())
+}
+
+fn thumbprint_of(assertion: &Secret<String>) -> String {
     let header = assertion.expose().split('.').next().unwrap();
     let header: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
     header["x5t#S256"].as_str().unwrap().to_owned()
@@ -134,6 +139,51 @@ fn at_start_every_problem_is_an_error() {
         assert!(open(&pem(name), &mock_clock).is_err(), "{name}");
     }
     assert!(open(Path::new("/nowhere/id.pem"), &mock_clock).is_err());
+}
+
+/// Each row: what Entra ID says of the last assertion, and then: which certificate is in use, whether there is one to go back
+/// to, and whether that is an alarm.
+#[test]
+fn a_certificate_that_entra_id_does_not_know_leaves_the_one_before_in_use() {
+    let mut fixture = Fixture::new("unknown");
+    let (old, new) = ("CN=auth-proxy test", "CN=auth-proxy other");
+    let in_use = |fixture: &Fixture| fixture.source.current().certificate().subject.clone();
+    assert!(fixture.source.fallback().is_none(), "there is none before the first");
+    fixture.source.assertion().unwrap();
+    fixture.source.accepted();
+    let first = thumbprint(&mut fixture.source);
+
+    fixture.move_over("other.pem");
+    let second = thumbprint(&mut fixture.source);
+    assert_ne!(first, second);
+    assert!(fixture.source.fallback().is_none(), "the first refusal is an error");
+    assert_eq!((in_use(&fixture), fixture.source.current().is_reload_failing()), (new.to_owned(), false));
+    for _ in 0..2 {
+        assert_eq!(thumbprint(&mut fixture.source), second, "the new one is tried each time");
+        assert_eq!(thumbprint_of(&fixture.source.fallback().unwrap()), first);
+        fixture.source.fell_back();
+        assert_eq!((in_use(&fixture), fixture.source.current().is_reload_failing()), (old.to_owned(), true));
+    }
+    // Uploaded.
+    fixture.source.accepted();
+    assert_eq!((in_use(&fixture), fixture.source.current().is_reload_failing()), (new.to_owned(), false));
+    assert!(fixture.source.fallback().is_none(), "the old one is forgotten");
+
+    // Back to a file that was in use: no other is needed.
+    fixture.move_over("key-first.pem");
+    fixture.source.assertion().unwrap();
+    assert!(fixture.source.fallback().is_none());
+    fixture.move_over("other.pem");
+    fixture.source.assertion().unwrap();
+    assert!(fixture.source.fallback().is_none(), "it is the one before, which Entra ID knows");
+    fixture.source.accepted();
+
+    // An expired one is of no use.
+    fixture.move_over("key-first.pem");
+    fixture.source.assertion().unwrap();
+    assert!(fixture.source.fallback().is_none());
+    fixture.mock_clock.jump_unix(NOW + 100 * 365 * DAY_SECONDS);
+    assert!(fixture.source.fallback().is_none());
 }
 
 #[test]

@@ -150,7 +150,7 @@ impl Sources {
         if let Some(current) = &self.certificate {
             text.sample(&[], current.certificate().not_after_unix);
         }
-        let help = "1 if the certificate file has changed and cannot be used, so that the previous certificate stays in use.";
+        let help = "1 if the certificate file has changed and cannot be used, or Entra ID does not know its certificate, so that the previous one stays in use.";
         text.family("auth_proxy_credential_reload_failing", "gauge", help);
         if let Some(current) = &self.certificate {
             text.sample(&[], u8::from(current.is_reload_failing()));
