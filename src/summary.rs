@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::config::Config;
 use crate::log::{self, Seconds};
 use crate::proxy::Callers;
-use crate::report::is_quotable;
+use crate::report::{is_quotable, visible};
 
 /// What is known by a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) type Facts = Vec<(&'static str, Fact)>;
 pub(crate) fn sign_in(config: &Config) -> Facts {
     let base_url = format!("{}{}", config.base_url.origin(), config.base_url.base_path);
     let mut facts = vec![
-        ("upstream", base_url.into()),
+        ("upstream", visible(&base_url).into()),
         ("credential", config.credential.name().into()),
         ("because", config.credential_reason.as_str().into()),
     ];
@@ -35,7 +35,7 @@ pub(crate) fn sign_in(config: &Config) -> Facts {
         facts.push(("token_url", application.token_url.as_str().into()));
         facts.push(("client_id", application.client_id.as_str().into()));
     }
-    facts.push(("scope", config.scope.as_str().into()));
+    facts.push(("scope", visible(&config.scope).into()));
     facts
 }
 
@@ -65,7 +65,8 @@ pub(crate) fn callers(config: &Config, callers: Option<&Callers>) -> Facts {
 pub(crate) fn network(config: &Config) -> Facts {
     let proxy = config.egress.proxy.as_ref();
     let roots = config.ca_file.as_ref().map_or_else(|| "built-in".into(), |file| file.display().to_string());
-    let egress_proxy = proxy.map_or_else(|| "none".into(), |proxy| format!("{}:{}", proxy.host, proxy.port));
+    let egress_proxy =
+        proxy.map_or_else(|| "none".into(), |proxy| format!("{}:{}", visible(&proxy.host), proxy.port));
     vec![
         ("egress_proxy", egress_proxy.into()),
         ("no_proxy", list(&config.egress.no_proxy)),

@@ -11,6 +11,9 @@ SOURCE_DATE_EPOCH=$("$tools/epoch.sh")
 AUTH_PROXY_REVISION=$(if [[ -e .git ]]; then git rev-parse HEAD; else cat REVISION; fi)
 export SOURCE_DATE_EPOCH AUTH_PROXY_REVISION LC_ALL=C PYTHONDONTWRITEBYTECODE=1
 if [[ -n ${MINISIGN_KEY-} ]]; then MINISIGN_KEY=$(realpath "$MINISIGN_KEY"); fi
+# In whatever order they are named: the image index and the provenance list them.
+mapfile -t targets < <(printf '%s\n' "$@" | sort -u)
+set -- "${targets[@]}"
 umask 022
 rm -rf dist
 mkdir dist

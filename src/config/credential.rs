@@ -174,6 +174,8 @@ fn from_file(env: &mut Env<'_>, kind: Kind) -> Option<Assertion> {
     let send_chain = env.flag("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN");
     let algorithm = env.or("AZURE_ASSERTION_ALGORITHM", Algorithm::Ps256, value::algorithm);
     if kind == Kind::FederatedTokenFile {
+        env.mark_unused(&CERTIFICATE);
+        env.mark_unused(&["AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", "AZURE_ASSERTION_ALGORITHM"]);
         let token_proxy = token_proxy::read(env);
         if env.raw(FEDERATED).is_none() {
             env.missing(
@@ -183,6 +185,7 @@ fn from_file(env: &mut Env<'_>, kind: Kind) -> Option<Assertion> {
         }
         return Some(Assertion::FederatedTokenFile { path: federated?, token_proxy: token_proxy? });
     }
+    env.mark_unused(&[FEDERATED]);
     if let (Some(one), Some(other)) = (&preferred, &alias)
         && one != other
     {

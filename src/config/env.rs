@@ -173,6 +173,16 @@ impl<'a> Env<'a> {
         self.effective.push(EffectiveSetting { name, value, source, is_used: true });
     }
 
+    /// These mean nothing beside the others: `/config` says only whether they are set.
+    pub(super) fn mark_unused(&mut self, names: &[&str]) {
+        let unused = |setting: &&mut EffectiveSetting| {
+            names.contains(&setting.name) && setting.source == ValueSource::Environment
+        };
+        for setting in self.effective.iter_mut().filter(unused) {
+            (setting.value, setting.is_used) = (SET.to_owned(), false);
+        }
+    }
+
     /// Every setting as it is in force, in the order of the table.
     pub(super) fn effective(&self) -> Vec<EffectiveSetting> {
         let in_force = |name: &'static str| {

@@ -53,6 +53,11 @@ impl<K: PartialEq + Clone, D: Default> Digest<K, D> {
         Some(entry)
     }
 
+    /// How many kinds of the present ones are like this.
+    pub(crate) fn count(&self, is_like: impl Fn(&K) -> bool) -> usize {
+        self.lock().iter().filter(|kind| is_like(&kind.key)).count()
+    }
+
     /// What has waited for its period to pass. A kind of which nothing has come for a whole period is over: its next event
     /// is logged at once.
     pub(crate) fn due(&self, now: Instant) -> Vec<Entry<K, D>> {

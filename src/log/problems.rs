@@ -67,9 +67,12 @@ impl LoggedProblem {
         }
     }
 
-    /// Whether it is the same for a person, numbers and names in its sentence apart.
+    /// Whether it is the same for a person, numbers and names in its sentence apart: what has the same remedy is, whatever
+    /// its code.
     fn is_same(&self, other: &Self) -> bool {
-        (&self.message, &self.code, &self.remedy) == (&other.message, &other.code, &other.remedy)
+        let has_remedy = !self.remedy.is_empty();
+        (&self.message, &self.remedy) == (&other.message, &other.remedy)
+            && (has_remedy || self.code == other.code)
     }
 }
 

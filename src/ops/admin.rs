@@ -80,8 +80,14 @@ impl Service for Admin {
     }
 
     fn refused(&self, response: &ErrorResponse, peer: &Peer) {
-        self.sources.metrics.refusals.add(&response.code);
-        self.refusals.record(response, peer);
+        if response.overload.is_none() {
+            self.sources.metrics.refusals.add(&response.code);
+            self.refusals.record(response, peer);
+            return;
+        }
+        // No application is concerned, and MAX_CONNECTIONS is not the limit.
+        let message = format!("too many connections to ADMIN_PORT: it serves {CONNECTIONS} at a time");
+        self.refusals.record(&ErrorResponse { message, overload: None, ..response.clone() }, peer);
     }
 }
 

@@ -22,13 +22,15 @@ pub(crate) struct Watch {
     upstream: String,
     sign_in: Doubling,
     response: Doubling,
+    /// Whether the upstream was silent when it was last looked at.
+    was_silent: bool,
 }
 
 impl Watch {
     /// Nothing was logged yet.
     pub(crate) fn new(metrics: Arc<Metrics>, tokens: Arc<TokenStore>, upstream: String) -> Self {
         let (sign_in, response) = (Doubling::from(SLOW_SIGN_IN), Doubling::from(SLOW_RESPONSE));
-        Self { metrics, tokens, upstream, sign_in, response }
+        Self { metrics, tokens, upstream, sign_in, response, was_silent: false }
     }
 
     /// Logs what is due.
@@ -49,16 +51,24 @@ impl Watch {
             );
         }
         let oldest = self.metrics.unanswered.oldest().unwrap_or_default();
-        if self.response.is_due(oldest) {
-            self.log_response(oldest);
+        let requests = self.metrics.unanswered.older_than(SLOW_RESPONSE);
+        let last_response = self.metrics.since_last_response();
+        let is_silent = is_silent(oldest, requests, last_response);
+        // A wait that began as one slow response and became silence is another matter.
+        let becomes_silent = is_silent && !self.was_silent;
+        self.was_silent = is_silent;
+        if self.response.is_due(oldest) || becomes_silent {
+            self.log_response(oldest, requests, last_response, is_silent);
         }
     }
 
-    fn log_response(&self, oldest: Duration) {
-        let requests = self.metrics.unanswered.older_than(SLOW_RESPONSE);
-        // While others get their responses, one that takes long is most likely long reasoning.
-        let last_response = self.metrics.since_last_response();
-        let is_silent = last_response.is_none_or(|ago| ago >= oldest);
+    fn log_response(
+        &self,
+        oldest: Duration,
+        requests: usize,
+        last_response: Option<Duration>,
+        is_silent: bool,
+    ) {
         let hint = if is_silent {
             "the connection stands and nothing comes: see the status of the Azure resource; READ_IDLE_TIMEOUT ends the wait"
         } else {
@@ -73,6 +83,13 @@ impl Watch {
         let level = if is_silent { LogLevel::Warn } else { LogLevel::Info };
         log::event(level, "still waiting for the upstream's response", &fields);
     }
+}
+
+/// Whether nobody gets a response, as far as that can be seen: none came since the oldest request was sent, or several have
+/// waited while none came. One alone, while others get theirs now and then, is most likely long reasoning.
+fn is_silent(oldest: Duration, requests: usize, last_response: Option<Duration>) -> bool {
+    let has_none_for = |time: Duration| last_response.is_none_or(|ago| ago >= time);
+    oldest >= SLOW_RESPONSE && (has_none_for(oldest) || requests > 1 && has_none_for(SLOW_RESPONSE))
 }
 
 /// When a wait is to be logged: after a time, after twice that time, and so on; from the start for the next wait.
@@ -104,6 +121,27 @@ impl Doubling {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn silence_is_when_nobody_gets_a_response() {
+        // Oldest wait, requests that have waited 30 s, last response; whether that is silence.
+        for (oldest, requests, ago, expected) in [
+            (0, 0, None, false),
+            (29, 0, None, false),
+            (30, 1, None, true),
+            (30, 1, Some(30), true),
+            (30, 1, Some(27), false),
+            (33, 2, Some(29), false),
+            (33, 2, Some(30), true),
+            (300, 1, Some(40), false),
+            (300, 1, Some(300), true),
+            (300, 9, Some(5), false),
+        ] {
+            let seconds = Duration::from_secs;
+            let found = is_silent(seconds(oldest), requests, ago.map(seconds));
+            assert_eq!(found, expected, "{oldest} {requests} {ago:?}");
+        }
+    }
 
     #[test]
     fn a_wait_is_logged_after_a_time_and_whenever_it_has_doubled() {

@@ -11,8 +11,12 @@ use crate::upstream::diagnosis::{Diagnosis, UpstreamError, diagnose};
 
 /// Errors of one kind are logged this often.
 const PERIOD: Duration = Duration::from_secs(60);
-/// Status and code together; the codes are the upstream's.
-const MAX_KINDS: usize = 64;
+/// So many codes of a status that mean the same have lines of their own; further ones share one. Codes are the upstream's,
+/// and one that makes up a code for each response must not keep the others from being logged.
+const MAX_CODES: usize = 4;
+const OTHER_CODE: &str = "other";
+/// More than the known statuses with as many codes.
+const MAX_KINDS: usize = 256;
 /// Azure's errors are smaller. Of a larger one nothing is read.
 const MAX_BODY: usize = 4096;
 
@@ -90,8 +94,8 @@ impl UpstreamErrorLog {
         let error = body.json.as_deref().map(UpstreamError::read).unwrap_or_default();
         let status = body.status.as_u16();
         let diagnosis = diagnose(status, &error, self.other_scope)?;
-        let kind = Kind { status, code: error.code, diagnosis };
-        let known = (kind.diagnosis.meaning, kind.code.clone());
+        let known = (diagnosis.meaning, error.code.clone());
+        let kind = self.kind(Kind { status, code: error.code, diagnosis });
         let entry = self.digest.add(kind, Instant::now(), |last| {
             (last.path, last.request_id) = (log::excerpt(path), request_id.map(str::to_owned));
         });
@@ -99,6 +103,16 @@ impl UpstreamErrorLog {
             log_entry(&entry);
         }
         Some(known)
+    }
+
+    /// The kind that this one counts as.
+    fn kind(&self, kind: Kind) -> Kind {
+        let is_alike = |other: &Kind| (other.status, &other.diagnosis) == (kind.status, &kind.diagnosis);
+        let is_new = kind.code.is_some() && self.digest.count(|other| *other == kind) == 0;
+        if is_new && self.digest.count(is_alike) >= MAX_CODES {
+            return Kind { code: Some(OTHER_CODE.to_owned()), ..kind };
+        }
+        kind
     }
 
     /// Logs all that was not logged yet.
@@ -137,6 +151,23 @@ mod tests {
         let mut body = ErrorBody::of(StatusCode::from_u16(status).unwrap(), &headers)?;
         pieces.iter().for_each(|piece| body.push(piece));
         Some(body)
+    }
+
+    #[test]
+    fn codes_without_end_do_not_keep_others_from_being_logged() {
+        let log = UpstreamErrorLog::new(None);
+        let json = &[("content-type", "application/json")][..];
+        let record = |status: u16, code: &str| {
+            let error = format!(r#"{{"error":{{"code":"{code}"}}}}"#);
+            log.record(&body(status, json, &[error.as_bytes()]).unwrap(), "/x", None)
+        };
+        for number in 0..1000 {
+            let (_, code) = record(403, &format!("Code{number}")).unwrap();
+            assert_eq!(code, Some(format!("Code{number}")), "the request's own line has it");
+        }
+        assert_eq!(log.digest.count(|kind| kind.status == 403), MAX_CODES + 1);
+        record(401, "PermissionDenied");
+        assert_eq!(log.digest.count(|kind| kind.status == 401), 1);
     }
 
     #[test]

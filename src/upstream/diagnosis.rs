@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::report::excerpt;
+use crate::report::{excerpt, is_quotable};
 
 const ROLE: &str = "assign the role Cognitive Services OpenAI User on the resource to this application; it takes up \
     to five minutes to work";
@@ -137,7 +137,10 @@ fn plain_code(code: &Value) -> Option<String> {
         _ => return None,
     };
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    ((1..=MAX_CODE).contains(&code.len()) && code.bytes().all(is_plain)).then_some(code)
+    // Keys and tokens have digits; a name of Azure's may be long.
+    let is_name = code.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_') || is_quotable(&code);
+    let is_code = (1..=MAX_CODE).contains(&code.len()) && code.bytes().all(is_plain) && is_name;
+    is_code.then_some(code)
 }
 
 #[cfg(test)]
@@ -167,6 +170,42 @@ mod tests {
         }
         let long = format!(r#"{{"error":{{"code":"{}"}}}}"#, "a".repeat(MAX_CODE + 1));
         assert_eq!(UpstreamError::read(long.as_bytes()).code, None);
+    }
+
+    #[test]
+    fn codes_of_azure_are_shown_and_what_may_be_a_secret_is_not() {
+        for code in [
+            "401",
+            "429",
+            "AccessDenied",
+            "AuthenticationFailed",
+            "DeploymentNotFound",
+            "InternalServerError",
+            "InvalidAuthenticationTokenTenant",
+            "OperationNotSupported",
+            "PermissionDenied",
+            "ResponsibleAIPolicyViolation",
+            "SubscriptionNotFound",
+            "Throttled",
+            "TooManyRequests",
+            "content_filter",
+            "context_length_exceeded",
+            "insufficient_quota",
+            "invalid_api_key",
+            "invalid_request_error",
+            "model_not_found",
+            "rate_limit_exceeded",
+            "unsupported_api_for_model",
+        ] {
+            assert_eq!(plain_code(&code.into()).as_deref(), Some(code));
+        }
+        for secret in [
+            "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl",
+            "0123456789abcdef0123456789abcdef",
+            "sk-4xT9qZ7kLm2Wv8Rb3Yc6Nd1Pf5",
+        ] {
+            assert_eq!(plain_code(&secret.into()), None, "{secret}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ impl Sources {
         self.requests(&mut text);
         self.upstream(&mut text);
         self.identity(&mut text);
-        process(&mut text, self.metrics.started);
+        process(&mut text, self.metrics.started, self.limits.memory);
         text.finish()
     }
 
@@ -175,7 +175,7 @@ fn build(text: &mut Text) {
 }
 
 /// The process itself, under the names that every Prometheus client uses. What is not known is left out.
-fn process(text: &mut Text, started: Duration) {
+fn process(text: &mut Text, started: Duration, memory_limit: Option<u64>) {
     let help = "Start time of the process since unix epoch in seconds.";
     text.single("process_start_time_seconds", "gauge", help, started.as_secs_f64());
     let help = "Total user and system CPU time spent in seconds.";
@@ -183,10 +183,15 @@ fn process(text: &mut Text, started: Duration) {
     if let Some(bytes) = process::resident_bytes() {
         text.single("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", bytes);
     }
+    let help = "Memory that the container or unit may have; 0 without a limit.";
+    text.single("auth_proxy_memory_limit_bytes", "gauge", help, memory_limit.unwrap_or(0));
     if let Some(open) = process::open_descriptors() {
         text.single("process_open_fds", "gauge", "Number of open file descriptors.", open);
     }
     if let Some(limit) = process::descriptor_limit() {
         text.single("process_max_fds", "gauge", "Maximum number of open file descriptors.", limit);
+    }
+    if let Some(threads) = process::threads() {
+        text.single("process_threads", "gauge", "Number of threads.", threads);
     }
 }

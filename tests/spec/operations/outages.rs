@@ -252,6 +252,36 @@ fn a_cut_response_is_a_warning() {
 }
 
 /// The upstream is silent: how long the oldest request waits is a number at once. (The line comes after 30 s: tests/slow.)
+/// After half a minute, as a warning, although the last response is younger than the oldest request.
+#[test]
+fn a_silent_upstream_is_a_warning_while_requests_wait() {
+    let (sim, proxy) = start(Options::default());
+    let ask = || {
+        let mut client = Raw::connect(proxy.address());
+        client.send("GET /sim/slow?ms=120000 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        client
+    };
+    let mut waiting = vec![ask()];
+    wait_for("the first", || !sim.azure.requests().is_empty());
+    assert_eq!(proxy.client().get("/openai/v1/models").status, 200);
+    waiting.extend([ask(), ask()]);
+    let began = Instant::now();
+    const EVENT: &str = "still waiting for the upstream's response";
+    let is_there = || !lines(&proxy, "warn", EVENT).is_empty();
+    while !is_there() && began.elapsed() < 3 * timeout() {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let lines = lines(&proxy, "warn", EVENT);
+    let line = lines.first().unwrap_or_else(|| panic!("none after {:?}", began.elapsed()));
+    for text in [" requests=3 ", " oldest=3", " last_response_ago=3", "see the status of the Azure resource"]
+    {
+        assert!(line.contains(text), "{text:?} is missing in {line} after {:?}", began.elapsed());
+    }
+    assert!(metric(&proxy, "auth_proxy_upstream_oldest_wait_seconds") >= 30.0);
+    let page = proxy.admin("/").text();
+    assert!(page.contains("There is a usable token. 3 requests wait for the upstream"), "{page}");
+}
+
 #[test]
 fn the_oldest_wait_for_a_response_is_a_number() {
     let (sim, proxy) = start(Options::default());

@@ -371,16 +371,22 @@ fn no_secret_is_on_any_page() {
         ("AZURE_KUBERNETES_CA_FILE", &pem),
         ("AZURE_KUBERNETES_CA_DATA", &pem),
         ("AZURE_KUBERNETES_SNI_NAME", key),
+        ("AZURE_FEDERATED_TOKEN_FILE", PASSWORD),
+        ("API_BASE_URL", &format!("{}/{key}", sim.azure_url())),
         ("LOG_LEVEL", "debug"),
     ];
     let proxy = Proxy::start_with(&sim, &variables);
     // What clients and upstream send, too.
-    sim.azure.script([ScriptedResponse::status(401).body(format!("{{\"error\":\"{jwt}\"}}"))]);
     let headers = [("api-key", KEY), ("cookie", PASSWORD)];
-    assert_eq!(
-        proxy.client().request("POST", &format!("/x?key={key}"), &headers, jwt.as_bytes()).status,
-        401
-    );
+    // In a code, too, Azure may repeat what somebody has sent.
+    sim.azure.script([
+        ScriptedResponse::status(401).body(format!("{{\"error\":\"{jwt}\"}}")),
+        ScriptedResponse::status(403).json(&serde_json::json!({"error": {"code": jwt}})),
+    ]);
+    for status in [401, 403] {
+        let response = proxy.client().request("POST", &format!("/x?key={key}"), &headers, jwt.as_bytes());
+        assert_eq!(response.status, status);
+    }
     assert_eq!(proxy.client().get(&format!("/x?key={key}")).status, 401);
     sim.azure.stop();
     assert_eq!(
@@ -397,8 +403,15 @@ fn no_secret_is_on_any_page() {
             assert!(!page.contains(secret.as_str()), "{secret} on {path}: {page}");
         }
     }
+    for line in proxy.log() {
+        for secret in secrets.iter().filter(|secret| !line.contains("path=") || *secret != key) {
+            assert!(!line.contains(secret.as_str()), "{secret} in {line}");
+        }
+    }
     let config = proxy.admin("/config").json();
-    assert_eq!(config["settings"]["IDENTITY_HEADER"]["value"], "set");
-    assert_eq!(config["settings"]["IDENTITY_HEADER"]["used"], false);
+    for unused in ["IDENTITY_HEADER", "AZURE_FEDERATED_TOKEN_FILE"] {
+        assert_eq!(config["settings"][unused]["value"], "set", "{unused}");
+        assert_eq!(config["settings"][unused]["used"], false, "{unused}");
+    }
     assert_eq!(config["settings"]["HTTPS_PROXY"]["value"], "http://127.0.0.1:9");
 }
