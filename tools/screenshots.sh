@@ -39,6 +39,12 @@ address() { sed -nE "s/.* $1 address=([^ ]+).*/\1/p" "$directory/proxy.log"; }
 # request STATUS: the upstream responds like that.
 request() { "${curl[@]}" --output /dev/null "http://$proxy/sim/status/$1" || true; }
 
+# fail STATUS: it responds as Azure does with this error.
+fail() {
+    "${curl[@]}" --output /dev/null -H 'content-type: application/json' --data "{\"model\":\"error-$1\",\"messages\":[]}" \
+        "http://$proxy/openai/v1/chat/completions" || true
+}
+
 # start_sim OPTION...
 start_sim() {
     target/debug/examples/sim --stay --dir "$directory" --env-file "$directory/env" "$@" >"$directory/sim.log" 2>&1 &
@@ -113,8 +119,8 @@ picture certificate 1170
 start_sim
 start_proxy
 eventually page_has 'auth-proxy is ready'
-for _ in $(seq 40); do request 429; done
-for _ in $(seq 12); do request 403; done
+for _ in $(seq 40); do fail 429; done
+for _ in $(seq 12); do fail 401; done
 for _ in $(seq 9); do request 200; done
 eventually page_has '>9<'
 picture upstream 1040

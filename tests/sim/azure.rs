@@ -236,6 +236,18 @@ type Prescribed = (u16, &'static [(&'static str, &'static str)], Value);
 /// Models whose name asks for a failure.
 fn prescribed_error(model: &str) -> Option<Prescribed> {
     match model {
+        "error-401" => Some((
+            401,
+            &[],
+            json!({"error": {"code": "PermissionDenied", "message":
+                "The principal lacks the required data action to perform POST operation."}}),
+        )),
+        "error-404" => Some((
+            404,
+            &[],
+            json!({"error": {"code": "DeploymentNotFound", "message":
+                "The API deployment for this resource does not exist."}}),
+        )),
         "error-429" => Some((
             429,
             &[("retry-after", "7"), ("retry-after-ms", "6543"), ("x-ratelimit-reset-requests", "7")],
