@@ -1,4 +1,4 @@
-"""The rows as lines, and as the table of docs/reliability.md, between its two comments."""
+"""The rows as lines, and as a table of docs/reliability.md, between the two comments of their form."""
 
 import datetime
 import os
@@ -61,13 +61,16 @@ def write(rows, is_long, load):
     git = lambda *arguments: subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     version = git("rev-parse", "--short=12", "HEAD") or "unknown"
     dirty = ", with changes" if git("status", "--porcelain", "--untracked-files=no", "src", "Cargo.lock") else ""
+    form = "long" if is_long else "short"
     about = (
-        f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, {'long' if is_long else 'short'} form, commit {version}{dirty}; {os.cpu_count()} cores, "
+        f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, {form} form, commit {version}{dirty}; {os.cpu_count()} cores, "
         f"{platform.machine()}, Linux {platform.release().split('-')[0]}. Load: {load.rate} requests/s, {load.streams} streams."
     )
-    block = f"<!-- prove -->\n{table(rows)}\n\n{about}\n<!-- end -->"
+    block = f"<!-- prove {form} -->\n{table(rows)}\n\n{about}\n<!-- end -->"
     text = DOCUMENT.read_text(encoding="utf-8")
-    DOCUMENT.write_text(re.sub(r"<!-- prove -->.*?<!-- end -->", lambda _: block, text, flags=re.DOTALL), encoding="utf-8")
+    text, count = re.subn(rf"<!-- prove {form} -->.*?<!-- end -->", lambda _: block, text, flags=re.DOTALL)
+    assert count == 1, f"{DOCUMENT} has no place for the {form} form"
+    DOCUMENT.write_text(text, encoding="utf-8")
     print(f"\n{DOCUMENT.relative_to(ROOT)} is written.")
 
 
