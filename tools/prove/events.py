@@ -156,6 +156,19 @@ def garbage(run):
     return "random bytes, empty, cut in half: tokens were renewed with the old one"
 
 
+def not_uploaded(run):
+    """As whatever renews by itself does it: Entra ID does not know the new certificate, and the one before signs in."""
+    key, certificate, sha1 = run.rig.credentials.new(is_uploaded=False)
+    proxy, since = run.rig.proxy, run.rig.proxy.mark()
+    run.rig.credentials.file.write_text(key + certificate)
+    proxy.logged("Entra ID does not know the new certificate", since, run.form.lifetime)
+    time.sleep(run.form.lifetime)
+    run.rig.credentials.upload()
+    proxy.logged("Entra ID accepts the new certificate", since, run.form.lifetime)
+    time.sleep(run.form.after)
+    return f"for {run.form.lifetime} s, a token's life, the certificate before signed in"
+
+
 def outage(command, noticed="token refresh failed"):
     """Entra ID fails in this way, which the program must have `noticed` in its log."""
 
@@ -347,6 +360,7 @@ EVENTS = (
     Event("PFX replaced", pfx),
     Event("symbolic link to another certificate", link_changed),
     Event("certificate replaced by garbage, three kinds", garbage),
+    Event("certificate not uploaded yet", not_uploaded),
     Event("Entra ID refuses connections", outage("refuse")),
     Event("Entra ID accepts connections and says nothing", outage("silent")),
     Event("Entra ID responds 503", outage("status 503")),

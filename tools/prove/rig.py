@@ -187,16 +187,21 @@ class Credentials:
         key, certificate, _ = self.new()
         self.file.write_text(key + certificate)
 
-    def new(self):
+    def new(self, is_uploaded=True):
         """Another certificate, which Entra ID knows: key, certificate, and its SHA-1 as the log has it."""
         self.count += 1
         name = self.folder / f"client-{self.count}"
         key, certificate = name.with_suffix(".key"), name.with_suffix(".crt")
         subject = f"/CN=prove {self.count}"
         openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 90, "-subj", subject, "-keyout", key, "-out", certificate)
-        self.sim.command(f"register {certificate}")
+        if is_uploaded:
+            self.upload()
         print_of = openssl("x509", "-in", certificate, "-noout", "-fingerprint", "-sha1").strip().split("=")[1]
         return key.read_text(), certificate.read_text(), print_of.replace(":", "")
+
+    def upload(self):
+        """Entra ID knows the last one from now on."""
+        self.sim.command(f"register {self.folder / f'client-{self.count}'}.crt")
 
     def link(self, target):
         """The link leads elsewhere, in one step."""
