@@ -64,6 +64,7 @@ def without_proxy(document):
     rest = copy.deepcopy(document)
     template = pod_template(rest)
     taken = {"label": template["metadata"]["labels"].pop("auth-proxy", None)}
+    template["metadata"]["labels"].pop("auth-proxy-credential", None)
     pod = template["spec"]
     for part in ("initContainers", "volumes"):
         entries = pod.pop(part, [])

@@ -73,12 +73,11 @@ def kustomized(folder, components=()):
     documents = [document for name in kustomization["resources"] for document in read(folder / name)]
     for name in components:
         (component,) = read(COMPONENTS / name / "kustomization.yaml")
-        files = {"kustomization.yaml", *component.get("resources", [])} | {patch["path"] for patch in component.get("patches", []) if "path" in patch}
+        files = {"kustomization.yaml", *component.get("resources", [])} | {patch["path"] for patch in component.get("patches", [])}
         if files != {path.name for path in (COMPONENTS / name).iterdir()}:
             raise ValueError(f"the files of the component {name} are not all used")
-        for patch in filter(lambda patch: "path" in patch, component["patches"]):
+        for patch in component["patches"]:
             (change,) = read(COMPONENTS / name / patch["path"])
-            # What has no file is a change of another component.
             documents = [
                 # Kind and name are the workload's.
                 merged(document, {**change, "kind": document["kind"], "metadata": document["metadata"]})
@@ -173,8 +172,11 @@ def selectors(workload, documents):
     ports = {port["name"] for container in containers for port in container.get("ports", [])}
     numbers = {port["containerPort"] for container in containers for port in container.get("ports", [])}
     (monitor,) = read(KUBERNETES / "monitoring" / "pod-monitor.yaml")
-    (policy,) = read(COMPONENTS / "network-policy" / "network-policy.yaml")
+    policy, imds = read(COMPONENTS / "network-policy" / "network-policy.yaml")
     others = [policy] if ("auth-proxy", "sidecar") in labels else []
+    variables = {variable["name"]: variable.get("value") for container in containers for variable in container.get("env", [])}
+    if (imds["spec"]["podSelector"]["matchLabels"].items() <= labels) is not ("AZURE_TOKEN_CREDENTIALS" in variables):
+        yield "the network policy for IMDS is for managed identity"
     for document in documents + others:
         name, spec = f"{document['kind']} {document['metadata']['name']}", document["spec"]
         selector = spec.get("selector") or spec.get("podSelector") or {}

@@ -64,10 +64,7 @@ done
 
 # What a reader may add to one of them.
 built() { grep -c -e "$2" "$WORK/built/$1.yaml" || true; }
-combined network-policy job.yaml network-policy managed-identity >"$WORK/built/network-policy.yaml"
-combined without-imds job.yaml network-policy certificate >"$WORK/built/without-imds.yaml"
-[[ "$(built network-policy 169.254.169.254/32) $(built without-imds 169.254.169.254)" == '1 0' ]]
-ok 'network-policy allows IMDS with managed-identity, and only then'
+combined network-policy job.yaml managed-identity network-policy >"$WORK/built/network-policy.yaml"
 combined optional deployment.yaml certificate optional >"$WORK/built/optional.yaml"
 [[ "$(built deployment-certificate 'startupProbe\|readinessProbe') $(built optional 'startupProbe\|readinessProbe') $(built optional livenessProbe)" == '2 0 1' ]]
 ok 'optional: neither startup nor readiness probe'
@@ -91,6 +88,22 @@ only_proxy "$WORK/before.yaml" "$WORK/built/team.yaml"
 ok 'platform: the kustomization of a team, as its first lines have it' 'image, tenant and upstream of the platform'
 alone deploy/kubernetes/example/deployment.yaml | sed 's/^metadata:/&\n  namespace: your-namespace/' >"$WORK/before.yaml"
 only_proxy "$WORK/before.yaml" "$WORK/built/example.yaml"
+
+# docs/runbooks/rotate-caller-keys.md, step 1: what `kubectl apply` gets has both keys.
+mkdir -p "$WORK/keys/bin"
+ln -s "$(realpath "$BINARY")" "$WORK/keys/bin/auth-proxy"
+page=docs/runbooks/rotate-caller-keys.md
+awk '/^ *```/ { if (open) exit; open = 1; next } open' "$page" >"$WORK/keys/commands"
+# shellcheck disable=SC2016  # the backticks are Markdown's
+sed -n 's/.*In Kubernetes, from that file: `\(.*\) | kubectl apply -f -`.*/\1/p' "$page" >>"$WORK/keys/commands"
+openssl rand -hex 32 | "$BINARY" hash-key team-a >"$WORK/keys/callers"
+(cd "$WORK/keys" && PATH="$PWD/bin:$PATH" timeout 60 bash -e commands) >"$WORK/secret.yaml"
+[[ $(sed -n 's/^  callers: //p' "$WORK/secret.yaml" | base64 --decode | grep -c '^team-a ') == 2 ]]
+ok "$page: the Secret has both keys of the caller"
+# A command that wants an id comes after one that shows it.
+for page in docs/runbooks/*.md; do
+    if grep -q -e '--query .*thumbprint' "$page"; then grep -q -e '--query .*keyId' "$page" || fail "$page: where is the key id?"; fi
+done
 
 # What would not start, or not listen, is found.
 refused() {
