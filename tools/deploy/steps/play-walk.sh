@@ -99,7 +99,7 @@ END
 cat >"$WORK/bin/curl" <<END
 #!/usr/bin/env bash
 if [[ "\$*" == *127.0.0.1:18080* ]]; then
-    until [[ -e $WORK/forwarded ]]; do sleep 0.2; done
+    for _ in {1..50}; do [[ -e $WORK/forwarded ]] || sleep 0.2; done
     [[ \$(cat "$WORK/forwarded") == 18080 ]] || exit 7
 fi
 exec "$(command -v curl)" --noproxy '*' "\${@/127.0.0.1:18080/127.0.0.1:$port}"
