@@ -4,7 +4,8 @@
 # dist/.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-name=auth-proxy-$1-air-gap
+version=$1
+name=auth-proxy-$version-air-gap
 shift
 folder=target/dist/$name
 rm -rf "$folder"
@@ -16,10 +17,14 @@ done
 shift
 for pair in "$@"; do install -D -m 755 "${pair#*=}" "$folder/bin/${pair%%=*}/auth-proxy"; done
 cp dist/*-image.tar.gz "$folder/images"
-cp dist/*.json dist/IMAGE-DIGEST "$folder"
+# Not the provenance: it is made afterwards, since it has the sum of this bundle.
+cp dist/*.cdx.json dist/*.openvex.json dist/IMAGE-DIGEST "$folder"
+# With the image that `docker load` makes of an archive: there is nothing to build from.
+sed "/^    build:/,/^      dockerfile:/d; s/^    image: auth-proxy\$/&:$version/" docker-compose.yml >"$folder/docker-compose.yml"
 mkdir "$folder/deploy"
 cp -R docs "$folder"
 cp -R deploy/kubernetes deploy/monitoring deploy/podman deploy/systemd "$folder/deploy"
 grep -rlE '@?sha256:0{64}$' "$folder/deploy" | xargs sed -i -E "s/sha256:0{64}\$/$(cat dist/IMAGE-DIGEST)/"
+python3 deploy/dist/links.py "$folder" >/dev/null
 deploy/dist/sums.sh "$folder"
 python3 deploy/dist/tarball.py "dist/$name.tar.gz" "$folder"

@@ -36,6 +36,7 @@ for target in "$@"; do
     mkdir -p "$folder/docs"
     cp "$binary" "${documents[@]}" deploy/systemd/* "$folder"
     cp -R docs/. "$folder/docs"
+    python3 "$tools/links.py" "$folder" >/dev/null
     "$tools/sums.sh" "$folder"
     python3 "$tools/tarball.py" "dist/$name.tar.gz" "$folder"
 done

@@ -1,8 +1,9 @@
-"""play.py MANIFEST IMAGE POD SECRETS KEY=VALUE...: a manifest of deploy/kubernetes as `podman play kube` takes it.
+"""play.py MANIFEST IMAGE POD SECRETS KEY=VALUE...: a manifest of deploy/kubernetes, or a pod, as `podman play kube` takes it.
 
 The proxy's container stays as it is, except for what a single machine lacks: the network is the host's, the Secrets are folders
 of SECRETS by their names, probes are left out (podman would run curl inside the image), and the settings are the simulator's.
-The application is the proxy's own image, which asks the proxy for its health over the loopback that they share.
+The application is the proxy's own image, which asks the proxy for its health over the loopback that they share; its init
+containers and workloads without the proxy are left out.
 """
 
 import os
@@ -14,23 +15,38 @@ import yaml
 
 def main(manifest, image, pod, secrets, *settings):
     with open(manifest, encoding="utf-8") as file:
-        documents = list(yaml.safe_load_all(file))
+        documents = [document for document in yaml.safe_load_all(file) if is_played(document)]
     settings = dict(setting.split("=", 1) for setting in settings)
     for document in documents:
         if document["kind"] == "ConfigMap":
             document["data"] = {**document["data"], **settings, "SSL_CERT_FILE": "/certs/ca.pem"}
+            continue
+        document["metadata"]["name"] = pod
+        spec = document["spec"]
         if document["kind"] == "Deployment":
-            document["metadata"]["name"] = pod
-            document["spec"]["replicas"] = 1
-            flat(document["spec"]["template"]["spec"])
-            mount(document["spec"]["template"]["spec"], pathlib.Path(secrets))
-            change(document["spec"]["template"]["spec"], image, settings)
+            spec["replicas"] = 1
+            spec = spec["template"]["spec"]
+        flat(spec)
+        mount(spec, pathlib.Path(secrets))
+        change(spec, image, settings)
     yaml.safe_dump_all(documents, sys.stdout)
+
+
+def is_played(document):
+    """The pod with the proxy, and its ConfigMap."""
+    pod = {"Pod": document.get("spec"), "Deployment": document.get("spec", {}).get("template", {}).get("spec")}.get(document["kind"])
+    if pod is None:
+        return document["kind"] == "ConfigMap" and document["metadata"]["name"].startswith("auth-proxy")
+    return any(is_proxy(container) for container in pod.get("initContainers", []) + pod["containers"])
+
+
+def is_proxy(container):
+    return container["name"].startswith("auth-proxy")
 
 
 def flat(pod):
     """podman knows no native sidecars: as a container beside the others. It mounts no token of an API server either."""
-    for container in pod.pop("initContainers", []):
+    for container in filter(is_proxy, pod.pop("initContainers", [])):
         container.pop("restartPolicy")
         pod["containers"].append(container)
     empty = {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume}
@@ -56,7 +72,7 @@ def change(pod, image, settings):
         container.update(image=image, imagePullPolicy="Never")
         for name in ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "ports"):
             container.pop(name, None)
-        if container["name"] == "auth-proxy":
+        if is_proxy(container):
             for variable in container["env"]:
                 variable["value"] = settings.get(variable["name"], variable["value"])
         else:

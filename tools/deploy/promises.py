@@ -1,6 +1,6 @@
 """promises.py [--write]: what deploy/, docker-compose.yml and Dockerfile.scratch promise and no schema checks, against docs/
 (whose settings are those of the program: tests/spec/structure) and against each other. Prints every complaint. With --write it
-writes the one file that is made from another."""
+writes the files that are made from others."""
 
 import functools
 import pathlib
@@ -20,6 +20,8 @@ USER = int(re.search(r"^USER (\d+):\1$", DOCKERFILE, re.MULTILINE)[1])
 PROBES = {"startupProbe": "/startupz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
 # The same limit in every form.
 MEMORY_MIB = 192
+# Kubernetes' ports: those that an application seldom has itself, and one number for the runbooks.
+SIDECAR_PORT, ADMIN_PORT = "18080", "18081"
 
 
 @functools.cache
@@ -42,11 +44,15 @@ def unknown(names):
 
 
 def missing(environment):
-    """What the program requires and is not set; another credential stands for the certificate."""
-    names = REQUIRED - set(environment)
-    if {"AZURE_FEDERATED_TOKEN_FILE", "AZURE_TOKEN_CREDENTIALS"} & set(environment):
-        names -= {"AZURE_CERTIFICATE_PATH"}
-    return [f"{name} is missing" for name in sorted(names)]
+    """What the program requires of this credential and is not set, or is set and belongs to another one."""
+    if environment.get("AZURE_TOKEN_CREDENTIALS") == "ManagedIdentityCredential":
+        others = REQUIRED - {"API_BASE_URL"}
+    elif "AZURE_FEDERATED_TOKEN_FILE" in environment:
+        others = {"AZURE_CERTIFICATE_PATH"}
+    else:
+        others = set()
+    names = REQUIRED - others - set(environment)
+    return [f"{name} is missing" for name in sorted(names)] + [f"{name} is of another credential" for name in sorted(others & set(environment))]
 
 
 def merged(base, patch):
@@ -100,8 +106,16 @@ def form(folder, components=(), shared=True):
     yield from restricted(pod, containers)
     yield from handlers(containers)
     yield from selectors(workload, documents)
+    if shared and kustomization.get("namespace") is None:
+        yield "manifests with a namespace of their own would not find the ConfigMap: no `namespace`"
+    variables = {v["name"]: v["value"] for container in containers if container is not proxy for v in container.get("env", [])}
+    if shared and variables != {"OPENAI_BASE_URL": f"http://127.0.0.1:{SIDECAR_PORT}/openai/v1", "OPENAI_API_KEY": "dummy"}:
+        yield f"the application's way to the proxy: {variables}"
     (config,) = kustomization["configMapGenerator"]
     environment = dict(literal.split("=", 1) for literal in config["literals"])
+    texts = [(COMPONENTS / name / "kustomization.yaml").read_text(encoding="utf-8") for name in components]
+    for names in re.findall(r"Your ConfigMap is without ([A-Z_]+) and ([A-Z_]+)", "\n".join(texts)):
+        environment = {name: value for name, value in environment.items() if name not in names}
     if {"configMapRef": {"name": config["name"]}} not in proxy["envFrom"]:
         yield f"the proxy does not read the ConfigMap {config['name']}"
     environment |= {variable["name"]: variable["value"] for variable in proxy["env"]}
@@ -110,9 +124,8 @@ def form(folder, components=(), shared=True):
     yield from alone(proxy, pod, environment, shared)
 
     # Whoever follows the first lines of the file has these Secrets.
-    texts = [(COMPONENTS / name / "kustomization.yaml").read_text(encoding="utf-8") for name in components]
     texts.append((folder / "kustomization.yaml").read_text(encoding="utf-8"))
-    made = set(re.findall(r"kubectl create secret (?:generic|tls) (\S+)", "\n".join(texts)))
+    made = set(re.findall(r"kubectl (?:-n NAMESPACE )?create secret (?:generic|tls) (\S+)", "\n".join(texts)))
     used = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
     if not used <= made or f"kubectl apply -k {folder}" not in texts[-1] or f"](../{folder})" not in GUIDE:
         yield f"how to apply it: Secrets {made} made, {used} used"
@@ -157,9 +170,13 @@ def selectors(workload, documents):
     labels = template["metadata"]["labels"].items()
     containers = template["spec"].get("initContainers", []) + template["spec"]["containers"]
     ports = {port["name"] for container in containers for port in container.get("ports", [])}
+    numbers = {port["containerPort"] for container in containers for port in container.get("ports", [])}
     (monitor,) = read(KUBERNETES / "monitoring" / "pod-monitor.yaml")
-    (policy,) = read(COMPONENTS / "network-policy" / "network-policy.yaml")
+    policy, imds = read(COMPONENTS / "network-policy" / "network-policy.yaml")
     others = [policy] if ("auth-proxy", "sidecar") in labels else []
+    variables = {variable["name"]: variable.get("value") for container in containers for variable in container.get("env", [])}
+    if (imds["spec"]["podSelector"]["matchLabels"].items() <= labels) is not ("AZURE_TOKEN_CREDENTIALS" in variables):
+        yield "the network policy for IMDS is for managed identity"
     for document in documents + others:
         name, spec = f"{document['kind']} {document['metadata']['name']}", document["spec"]
         selector = spec.get("selector") or spec.get("podSelector") or {}
@@ -167,10 +184,11 @@ def selectors(workload, documents):
             yield f"{name} selects {selector}"
         named = [port["targetPort"] for port in spec.get("ports", [])]
         named += [port["port"] for rule in spec.get("ingress", []) for port in rule["ports"]]
-        if not set(named) <= ports:
+        # Named ports of native sidecars do not work in every network plugin.
+        if not set(named) <= (numbers if document is policy else ports):
             yield f"{name} means the ports {named}"
         protocols = {port["name"]: port.get("appProtocol") for port in spec.get("ports", [])}
-        if document["kind"] == "Service" and protocols != {"http": "https", "admin": "http"}:
+        if document["kind"] == "Service" and protocols != {"http": "https", "proxy-admin": "http"}:
             yield f"{name} has other ports than TLS for callers and plain HTTP for monitoring"
         target = spec.get("scaleTargetRef", {"kind": workload["kind"], "name": workload["metadata"]["name"]})
         if (target["kind"], target["name"]) != (workload["kind"], workload["metadata"]["name"]):
@@ -190,10 +208,12 @@ def alone(proxy, pod, environment, shared):
     callers = {"TLS_CERT_FILE", "TLS_KEY_FILE", "PROXY_API_KEYS_FILE"}
     if (callers & set(environment)) != (set() if shared else callers):
         yield "TLS and keys for callers exactly where they come from other pods"
-    if ports.get("admin") != environment["ADMIN_PORT"] or ports.get("http", environment["PORT"]) != environment["PORT"]:
+    if environment["ADMIN_PORT"] != ADMIN_PORT or environment["PORT"] != (SIDECAR_PORT if shared else SETTINGS["PORT"]):
+        yield "other ports than the docs have"
+    if ports.get("proxy-admin") != environment["ADMIN_PORT"] or ports.get("http", environment["PORT"]) != environment["PORT"]:
         yield "ports and their variables differ"
     for name, path in PROBES.items():
-        if proxy[name]["httpGet"] != {"path": path, "port": "admin"}:
+        if proxy[name]["httpGet"] != {"path": path, "port": "proxy-admin"}:
             yield f"{name}: {proxy[name]}"
     context = {**pod["securityContext"], **proxy["securityContext"]}
     if not context["readOnlyRootFilesystem"] or (context["runAsUser"], context["runAsGroup"]) != (USER, USER):
@@ -218,6 +238,41 @@ def alone(proxy, pod, environment, shared):
         yield "the API server's token is mounted where the application has it"
 
 
+def same(path, wanted, source, write):
+    """Whether a file is what it is made from another one."""
+    if write:
+        path.write_text(wanted, encoding="utf-8")
+    elif not path.exists() or path.read_text(encoding="utf-8") != wanted:
+        yield f"{path} is not made from {source}: tools/deploy/check.sh --write"
+
+
+def cronjobs(write=False):
+    """A CronJob has its pod template deeper: the patch of each component once more, without its comments."""
+    for source in sorted([*COMPONENTS.glob("*/sidecar.yaml"), *COMPONENTS.glob("*/credential.yaml")]):
+        body = source.read_text(encoding="utf-8").partition("\nspec:\n")[2]
+        lines = [f"    {line}" for line in body.splitlines() if not line.lstrip().startswith("#")]
+        head = f"# {source.name} for a CronJob: `tools/deploy/check.sh --write` after a change there.\n"
+        head += "apiVersion: batch/v1\nkind: CronJob\nmetadata:\n  name: any\nspec:\n  jobTemplate:\n    spec:\n"
+        yield from same(source.with_name("cronjob.yaml"), head + "\n".join(lines) + "\n", source, write)
+
+
+def scaling():
+    """docs/capacity.md describes what standalone does."""
+    page = pathlib.Path("docs/capacity.md").read_text(encoding="utf-8")
+    (workload,) = read(KUBERNETES / "standalone" / "deployment.yaml")
+    scaler = read(KUBERNETES / "standalone" / "scaling.yaml")[0]["spec"]
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    request = int(container["resources"]["requests"]["cpu"].removesuffix("m"))
+    used = request * scaler["metrics"][0]["resource"]["target"]["averageUtilization"] // 100
+    if f"{scaler['minReplicas']} replicas, each `MAX_CONNECTIONS=300`, limit 41 MiB, request {request}m" not in page:
+        yield f"docs/capacity.md has no row of {scaler['minReplicas']} replicas with a CPU request of {request}m"
+    microseconds = int(re.search(r"^\| event of a stream \| \d+ µs \| (\d+) µs", page, re.MULTILINE)[1])
+    said = re.search(r"with the (\d+)m that `standalone` has, a replica is added for each ([\d,]+) events per second, or (\d+) streams of 30", page)
+    events = used * 1000 // microseconds // 100 * 100
+    if said is None or said.groups() != (str(request), f"{events:,}", str(events // 30 // 10 * 10)):
+        yield f"docs/capacity.md, when a replica is added: {said and said.groups()}; {request}m, {events:,} events"
+
+
 def rule(write=False):
     """The PrometheusRule is the file of alert rules, indented."""
     path = KUBERNETES / "monitoring" / "prometheus-rule.yaml"
@@ -225,10 +280,7 @@ def rule(write=False):
     head = text[: text.index("\nspec:\n") + len("\nspec:\n")]
     rules = pathlib.Path("deploy/monitoring/rules.yml").read_text(encoding="utf-8")
     wanted = head + re.sub("^(?=.)", "  ", rules, flags=re.MULTILINE)
-    if write:
-        path.write_text(wanted, encoding="utf-8")
-    elif text != wanted:
-        yield "other rules than deploy/monitoring/rules.yml: tools/deploy/check.sh --write"
+    yield from same(path, wanted, "deploy/monitoring/rules.yml", write)
 
 
 def health_check():
@@ -253,6 +305,7 @@ def compose():
         memory=mebibytes(service["mem_limit"]),
         grace=seconds(service["stop_grace_period"]),
         ports=service["ports"],
+        environment=service["environment"],
     )
 
 
@@ -282,10 +335,11 @@ def quadlet():
         memory=mebibytes(re.search(r"--memory=(\S+)", arguments)[1]),
         grace=seconds(re.search(r"--stop-timeout=(\S+)", arguments)[1]),
         ports=values["PublishPort"],
+        environment=environment,
     )
 
 
-def container(read_only, capabilities, no_new_privileges, user, memory, grace, ports):
+def container(read_only, capabilities, no_new_privileges, user, memory, grace, ports, environment):
     """What Kubernetes is given, where there is none."""
     for name, kept in {"read-only": read_only, "no capabilities": capabilities, "no new privileges": no_new_privileges, "user": user}.items():
         if not kept:
@@ -294,8 +348,18 @@ def container(read_only, capabilities, no_new_privileges, user, memory, grace, p
         yield f"the limit of memory is not {MEMORY_MIB}m"
     if grace <= seconds(SETTINGS["SHUTDOWN_GRACE"]):
         yield "the time to stop is not longer than SHUTDOWN_GRACE"
-    if [str(port) for port in ports] != [f"127.0.0.1:{SETTINGS['PORT']}:{SETTINGS['PORT']}"]:
+    if [str(port) for port in ports] != [f"127.0.0.1:{port}:{port}" for port in (SETTINGS["PORT"], runbooks_port())]:
         yield f"ports {ports}"
+    if environment.get("ADMIN_PORT") != runbooks_port() or "ADMIN_HOST" in environment:
+        yield "ADMIN_PORT is not the port of the runbooks, or a port of the container's loopback is published"
+
+
+def runbooks_port():
+    """Where docs/runbooks/README.md looks for the status page outside of Kubernetes."""
+    text = pathlib.Path("docs/runbooks/README.md").read_text(encoding="utf-8")
+    if not re.search(rf"port-forward POD {ADMIN_PORT}`.*`http://localhost:{ADMIN_PORT}/`", text):
+        raise ValueError(f"docs/runbooks/README.md does not forward {ADMIN_PORT}")
+    return re.search(r"on that machine at `http://localhost:(\d+)/`", text)[1]
 
 
 def unit():
@@ -304,6 +368,8 @@ def unit():
     set_there = dict(re.findall(r"^Environment=([A-Z_]+)=(.*)", text, re.MULTILINE) + re.findall(r"^([A-Z_]+)=(.*)", guide, re.MULTILINE))
     yield from unknown(set_there)
     yield from missing(set_there)
+    if (set_there.get("ADMIN_HOST"), set_there.get("ADMIN_PORT")) != ("127.0.0.1", runbooks_port()):
+        yield "ADMIN_PORT is not the port of the runbooks, on the loopback"
     if set_there["HOST"] != "127.0.0.1":
         yield "it listens beyond the loopback"
     if seconds(re.search("^TimeoutStopSec=(.*)", text, re.MULTILINE)[1]) <= seconds(SETTINGS["SHUTDOWN_GRACE"]):
@@ -329,11 +395,11 @@ def image():
 
 def main(*arguments):
     if "--write" in arguments:
-        list(rule(write=True))
+        list(rule(write=True)) + list(cronjobs(write=True))
     parts = {"sidecar-classic": form(KUBERNETES / "sidecar-classic"), "standalone": form(KUBERNETES / "standalone", shared=False)}
     for name in ("certificate", "tls-secret", "key-vault", "workload-identity", "managed-identity"):
         parts[f"component/{name}"] = form(KUBERNETES / "example", ("sidecar", name))
-    parts["monitoring"] = rule()
+    parts |= {"CronJobs": cronjobs(), "docs/capacity.md": scaling(), "monitoring": rule()}
     parts |= {"docker-compose.yml": compose(), "deploy/podman": quadlet(), "deploy/systemd, docs/vm.md": unit(), "Dockerfile.scratch": image()}
     complaints = [f"{name}: {complaint}" for name, part in parts.items() for complaint in part]
     print("\n".join(complaints or [f"{len(SETTINGS)} settings; {', '.join(parts)}: as promised"]))

@@ -36,7 +36,8 @@ user=$(awk '$1 == "Uid:" { print $2 }' "/proc/$pid/status")
 [[ $user != 0 && $(stat -c '%u %a' /etc/auth-proxy/certificate.pem) == '0 600' ]]
 chat http://127.0.0.1:8080 >"$WORK/response"
 grep -q '"content"' "$WORK/response"
-ok 'a request through' "user $user of DynamicUser, no capability, seccomp; the certificate is root's, 0600"
+ask --fail http://127.0.0.1:8081/metrics | grep -q '^auth_proxy_ready 1'
+ok 'a request through, and metrics' "user $user of DynamicUser, no capability, seccomp; the certificate is root's, 0600"
 
 systemd-analyze security --threshold=20 --no-pager auth-proxy >"$WORK/security"
 ok 'systemd-analyze security of the running unit' "$(sed -n 's/.*exposure level for [^:]*: \([0-9.]*\).*/\1 (at most 2.0)/p' "$WORK/security")"

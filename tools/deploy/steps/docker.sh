@@ -58,7 +58,8 @@ eventually 60 healthy "$container"
 chat http://127.0.0.1:8080 >"$WORK/response"
 grep -q '"content"' "$WORK/response"
 [[ $(docker inspect --format '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.Memory}}' "$container") == 'true [ALL] 201326592' ]]
-ok 'docs/install.md: docker-compose up -d' 'healthy by its healthcheck, a request through the published port'
+ask --fail http://127.0.0.1:8081/metrics | grep -q '^auth_proxy_ready 1'
+ok 'docs/install.md: docker-compose up -d' 'healthy by its healthcheck, a request through the published port, metrics on the other one'
 
 ask --no-buffer 'http://127.0.0.1:8080/sim/sse?events=30&pause_ms=100' >"$WORK/stream" &
 stream=$!

@@ -35,6 +35,7 @@ for target in "${targets[@]}"; do
     tar -xzf "$tarball" -C "$WORK/$architecture" --strip-components=1
     (cd "$WORK/$architecture" && sha256sum --check --quiet SHA256SUMS)
     if readelf --program-headers "$WORK/$architecture/auth-proxy" | grep INTERP; then fail 'not static'; fi
+    [[ -z $(python3 deploy/dist/links.py "$WORK/$architecture") ]] || fail 'links that lead out of the tarball'
     ok "$architecture: the tarball's files and sums, a static binary" "$(find "$WORK/$architecture" -type f -printf '%P\n' | sort | paste -sd ' ')"
     python3 - "${tarball%.tar.gz}.cdx.json" <<'PYTHON'
 import json, sys

@@ -25,6 +25,9 @@ cp target/tools/deploy/trial.key.pub "$WORK/arrived/auth-proxy.pub"
 block '### Verify' >"$WORK/verify.sh"
 (cd "$WORK/arrived" && timeout 120 "${inside[@]}" bash -e "$WORK/verify.sh")
 unpacked=$(echo "$WORK"/arrived/auth-proxy-*-air-gap)
+[[ -z $(python3 deploy/dist/links.py "$unpacked") ]] || fail 'links that lead out of the bundle'
+grep -q 'image: auth-proxy:[0-9]' "$unpacked/docker-compose.yml"
+if grep 'build:' "$unpacked/docker-compose.yml"; then fail 'docker-compose.yml builds without sources'; fi
 ok 'docs/air-gap.md: unpacked and verified with nothing but a loopback' "$(wc -l <"$unpacked/SHA256SUMS") files, $(mb $(($(stat -c %s "$bundle") / 1024)))"
 
 # The image, as docs/air-gap.md copies it; a folder is the registry.
