@@ -42,6 +42,7 @@ pub(crate) fn pair() -> (Stream, Socket) {
 pub(crate) use socket2::{SockAddr, Socket};
 
 pub(crate) use acceptor::{TlsAcceptor, TlsFiles};
+pub(crate) use connect::awaits_descriptor;
 pub(crate) use connect_proxy::ProxyAddress;
 pub(crate) use dial::connect_blocking;
 #[cfg(test)]

@@ -139,13 +139,15 @@ pub(super) fn warn_if_open(config: &Config, addresses: &[ListenAddress]) {
 
 /// As many connections as configured and as the system's limits allow, with a warning when that is fewer.
 pub(super) fn limits(config: &Config, descriptors: Option<u64>, memory: Option<u64>) -> Limits {
-    let configured = Limits { connections: config.max_connections, ..Limits::default() };
     let administration = config.admin_port.map_or(0, |_| admin::DESCRIPTORS);
-    let number = |limit: Option<u64>| limit.map(|it| usize::try_from(it).unwrap_or(usize::MAX));
-    let descriptors_left = number(descriptors).map(|it| it.saturating_sub(administration));
+    let configured = Limits {
+        connections: config.max_connections,
+        descriptors_besides: DESCRIPTORS_OF_OURS + administration,
+        ..Limits::default()
+    };
     let of_tls = config.tls.as_ref().map_or(0, |_| MEMORY_PER_TLS_SESSION);
     let memory_per_connection = MEMORY_PER_CONNECTION + of_tls;
-    let limits = bounded(&configured, descriptors_left, number(memory), memory_per_connection);
+    let limits = bounded(&configured, descriptors, memory, memory_per_connection);
     let connections = &limits.connections;
     match limits.connections_bound {
         Overload::Descriptors => log::warn(
@@ -180,20 +182,12 @@ pub(super) fn limits(config: &Config, descriptors: Option<u64>, memory: Option<u
 /// The limits asked for, lowered to what these descriptors and this memory (in bytes) are enough for.
 fn bounded(
     configured: &Limits,
-    descriptors: Option<usize>,
-    memory: Option<usize>,
+    descriptors: Option<u64>,
+    memory: Option<u64>,
     memory_per_connection: usize,
 ) -> Limits {
-    let mut limits = configured.clone();
-    // Each connection takes one descriptor, and one to the upstream; a rejected one takes its own.
-    let spare = descriptors.map_or(usize::MAX, |it| it.saturating_sub(DESCRIPTORS_OF_OURS));
-    if spare / 2 < limits.connections + limits.overflow / 2 {
-        limits.overflow = (spare / 8).min(limits.overflow);
-        let enough = ((spare - limits.overflow) / 2).max(1);
-        if enough < limits.connections {
-            (limits.connections, limits.connections_bound) = (enough, Overload::Descriptors);
-        }
-    }
+    let mut limits = configured.with_descriptors(descriptors);
+    let memory = memory.map(|it| usize::try_from(it).unwrap_or(usize::MAX));
     let enough = memory
         .map_or(usize::MAX, |it| it.saturating_sub(MEMORY_OF_OURS) / memory_per_connection)
         .max(MIN_CONNECTIONS);
@@ -207,7 +201,7 @@ fn bounded(
 mod tests {
     use super::*;
 
-    const MIB: usize = 1 << 20;
+    const MIB: u64 = 1 << 20;
 
     #[test]
     fn there_are_as_many_connections_as_there_is_room_for() {
@@ -236,14 +230,15 @@ mod tests {
             (1024, None, Some(0), 16, Memory),
             (16, None, Some(0), 16, Connections),
             (1, None, Some(0), 1, Connections),
-            (1024, None, Some(usize::MAX), 1024, Connections),
+            (1024, None, Some(u64::MAX), 1024, Connections),
             // The lower of both.
             (1024, Some(64), Some(32 * MIB), 17, Descriptors),
             (1024, Some(40), Some(0), 7, Descriptors),
             (1024, Some(1024), Some(16 * MIB), 78, Memory),
         ];
         for (max, descriptors, memory, connections, bound) in rows {
-            let configured = Limits { connections: max, ..Limits::default() };
+            let configured =
+                Limits { connections: max, descriptors_besides: DESCRIPTORS_OF_OURS, ..Limits::default() };
             let limits = bounded(&configured, descriptors, memory, MEMORY_PER_CONNECTION);
             assert_eq!(
                 (limits.connections, limits.connections_bound),
@@ -252,7 +247,7 @@ mod tests {
             );
             let needed = 2 * limits.connections + limits.overflow + DESCRIPTORS_OF_OURS;
             assert!(
-                descriptors.is_none_or(|it| needed <= it.max(DESCRIPTORS_OF_OURS + 2)),
+                descriptors.is_none_or(|it| needed as u64 <= it.max(DESCRIPTORS_OF_OURS as u64 + 2)),
                 "{max} {descriptors:?}"
             );
         }

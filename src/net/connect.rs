@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use rustls::client::UnbufferedClientConnection;
@@ -18,6 +20,11 @@ use super::roots::Roots;
 use super::tls::{Session, Tls};
 use super::{ProxyAddress, Stream, connect_proxy, dial};
 use crate::report::Problem;
+
+/// How long a connection that is to be made waits for a file descriptor. Those of refused clients are free after two seconds.
+const DESCRIPTOR_PATIENCE: Duration = Duration::from_secs(5);
+const DESCRIPTOR_RETRY: Duration = Duration::from_millis(10);
+static AWAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// What all connections share: resolved names, trusted roots, and what is known of the egress proxy. Clones share it, too.
 #[derive(Debug, Clone)]
@@ -63,6 +70,27 @@ impl Network {
     ///
     /// What kept it from being made.
     pub(crate) fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        tls: bool,
+        proxy: Option<&ProxyAddress>,
+        until: Wait<'_>,
+    ) -> Result<Stream, ConnectError> {
+        let give_up = until.deadline.min(Instant::now() + DESCRIPTOR_PATIENCE);
+        let mut waiting = None;
+        loop {
+            match self.connect_at_once(host, port, tls, proxy, until) {
+                Err(error) if error.lacks_descriptor() && Instant::now() < give_up => {
+                    waiting.get_or_insert_with(AwaitsDescriptor::begin);
+                    dial::pause(DESCRIPTOR_RETRY, until.client)?;
+                }
+                made => return made,
+            }
+        }
+    }
+
+    fn connect_at_once(
         &self,
         host: &str,
         port: u16,
@@ -158,6 +186,27 @@ impl Network {
                 Err(error) => return Err(broken(error)),
             }
         }
+    }
+}
+
+/// Whether a connection that is to be made lacks a file descriptor: whoever could take one should leave it.
+pub(crate) fn awaits_descriptor() -> bool {
+    AWAITING.load(Ordering::Relaxed) > 0
+}
+
+/// Counts as one of them until it is dropped.
+struct AwaitsDescriptor;
+
+impl AwaitsDescriptor {
+    fn begin() -> Self {
+        AWAITING.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for AwaitsDescriptor {
+    fn drop(&mut self) {
+        AWAITING.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

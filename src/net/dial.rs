@@ -162,6 +162,18 @@ pub(crate) fn connect_blocking(address: &SockAddr, limit: Duration) -> io::Resul
     Ok(socket)
 }
 
+/// Does nothing for this long; the client's hang-up ends that, too.
+pub(super) fn pause(time: Duration, client: Option<&Socket>) -> Result<(), ConnectError> {
+    let Some(client) = client else {
+        std::thread::sleep(time);
+        return Ok(());
+    };
+    match poll::wait_one(client, Ready::HANGUP, Some(Instant::now() + time)) {
+        Ok(found) if found.hung_up() => Err(ConnectError::ClientGone),
+        _ => Ok(()),
+    }
+}
+
 /// Waits for a connection that is being made; the client's hang-up ends that, too.
 pub(super) fn wait(socket: &impl AsFd, wanted: Ready, until: Wait<'_>) -> Result<Ready, WaitError> {
     let deadline = Some(until.deadline);

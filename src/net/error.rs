@@ -105,6 +105,17 @@ impl ConnectError {
         matches!(self, Self::Tls { cause, .. } if tls_error::is_untrusted(cause))
     }
 
+    /// Whether it is for want of a file descriptor, of which one may be free a moment later.
+    pub(super) fn lacks_descriptor(&self) -> bool {
+        use rustix::io::Errno;
+        let cause = match self {
+            Self::Connect { cause, .. } => cause,
+            Self::Resolve { cause: ResolveError::Exhausted(cause), .. } => cause,
+            _ => return false,
+        };
+        matches!(cause.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::MFILE | Errno::NFILE))
+    }
+
     /// What to do about it, where there is something to do.
     pub(crate) fn hint(&self) -> Option<String> {
         Some(match self {

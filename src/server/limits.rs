@@ -14,6 +14,8 @@ pub struct Limits {
     pub connections_bound: Overload,
     /// Connections above that which get a 503 response.
     pub overflow: usize,
+    /// File descriptors that are for neither of them.
+    pub descriptors_besides: usize,
     /// Bytes of a request head.
     pub head_bytes: usize,
     /// Requests at a time whose head is longer than 16 KiB: memory for all connections at once would be too much.
@@ -34,6 +36,7 @@ impl Default for Limits {
             connections: 1024,
             connections_bound: Overload::Connections,
             overflow: 256,
+            descriptors_besides: 0,
             head_bytes: 64 * 1024,
             large_heads: 64,
             header_timeout: Duration::from_secs(10),
@@ -41,6 +44,25 @@ impl Default for Limits {
             body_idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(60),
         }
+    }
+}
+
+impl Limits {
+    /// What these limits are with so many file descriptors. Each connection takes one, and one to the upstream; a rejected one
+    /// takes its own. With fewer than that, new clients would take those that the clients being served need.
+    #[must_use]
+    pub(crate) fn with_descriptors(&self, descriptors: Option<u64>) -> Self {
+        let mut limits = self.clone();
+        let all = descriptors.map_or(usize::MAX, |all| usize::try_from(all).unwrap_or(usize::MAX));
+        let spare = all.saturating_sub(self.descriptors_besides);
+        if spare / 2 < limits.connections + limits.overflow / 2 {
+            limits.overflow = (spare / 8).min(limits.overflow);
+            let enough = ((spare - limits.overflow) / 2).max(1);
+            if enough < limits.connections {
+                (limits.connections, limits.connections_bound) = (enough, Overload::Descriptors);
+            }
+        }
+        limits
     }
 }
 

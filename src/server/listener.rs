@@ -25,12 +25,15 @@ use super::thread_pool::ThreadPool;
 use super::{Limits, Service};
 use crate::log::{self, Throttle};
 use crate::net::poll::{self, Ready};
-use crate::net::{Socket, TlsAcceptor};
+use crate::net::{self, Socket, TlsAcceptor};
+use crate::process;
 
 /// How often it is checked at the shutdown whether the accept thread has ended: it serves the backlog first.
 const DRAIN_CHECK: Duration = Duration::from_millis(2);
 /// Pause after an accept that failed for lack of resources, so that it is not tried in a busy loop.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// How long a client waits for those who are being served and lack a descriptor.
+const ACCEPT_PATIENCE: Duration = Duration::from_secs(1);
 /// When the system lacks a resource, every accept fails: one failure in each period is logged, the others are counted.
 static ACCEPT_ERROR_LOG: Throttle = Throttle::every(Duration::from_secs(10));
 
@@ -223,6 +226,11 @@ impl Acceptor {
 
     /// Waits for a connection or the shutdown. Of several listeners each gets its turn.
     fn wait(&self) {
+        // Whoever is being served comes first, as long as that does not keep all others out.
+        let end = Instant::now() + ACCEPT_PATIENCE;
+        while net::awaits_descriptor() && Instant::now() < end {
+            std::thread::sleep(ACCEPT_BACKOFF / 5);
+        }
         let listeners = self.listeners.iter().map(|listener| (listener.socket.as_fd(), Ready::READ));
         let wanted: Vec<_> = listeners.chain([(self.shutdown.as_fd(), Ready::READ)]).collect();
         match poll::wait_many(&wanted, None) {
@@ -244,8 +252,10 @@ impl Acceptor {
     fn admit(&self, socket: Socket, address: &SockAddr, listener: &ListeningSocket) {
         let Ok(peer) = listener.prepare(&socket, address) else { return };
         let socket = Arc::new(socket);
-        if self.pool.busy() >= self.limits.connections {
-            self.overflow.admit(socket, peer, self.limits.connections_bound);
+        // Somebody may have lowered the limit of descriptors since the start.
+        let now = self.limits.with_descriptors(process::descriptor_limit());
+        if self.pool.busy() >= now.connections {
+            self.overflow.admit(socket, peer, now.connections_bound);
             return;
         }
         let (service, limits) = (Arc::clone(&self.service), Arc::clone(&self.limits));

@@ -160,6 +160,39 @@ fn without_descriptors_it_does_not_spin_and_recovers() {
     });
 }
 
+/// New clients do not take the descriptors that those who are being served need for the upstream.
+#[test]
+fn without_descriptors_those_who_are_served_go_on_being_served() {
+    let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
+    let proxy = Proxy::start(&sim);
+    let mut served: Vec<_> = (0..8).map(|_| proxy.client()).collect();
+    for client in &mut served {
+        assert_eq!(client.get("/openai/v1/models").status, 200);
+    }
+    let limit = Rlimit { current: Some(proxy.fds() as u64 + 10), ..getrlimit(Resource::Nofile) };
+    let pid = Pid::from_raw(i32::try_from(proxy.pid()).unwrap());
+    prlimit(pid, Resource::Nofile, limit).unwrap();
+    let upload = "POST /sim/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nbegin";
+    let others: Vec<_> = (0..60)
+        .map(|_| {
+            let mut raw = Raw::connect(proxy.address());
+            let _ = raw.send(upload);
+            raw
+        })
+        .collect();
+    let line = proxy.wait_log(" reason=descriptors ");
+    assert!(line.contains(" warn ") && line.contains("ulimit -n"), "{line}");
+    for round in 0..5 {
+        // So that each of them needs a new connection, and its descriptor could be taken meanwhile.
+        sim.azure.server.close_connections();
+        for client in &mut served {
+            assert_eq!(client.get("/openai/v1/models").status, 200, "round {round}");
+        }
+    }
+    drop((others, served));
+    wait_for("a new client to be served", || proxy.client().get("/openai/v1/models").status == 200);
+}
+
 /// User and system time so far, in hundredths of a second.
 fn cpu_ticks(proxy: &Proxy) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", proxy.pid())).unwrap();
