@@ -83,7 +83,10 @@ class Target:
         self.context = ssl.create_default_context(cafile=ca) if ca else None
 
     def tls(self):
-        return {"ssl": self.context, "server_hostname": "localhost"} if self.context else {}
+        if not self.context:
+            return {}
+        # A handshake may take as long as everything else: asyncio's own limit is a minute.
+        return {"ssl": self.context, "server_hostname": "localhost", "ssl_handshake_timeout": TIMEOUT}
 
     def head(self, method, path, length=None):
         fields = [f"{method} {path} HTTP/1.1", "Host: localhost"]
