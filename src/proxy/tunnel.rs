@@ -87,6 +87,11 @@ impl Tunnel<'_> {
                 [from_client && self.client.has_buffered(), from_upstream && self.upstream.has_buffered()];
             let wanted = [(from_client, down_waits), (from_upstream, up_waits)];
             let [client, upstream] = self.wait(wanted, buffered.contains(&true))?;
+            if upstream.is_over() && !from_upstream && !up_waits {
+                // It takes nothing more, but what it sent before can still be read, once the client has taken the rest.
+                self.up.abandon();
+                continue;
+            }
             if from_client && (buffered[0] || client.readable()) {
                 let received = self.up.read_from(self.client).inspect_err(|_| self.is_client_broken = true);
                 self.transferred.to_upstream += received?;
@@ -118,7 +123,7 @@ impl Tunnel<'_> {
             (_, true) => [poll::wait([client], deadline)?[0], Ready::NOTHING],
             _ => poll::wait([client, upstream], deadline)?,
         };
-        if idle_client && found[0].is_over() || idle_upstream && found[1].is_over() {
+        if idle_client && found[0].is_over() {
             return Err(ErrorKind::ConnectionReset.into());
         }
         Ok(found)
@@ -149,12 +154,15 @@ impl Direction {
         match written {
             Ok(true) if self.state == DirectionState::Ending => self.state = DirectionState::Closed,
             Ok(_) => {}
-            Err(_) => {
-                (self.buffer, self.range) = (Buffer::default(), 0..0);
-                (self.state, self.is_broken) = (DirectionState::Closed, true);
-            }
+            Err(_) => self.abandon(),
         }
         matches!(written, Ok(false))
+    }
+
+    /// Nothing more can be written.
+    fn abandon(&mut self) {
+        (self.buffer, self.range) = (Buffer::default(), 0..0);
+        (self.state, self.is_broken) = (DirectionState::Closed, true);
     }
 
     /// True when everything was written.
