@@ -271,6 +271,9 @@ impl AssertionSource for CertificateSource {
     fn changed(&mut self) -> bool {
         // Tokens may live for a day, and then no assertion is made for as long.
         self.repeated_fault().iter().for_each(Notice::log);
+        if self.is_on_previous() {
+            self.fell_back();
+        }
         self.files.changed()
     }
 }

@@ -77,40 +77,21 @@ impl Network {
         proxy: Option<&ProxyAddress>,
         until: Wait<'_>,
     ) -> Result<Stream, ConnectError> {
-        let give_up = until.deadline.min(Instant::now() + DESCRIPTOR_PATIENCE);
-        let mut waiting = None;
-        loop {
-            match self.connect_at_once(host, port, tls, proxy, until) {
-                Err(error) if error.lacks_descriptor() && Instant::now() < give_up => {
-                    waiting.get_or_insert_with(AwaitsDescriptor::begin);
-                    dial::pause(DESCRIPTOR_RETRY, until.client)?;
-                }
-                made => return made,
-            }
-        }
-    }
-
-    fn connect_at_once(
-        &self,
-        host: &str,
-        port: u16,
-        tls: bool,
-        proxy: Option<&ProxyAddress>,
-        until: Wait<'_>,
-    ) -> Result<Stream, ConnectError> {
         let make = |tls: Option<&_>| self.make(host, port, tls, proxy, until);
-        if !tls {
-            return make(None);
-        }
-        let trusted = self.roots.current();
-        match make(Some(&trusted)) {
-            // The bundle may have been replaced since it was looked at.
-            Err(error) if error.is_untrusted() => match self.roots.newer_than(&trusted) {
-                Some(newer) => make(Some(&newer)),
-                None => Err(error),
-            },
-            made => made,
-        }
+        with_descriptor(until, || {
+            if !tls {
+                return make(None);
+            }
+            let trusted = self.roots.current();
+            match make(Some(&trusted)) {
+                // The bundle may have been replaced since it was looked at.
+                Err(error) if error.is_untrusted() => match self.roots.newer_than(&trusted) {
+                    Some(newer) => make(Some(&newer)),
+                    None => Err(error),
+                },
+                made => made,
+            }
+        })
     }
 
     fn make(
@@ -185,6 +166,24 @@ impl Network {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(Ready::READ)?,
                 Err(error) => return Err(broken(error)),
             }
+        }
+    }
+}
+
+/// Makes a connection, again and again for a while as long as there is no file descriptor for it.
+fn with_descriptor(
+    until: Wait<'_>,
+    make: impl Fn() -> Result<Stream, ConnectError>,
+) -> Result<Stream, ConnectError> {
+    let give_up = until.deadline.min(Instant::now() + DESCRIPTOR_PATIENCE);
+    let mut waiting = None;
+    loop {
+        match make() {
+            Err(error) if error.lacks_descriptor() && Instant::now() < give_up => {
+                waiting.get_or_insert_with(AwaitsDescriptor::begin);
+                dial::pause(DESCRIPTOR_RETRY, until.client)?;
+            }
+            made => return made,
         }
     }
 }

@@ -107,13 +107,11 @@ impl ConnectError {
 
     /// Whether it is for want of a file descriptor, of which one may be free a moment later.
     pub(super) fn lacks_descriptor(&self) -> bool {
-        use rustix::io::Errno;
-        let cause = match self {
-            Self::Connect { cause, .. } => cause,
-            Self::Resolve { cause: ResolveError::Exhausted(cause), .. } => cause,
-            _ => return false,
-        };
-        matches!(cause.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::MFILE | Errno::NFILE))
+        match self {
+            Self::Connect { cause, .. } => lacks_descriptor(cause),
+            Self::Resolve { cause: ResolveError::Exhausted(cause), .. } => lacks_descriptor(cause),
+            _ => false,
+        }
     }
 
     /// What to do about it, where there is something to do.
@@ -137,6 +135,12 @@ impl ConnectError {
 /// As `Retry-After` counts them: never too early.
 pub(crate) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// Whether this process, or the machine, has no more file descriptors.
+pub(crate) fn lacks_descriptor(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// What to do about an error that says that the system has no more of something; none for every other error.

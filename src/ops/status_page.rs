@@ -107,8 +107,8 @@ fn busy(sources: &Sources) -> String {
     let mut text = String::new();
     let waiting = metrics.unanswered.older_than(SLOW_RESPONSE);
     if let Some(oldest) = metrics.unanswered.oldest().filter(|_| waiting > 0) {
-        let oldest = span(oldest);
-        text = format!(" {waiting} requests wait for the upstream's response, the oldest for {oldest}.");
+        let (oldest, who) = (span(oldest), if waiting == 1 { "request waits" } else { "requests wait" });
+        text = format!(" {waiting} {who} for the upstream's response, the oldest for {oldest}.");
     }
     if usize::try_from(metrics.connections.value()).is_ok_and(|open| open >= sources.limits.connections) {
         text.push_str(" As many connections are open as may be: new ones are refused.");

@@ -102,7 +102,7 @@ fn log_entry(entry: &Entry<Reason, Clients>) {
         fields.push(("count", count));
         fields.extend(busiest.iter().map(|(_, count)| ("count_of_client", count as &dyn Value)));
     }
-    let hint = busiest.as_ref().filter(|_| *overload == Some(Overload::Connections));
+    let hint = busiest.as_ref().filter(|_| overload.is_some());
     let hint = hint.and_then(|(address, of_client)| one_client(address, *of_client, *count));
     fields.extend(hint.iter().map(|hint| ("hint", hint as &dyn Value)));
     let level = if reason.is_some() { LogLevel::Warn } else { LogLevel::Info };
@@ -112,7 +112,7 @@ fn log_entry(entry: &Entry<Reason, Clients>) {
 /// What to look at when most of many refused connections come from one address: a higher limit would be taken, too.
 fn one_client(address: &str, of_client: u64, count: u64) -> Option<String> {
     let is_one = count >= 10 && of_client > count / 2;
-    is_one.then(|| format!("most of them come from {address}: look there before you raise MAX_CONNECTIONS"))
+    is_one.then(|| format!("most of them come from {address}: look there before you raise a limit"))
 }
 
 #[cfg(test)]

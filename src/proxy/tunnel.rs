@@ -12,6 +12,8 @@ use crate::net::{Received, Stream};
 /// How long we read on from the client after the upstream has closed, so that it receives the last bytes: megabytes may be
 /// in transit. Most clients close their side at once.
 const LINGER: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of what the upstream has sent before it left, as with every other response.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 pub(super) struct Tunnelled {
@@ -24,7 +26,15 @@ pub(super) struct Tunnelled {
 /// an idle tunnel holds no buffer.
 pub(super) fn run(client: &mut Stream, upstream: &mut Stream, transferred: &mut Tunnelled) {
     let (up, down) = (Direction::default(), Direction::default());
-    let mut tunnel = Tunnel { client, upstream, transferred, up, down, is_client_broken: false };
+    let mut tunnel = Tunnel {
+        client,
+        upstream,
+        transferred,
+        up,
+        down,
+        is_client_broken: false,
+        client_patience: CLIENT_PATIENCE,
+    };
     let _ = tunnel.run();
     let has_client_ended = tunnel.up.has_ended || tunnel.is_client_broken || tunnel.down.is_broken;
     if !has_client_ended {
@@ -41,6 +51,7 @@ struct Tunnel<'a> {
     /// From upstream to client.
     down: Direction,
     is_client_broken: bool,
+    client_patience: Duration,
 }
 
 /// One direction. Its states: Open --the reader sees the end--> Ending --the writer has sent everything and its own end-->
@@ -117,12 +128,19 @@ impl Tunnel<'_> {
             idle_client && self.down.state == DirectionState::Closed,
             idle_upstream && self.up.state == DirectionState::Closed,
         );
-        let deadline = is_buffered.then(Instant::now);
+        // Nobody else ends a tunnel whose upstream is broken and whose client takes nothing.
+        let is_last = self.up.is_broken && wanted[0].1;
+        let patience =
+            if is_buffered { Some(Duration::ZERO) } else { is_last.then_some(self.client_patience) };
+        let deadline = patience.map(|patience| Instant::now() + patience);
         let found = match (ignore_client, ignore_upstream) {
             (true, _) => [Ready::NOTHING, poll::wait([upstream], deadline)?[0]],
             (_, true) => [poll::wait([client], deadline)?[0], Ready::NOTHING],
             _ => poll::wait([client, upstream], deadline)?,
         };
+        if !is_buffered && !found.iter().any(|found| found.any()) {
+            return Err(ErrorKind::TimedOut.into());
+        }
         if idle_client && found[0].is_over() {
             return Err(ErrorKind::ConnectionReset.into());
         }
@@ -194,5 +212,39 @@ fn lingering_close(client: &mut Stream) {
             }
             Ok(Received::Eof) | Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::net;
+
+    /// The upstream has sent more than the client has room for, and resets its connection.
+    #[test]
+    fn a_client_that_takes_nothing_does_not_keep_a_tunnel_whose_upstream_is_gone() {
+        let (mut client, far_client) = net::pair();
+        let (mut upstream, mut far_upstream) = net::pair();
+        client.socket().set_send_buffer_size(4096).unwrap();
+        far_client.set_recv_buffer_size(4096).unwrap();
+        far_upstream.set_nonblocking(true).unwrap();
+        while far_upstream.write(&[b'x'; 4096]).is_ok() {}
+        far_upstream.set_linger(Some(Duration::ZERO)).unwrap();
+        drop(far_upstream);
+        let mut transferred = Tunnelled::default();
+        let mut tunnel = Tunnel {
+            client: &mut client,
+            upstream: &mut upstream,
+            transferred: &mut transferred,
+            up: Direction::default(),
+            down: Direction::default(),
+            is_client_broken: false,
+            client_patience: Duration::from_millis(100),
+        };
+        assert_eq!(tunnel.run().unwrap_err().kind(), ErrorKind::TimedOut);
+        assert!(tunnel.up.is_broken && tunnel.transferred.to_client > 0);
+        drop(far_client);
     }
 }

@@ -11,8 +11,8 @@ use crate::upstream::diagnosis::{Diagnosis, UpstreamError, diagnose};
 
 /// Errors of one kind are logged this often.
 const PERIOD: Duration = Duration::from_secs(60);
-/// So many codes of a status that mean the same have lines of their own; further ones share one. Codes are the upstream's,
-/// and one that makes up a code for each response must not keep the others from being logged.
+/// Codes of one status that mean the same and have lines of their own; further ones share a line. Codes are the upstream's,
+/// and one that makes up a code for each response must not keep other errors from being logged.
 const MAX_CODES: usize = 4;
 const OTHER_CODE: &str = "other";
 /// More than the known statuses with as many codes.

@@ -48,7 +48,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What these limits are with so many file descriptors. Each connection takes one, and one to the upstream; a rejected one
+    /// These limits as far as this number of file descriptors is enough for them. Each connection takes one, and one to the upstream; a rejected one
     /// takes its own. With fewer than that, new clients would take those that the clients being served need.
     #[must_use]
     pub(crate) fn with_descriptors(&self, descriptors: Option<u64>) -> Self {

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
 use socket2::SockAddr;
 
 use super::connection::{self, Context};
@@ -32,8 +31,8 @@ use crate::process;
 const DRAIN_CHECK: Duration = Duration::from_millis(2);
 /// Pause after an accept that failed for lack of resources, so that it is not tried in a busy loop.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
-/// How long a client waits for those who are being served and lack a descriptor.
-const ACCEPT_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the next client waits for those who are being served and lack a descriptor. Short, because it may be a probe.
+const ACCEPT_PATIENCE: Duration = Duration::from_millis(100);
 /// When the system lacks a resource, every accept fails: one failure in each period is logged, the others are counted.
 static ACCEPT_ERROR_LOG: Throttle = Throttle::every(Duration::from_secs(10));
 
@@ -252,8 +251,7 @@ impl Acceptor {
     fn admit(&self, socket: Socket, address: &SockAddr, listener: &ListeningSocket) {
         let Ok(peer) = listener.prepare(&socket, address) else { return };
         let socket = Arc::new(socket);
-        // Somebody may have lowered the limit of descriptors since the start.
-        let now = self.limits.with_descriptors(process::descriptor_limit());
+        let now = limits_now(&self.limits);
         if self.pool.busy() >= now.connections {
             self.overflow.admit(socket, peer, now.connections_bound);
             return;
@@ -266,9 +264,12 @@ impl Acceptor {
         let job = move || {
             // Idle connections close when three quarters of the slots are taken: at the limit new connections would be
             // rejected although the slots of idle ones could be had.
-            let threshold = limits.connections - limits.connections / 4;
+            let threshold = || {
+                let connections = limits_now(&limits).connections;
+                connections - connections / 4
+            };
             let eviction = Eviction { evicting: &evicting, is_claimed: Cell::new(false) };
-            let evict = || eviction.claim(|others| pool.busy().saturating_sub(others) > threshold);
+            let evict = || eviction.claim(|others| pool.busy().saturating_sub(others) > threshold());
             let context = Context {
                 service: &*service,
                 limits: &limits,
@@ -316,6 +317,11 @@ impl Drop for Eviction<'_> {
     }
 }
 
+/// The limits with the descriptors of this moment: somebody may have lowered their limit since the start.
+fn limits_now(limits: &Limits) -> Limits {
+    limits.with_descriptors(process::descriptor_limit())
+}
+
 fn handle_failure(error: &io::Error) {
     if !is_transient(error) {
         log_failure("cannot accept connections; retrying", error, overload_cause(error));
@@ -325,8 +331,7 @@ fn handle_failure(error: &io::Error) {
 
 /// Which resource the system lacked.
 fn overload_cause(error: &io::Error) -> Overload {
-    let is = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
-    if is(Errno::MFILE) || is(Errno::NFILE) { Overload::Descriptors } else { Overload::Memory }
+    if net::lacks_descriptor(error) { Overload::Descriptors } else { Overload::Memory }
 }
 
 fn log_failure(what: &str, cause: &io::Error, by: Overload) {
