@@ -47,7 +47,7 @@ pub(crate) use connect_proxy::ProxyAddress;
 pub(crate) use dial::connect_blocking;
 #[cfg(test)]
 pub(crate) use dns::ResolveError;
-pub(crate) use error::{ConnectError, lacks_descriptor, whole_seconds};
+pub(crate) use error::{ConnectError, exhausted, lacks_descriptor, whole_seconds};
 pub(crate) use handshake_error::HandshakeError;
 pub(crate) use pinned::PinnedCertificate;
 #[cfg(test)]

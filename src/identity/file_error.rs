@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::net;
 use crate::report::{Problem, shell_quoted};
 
 /// `stat`, `open` or `read` failed.
@@ -12,8 +13,11 @@ pub(crate) fn not_opened(what: &str, path: &Path, error: &io::Error) -> Problem 
     match error.kind() {
         io::ErrorKind::NotFound => not_found(what, path),
         io::ErrorKind::PermissionDenied => denied(what, path),
-        _ => Problem::new(format!("{what} {} cannot be read: {error}", path.display()))
-            .hint("check the file from inside the container or pod: is its volume mounted and intact?"),
+        _ => Problem::new(format!("{what} {} cannot be read: {error}", path.display())).hint(
+            net::exhausted(error).unwrap_or(
+                "check the file from inside the container or pod: is its volume mounted and intact?",
+            ),
+        ),
     }
 }
 

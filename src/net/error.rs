@@ -144,7 +144,7 @@ pub(crate) fn lacks_descriptor(error: &io::Error) -> bool {
 }
 
 /// What to do about an error that says that the system has no more of something; none for every other error.
-pub(super) fn exhausted(error: &io::Error) -> Option<&'static str> {
+pub(crate) fn exhausted(error: &io::Error) -> Option<&'static str> {
     use rustix::io::Errno;
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::MFILE) => {

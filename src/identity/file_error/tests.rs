@@ -37,6 +37,18 @@ fn a_file_of_another_user_names_mode_owner_and_us() {
 }
 
 #[test]
+fn a_fault_of_the_system_is_not_one_of_the_file() {
+    for (errno, hint) in [
+        (rustix::io::Errno::MFILE, "ulimit -n"),
+        (rustix::io::Errno::NFILE, "fs.file-max"),
+        (rustix::io::Errno::IO, "volume"),
+    ] {
+        let problem = not_opened("certificate file", Path::new("/certs/id.pem"), &errno.into());
+        assert!(problem.hints[0].contains(hint), "{problem}");
+    }
+}
+
+#[test]
 fn a_file_of_root_does_not_make_us_root() {
     let problem = problem_of(&denied(0o400, 0));
     assert!(problem.hints[0].contains("chown 65532"), "{problem}");
