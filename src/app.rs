@@ -93,6 +93,7 @@ impl App {
         let callers = Callers::open(&config).map_err(StartError::Identity)?;
         let opened = token::open(&config, &config.scope, &upstream, &clock).map_err(StartError::Identity)?;
         let tls = config.tls.as_ref().map(TlsAcceptor::open).transpose().map_err(StartError::Identity)?;
+        let tls = tls.map(Arc::new);
         log_startup(&config, &opened, callers.as_ref(), &limits);
         let stop = Arc::new(Shutdown::new().map_err(|error| system("a pipe", &error))?);
         let (given, given_names): (Vec<_>, Vec<_>) = given.into_iter().map(|it| (it.socket, it.name)).unzip();
@@ -100,9 +101,7 @@ impl App {
         let addresses = listener.addresses();
         // The settings refuse TLS in a build with tiny_http.
         #[cfg(not(feature = "tiny_http"))]
-        let listener = listener.with_tls(tls);
-        #[cfg(feature = "tiny_http")]
-        drop(tls);
+        let listener = listener.with_tls(tls.clone());
         listen::warn_if_open(&config, &addresses);
         let administration = Administration::bind(&config)?;
 
@@ -116,6 +115,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             tokens: Arc::clone(&tokens),
             certificate: opened.certificate,
+            tls,
             limits: EffectiveLimits {
                 connections: limits.connections,
                 connections_bound: limits.connections_bound,

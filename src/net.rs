@@ -24,6 +24,7 @@ mod roots;
 mod stream;
 mod tls;
 mod tls_error;
+mod tls_files;
 mod verifier;
 
 /// A connection, and its other end, which blocks, but no longer than any test may take.
@@ -41,7 +42,7 @@ pub(crate) fn pair() -> (Stream, Socket) {
 /// A TCP socket or a Unix one, and its address.
 pub(crate) use socket2::{SockAddr, Socket};
 
-pub(crate) use acceptor::{TlsAcceptor, TlsFiles};
+pub(crate) use acceptor::TlsAcceptor;
 pub(crate) use connect::awaits_descriptor;
 pub(crate) use connect_proxy::ProxyAddress;
 pub(crate) use dial::connect_blocking;
@@ -53,3 +54,4 @@ pub(crate) use pinned::PinnedCertificate;
 #[cfg(test)]
 pub(crate) use proxy_auth::ProxyAuthError;
 pub(crate) use stream::{Received, Stream};
+pub(crate) use tls_files::{DateProblem, TlsFiles};

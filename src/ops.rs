@@ -16,6 +16,7 @@ use metrics::Metrics;
 use crate::config::Config;
 use crate::identity::CurrentCertificate;
 use crate::log;
+use crate::net::TlsAcceptor;
 use crate::server::Overload;
 use crate::token::TokenStore;
 
@@ -27,6 +28,8 @@ pub(crate) struct Sources {
     pub tokens: Arc<TokenStore>,
     /// The certificate in use, if it is one that signs in.
     pub certificate: Option<CurrentCertificate>,
+    /// TLS towards clients, if they are served with it.
+    pub tls: Option<Arc<TlsAcceptor>>,
     pub limits: EffectiveLimits,
 }
 

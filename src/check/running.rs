@@ -66,13 +66,13 @@ fn target(lookup: Lookup<'_>) -> Result<Probe, Problem> {
 }
 
 fn probe(target: &Probe) -> Result<(), Problem> {
-    let Probe { listen, path, variables, certificate } = target;
+    let Probe { listen, path, variables, tls } = target;
     let failed = |probed: &str, cause: &dyn std::fmt::Display| {
         Problem::new(format!("no response from {probed}: {cause}"))
             .hint(format!("is auth-proxy running? if not, see its log; {variables} must match the server's"))
     };
     // Read again each time: it may have been replaced.
-    let certificate = certificate.as_deref().map(PinnedCertificate::load).transpose()?;
+    let certificate = tls.as_ref().map(PinnedCertificate::load).transpose()?;
     let addresses = addresses(listen, path).map_err(|error| failed(&format!("{listen}{path}"), &error))?;
     // The proxy may listen on fewer than the name has: not every machine has IPv6.
     let mut exchanged = Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "HOST has no address"));

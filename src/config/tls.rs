@@ -43,8 +43,8 @@ pub(crate) struct Probe {
     pub(crate) path: &'static str,
     /// The variables that say where.
     pub(crate) variables: &'static str,
-    /// It speaks TLS there, with this certificate.
-    pub(crate) certificate: Option<std::path::PathBuf>,
+    /// It speaks TLS there, with what these hold.
+    pub(crate) tls: Option<TlsFiles>,
 }
 
 impl Probe {
@@ -71,10 +71,9 @@ impl Probe {
                 );
             }
             let listen = Listen::Tcp { host: admin_host(&mut env, &listen), port: port.unwrap_or_default() };
-            Self { listen, path: "/readyz", variables: "ADMIN_HOST and ADMIN_PORT", certificate: None }
+            Self { listen, path: "/readyz", variables: "ADMIN_HOST and ADMIN_PORT", tls: None }
         } else {
-            let certificate = tls.map(|files| files.certificate);
-            Self { listen, path: "/health", variables: "HOST and PORT", certificate }
+            Self { listen, path: "/health", variables: "HOST and PORT", tls }
         };
         env.finish().map(|_| probe)
     }

@@ -1,6 +1,5 @@
 //! A client that trusts one certificate: our own, when we ask the program that runs beside us.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::UnbufferedClientConnection;
@@ -11,22 +10,23 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use socket2::Socket;
 
 use super::Stream;
-use super::acceptor::read_certificates;
+use super::TlsFiles;
 use super::tls::{Session, Tls};
 use crate::report::Problem;
 
-/// Trusts the server that proves to have this certificate, whatever its names and dates.
+/// Trusts the server that proves to have this certificate, whatever its names and dates. Any server while the files cannot
+/// be used: the program goes on with what they held before, which nobody else knows.
 #[derive(Debug)]
 pub(crate) struct PinnedCertificate(Arc<ClientConfig>);
 
 impl PinnedCertificate {
-    /// The first certificate in the file that `TLS_CERT_FILE` names.
+    /// The certificate that the program has taken from these files, or will in a moment.
     ///
     /// # Errors
     ///
-    /// There is none in it.
-    pub(crate) fn load(file: &Path) -> Result<Self, Problem> {
-        let certificate = read_certificates(file)?.swap_remove(0);
+    /// rustls refuses the configuration.
+    pub(crate) fn load(files: &TlsFiles) -> Result<Self, Problem> {
+        let certificate = files.certificate();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = Arc::new(Verifier { certificate, provider: Arc::clone(&provider) });
         let builder = ClientConfig::builder_with_provider(provider)
@@ -51,7 +51,8 @@ impl PinnedCertificate {
 
 #[derive(Debug)]
 pub(super) struct Verifier {
-    pub(super) certificate: CertificateDer<'static>,
+    /// The one that is trusted; none: each is.
+    pub(super) certificate: Option<CertificateDer<'static>>,
     pub(super) provider: Arc<CryptoProvider>,
 }
 
@@ -64,7 +65,7 @@ impl ServerCertVerifier for Verifier {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if *end_entity == self.certificate {
+        if self.certificate.as_ref().is_none_or(|trusted| trusted == end_entity) {
             return Ok(ServerCertVerified::assertion());
         }
         Err(Error::General("the server there has another certificate than TLS_CERT_FILE".into()))

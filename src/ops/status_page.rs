@@ -14,6 +14,7 @@ use super::metrics::SeenStatus;
 use super::watch::SLOW_RESPONSE;
 use super::{Sources, config_page, health};
 use crate::log::{self, rfc3339};
+use crate::net::DateProblem;
 use crate::process;
 use crate::report::visible;
 use crate::token::{Class, Status};
@@ -60,6 +61,7 @@ pub(super) fn render(sources: &Sources) -> String {
     readiness(&mut html, sources, &status);
     problems(&mut html, now);
     sign_in(&mut html, sources, &status, now);
+    tls(&mut html, sources, now);
     upstream(&mut html, sources, now);
     open_now(&mut html, sources);
     end(&mut html, sources, now);
@@ -164,10 +166,7 @@ fn sign_in(html: &mut Html, sources: &Sources, status: &Status, now: Duration) {
         let expires = rfc3339(certificate.not_after_unix);
         fact("certificate", false, certificate.subject.clone());
         fact("SHA-1 thumbprint", false, certificate.sha1_hex());
-        let days = match left.as_secs() / DAY.as_secs() {
-            1 => "1 day left".to_owned(),
-            days => format!("{days} days left"),
-        };
+        let days = days_left(left);
         let (must_act, left) = if left.is_zero() {
             (true, "expired".to_owned())
         } else if left <= RENEW_WITHIN {
@@ -193,6 +192,32 @@ fn sign_in(html: &mut Html, sources: &Sources, status: &Status, now: Duration) {
         let must_act = error.class == Class::Permanent;
         fact("last attempt failed", must_act, format!("{code}{}{hints}", error.summary));
     }
+    html.markup("</table>\n");
+}
+
+/// The certificate towards clients, where there is one.
+fn tls(html: &mut Html, sources: &Sources, now: Duration) {
+    let Some(tls) = &sources.tls else { return };
+    html.markup("<h2>TLS towards clients</h2>\n<table>\n");
+    if let Some(validity) = tls.validity() {
+        let left = Duration::from_secs(validity.not_after_unix.saturating_sub(now.as_secs()));
+        let problem = validity.problem(now.as_secs());
+        let what = match problem {
+            None => days_left(left),
+            Some(DateProblem::ExpiresSoon) => format!("{}, renew it", days_left(left)),
+            Some(DateProblem::Expired) => "expired".to_owned(),
+            Some(DateProblem::NotYetValid) => {
+                format!("not valid before {}", rfc3339(validity.not_before_unix))
+            }
+        };
+        let expires = format!("{}, {what}", rfc3339(validity.not_after_unix));
+        html.row(&[(TH, "certificate expires".into()), (cell(problem.is_some()), expires.into())]);
+    }
+    let (is_failing, files) = match tls.is_reload_failing() {
+        true => (true, "changed and cannot be used: what they held before is in use"),
+        false => (false, "in use"),
+    };
+    html.row(&[(TH, "files".into()), (cell(is_failing), files.into())]);
     html.markup("</table>\n");
 }
 
@@ -299,6 +324,14 @@ fn begin(html: &mut Html, is_ready: bool) {
     html.markup("<style>");
     html.markup(STYLE);
     html.markup("</style>\n</head>\n<body>\n");
+}
+
+/// How long a certificate is still valid.
+fn days_left(left: Duration) -> String {
+    match left.as_secs() / DAY.as_secs() {
+        1 => "1 day left".to_owned(),
+        days => format!("{days} days left"),
+    }
 }
 
 /// A length of time in one unit, the largest of which there are two.

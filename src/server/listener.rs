@@ -90,8 +90,8 @@ impl Listener {
 
     /// The same, with TLS towards clients.
     #[cfg_attr(feature = "tiny_http", allow(dead_code, reason = "its own listener has no TLS"))]
-    pub(crate) fn with_tls(self, tls: Option<TlsAcceptor>) -> Self {
-        Self { tls: tls.map(Arc::new), ..self }
+    pub(crate) fn with_tls(self, tls: Option<Arc<TlsAcceptor>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The address bound, its port real even where 0 was asked for; the first of several.

@@ -274,6 +274,9 @@ fn rotates_the_tls_certificate() {
         proxy.log().iter().skip(before).any(|line| line.contains("is not the key"))
     });
     page.seen(&proxy);
+    let port = proxy.address().port().to_string();
+    let variables = [("TLS_CERT_FILE", certificate.as_str()), ("TLS_KEY_FILE", &key), ("PORT", &port)];
+    assert!(run_to_end(&["healthcheck"], environment(&sim, &variables)).status.success());
 }
 
 #[test]

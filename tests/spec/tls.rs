@@ -435,7 +435,13 @@ fn healthcheck_and_wait_ask_in_the_same_way() {
         run("healthcheck", &[("TLS_CERT_FILE", &other), ("TLS_KEY_FILE", &other), ("PORT", &port)]);
     assert_eq!(code, Some(1));
     assert!(said.contains("another certificate than TLS_CERT_FILE"), "{said}");
+    // The program goes on with the previous pair, so it is healthy: who restarted it would end it.
+    for text in ["nothing of use", &material().ca] {
+        directory.put("tls.pem", text);
+        assert_eq!(run("healthcheck", &tls), (Some(0), String::new()), "{text}");
+    }
     drop(proxy);
+    directory.put("tls.pem", &material().server);
 
     let ca = directory.put("ca.pem", &material().ca);
     let mutual = [&tls[..], &[("TLS_CLIENT_CA_FILE", &ca)]].concat();
@@ -478,8 +484,17 @@ fn files_that_cannot_be_used_end_the_start() {
         let checked = run_to_end(&["check"], environment(&sim, variables));
         assert!(checked.stdout.contains(expected), "{}{}", checked.stdout, checked.stderr);
     }
-    let proxy = Proxy::start_listening(&sim, &[("TLS_CERT_FILE", &expired), ("TLS_KEY_FILE", &expired)]);
+    let variables = [("TLS_CERT_FILE", expired.as_str()), ("TLS_KEY_FILE", &expired), ("ADMIN_PORT", "0")];
+    let proxy = Proxy::start_listening(&sim, &variables);
     proxy.wait_log("the certificate in TLS_CERT_FILE has expired");
+    let page = proxy.admin("/metrics").text();
+    // 2020-01-01 and 2021-01-01.
+    for (end, unix) in [("not_before", 1_577_836_800), ("expiry", 1_609_459_200)] {
+        let sample = format!("auth_proxy_tls_certificate_{end}_timestamp_seconds {unix}\n");
+        assert!(page.contains(&sample), "{page}");
+    }
+    let status = proxy.admin("/").text();
+    assert!(status.contains("2021-01-01T00:00:00Z, expired"), "{status}");
 }
 
 /// A client that nobody here has written.

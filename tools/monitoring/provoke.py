@@ -1,13 +1,16 @@
 """The outages, each in a job of its own, so that all can happen at the same time."""
 
 import contextlib
+import datetime
 import http.client
 import os
+import pathlib
 import resource
 import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 
 from gate import Gate
@@ -98,6 +101,26 @@ class Outages:
         key = self.path(f"{name}.key")
         command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", str(days), "-subj", "/CN=auth-proxy"]
         subprocess.run([*command, "-keyout", key, "-out", self.path(name)], check=True, capture_output=True)
+        with open(self.path(name), "a") as file, open(key) as keys:
+            file.write(keys.read())
+
+    def old_certificate(self, name, left):
+        """The same, of a hundred days, of which so many are left."""
+        folder = tempfile.mkdtemp(dir=self.folder)
+        key, request = self.path(f"{name}.key"), os.path.join(folder, "request")
+        make = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=auth-proxy", "-keyout", key, "-out", request]
+        subprocess.run(make, check=True, capture_output=True)
+        for file in ("index.txt", "index.txt.attr"):
+            pathlib.Path(folder, file).touch()
+        pathlib.Path(folder, "ca.cnf").write_text(
+            f"[ca]\ndefault_ca=own\n[own]\ndatabase={folder}/index.txt\nnew_certs_dir={folder}\nrand_serial=yes\n"
+            "default_md=sha256\npolicy=any\nx509_extensions=usual\n[any]\ncommonName=supplied\n[usual]\nsubjectAltName=DNS:localhost\n"
+        )
+        now = datetime.datetime.now(datetime.timezone.utc)
+        begin, end = ((now + datetime.timedelta(days=days)).strftime("%y%m%d%H%M%SZ") for days in (left - 100, left))
+        sign = ["openssl", "ca", "-batch", "-notext", "-selfsign", "-config", os.path.join(folder, "ca.cnf"), "-keyfile", key]
+        dates = ["-startdate", begin, "-enddate", end]
+        subprocess.run([*sign, *dates, "-in", request, "-out", self.path(name)], check=True, capture_output=True)
         with open(self.path(name), "a") as file, open(key) as keys:
             file.write(keys.read())
 
@@ -251,6 +274,25 @@ class Outages:
         traffic = Traffic(proxy, "/sim/echo", connection=http.client.HTTPSConnection)
         how = "clients that do not trust the certificate"
         return Outage("tls", how, [("TlsHandshakesFail", WARNING)], [proxy], traffic.begin, traffic.end)
+
+    def tls_replaced(self, job, how, alerts, by):
+        """The pair towards callers is replaced by this text, and by a good one in the end."""
+        name = f"{job}.pem"
+        shutil.copy(self.path("lasts.pem"), self.path(name))
+        settings = {"TLS_CERT_FILE": self.path(name), "TLS_KEY_FILE": self.path(name)}
+        proxy = self.proxy(settings=settings, kind=TlsProxy)
+        begin, end = (lambda: self.replace(name, by)), (lambda: self.replace(name, self.text("lasts.pem")))
+        return Outage(job, how, alerts, [proxy], begin, end)
+
+    def outage_tls_certificate_expires(self):
+        self.old_certificate("old.pem", 1)
+        alerts = [("TlsCertificateExpires", CRITICAL), ("TlsCertificateExpires", WARNING)]
+        how = "a TLS certificate of a hundred days, of which one is left"
+        return self.tls_replaced("tls-expires", how, alerts, self.text("old.pem"))
+
+    def outage_tls_files_unusable(self):
+        how = "the TLS certificate is replaced by a file without one"
+        return self.tls_replaced("tls-files", how, [("TlsFilesUnusable", WARNING)], "nothing of use\n")
 
     def outage_clients_disconnect(self):
         proxy = self.proxy()

@@ -62,16 +62,16 @@ fn who_asks_the_program_does_so_where_it_can() {
     };
     let plain = probe(&[("HOST", "127.0.0.1"), ("PORT", "8081")]).unwrap();
     assert_eq!(
-        (plain.listen.to_string().as_str(), plain.path, plain.certificate),
+        (plain.listen.to_string().as_str(), plain.path, plain.tls),
         ("127.0.0.1:8081", "/health", None)
     );
     let tls = probe(&[CERTIFICATE, KEY]).unwrap();
     assert_eq!((tls.listen.to_string().as_str(), tls.path), ("0.0.0.0:8080", "/health"));
-    assert_eq!(tls.certificate.as_deref(), Some(Path::new("/tls/tls.crt")));
+    assert_eq!(tls.tls.unwrap().certificate, Path::new("/tls/tls.crt"));
     let admin = ("ADMIN_PORT", "9090");
     let mutual = probe(&[CERTIFICATE, KEY, CLIENT_CA, admin, ("ADMIN_HOST", "127.0.0.2")]).unwrap();
     assert_eq!(mutual.listen.to_string(), "127.0.0.2:9090");
-    assert_eq!((mutual.path, mutual.certificate), ("/readyz", None));
+    assert_eq!((mutual.path, mutual.tls), ("/readyz", None));
     let without = probe(&[CERTIFICATE, KEY, CLIENT_CA]).unwrap_err();
     assert!(without[0].to_string().contains("hint: set ADMIN_PORT"), "{without:?}");
     assert!(probe(&[CERTIFICATE]).unwrap_err()[0].message.starts_with("TLS_CERT_FILE is set, but"));

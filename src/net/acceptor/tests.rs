@@ -1,9 +1,11 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::JoinHandle;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
     ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, StreamOwned, SupportedProtocolVersion,
@@ -13,6 +15,7 @@ use super::*;
 use crate::identity::pems::{self, pem};
 use crate::net::handshake_error::HandshakeError;
 use crate::net::pinned::Verifier;
+use crate::net::tls_files::{MAX_FILE, read_certificates, read_key};
 use crate::net::{self, Received, poll};
 
 type Client = StreamOwned<ClientConnection, Socket>;
@@ -20,7 +23,7 @@ type Client = StreamOwned<ClientConnection, Socket>;
 /// A client that accepts this certificate alone.
 fn client_config(certificate: &Path, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let certificate = read_certificates(certificate).unwrap().swap_remove(0);
+    let certificate = Some(read_certificates(certificate).unwrap().swap_remove(0));
     let verifier = Arc::new(Verifier { certificate, provider: Arc::clone(&provider) });
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
     builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
@@ -358,7 +361,11 @@ fn a_replaced_pair_is_for_new_connections_and_half_of_one_for_none() {
         lock(&acceptor.seen).looked_at = Instant::now().checked_sub(LOOK_EVERY).unwrap();
         acceptor.reload_if_changed();
     };
-    let problem = || lock(&acceptor.seen).problem.clone();
+    let problem = || {
+        let problem = lock(&acceptor.seen).problem.clone().map(|(message, _)| message);
+        assert_eq!(acceptor.is_reload_failing(), problem.is_some());
+        problem
+    };
     let shows = |one: &Path| connect(&acceptor, &Arc::new(client_config(one, &[&TLS13]))).is_ok();
     let config = Arc::new(client_config(&old, &[&TLS13]));
     let (mut established, mut client) = connect(&acceptor, &config).unwrap();
@@ -386,13 +393,37 @@ fn a_replaced_pair_is_for_new_connections_and_half_of_one_for_none() {
     put(&pem("ec.key"), &key);
     look();
     assert_eq!(problem(), None, "a later fault is logged again");
-    let before = Arc::clone(&lock(&acceptor.current));
+    let before = Arc::clone(&lock(&acceptor.current).config);
     look();
-    assert!(Arc::ptr_eq(&before, &lock(&acceptor.current)), "the same content is no change");
+    assert!(Arc::ptr_eq(&before, &lock(&acceptor.current).config), "the same content is no change");
 
     client.write_all(b"ping").unwrap();
     ping(&mut established);
     pong(&mut established);
     client.read_exact(&mut [0; 4]).unwrap();
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_certificate_whose_dates_are_wrong_is_noticed_once_while_it_serves() {
+    let directory = pems::scratch("dates");
+    let acceptor = TlsAcceptor::open(&usual(&directory)).unwrap();
+    let validity = acceptor.validity().unwrap();
+    assert_eq!(validity.not_after_unix - validity.not_before_unix, 2 * 24 * 60 * 60);
+    let until = Duration::from_secs(validity.not_after_unix);
+    let second = Duration::from_secs(1);
+    let mut seen = lock(&acceptor.seen);
+    for (now, expected) in [
+        (Duration::from_secs(validity.not_before_unix) - second, Some(DateProblem::NotYetValid)),
+        (Duration::from_secs(validity.not_before_unix), None),
+        (until - Duration::from_secs(2 * 24 * 360), None),
+        (until - Duration::from_secs(2 * 24 * 360 - 1), Some(DateProblem::ExpiresSoon)),
+        (until, Some(DateProblem::ExpiresSoon)),
+        (until + second, Some(DateProblem::Expired)),
+    ] {
+        acceptor.look_at_dates(&mut seen, now);
+        assert_eq!(seen.date_problem, expected, "{now:?}");
+    }
+    drop(seen);
     fs::remove_dir_all(directory).unwrap();
 }

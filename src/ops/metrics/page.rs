@@ -72,6 +72,19 @@ impl Sources {
         for (reason, count) in m.handshake_failures.values() {
             text.sample(&[("reason", reason)], count);
         }
+        let validity = self.tls.as_ref().and_then(|tls| tls.validity());
+        let help = "Start of validity of TLS_CERT_FILE's certificate; absent without one.";
+        text.family("auth_proxy_tls_certificate_not_before_timestamp_seconds", "gauge", help);
+        validity.iter().for_each(|it| text.sample(&[], it.not_before_unix));
+        let help = "Expiry time of TLS_CERT_FILE's certificate; absent without one.";
+        text.family("auth_proxy_tls_certificate_expiry_timestamp_seconds", "gauge", help);
+        validity.iter().for_each(|it| text.sample(&[], it.not_after_unix));
+        let help =
+            "1 if the TLS files have changed and cannot be used, so that what they held before stays in use.";
+        text.family("auth_proxy_tls_reload_failing", "gauge", help);
+        if let Some(tls) = &self.tls {
+            text.sample(&[], u8::from(tls.is_reload_failing()));
+        }
         let help = "Requests whose client disconnected before the end of the response.";
         text.single("auth_proxy_client_disconnects_total", "counter", help, m.clients_gone.value());
     }
