@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 
-sys.path.insert(0, os.path.dirname(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 from harness import BINARY, SIM, Skipped, more_descriptors  # noqa: E402
 from steps import STEPS  # noqa: E402
 

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import urllib.parse
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "attack"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness import BINARY, SIM, Fixture, free_port  # noqa: E402
 from servers import Names, page, upstream  # noqa: E402
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "attack"))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 from harness import Fixture, eventually, free_port  # noqa: E402
 
 __all__ = ["Fixture", "Rig"]

@@ -23,7 +23,7 @@ import urllib.parse
 import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "attack"))
+sys.path.insert(0, os.path.join(HERE, ".."))
 from harness import BINARY, SIM, eventually, free_port  # noqa: E402
 from provoke import Outages  # noqa: E402
 

@@ -11,7 +11,8 @@ import threading
 import time
 import typing
 
-from rig import eventually, openssl
+from harness import Skipped, eventually
+from rig import openssl
 
 
 class Form(typing.NamedTuple):
@@ -345,10 +346,6 @@ def restarted(run):
     run.rig.proxy = run.rig.instance()
     code = first.ended(120)
     assert code == 0, f"exit code {code}"
-
-
-class Skipped(Exception):
-    """The machine lacks what an event needs."""
 
 
 EVENTS = (

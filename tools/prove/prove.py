@@ -14,11 +14,12 @@ import sys
 import time
 import traceback
 
-sys.path.insert(0, os.path.dirname(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 import events  # noqa: E402
 import report  # noqa: E402
+from harness import BINARY, SIM, Skipped  # noqa: E402
 from load import Load, Target  # noqa: E402
-from rig import BINARY, SIM, Rig  # noqa: E402
+from rig import Rig  # noqa: E402
 
 # The load's event loop was later than this: what was slow then says nothing about the program.
 MAX_LAG = 2.0
@@ -48,7 +49,7 @@ class Run:
         verdict, remark = "ok", ""
         try:
             remark = event.happen(self) or ""
-        except events.Skipped as why:
+        except Skipped as why:
             return report.Row(event.name, "skipped", str(why))
         except Exception as error:  # noqa: BLE001
             traceback.print_exc()

@@ -14,11 +14,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.request
 
-BINARY = os.environ.get("BINARY", "target/x86_64-unknown-linux-musl/release/auth-proxy")
-SIM = os.environ.get("SIM", "target/debug/examples/sim")
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+from harness import BINARY, SIM, eventually, free_port  # noqa: E402
+
 API = "api.sim.test"
 
 # As a service manager does: the listening socket becomes descriptor 3 of the process that runs the program.
@@ -28,16 +28,6 @@ descriptor, program = int(sys.argv[1]), sys.argv[2]
 os.dup2(descriptor, 3)
 os.execve(program, [program], os.environ | {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"})
 """
-
-
-def eventually(seconds, what, condition):
-    """Waits until `condition` gives something, and returns it."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.05)
-    return found
 
 
 class Simulator:
@@ -280,11 +270,6 @@ class NameServer(threading.Thread):
 
 def openssl(*arguments):
     return subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, text=True).stdout
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def forward(address, port):

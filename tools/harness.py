@@ -1,4 +1,4 @@
-"""What the steps share: simulator and proxy as child processes, probes, figures from /proc."""
+"""What these tools share: simulator and proxy as child processes, probes, figures from /proc."""
 
 import os
 import resource
@@ -12,30 +12,27 @@ import time
 
 BINARY = os.environ.get("BINARY", "target/x86_64-unknown-linux-musl/release/auth-proxy")
 SIM = os.environ.get("SIM", "target/debug/examples/sim")
-SECONDS = int(os.environ.get("ATTACK_SECONDS", "20"))
 
 
 class Skipped(Exception):
-    """The machine lacks what a step needs."""
+    """The machine lacks what a part needs."""
 
 
 def eventually(seconds, what, condition):
     """Waits until `condition` gives something, and returns it."""
     end = time.monotonic() + seconds
-    while True:
-        found = condition()
-        if found:
-            return found
+    while not (found := condition()):
         if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds} s: {what}")
+            raise AssertionError(f"not within {seconds:.0f} s: {what}")
         time.sleep(0.05)
+    return found
 
 
 class Fixture:
     """A simulator, and the proxies that use it. Everything ends with the `with`."""
 
     def __init__(self, sim_options=()):
-        self.dir = tempfile.mkdtemp(prefix="auth-proxy-attack-")
+        self.dir = tempfile.mkdtemp(prefix="auth-proxy-tools-")
         # For a proxy that runs as another user.
         os.chmod(self.dir, 0o755)
         self.processes = []
@@ -71,7 +68,7 @@ class Fixture:
 
 
 class Proxy:
-    """The program under attack."""
+    """One process of the program."""
 
     def __init__(self, fixture, settings, command=(BINARY,), **options):
         self.fixture, self.log = fixture, f"proxy-{len(fixture.processes)}.log"
