@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import urllib.request
 
 from gate import Gate
 from harness import BINARY, Fixture, Proxy, eventually, free_port
@@ -140,6 +141,10 @@ class Outages:
         proxy = kind(fixture or self.sim, {**own, **(settings or {})}, **options)
         proxy.admin_port = port
         return proxy
+
+    def metrics(self, proxy):
+        with urllib.request.urlopen(f"http://127.0.0.1:{proxy.admin_port}/metrics", timeout=30) as response:
+            return response.read().decode()
 
     def behind(self, gate, **settings):
         """A proxy whose way to Entra ID is this gate."""
@@ -337,9 +342,9 @@ class Outages:
         streams = Traffic(proxy, ENDLESS, threads=15)
 
         def begin():
-            # 15 streams take 30 descriptors, so that four more are less than a fifth.
+            # 15 streams take 30 descriptors, so that four more are less than a fifth. Nobody may come later: it would be refused.
             streams.begin()
-            eventually(60, "the streams", lambda: proxy.figures()[2] >= 40)
+            eventually(60, "the streams", lambda: "\nauth_proxy_streams_open 15\n" in self.metrics(proxy))
             resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (proxy.figures()[2] + 4, before[1]))
 
         def end():
