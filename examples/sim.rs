@@ -33,6 +33,7 @@ usage: cargo run --example sim -- [options]
   --clock SECONDS      how far Entra ID's clock is ahead of this machine's; it accepts assertions nevertheless
   --entra-port N       (default: a free one)
   --azure-port N       (default: a free one)
+  --azure-host ADDRESS where Azure listens (default 127.0.0.1; 0.0.0.0 is for network namespaces without other interfaces)
   --register FILE      Entra ID knows the certificate in this PEM file, too
   --identity ADDRESS   also serve managed identities there, such as 127.0.0.1:0, and a token proxy of AKS
   --stay               run until a signal, whatever is on standard input
@@ -190,6 +191,12 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String>
             }
             "--entra-port" => command.options.entra_port = port(value()?)?,
             "--azure-port" => command.options.azure_port = port(value()?)?,
+            "--azure-host" => {
+                let text = value()?;
+                let address =
+                    text.parse().map_err(|_| format!("--azure-host: {text:?} is not an address"))?;
+                command.options.azure_host = address;
+            }
             "--identity" => {
                 let text = value()?;
                 let address = text.parse().map_err(|_| format!("--identity: {text:?} is not an address"))?;

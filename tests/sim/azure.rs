@@ -76,8 +76,12 @@ impl Azure {
             pause: Mutex::new(options.pause),
         });
         let handler = shared.clone();
-        let server =
-            Server::start(options.azure_port, tls, log, Arc::new(move |exchange| handler.handle(exchange)));
+        let server = Server::start_at(
+            (options.azure_host, options.azure_port).into(),
+            tls,
+            log,
+            Arc::new(move |exchange| handler.handle(exchange)),
+        );
         Self { server, shared }
     }
 

@@ -37,6 +37,7 @@ mod status;
 mod tokens;
 mod wait;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,6 +71,8 @@ pub struct Options {
     pub entra_port: u16,
     /// 0 for a free one.
     pub azure_port: u16,
+    /// Where Azure listens.
+    pub azure_host: Ipv4Addr,
     /// `expires_in` of the tokens.
     pub token_lifetime: u64,
     /// `refresh_in` of the tokens; usually absent.
@@ -93,6 +96,7 @@ impl Default for Options {
             azure_tls: true,
             entra_port: 0,
             azure_port: 0,
+            azure_host: Ipv4Addr::LOCALHOST,
             token_lifetime: 3600,
             refresh_in: None,
             access_token: None,
