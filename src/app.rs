@@ -65,6 +65,7 @@ pub(crate) struct App {
     pending_logs: PendingLogs,
     upstream: Upstream,
     server: ServerHandle,
+    watch: Watch,
     stop: Arc<Shutdown>,
     signals: UnixStream,
 }
@@ -110,19 +111,6 @@ impl App {
             .spawn()
             .map_err(|error| system("the token thread", &error))?;
 
-        let sources = Sources {
-            config: Arc::clone(&config),
-            metrics: Arc::clone(&metrics),
-            tokens: Arc::clone(&tokens),
-            certificate: opened.certificate,
-            tls,
-            limits: EffectiveLimits {
-                connections: limits.connections,
-                connections_bound: limits.connections_bound,
-                descriptors,
-                memory,
-            },
-        };
         let proxy = Proxy::new(
             Arc::clone(&config),
             callers,
@@ -131,22 +119,37 @@ impl App {
             Arc::clone(&metrics),
         );
         let pending_logs = proxy.pending_logs();
+        let (max_connections, connections_bound) = (limits.connections, limits.connections_bound);
         let server = listener
             .serve(Arc::new(proxy), limits, Arc::clone(&stop))
             .map_err(|error| system("the accept thread", &error))?;
         log_listening(&addresses, &given_names);
+        let sources = Sources {
+            config: Arc::clone(&config),
+            metrics: Arc::clone(&metrics),
+            tokens: Arc::clone(&tokens),
+            certificate: opened.certificate,
+            tls,
+            clients: server.clients(),
+            limits: EffectiveLimits { connections: max_connections, connections_bound, descriptors, memory },
+        };
+        let watch = Watch::new(
+            Arc::clone(&metrics),
+            Arc::clone(&tokens),
+            config.base_url.authority.to_string(),
+            server.clients(),
+            max_connections,
+        );
         administration.map(|it| it.serve(Admin::new(sources, pending_logs.refusals()))).transpose()?;
         notify::ready();
-        Ok(Self { config, tokens, metrics, pending_logs, upstream, server, stop, signals })
+        Ok(Self { config, tokens, metrics, pending_logs, upstream, server, watch, stop, signals })
     }
 
     /// Runs until SIGTERM or SIGINT, then lets requests in flight finish.
     pub(crate) fn run(mut self) -> Ending {
-        let upstream = self.config.base_url.authority.to_string();
-        let mut watch = Watch::new(Arc::clone(&self.metrics), Arc::clone(&self.tokens), upstream);
         while !self.wait_for_signal(Duration::from_secs(1)) {
             self.count_connections();
-            watch.look();
+            self.watch.look();
             self.pending_logs.flush();
             self.upstream.close_expired();
             if self.tokens.has_died() {
@@ -275,13 +278,17 @@ mod tests {
         let listener = Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
         let (signals, no_signal) = UnixStream::pair().unwrap();
         let config = Arc::new(Config::from_lookup(&settings).unwrap());
+        let (tokens, metrics) = (store_with_dead_refresher(), Arc::new(Metrics::new()));
+        let server = listener.serve(Arc::new(SilentService), Limits::default(), Arc::clone(&stop)).unwrap();
+        let clients = server.clients();
         let app = App {
             upstream: Upstream::new(&config).unwrap(),
             config,
-            tokens: store_with_dead_refresher(),
-            metrics: Arc::new(Metrics::new()),
+            watch: Watch::new(Arc::clone(&metrics), Arc::clone(&tokens), String::new(), clients, 1),
+            tokens,
+            metrics,
             pending_logs: PendingLogs::default(),
-            server: listener.serve(Arc::new(SilentService), Limits::default(), Arc::clone(&stop)).unwrap(),
+            server,
             stop,
             signals,
         };

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::identity::CurrentCertificate;
 use crate::log;
 use crate::net::TlsAcceptor;
-use crate::server::Overload;
+use crate::server::{OpenConnections, Overload};
 use crate::token::TokenStore;
 
 /// What the pages on `ADMIN_PORT` show, all of it without secrets.
@@ -30,7 +30,17 @@ pub(crate) struct Sources {
     pub certificate: Option<CurrentCertificate>,
     /// TLS towards clients, if they are served with it.
     pub tls: Option<Arc<TlsAcceptor>>,
+    /// Whose connections are open.
+    pub clients: OpenConnections,
     pub limits: EffectiveLimits,
+}
+
+/// From this part of a limit on somebody should see to it.
+const NEAR_LIMIT: f64 = 0.8;
+
+/// Whether little is left of a limit.
+fn is_near(used: u64, limit: u64) -> bool {
+    used as f64 >= NEAR_LIMIT * limit as f64
 }
 
 /// How many connections are served at a time, and what the system allows.

@@ -5,6 +5,7 @@
 //! `tiny_http.rs` offers the same over the crate of that name.
 
 pub(crate) mod body;
+mod clients;
 mod connection;
 mod error_response;
 mod exchange;
@@ -27,6 +28,7 @@ use std::time::Instant;
 
 use http::StatusCode;
 
+pub(crate) use clients::{AddressCounts, OpenConnections, hint_of_one};
 pub use error_response::{ErrorResponse, Overload, send_full};
 pub use limits::Limits;
 pub use listener::{Listener, ServerHandle};

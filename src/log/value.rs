@@ -54,7 +54,7 @@ macro_rules! values {
 values!(true: u8, u16, u32, u64, usize, i32, i64);
 // In JSON `true` and `false` need quotes as little as numbers do.
 values!(true: bool);
-values!(false: std::net::SocketAddr, std::io::Error, std::path::Display<'_>);
+values!(false: std::net::IpAddr, std::net::SocketAddr, std::io::Error, std::path::Display<'_>);
 values!(false: std::borrow::Cow<'_, str>, http::Method, http::uri::Authority);
 
 impl Value for str {

@@ -12,11 +12,12 @@ use sha2::{Digest as _, Sha256};
 use super::html::Html;
 use super::metrics::SeenStatus;
 use super::watch::SLOW_RESPONSE;
-use super::{Sources, config_page, health};
+use super::{Sources, config_page, health, is_near};
 use crate::log::{self, rfc3339};
 use crate::net::DateProblem;
 use crate::process;
 use crate::report::visible;
+use crate::server::hint_of_one;
 use crate::token::{Class, Status};
 use crate::version;
 
@@ -37,8 +38,6 @@ const RENEW_WITHIN: Duration = DAY.saturating_mul(30);
 const RECENT: Duration = Duration::from_secs(10 * 60);
 /// As many different statuses are shown.
 const MAX_STATUSES: usize = 20;
-/// From this part of a limit on somebody should raise it.
-const NEAR_LIMIT: f64 = 0.8;
 
 const TH: &str = "<th scope=\"row\">";
 const TD: &str = "<td>";
@@ -269,11 +268,14 @@ fn open_now(html: &mut Html, sources: &Sources) {
     let gauge = |value: i64| u64::try_from(value).ok();
     let number = |value: u64| value.to_string();
     let mib = |value: u64| format!("{:.1} MiB", value as f64 / f64::from(1 << 20));
-    let lowered = limits.lowered_by().map(|by| format!(", lowered by {by}"));
+    let lowered = limits.lowered_by().map(|by| format!(", lowered by {by}")).unwrap_or_default();
+    let open = u64::try_from(metrics.connections.value()).unwrap_or_default();
+    let busiest = sources.clients.busiest().and_then(|(client, count)| hint_of_one(client, count, open));
+    let busiest = busiest.map(|hint| format!("; {hint}")).unwrap_or_default();
     let descriptors = process::open_descriptors().and_then(|open| u64::try_from(open).ok());
     type Row = (&'static str, Option<u64>, Option<u64>, fn(u64) -> String, Option<String>);
     let rows: [Row; 7] = [
-        ("client connections", gauge(metrics.connections.value()), connections, number, lowered),
+        ("client connections", Some(open), connections, number, Some(lowered + &busiest)),
         ("requests in flight", gauge(metrics.in_flight.value()), connections, number, None),
         ("event streams", gauge(metrics.streams.value()), connections, number, None),
         ("WebSockets", gauge(metrics.websockets.value()), connections, number, None),
@@ -282,7 +284,7 @@ fn open_now(html: &mut Html, sources: &Sources) {
         ("threads", process::threads(), None, number, None),
     ];
     for (name, open, limit, show, note) in rows {
-        let is_near = open.zip(limit).is_some_and(|(open, limit)| open as f64 >= NEAR_LIMIT * limit as f64);
+        let is_near = open.zip(limit).is_some_and(|(open, limit)| is_near(open, limit));
         let limit = limit.map_or_else(|| "none known".into(), show);
         html.row(&[
             (TH, name.into()),

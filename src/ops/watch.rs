@@ -1,20 +1,24 @@
-//! What takes too long, while it still goes on: a line in the log once a second has shown it, and again whenever it has taken
-//! twice as long.
+//! What somebody should know of while it still goes on. What takes too long: a line in the log once a second has shown it, and
+//! again whenever it has taken twice as long. Connections that are about to run out: a line, and another one after minutes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::is_near;
 use super::metrics::Metrics;
 use crate::config::LogLevel;
-use crate::log::{self, Seconds};
+use crate::log::{self, Seconds, Throttle};
+use crate::server::{OpenConnections, hint_of_one};
 use crate::token::TokenStore;
 
 /// A sign-in usually takes a fraction of a second.
 const SLOW_SIGN_IN: Duration = Duration::from_secs(5);
 /// Most responses begin within seconds; long reasoning without a stream takes minutes.
 pub(super) const SLOW_RESPONSE: Duration = Duration::from_secs(30);
+/// How often it is logged that few connections are left.
+const REMIND_EVERY: Duration = Duration::from_secs(10 * 60);
 
-/// Finds what is waited for too long. To be called every second.
+/// Finds what is to be logged. To be called every second.
 pub(crate) struct Watch {
     metrics: Arc<Metrics>,
     tokens: Arc<TokenStore>,
@@ -24,17 +28,41 @@ pub(crate) struct Watch {
     response: Doubling,
     /// Whether the upstream was silent when it was last looked at.
     was_silent: bool,
+    clients: OpenConnections,
+    max_connections: usize,
+    few_left: Throttle,
 }
 
 impl Watch {
     /// Nothing was logged yet.
-    pub(crate) fn new(metrics: Arc<Metrics>, tokens: Arc<TokenStore>, upstream: String) -> Self {
-        let (sign_in, response) = (Doubling::from(SLOW_SIGN_IN), Doubling::from(SLOW_RESPONSE));
-        Self { metrics, tokens, upstream, sign_in, response, was_silent: false }
+    pub(crate) fn new(
+        metrics: Arc<Metrics>,
+        tokens: Arc<TokenStore>,
+        upstream: String,
+        clients: OpenConnections,
+        max_connections: usize,
+    ) -> Self {
+        Self {
+            metrics,
+            tokens,
+            upstream,
+            sign_in: Doubling::from(SLOW_SIGN_IN),
+            response: Doubling::from(SLOW_RESPONSE),
+            was_silent: false,
+            clients,
+            max_connections,
+            few_left: Throttle::every(REMIND_EVERY),
+        }
     }
 
     /// Logs what is due.
     pub(crate) fn look(&mut self) {
+        self.look_at_sign_in();
+        self.look_at_responses();
+        self.look_at_connections();
+    }
+
+    fn look_at_sign_in(&mut self) {
         let waiting = self.tokens.status().waiting;
         let so_far = waiting.as_ref().map_or(Duration::ZERO, |waiting| waiting.so_far);
         if let Some(waiting) = waiting.filter(|_| self.sign_in.is_due(so_far)) {
@@ -50,6 +78,9 @@ impl Watch {
                 ],
             );
         }
+    }
+
+    fn look_at_responses(&mut self) {
         let oldest = self.metrics.unanswered.oldest().unwrap_or_default();
         let requests = self.metrics.unanswered.older_than(SLOW_RESPONSE);
         let last_response = self.metrics.since_last_response();
@@ -60,6 +91,26 @@ impl Watch {
         if self.response.is_due(oldest) || becomes_silent {
             self.log_response(oldest, requests, last_response, is_silent);
         }
+    }
+
+    fn look_at_connections(&self) {
+        let (open, limit) = (self.metrics.connections.value(), self.max_connections);
+        let Ok(open) = u64::try_from(open) else { return };
+        if !is_near(open, limit as u64) || self.few_left.allow().is_none() {
+            return;
+        }
+        let busiest = self.clients.busiest();
+        let mut fields: Vec<(&str, &dyn log::Value)> = vec![("connections", &open), ("limit", &limit)];
+        if let Some((client, of_client)) = &busiest {
+            fields
+                .extend::<[(&str, &dyn log::Value); 2]>([("client", client), ("count_of_client", of_client)]);
+        }
+        let hint = busiest.and_then(|(client, of_client)| hint_of_one(client, of_client, open));
+        let hint = hint.unwrap_or_else(|| {
+            "start more instances, or raise MAX_CONNECTIONS with descriptors and memory".into()
+        });
+        fields.push(("hint", &hint));
+        log::warn("few connections are left for new clients", &fields);
     }
 
     fn log_response(

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockAddr;
 
+use super::clients::OpenConnections;
 use super::connection::{self, Context};
 use super::error_response::Overload;
 use super::limits::Semaphore;
@@ -134,6 +135,7 @@ impl Listener {
             ended,
         )?;
         let (large_heads, evicting) = (Arc::new(Semaphore::new(limits.large_heads)), Arc::default());
+        let open = OpenConnections::default();
         let acceptor = Acceptor {
             listeners: self.sockets,
             tls: self.tls,
@@ -144,16 +146,18 @@ impl Listener {
             overflow,
             large_heads,
             evicting,
+            open: open.clone(),
         };
         let thread = std::thread::Builder::new().name("accept".into()).stack_size(256 * 1024);
         let thread = thread.spawn(move || acceptor.run())?;
-        Ok(ServerHandle { thread: Some(thread), pool, overflow_ended: Mutex::new(overflow_ended) })
+        Ok(ServerHandle { thread: Some(thread), pool, open, overflow_ended: Mutex::new(overflow_ended) })
     }
 }
 
 pub struct ServerHandle {
     thread: Option<JoinHandle<()>>,
     pool: ThreadPool,
+    open: OpenConnections,
     /// Disconnected once every connection of the overflow is closed.
     overflow_ended: Mutex<Receiver<()>>,
 }
@@ -161,6 +165,11 @@ pub struct ServerHandle {
 impl ServerHandle {
     pub fn connections(&self) -> usize {
         self.pool.busy()
+    }
+
+    /// Whose they are.
+    pub(crate) fn clients(&self) -> OpenConnections {
+        self.open.clone()
     }
 
     /// Connections that ended in a panic.
@@ -200,6 +209,7 @@ struct Acceptor {
     large_heads: Arc<Semaphore>,
     /// Idle connections that are about to close so that others find room.
     evicting: Arc<AtomicUsize>,
+    open: OpenConnections,
 }
 
 impl Acceptor {
@@ -260,8 +270,9 @@ impl Acceptor {
         let (shutdown, pool) = (Arc::clone(&self.shutdown), self.pool.clone());
         let (served, large_heads) = (Arc::clone(&socket), Arc::clone(&self.large_heads));
         let (evicting, tls) = (Arc::clone(&self.evicting), self.tls.clone());
-        let served_peer = peer.clone();
+        let (served_peer, is_open) = (peer.clone(), self.open.enter(peer.address));
         let job = move || {
+            let _is_open = is_open;
             // Idle connections close when three quarters of the slots are taken: at the limit new connections would be
             // rejected although the slots of idle ones could be had.
             let threshold = || {

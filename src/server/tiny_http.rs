@@ -115,6 +115,11 @@ impl ServerHandle {
         self.state.pool.busy()
     }
 
+    /// Nobody's, as far as is known.
+    pub(crate) fn clients(&self) -> OpenConnections {
+        OpenConnections::default()
+    }
+
     /// Requests that ended in a panic.
     pub fn panics(&self) -> u64 {
         self.state.pool.panics()

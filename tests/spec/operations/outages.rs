@@ -1,7 +1,11 @@
 //! Outages as somebody on call sees them: each has its signal in the log, the metrics and `/health`, at the right level, once and
 //! not for each request. How long the signal takes is in the messages, not in the assertions.
 
+use std::io::Write as _;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use super::exposition::Page;
 use crate::sim::{Options, ScriptedResponse, Sim, replace_file, timeout, wait_for};
@@ -196,6 +200,37 @@ fn a_wrong_clock_is_a_number() {
         let skew = metric(&proxy, "auth_proxy_clock_skew_seconds");
         assert!((skew - expected).abs() <= 3.0, "{offset}: {skew}");
     }
+}
+
+/// One client takes most of the connections: who it is stands in the log and on the status page before others are refused.
+#[test]
+fn who_has_most_of_the_connections_is_named() {
+    let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
+    let settings = [("ADMIN_PORT", "0"), ("LOG_LEVEL", "info"), ("MAX_CONNECTIONS", "20")];
+    let proxy = Proxy::start_with(&sim, &settings);
+    let wanting = |source: [u8; 4]| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+        socket.connect(&proxy.address().into()).unwrap();
+        (&socket).write_all(b"GET /sim/slow?ms=600000 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        socket
+    };
+    let event = "few connections are left for new clients";
+    let others: Vec<Socket> = (3..7).map(|last| wanting([127, 0, 0, last])).collect();
+    let greedy: Vec<Socket> = (0..11).map(|_| wanting([127, 0, 0, 2])).collect();
+    wait_for("15 connections", || metric(&proxy, "auth_proxy_connections") >= 15.0);
+    assert_eq!(lines(&proxy, "warn", event), [""; 0], "a quarter is left");
+    let last = wanting([127, 0, 0, 2]);
+    wait_for(event, || !lines(&proxy, "warn", event).is_empty());
+    let line = &lines(&proxy, "warn", event)[0];
+    assert!(line.contains("connections=16 limit=20 client=127.0.0.2 count_of_client=12 "), "{line}");
+    assert!(line.contains("most of them come from 127.0.0.2"), "{line}");
+    let of_limit = "20; most of them come from 127.0.0.2";
+    assert!(proxy.admin("/").text().contains(of_limit));
+    drop((greedy, last));
+    wait_for("them to be gone", || metric(&proxy, "auth_proxy_connections") <= 4.0);
+    assert!(!proxy.admin("/").text().contains(of_limit));
+    drop(others);
 }
 
 /// Many clients that are too slow: a line a second for each reason, with the address that most of them have.
