@@ -163,11 +163,11 @@ def not_uploaded(run):
     proxy, since = run.rig.proxy, run.rig.proxy.mark()
     run.rig.credentials.file.write_text(key + certificate)
     proxy.logged("Entra ID does not know the new certificate", since, run.form.lifetime)
-    time.sleep(run.form.lifetime)
+    time.sleep(run.form.outage)
     run.rig.credentials.upload()
     proxy.logged("Entra ID accepts the new certificate", since, run.form.lifetime)
     time.sleep(run.form.after)
-    return f"for {run.form.lifetime} s, a token's life, the certificate before signed in"
+    return f"for {run.form.outage} s the certificate before signed in"
 
 
 def outage(command, noticed="token refresh failed"):
