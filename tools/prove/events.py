@@ -2,11 +2,11 @@
 a remark. It raises when the event itself had no effect, since a row without its event would prove nothing.
 """
 
+import collections
+import contextlib
 import os
 import resource
-import signal
 import socket
-import ssl
 import threading
 import time
 import typing
@@ -38,9 +38,11 @@ LONG = Form(lifetime=450, refresh_in=45, steady=300, after=50, outage=225, stopp
 class Event(typing.NamedTuple):
     name: str
     happen: typing.Callable
-    # What may fail, in words, and how much of it: requests, streams. None of either, unless the event itself takes them.
+    # What may fail, in words, and whether these outcomes of requests and streams are that: none, unless the event takes them.
     allowed: str = ""
-    may_fail: typing.Callable = lambda requests, streams: not requests and not streams
+    may_fail: typing.Callable = lambda run, requests, streams: not requests and not streams
+    # Connections of callers end in good order, so that a request may meet its end.
+    may_repeat: bool = False
 
 
 def steady(run):
@@ -84,26 +86,34 @@ def kubelet(run):
     (volume / "certificate.pem").symlink_to("..data/certificate.pem")
     # The volume first has the certificate of before, so that the swap alone makes the difference.
     (volume / "..1" / "certificate.pem").write_text(run.rig.credentials.path.read_text())
+    since = run.rig.proxy.mark()
     run.rig.credentials.link(volume / "certificate.pem")
+    # The second sign-in from now on has read the volume.
+    run.rig.proxy.logged("token refreshed", since, 2 * run.form.refresh_in + 30, times=2)
     sha1, swap = publish("..2")
     used(run, sha1, swap)
+    run.rig.credentials.back_to_file((volume / "certificate.pem").read_text())
 
 
 def directory(run):
-    """`tls.crt` and `tls.key`, one renamed after the other: in between they do not fit."""
+    """`tls.crt`, and `tls.key` when the program has seen that they do not fit."""
     folder = run.rig.dir / f"directory-{run.rig.credentials.count}"
     folder.mkdir()
 
-    def write(key, certificate):
-        for name, text in (("tls.crt", certificate), ("tls.key", key)):
-            (folder / f"{name}.new").write_text(text)
-            (folder / f"{name}.new").rename(folder / name)
+    def write(name, text):
+        (folder / f"{name}.new").write_text(text)
+        (folder / f"{name}.new").rename(folder / name)
 
     key, certificate, sha1 = run.rig.credentials.new()
-    write(key, certificate)
+    write("tls.crt", certificate)
+    write("tls.key", key)
     used(run, sha1, lambda: run.rig.credentials.link(folder))
     key, certificate, sha1 = run.rig.credentials.new()
-    used(run, sha1, lambda: write(key, certificate))
+    since = run.rig.proxy.mark()
+    write("tls.crt", certificate)
+    run.rig.proxy.logged("still_in_use=", since, 30)
+    used(run, sha1, lambda: write("tls.key", key))
+    run.rig.credentials.back_to_file(key + certificate)
 
 
 def pfx(run):
@@ -121,6 +131,7 @@ def pfx(run):
     used(run, sha1, lambda: run.rig.credentials.link(file))
     sha1, replace = replaced()
     used(run, sha1, replace)
+    run.rig.credentials.back_to_file((run.rig.dir / "pfx.pem").read_text())
 
 
 def link_changed(run):
@@ -128,24 +139,25 @@ def link_changed(run):
     file = run.rig.dir / f"other-{sha1}.pem"
     file.write_text(key + certificate)
     used(run, sha1, lambda: run.rig.credentials.link(file))
-    # The next round begins with a file again.
-    run.rig.credentials.file.write_text(key + certificate)
-    run.rig.credentials.link(run.rig.credentials.file)
+    run.rig.credentials.back_to_file(key + certificate)
 
 
 def used(run, sha1, replace):
     """Replaces it, and waits for a token that was got with it, and some more of that life."""
     proxy, since = run.rig.proxy, run.rig.proxy.mark()
     replace()
-    eventually(30, f"certificate {sha1} in use", lambda: f"certificate_sha1={sha1}" in proxy.text(since))
-    proxy.logged("token refreshed", since, 30)
+    proxy.logged(f"certificate_sha1={sha1}", since, 30)
+    line = proxy.text(since).index(f"certificate_sha1={sha1}")
+    refreshed = lambda: "token refreshed" in proxy.text(since)[line:]
+    eventually(30, "a token with it", refreshed)
     time.sleep(run.form.after)
+    assert "token refresh failed" not in proxy.text(since), "a sign-in failed"
 
 
 def garbage(run):
     """The old pair stays in use, and the log says why."""
     good, proxy = run.rig.credentials.file.read_bytes(), run.rig.proxy
-    for number, bad in enumerate((os.urandom(2000), b"", good[: len(good) // 2])):
+    for bad in (os.urandom(2000), b"", good[: len(good) // 2]):
         since = proxy.mark()
         run.rig.credentials.file.write_bytes(bad)
         proxy.logged("still_in_use=", since, 30)
@@ -164,6 +176,7 @@ def not_uploaded(run):
     run.rig.credentials.file.write_text(key + certificate)
     proxy.logged("Entra ID does not know the new certificate", since, run.form.lifetime)
     time.sleep(run.form.outage)
+    since = proxy.mark()
     run.rig.credentials.upload()
     proxy.logged("Entra ID accepts the new certificate", since, run.form.lifetime)
     time.sleep(run.form.after)
@@ -178,10 +191,10 @@ def outage(command, noticed="token refresh failed"):
         run.rig.sim.command(f"entra {command}")
         time.sleep(run.form.outage)
         run.rig.sim.command("entra normal")
-        during, since, end = proxy.text(since), proxy.mark(), time.monotonic()
+        during, over, end = proxy.text(since), proxy.mark(), time.monotonic()
         assert noticed in during, "the outage was not noticed"
         # The pause after a permanent error is long, and the request that was slow is still under way.
-        got = lambda: any(text in proxy.text(since) for text in ("token refreshed", "token refresh recovered"))
+        got = lambda: any(text in proxy.text(over) for text in ("token refreshed", "token refresh recovered"))
         eventually(run.form.lifetime, "a new token", got)
         return f"for {run.form.outage} s; a new token {time.monotonic() - end:.0f} s after its end"
 
@@ -212,20 +225,32 @@ def tls_certificate(run):
 
 
 def reset_idle(run):
-    resets = 0
+    lost = 0
     for _ in range(10):
-        resets += run.rig.sim.command("azure reset idle")
+        before = run.rig.upstream_connections()
+        run.rig.reset_idle()
+        lost += len(before - run.rig.upstream_connections())
         time.sleep(run.form.after / 10)
-    assert resets >= 10, f"only {resets} connections were reset"
-    return f"{resets} connections, in ten bursts"
+    assert lost >= 5, f"the proxy lost only {lost} connections"
+    return f"the proxy lost {lost} connections, in ten bursts"
 
 
 def reset_all(run):
-    eventually(60, "all streams to be open", lambda: run.load.open_streams >= run.load.streams)
-    resets = run.rig.sim.command("azure reset all")
-    assert resets >= run.load.streams, f"only {resets} connections were reset"
+    all_streams_open(run)
+    before = run.rig.upstream_connections()
+    run.moment = time.monotonic()
+    run.rig.sim.command("azure reset all")
+    eventually(5, "the connections to be lost", lambda: not before & run.rig.upstream_connections())
     time.sleep(run.form.after)
-    return f"{resets} connections"
+    assert len(before) >= run.load.streams, f"the proxy had only {len(before)} connections"
+    return f"{len(before)} connections"
+
+
+def lost_with_connections(run, requests, streams):
+    """What was under way when all connections were reset."""
+    is_in_time = all(it.due < run.moment + 1 and it.end < run.moment + 10 for it in requests + streams)
+    looks_complete = any("LOOKS COMPLETE" in it.problem for it in streams)
+    return is_in_time and len(requests) <= 10 and len(streams) <= run.load.streams and not looks_complete
 
 
 def names(run):
@@ -238,9 +263,9 @@ def names(run):
     run.rig.names.address = other
 
     def moved():
-        run.rig.sim.command("azure reset idle")
+        run.rig.reset_idle()
         time.sleep(0.5)
-        return run.rig.proxy.connections_to(other)
+        return any(address == other for _, address in run.rig.upstream_connections())
 
     eventually(90, "a connection to the new address", moved)
     took = time.monotonic() - begin
@@ -249,9 +274,8 @@ def names(run):
 
 
 def stopped(run):
-    os.kill(run.rig.proxy.process.pid, signal.SIGSTOP)
-    time.sleep(run.form.stopped)
-    os.kill(run.rig.proxy.process.pid, signal.SIGCONT)
+    with run.rig.proxy.stopped():
+        time.sleep(run.form.stopped)
     time.sleep(run.form.after)
     return f"stopped for {run.form.stopped} s"
 
@@ -271,7 +295,7 @@ def memory(run):
 
 def short_of(run, kind, limit, message):
     proxy = run.rig.proxy
-    eventually(60, "all streams to be open", lambda: run.load.open_streams >= run.load.streams)
+    all_streams_open(run)
     before, since = resource.prlimit(proxy.process.pid, kind), proxy.mark()
     resource.prlimit(proxy.process.pid, kind, (limit, before[1]))
     others = Others(run, 300)
@@ -279,59 +303,71 @@ def short_of(run, kind, limit, message):
         proxy.logged(message, since, 30)
         time.sleep(run.form.after)
     finally:
+        said = others.end()
         if proxy.process.poll() is None:
             resource.prlimit(proxy.process.pid, kind, before)
-        refused = others.end()
     eventually(30, "a new client to be served", lambda: run.ask(run.load.target.key) == 200)
-    return f"300 more clients, {refused} of them refused"
+    return f"300 more clients: {said}"
 
 
 class Others:
     """So many clients besides the load, each with a request that is not finished."""
 
     def __init__(self, run, count):
-        self.run, self.opened, self.refused = run, [], 0
+        self.run, self.is_over = run, False
+        self.sockets, self.states = [], collections.Counter()
         self.threads = [threading.Thread(target=self.client, daemon=True) for _ in range(count)]
-        self.over = threading.Event()
         for thread in self.threads:
             thread.start()
 
     def client(self):
+        """One that stays until it is refused, or all are over."""
+        state, stream = "waited", socket.socket()
+        self.sockets.append(stream)
         try:
-            with self.run.connect(timeout=10) as connection:
-                head = self.run.load.target.head("POST", "/openai/v1/chat/completions", 1 << 20)
-                connection.sendall(head + b"x" * 20000)
-                self.over.wait()
-                connection.settimeout(0.01)
-                try:
-                    self.refused += bool(connection.recv(1000))
-                except TimeoutError:
-                    pass
+            stream.connect(self.run.rig.address())
+            with self.run.rig.tls(stream) as connection:
+                self.sockets.append(connection)
+                connection.sendall(self.run.load.target.head("POST", "/openai/v1/chat/completions", 1 << 20) + b"x" * 20000)
+                state = "served"
+                connection.recv(1000)
         except OSError:
-            self.refused += 1
+            pass
+        # A response or an end before the end of the request.
+        self.states["refused" if not self.is_over else state] += 1
 
     def end(self):
-        self.over.set()
+        """How many were what, in words."""
+        self.is_over = True
+        for stream in self.sockets:
+            with contextlib.suppress(OSError):
+                stream.shutdown(socket.SHUT_RDWR)
         for thread in self.threads:
             thread.join()
-        return self.refused
+        return ", ".join(f"{self.states[state]} {state}" for state in ("served", "refused", "waited"))
+
+
+def all_streams_open(run):
+    eventually(90, "all streams to be open", lambda: run.load.open_streams >= run.load.streams)
 
 
 def taken_over(run):
     """A second instance on the same socket, then SIGTERM for the first."""
-    eventually(60, "all streams to be open", lambda: run.load.open_streams >= run.load.streams)
+    all_streams_open(run)
     first = run.rig.proxy
     run.rig.proxy = run.rig.instance()
+    streams = first.metric("auth_proxy_streams_open")
+    assert streams > run.load.streams / 2, f"the first had only {streams} streams"
     first.terminate()
     begin = time.monotonic()
     code = first.ended(120)
     assert code == 0, f"exit code {code}"
-    return f"the first ended with code 0 after {time.monotonic() - begin:.0f} s, when its streams had"
+    return f"the first ended with code 0 after {time.monotonic() - begin:.0f} s, when its {streams:.0f} streams had"
 
 
 def restarted(run):
     """SIGTERM, and only then a second instance: new connections wait in the socket's queue."""
-    eventually(60, "all streams to be open", lambda: run.load.open_streams >= run.load.streams)
+    all_streams_open(run)
     first, since = run.rig.proxy, run.rig.proxy.mark()
     first.terminate()
     first.logged("stopping", since, 10)
@@ -360,19 +396,12 @@ EVENTS = (
     Event("idle upstream connections reset", reset_idle),
     Event(
         "all upstream connections reset", reset_all,
-        "every stream, and requests that were under way; none may look complete",
-        lambda requests, streams: len(requests) <= 10 and not any("LOOKS COMPLETE" in it for it in streams),
+        "every stream, and requests that were under way; none may look complete", lost_with_connections,
     ),  # fmt: skip
     Event("the API's name has another address", names),
     Event("process stopped (SIGSTOP) and continued", stopped),
     Event("no file descriptors left", descriptors),
     Event("no memory left", memory),
-    Event("second instance takes over, first one gets SIGTERM", taken_over),
-    Event("SIGTERM, then a new instance", restarted),
+    Event("second instance takes over, first one gets SIGTERM", taken_over, may_repeat=True),
+    Event("SIGTERM, then a new instance", restarted, may_repeat=True),
 )
-
-
-def connect(run, timeout):
-    """A connection of a client that is not the load's."""
-    context = ssl.create_default_context(cafile=run.rig.authority.ca)
-    return context.wrap_socket(socket.create_connection(run.rig.address(), timeout), server_hostname="localhost")

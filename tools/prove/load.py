@@ -17,6 +17,7 @@ CONNECTIONS = 64
 # A stream: a number of events, one every few ms.
 EVENTS, PAUSE_MS = 60, 500
 TIMEOUT = 150
+# What says that the load, not the program, lacks something.
 OURS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
 BODY = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "word " * 60}]}).encode()
 
@@ -44,9 +45,9 @@ class Connection:
         self.target, self.reader, self.writer = target, None, None
 
     async def exchange(self, head, body, receive):
-        """Sends one request and lets `receive` read the response. Returns whether it went twice: as clients do, once more on a
-        new connection when one that was kept ended before a byte of the response."""
-        for _ in range(2):
+        """Sends one request and lets `receive` read the response. Returns whether it went twice: once more on a new connection
+        when one that was kept ended before a byte of the response, as the OpenAI SDKs do after any error of the connection."""
+        for attempt in range(2):
             if self.reader and self.reader.at_eof():
                 self.close()
             was_kept = self.writer is not None
@@ -66,7 +67,7 @@ class Connection:
             except BaseException:
                 self.close()
                 raise
-            return not was_kept and _ == 1
+            return attempt == 1
         raise AssertionError("a new connection was not kept")
 
     def close(self):
@@ -89,12 +90,17 @@ class Target:
         return {"ssl": self.context, "server_hostname": "localhost", "ssl_handshake_timeout": TIMEOUT}
 
     def head(self, method, path, length=None):
-        fields = [f"{method} {path} HTTP/1.1", "Host: localhost"]
-        if self.key:
-            fields.append(f"api-key: {self.key}")
-        if length is not None:
-            fields += ["Content-Type: application/json", f"Content-Length: {length}"]
-        return ("\r\n".join(fields) + "\r\n\r\n").encode()
+        return head(method, path, self.key, length)
+
+
+def head(method, path, key=None, length=None):
+    """A request's header section."""
+    fields = [f"{method} {path} HTTP/1.1", "Host: localhost"]
+    if key:
+        fields.append(f"api-key: {key}")
+    if length is not None:
+        fields += ["Content-Type: application/json", f"Content-Length: {length}"]
+    return ("\r\n".join(fields) + "\r\n\r\n").encode()
 
 
 async def head_of(first, reader):
@@ -115,8 +121,8 @@ async def whole(first, reader, expected=200):
     return fields.get("connection", "").lower() != "close"
 
 
-async def events(first, reader):
-    """A stream to its end: every event in its turn, then [DONE], then the last chunk."""
+async def events(first, reader, expected):
+    """A stream to its end: so many events, each in its turn, then [DONE], then the last chunk."""
     status, fields = await head_of(first, reader)
     if status != 200:
         body = await reader.readexactly(int(fields.get("content-length", 0)))
@@ -127,7 +133,7 @@ async def events(first, reader):
         while b"\n\n" in data:
             event, data = data.split(b"\n\n", 1)
             if event == b"data: [DONE]":
-                number = "done" if number == EVENTS else f"done after {number}"
+                number = "done" if number == expected else f"done after {number}"
             elif json.loads(event.removeprefix(b"data: "))["event"] == number:
                 number += 1
             else:
@@ -201,25 +207,34 @@ class Load(threading.Thread):
             self.pending.discard(at)
 
     async def stream(self, number):
-        # So that they do not begin and end all at once.
-        await asyncio.sleep(EVENTS * PAUSE_MS / 1000 * number / self.streams)
         connection = Connection(self.target)
-        path = f"/sim/sse?events={EVENTS}&pause_ms={PAUSE_MS}"
+        # The first after a beginning in common is shorter for some than for others: they shall not end all at once.
+        spread = 1 + (EVENTS - 1) * number // self.streams
+        length = spread
         while True:
-            at = time.monotonic()
-            self.open_streams += 1
-            outcome = await self.outcome(at, connection.exchange(lambda: self.target.head("GET", path), b"", events))
-            self.open_streams -= 1
+
+            async def receive(first, reader, length=length):
+                self.open_streams += 1
+                try:
+                    return await events(first, reader, length)
+                finally:
+                    self.open_streams -= 1
+
+            path = f"/sim/sse?events={length}&pause_ms={PAUSE_MS}"
+            head = lambda path=path: self.target.head("GET", path)
+            outcome = await self.outcome(time.monotonic(), connection.exchange(head, b"", receive))
             self.streamed.append(outcome)
+            length = EVENTS
             if outcome.problem:
                 connection.close()
+                length = spread
                 await asyncio.sleep(0.2)
 
     async def outcome(self, at, exchange):
         try:
             repeated = await asyncio.wait_for(exchange, TIMEOUT)
             return Outcome(at, time.monotonic(), is_repeated=repeated)
-        except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError, Incomplete, ValueError, KeyError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever comes in place of a response
             is_ours = isinstance(error, OSError) and error.errno in OURS
             return Outcome(at, time.monotonic(), f"{type(error).__name__}: {error}"[:200], is_ours)
 
@@ -242,11 +257,12 @@ class Load(threading.Thread):
             await asyncio.sleep(0.1)
 
     def between(self, begin, end):
-        """What was due in that time; waits until all of it is over."""
+        """What was due in that time; waits until all of it is over. What is not over by then has failed."""
         give_up = time.monotonic() + TIMEOUT + 10
         while any(at < end for at in list(self.pending)) and time.monotonic() < give_up:
             time.sleep(0.05)
         due = [it for it in list(self.requests) if begin <= it.due < end]
+        due += [Outcome(at, give_up, "no outcome") for at in list(self.pending) if begin <= at < end]
         # A stream counts where it ended.
         over = [it for it in list(self.streamed) if begin <= it.end < end]
         controls = [it.end - it.due for it in list(self.controls) if begin <= it.due < end]

@@ -18,11 +18,15 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 import events  # noqa: E402
 import report  # noqa: E402
 from harness import BINARY, SIM, Skipped  # noqa: E402
-from load import Load, Target  # noqa: E402
+from load import Load, Target, head  # noqa: E402
 from rig import Rig  # noqa: E402
 
 # The load's event loop was later than this: what was slow then says nothing about the program.
 MAX_LAG = 2.0
+
+
+# What the load sends is what it should send, within this part.
+MIN_SENT = 0.95
 
 
 class Run:
@@ -30,27 +34,27 @@ class Run:
 
     def __init__(self, rig, load, form):
         self.rig, self.load, self.form = rig, load, form
-
-    def connect(self, timeout):
-        return events.connect(self, timeout)
+        # When the thing happened that may take requests with it.
+        self.moment = None
+        # Where the last row has ended, and the next begins: nothing is lost in between.
+        self.end = time.monotonic()
 
     def ask(self, key):
         """The status that a request of a new client gets; 0 when there is none."""
         try:
-            with self.connect(timeout=10) as connection:
-                target = Target(None, key=key)
-                connection.sendall(target.head("GET", "/openai/v1/models"))
+            with self.rig.connect() as connection:
+                connection.sendall(head("GET", "/openai/v1/models", key))
                 return int(connection.recv(100).split()[1])
         except (OSError, IndexError):
             return 0
 
-    def row(self, event):
-        begin = time.monotonic()
+    def row(self, event, name):
+        begin, self.moment = self.end, None
         verdict, remark = "ok", ""
         try:
             remark = event.happen(self) or ""
         except Skipped as why:
-            return report.Row(event.name, "skipped", str(why))
+            return report.Row(name, "skipped", str(why))
         except Exception as error:  # noqa: BLE001
             traceback.print_exc()
             verdict, remark = "failed", f"{type(error).__name__}: {error}"[:300]
@@ -58,21 +62,24 @@ class Run:
         if code is not None:
             verdict, remark = "failed", f"the process ended with code {code}"
             self.rig.proxy = self.rig.instance()
-        end = time.monotonic()
+        end = self.end = time.monotonic()
         requests, streams, control, lag = self.load.between(begin, end)
-        failed = [it.problem for it in requests if it.problem and not it.is_ours]
-        cut = [it.problem for it in streams if it.problem and not it.is_ours]
+        failed = [it for it in requests if it.problem and not it.is_ours]
+        cut = [it for it in streams if it.problem and not it.is_ours]
         ours = sum(it.is_ours for it in requests + streams)
-        if not event.may_fail(failed, cut):
+        repeated = sum(it.is_repeated for it in requests + streams)
+        if not event.may_fail(self, failed, cut) or repeated and not event.may_repeat:
             verdict = "failed"
         elif verdict == "ok" and (ours or lag > MAX_LAG):
             verdict = "unclear"
             remark += f"; the load itself: {ours} without a socket, {lag:.1f} s late"
-        for problem in sorted(set(failed + cut)):
-            print(f"           {(failed + cut).count(problem)} × {problem}")
+        if not self.load.is_alive() or len(requests) < MIN_SENT * self.load.rate * (end - begin):
+            verdict, remark = "failed", f"the load itself sent only {len(requests)} requests in {end - begin:.0f} s"
+        problems = [it.problem for it in failed + cut]
+        for problem in sorted(set(problems)):
+            print(f"           {problems.count(problem)} × {problem}")
         return report.Row(
-            event.name, verdict, remark, sent=len(requests), failed=len(failed),
-            repeated=sum(it.is_repeated for it in requests + streams),
+            name, verdict, remark, sent=len(requests), failed=len(failed), repeated=repeated,
             slowest=max((it.end - it.due for it in requests), default=0),
             streams=len(streams), cut=len(cut), seconds=end - begin, control=control, lag=lag, allowed=event.allowed,
         )  # fmt: skip
@@ -87,6 +94,9 @@ def main(arguments):
     form = events.LONG if os.environ.get("PROVE") == "long" else events.SHORT
     has_names = os.environ.get("PROVE_NAMES") == "1"
     chosen = [event for event in events.EVENTS if not wanted or any(part in event.name for part in wanted)]
+    unknown = [part for part in wanted if not any(part in event.name for event in events.EVENTS)]
+    if unknown:
+        sys.exit(f"no event is named {', '.join(unknown)}")
     rows = []
     with Rig(form.lifetime, form.refresh_in, has_names) as rig:
         target = Target(rig.address(), rig.authority.ca, rig.keys.valid[0])
@@ -94,8 +104,9 @@ def main(arguments):
         load = Load(target, control)
         load.start()
         run = Run(rig, load, form)
-        for event in chosen * form.rounds:
-            rows.append(run.row(event))
+        for number in range(form.rounds * len(chosen)):
+            event, already = chosen[number % len(chosen)], number // len(chosen)
+            rows.append(run.row(event, event.name + (f", round {already + 1}" if form.rounds > 1 else "")))
             print(rows[-1].line(), flush=True)
             if rows[-1].verdict == "failed":
                 report.keep(rig, rows[-1].name)

@@ -79,16 +79,29 @@ class Instance:
         """Where the log ends now, for `logged`."""
         return self.log.stat().st_size
 
-    def logged(self, text, since, seconds):
-        return eventually(seconds, f"{text!r} in the log", lambda: text in self.text(since))
+    def logged(self, text, since, seconds, times=1):
+        return eventually(seconds, f"{text!r} in the log", lambda: self.text(since).count(text) >= times)
 
-    def connections_to(self, address):
-        """How many connections of this network namespace to that address are established."""
-        wanted = "%08X" % int.from_bytes(socket.inet_aton(address), sys.byteorder)
-        established = "01"
-        with open("/proc/net/tcp") as file:
-            rows = [line.split()[2:4] for line in file.readlines()[1:]]
-        return sum(remote.startswith(wanted) and state == established for remote, state in rows)
+    def metric(self, name):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=10) as page:
+            lines = page.read().decode().splitlines()
+        return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
+
+    def connections(self, port):
+        """Its established connections to this port: inode of the socket, and address."""
+        folder = pathlib.Path(f"/proc/{self.process.pid}/fd")
+        inodes = set()
+        for descriptor in folder.iterdir():
+            with contextlib.suppress(OSError):
+                inodes.add(os.readlink(descriptor).removeprefix("socket:[").rstrip("]"))
+        found = set()
+        for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            address, _, remote_port = fields[2].partition(":")
+            is_established = fields[3] == "01"
+            if is_established and int(remote_port, 16) == port and fields[9] in inodes:
+                found.add((fields[9], socket.inet_ntoa(int(address, 16).to_bytes(4, sys.byteorder))))
+        return found
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
@@ -99,6 +112,18 @@ class Instance:
     def address_space(self):
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmSize:")) * 1024
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """Stopped by SIGSTOP, as whatever freezes a process does, and continued afterwards."""
+        state = lambda: pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            eventually(5, "the process to be stopped", lambda: state() == "T")
+            yield
+            assert state() == "T", "something else has continued the process"
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
@@ -115,8 +140,15 @@ class Rig:
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="auth-proxy-prove-"))
         self.processes, self.has_names = [], has_names
         self.names = NameServer("127.0.0.1") if has_names else None
+        try:
+            self.set_up(lifetime, refresh_in)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def set_up(self, lifetime, refresh_in):
         self.sim = Simulator(self, lifetime, refresh_in)
-        if has_names:
+        if self.has_names:
             self.sim.settings["API_BASE_URL"] = self.sim.settings["API_BASE_URL"].replace("localhost", API)
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.authority = Authority(self.dir)
@@ -131,14 +163,9 @@ class Rig:
             # Longer than a stream.
             "SHUTDOWN_GRACE": "90s",
         }
-        self.proxy = None
+        self.proxy = self.instance()
 
     def __enter__(self):
-        try:
-            self.proxy = self.instance()
-        except BaseException:
-            self.__exit__()
-            raise
         return self
 
     def __exit__(self, *_):
@@ -162,10 +189,25 @@ class Rig:
     def address(self):
         return self.listener.getsockname()[:2]
 
+    def reset_idle(self):
+        """Resets the program's idle connections to Azure. It is stopped meanwhile: a request that is sent between the look and the
+        reset would be lost, and is not what this is about."""
+        with self.proxy.stopped():
+            self.sim.command("azure reset idle")
+
+    def upstream_connections(self):
+        return self.proxy.connections(self.sim.ready["azure_port"])
+
+    def tls(self, stream):
+        """TLS with the program over this socket, for a client that is not the load's."""
+        return ssl.create_default_context(cafile=self.authority.ca).wrap_socket(stream, server_hostname="localhost")
+
+    def connect(self):
+        return self.tls(socket.create_connection(self.address(), 10))
+
     def peer_certificate(self):
         """What a new connection is shown."""
-        context = ssl.create_default_context(cafile=self.authority.ca)
-        with context.wrap_socket(socket.create_connection(self.address(), 10), server_hostname="localhost") as connection:
+        with self.connect() as connection:
             return connection.getpeercert()["serialNumber"]
 
 
@@ -196,6 +238,13 @@ class Credentials:
     def upload(self):
         """Entra ID knows the last one from now on."""
         self.sim.command(f"register {self.folder / f'client-{self.count}'}.crt")
+
+    def back_to_file(self, text):
+        """The next event begins with the file again: what is in use stays in use."""
+        beside = self.file.with_suffix(".new")
+        beside.write_text(text)
+        beside.rename(self.file)
+        self.link(self.file)
 
     def link(self, target):
         """The link leads elsewhere, in one step."""
