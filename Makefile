@@ -133,7 +133,7 @@ test-attack: build ## Attack the release binary: slow clients, overload, floods,
 	BINARY=$(BINARY) tools/attack/run.py $(STEPS)
 
 .PHONY: prove
-prove: build ## Constant load while everything is replaced or fails; writes docs/reliability.md (some 10 minutes; PROVE=long: 2 hours)
+prove: build ## Constant load while everything is replaced or fails; writes docs/reliability.md (some 12 minutes; PROVE=long: 2 hours)
 	$(CARGO) build --locked --example sim
 	BINARY=$(BINARY) PROVE=$(PROVE) tools/prove/prove.py --write
 

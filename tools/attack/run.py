@@ -2,7 +2,7 @@
 """run.py [STEP...]: attacks the release binary, and prints a line per attack: `ok` with figures, `skipped` with the
 reason, or `failed`. A step may be named by its beginning (`slow`). Nothing is installed; everything that is started is ended.
 
-ATTACK_SECONDS (20) is how long each slow attack and the streams last, SOAK_SECONDS (180) the soak. The step `prove` takes ten minutes.
+ATTACK_SECONDS (20) is how long each slow attack and the streams last, SOAK_SECONDS (180) the soak. The step `prove` takes twelve minutes.
 """
 
 import os

@@ -2,7 +2,7 @@
 """prove.py [--write | EVENT...]: constant load on the release binary while one thing after the other goes wrong or is replaced;
 prints a row for each. An event may be named by any part of its name. --write puts all rows into docs/reliability.md.
 
-PROVE=long takes two hours instead of ten minutes. Nothing is installed; everything that is started is ended. Exit code: 1 when a
+PROVE=long takes two hours instead of twelve minutes. Nothing is installed; everything that is started is ended. Exit code: 1 when a
 row failed, 3 when only the load's own sockets or the machine did.
 """
 
