@@ -104,8 +104,7 @@ fn a_503_above_the_cap_can_be_read_whatever_the_client_has_sent() {
 /// Three quarters may stay; those above go, and no more of them.
 #[test]
 fn idle_connections_are_closed_one_by_one_for_new_ones() {
-    let keep_alive = Duration::from_millis(3000);
-    for server in Server::each(&Limits { connections: 8, keep_alive, ..Limits::default() }) {
+    for server in Server::each(&Limits { connections: 8, ..Limits::default() }) {
         let mut clients: Vec<_> = (0..8).map(|_| server.client()).collect();
         for client in &mut clients {
             assert_eq!(client.get("/").status, 200);

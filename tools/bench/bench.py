@@ -1,13 +1,19 @@
-"""Measures, in parts; see run.sh. Rounds are interleaved: each goes through all proxies, so that what the machine does
-meanwhile hits all alike."""
+"""Measures, in parts; see run.sh. Rounds are interleaved: each goes through all proxies, in another order each time, so that
+what the machine does meanwhile hits all alike.
+
+bench.py [PART...]   measures, and writes docs/performance.md
+bench.py --render    writes it again from the results that there are, and measures nothing
+"""
 
 import hashlib
 import json
 import os
 import platform
+import random
 import shutil
 import ssl
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -16,6 +22,7 @@ import load
 import report
 from counted import counts
 from rig import BINARY, ROOT, Rig
+from targets import numbered
 
 RESULTS = ROOT / "target" / "bench" / "results"
 PROXIES = tuple(name for name in ("auth-proxy", "nginx", "haproxy", "caddy", "python") if name != "caddy" or shutil.which(name))
@@ -33,13 +40,20 @@ def pausing(rig):
     rows = []
     for turn in range(3):
         for connections, pause_ms in PAUSING:
-            for name, (proxy, url) in targets.items():
-                # Nothing is compared with the direct line: once is enough.
-                if proxy or turn == 0:
-                    # So that neither handshakes nor threads that start are measured.
-                    load.wrk(url, connections, 1, pause_ms)
-                    rows.append(measure(rig, name, proxy, url, connections, PAUSING_SECONDS, pause_ms))
+            for name in order(targets, turn):
+                proxy, url = targets[name]
+                # So that neither handshakes nor threads that start are measured.
+                load.wrk(url, connections, 1, pause_ms)
+                rows.append(measure(rig, turn, name, proxy, url, connections, PAUSING_SECONDS, pause_ms))
     return rows
+
+
+def order(names, turn):
+    """The names in the order of this round: another one in each, the same in every run."""
+    names = list(names)
+    if turn:
+        random.Random(turn).shuffle(names)
+    return names
 
 
 def requests(rig):
@@ -48,10 +62,10 @@ def requests(rig):
     for _, url in targets.values():
         load.wrk(url, 32, 1)
     rows = []
-    for connections, seconds, rounds in ((1, 1, 5), (32, 2, 4), (256, 2, 2)):
-        for _ in range(rounds):
-            for name, (proxy, url) in targets.items():
-                rows.append(measure(rig, name, proxy, url, connections, seconds))
+    for connections, seconds, rounds in ((1, 1, 5), (32, 2, 4), (256, 2, 3)):
+        for turn in range(rounds):
+            for name in order(targets, turn):
+                rows.append(measure(rig, turn, name, *targets[name], connections, seconds))
     return rows
 
 
@@ -64,17 +78,17 @@ def endpoints(rig, names):
     return found | {name: (proxy, f"http://127.0.0.1:{proxy.port}{path}") for name, proxy in proxies.items()}
 
 
-def measure(rig, name, proxy, url, connections, seconds, pause_ms=None):
+def measure(rig, turn, name, proxy, url, connections, seconds, pause_ms=None):
     """One run of wrk as a row; CPU only where there is a proxy."""
     read = lambda: (proxy.cpu(), *proxy.cpu_split()) if proxy else ()  # noqa: E731
     opened = load.upstream_connections(rig.upstream.port, rig.ca)
     before = read()
     figures = load.wrk(url, connections, seconds, pause_ms)
     cpu = [1e6 * (b - a) / figures["requests"] for a, b in zip(before, read(), strict=True)]
-    return {"name": name, "connections": connections, "per_second": 1e6 * figures["requests"] / figures["us"],
-            "p50_us": figures["p50"], "p99_us": figures["p99"], "p999_us": figures["p999"],
+    return {"name": name, "round": turn, "connections": connections,
+            "per_second": 1e6 * figures["requests"] / figures["us"], "p50_us": figures["p50"], "p99_us": figures["p99"], "p999_us": figures["p999"],
             "requests": figures["requests"],
-            # Without the one that asks.
+            # Without the connection that asks; at the direct line wrk opens them itself.
             "opened": load.upstream_connections(rig.upstream.port, rig.ca) - opened - 1,
             **dict(zip(("cpu_us", "user_us", "kernel_us"), cpu, strict=False))}  # fmt: skip
 
@@ -85,9 +99,9 @@ def streams(rig):
     direct = ssl.create_default_context(cafile=str(rig.ca))
     proxies = {name: rig.proxy(name, upstream) for name in PROXIES}
     rows = []
-    for count, period_ms, seconds, rounds in ((1, 5, 2, 3), (200, 500, 3, 2), (1000, 2000, 4, 1)):
-        for _ in range(rounds):
-            for name in ("direct", *PROXIES):
+    for count, period_ms, seconds, rounds in ((1, 5, 2, 3), (200, 500, 3, 3), (1000, 2000, 4, 3)):
+        for turn in range(rounds):
+            for name in order(("direct", *PROXIES), turn):
                 port = proxies[name].port if name in proxies else upstream.port
                 with load.Streams(port, None if name in proxies else direct) as readers:
                     try:
@@ -98,7 +112,7 @@ def streams(rig):
                     readers.listen(0.5)
                     latencies, together = readers.listen(seconds)
                 cuts = statistics.quantiles(latencies, n=100)
-                rows.append({"name": name, "streams": count, "p50_us": cuts[49], "p99_us": cuts[98],
+                rows.append({"name": name, "round": turn, "streams": count, "p50_us": cuts[49], "p99_us": cuts[98],
                              "events": len(latencies), "together": together})  # fmt: skip
     return rows
 
@@ -109,22 +123,22 @@ def paced(rig):
     direct = ssl.create_default_context(cafile=str(rig.ca))
     ports = {"direct": upstream.port} | {name: rig.proxy(name, upstream).port for name in PROXIES}
     rows = []
-    for count in (1, 50):
-        # As many of one as of the others.
-        for _ in range(3):
-            for name, port in ports.items():
-                first, later = [], []
-                for _ in range(10 if count == 1 else 1):
-                    found = load.paced(port, direct if name == "direct" else None, count, 10 if count == 1 else 80, 25)
-                    first, later = first + found[0], later + found[1]
+    for count, (times, events) in report.PACED.items():
+        for turn in range(3):
+            for name in order(ports, turn):
+                first, every = [], []
+                for _ in range(times):
+                    found = load.paced(ports[name], direct if name == "direct" else None, count, events, 25)
+                    first, every = first + found[0], every + found[1]
                 cut = lambda values, share: statistics.quantiles(values, n=1000, method="inclusive")[share - 1]  # noqa: E731
-                rows.append({"name": name, "streams": count, "first_p50_us": cut(first, 500), "first_p99_us": cut(first, 990),
-                             "p50_us": cut(later, 500), "p99_us": cut(later, 990), "p999_us": cut(later, 999)})  # fmt: skip
+                rows.append({"name": name, "round": turn, "streams": count, "begun": len(first), "events": len(every),
+                             "first_p50_us": cut(first, 500), "first_p99_us": cut(first, 990),
+                             "p50_us": cut(every, 500), "p99_us": cut(every, 990), "p999_us": cut(every, 999)})  # fmt: skip
     return rows
 
 
 def memory(rig):
-    """Idle, under 256 connections, after them, with idle connections, and with streams open."""
+    """Idle, after 64 connections without pauses, when what they needed has ended, with idle connections, and with streams open."""
     plain, events = rig.plain_upstream(), rig.stream_upstream()
     rows = []
     for name in PROXIES:
@@ -165,28 +179,28 @@ def growth(rig):
     """CPU and memory as streams grow, each with one event a second, and as connections grow that share 500 requests/s."""
     events, plain = rig.stream_upstream(), rig.plain_upstream()
     rows = []
-    for name in ("auth-proxy", "nginx"):
+    for turn, name in ((turn, name) for turn in range(3) for name in order(("auth-proxy", "nginx"), turn)):
         proxy = rig.proxy(name, events)
         with load.Streams(proxy.port) as readers:
-            for count in (1, 100, 250, 500, 1000, 1500, 2000):
+            for count in (1, 100, 500, 1000, 2000):
                 readers.open(count - len(readers.sockets), 1000)
                 readers.listen(1)
                 before = proxy.cpu()
                 latencies, _ = readers.listen(4)
                 cpu = proxy.cpu() - before
-                rows.append({"name": name, "streams": count, "cpu_percent": 100 * cpu / 4, "memory": proxy.memory(),
+                rows.append({"name": name, "round": turn, "streams": count, "cpu_percent": 100 * cpu / 4, "memory": proxy.memory(),
                              "cpu_us_per_event": 1e6 * cpu / max(1, len(latencies))})  # fmt: skip
         proxy.stop()
         proxy = rig.proxy(name, plain)
         url = f"http://127.0.0.1:{proxy.port}/v1/chat/completions"
-        for count in (1, 50, 100, 250, 500, 1000):
+        for count in (1, 100, 500, 1000):
             load.wrk(url, count, 1, 2 * count)
             with Sampled(proxy.memory) as memory:
                 before = proxy.cpu()
                 figures = load.wrk(url, count, 5, 2 * count)
                 cpu = proxy.cpu() - before
-            rows.append({"name": name, "connections": count, "per_second": 1e6 * figures["requests"] / figures["us"],
-                         "cpu_us": 1e6 * cpu / figures["requests"], "memory": statistics.median(memory.values)})  # fmt: skip
+            rows.append({"name": name, "round": turn, "connections": count,
+                         "per_second": 1e6 * figures["requests"] / figures["us"], "cpu_us": 1e6 * cpu / figures["requests"], "memory": statistics.median(memory.values)})  # fmt: skip
         proxy.stop()
     return rows
 
@@ -221,9 +235,10 @@ def bodies(rig):
     down = {"direct": (None, plain.port)} | {n: (p := rig.proxy(n, plain), p.port) for n in PROXIES}
     up = {"direct": (None, sink.port)} | {n: (p := rig.proxy(n, sink), p.port) for n in PROXIES}
     rows = []
-    for _ in range(5):
+    for turn in range(5):
         for way, targets in (("down", down), ("up", up)):
-            for name, (proxy, port) in targets.items():
+            for name in order(targets, turn):
+                proxy, port = targets[name]
                 context = None if proxy else direct
                 before = proxy.cpu() if proxy else 0
                 if way == "down":
@@ -239,18 +254,18 @@ def bodies(rig):
                         print(f"{name}: an upload was aborted: {error}")
                         continue
                 cpu = proxy.cpu() - before if proxy else 0
-                rows.append({"name": name, "way": way, "seconds": took, "cpu": cpu})
+                rows.append({"name": name, "round": turn, "way": way, "seconds": took, "cpu": cpu})
     return rows
 
 
 def start(rig):
     """From exec to a port that accepts, and the size of the file."""
     plain = rig.plain_upstream()
-    rows = [{"name": "auth-proxy", "size": BINARY.stat().st_size}]
-    for _ in range(9):
-        for name in PROXIES:
+    rows = [{"name": "auth-proxy", "round": 0, "size": BINARY.stat().st_size}]
+    for turn in range(9):
+        for name in order(PROXIES, turn):
             proxy = rig.proxy(name, plain)
-            rows.append({"name": name, "seconds": proxy.until_listening})
+            rows.append({"name": name, "round": turn, "seconds": proxy.until_listening})
             proxy.stop()
     return rows
 
@@ -261,6 +276,8 @@ NEEDS = {"counts": ("valgrind", "strace")}
 
 
 def main(names):
+    if names == ["--render"]:
+        return render()
     for name in names or PARTS:
         if name not in PARTS:
             raise SystemExit(f"bench: no part named {name}; there are: {' '.join(PARTS)}")
@@ -274,15 +291,40 @@ def main(names):
         started = time.monotonic()
         with Rig() as rig:
             rows = PARTS[name](rig)
-        result = {"machine": machine(), "binary": binary, "rows": rows}
+        result = {"machine": machine(), "binary": binary, "run": run(), "rows": numbered(rows)}
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1))
         print(f"\n{name}, {time.monotonic() - started:.0f} s\n")
         print(report.TABLES[name](rows))
-    results = {name: json.loads(file.read_text()) for name in PARTS if (file := RESULTS / f"{name}.json").exists()}
-    # A binary that was built again since then is another one.
-    targets = report.targets({name: it["rows"] for name, it in results.items() if it.get("binary") == binary})
-    report.write(results, targets)
-    print(f"\n{targets}")
+    render(binary)
+
+
+def render(binary=None):
+    """Writes the page from the results that there are. The targets are those of this binary: one that was built again since
+    then is another one; unless given, that of the last result."""
+    results = report.load(RESULTS, PARTS)
+    if not results:
+        raise SystemExit(f"bench: there are no results in {RESULTS}")
+    if binary is None:
+        last = max(results, key=lambda name: (RESULTS / f"{name}.json").stat().st_mtime)
+        binary = results[last]["binary"]
+    table = report.targets({name: it["rows"] for name, it in results.items() if it["binary"] == binary})
+    report.write(results, table)
+    print(f"\n{table}")
+
+
+def run():
+    """When, of which commit, with which programs, and how long one measurement of `pausing` takes."""
+    def first_line(*command):
+        found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        return ((found.stdout + found.stderr).splitlines() or ["unknown"])[0].strip()
+
+    versions = {"nginx": ("nginx", "-v"), "haproxy": ("haproxy", "-v"), "caddy": ("caddy", "version"), "wrk": ("wrk", "-v"),
+                "valgrind": ("valgrind", "--version"), "strace": ("strace", "-V")}  # fmt: skip
+    found = {name: first_line(*command) for name, command in versions.items() if shutil.which(name)}
+    packages = (ROOT / "tools" / "bench" / "requirements.txt").read_text().split()
+    return {"date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()), "commit": first_line("git", "describe", "--always", "--dirty"),
+            "versions": found | {"python": ", ".join([platform.python_version(), *packages])},
+            "seconds": PAUSING_SECONDS}  # fmt: skip
 
 
 def machine():

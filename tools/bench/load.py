@@ -3,6 +3,7 @@
 import concurrent.futures
 import http.client
 import json
+import os
 import resource
 import selectors
 import socket
@@ -12,12 +13,26 @@ import time
 
 from rig import HERE
 
+# A small chat completion, as the OpenAI SDK for Python sends it.
+FIELDS = {
+    "Content-Type": "application/json",
+    "api-key": "dummy",
+    "User-Agent": "OpenAI/Python 2.8.1",
+    "X-Stainless-Lang": "python",
+    "X-Stainless-Package-Version": "2.8.1",
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",
+}
+BODY = '{"model":"gpt-4o","messages":[{"role":"user","content":"' + "word " * 60 + '"}]}'
+
 
 def wrk(url, connections, seconds, pause_ms=None):
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / "post.lua"), url]
+    fields = [part for name, value in FIELDS.items() for part in ("-H", f"{name}: {value}")]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *fields, "-s", str(HERE / "post.lua"), url]
     if pause_ms:
         command += ["--", str(pause_ms)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    environment = {**os.environ, "BENCH_BODY": BODY}
+    output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
     figures = json.loads(output.strip().splitlines()[-1])
     if figures["errors"] or not figures["requests"]:
         raise SystemExit(f"bench: {url}: {figures}")

@@ -1,14 +1,8 @@
--- wrk: a small chat completion, and the figures as one line of JSON. An argument is the mean, in ms, of the pause before
--- each request of a connection: uniform from none to twice that, and the same pauses in each run.
+-- wrk: the request of load.py (its fields come with -H, its body in the environment), and the figures as one line of JSON.
+-- An argument is the mean, in ms, of the pause before each request of a connection: uniform from none to twice that, and the
+-- same pauses in each run.
 wrk.method = "POST"
-wrk.body = '{"model":"gpt-4o","messages":[{"role":"user","content":"' .. string.rep("word ", 60) .. '"}]}'
-wrk.headers["Content-Type"] = "application/json"
-wrk.headers["api-key"] = "dummy"
-wrk.headers["User-Agent"] = "OpenAI/Python 2.8.1"
-wrk.headers["X-Stainless-Lang"] = "python"
-wrk.headers["X-Stainless-Package-Version"] = "2.8.1"
-wrk.headers["Accept"] = "application/json"
-wrk.headers["Accept-Encoding"] = "gzip, deflate"
+wrk.body = os.getenv("BENCH_BODY")
 
 -- wrk asks for a pause only where `delay` exists. It starts a request's clock after the pause.
 function init(args)

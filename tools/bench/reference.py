@@ -1,6 +1,6 @@
-"""The Python reference: what a sidecar of a hundred lines does, an asyncio reverse proxy that adds a header.
+"""The Python reference: what a sidecar of fifty lines does, an asyncio reverse proxy that adds a header.
 
-reference.py PORT UPSTREAM_PORT CA_FILE
+reference.py PORT UPSTREAM_PORT CA_FILE AUTHORIZATION
 """
 
 import asyncio
@@ -10,10 +10,9 @@ import sys
 from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
 
 HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host"}
-TOKEN = "Bearer " + "t" * 1200
 
 
-def main(port, upstream, ca_file):
+def main(port, upstream, ca_file, authorization):
     context = ssl.create_default_context(cafile=ca_file)
     base = f"https://127.0.0.1:{upstream}"
 
@@ -25,7 +24,7 @@ def main(port, upstream, ca_file):
 
     async def forward(request):
         headers = [(k, v) for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP]
-        headers.append(("Authorization", TOKEN))
+        headers.append(("Authorization", authorization))
         body = request.content if request.can_read_body else None
         url = base + request.raw_path
         async with request.app["session"].request(

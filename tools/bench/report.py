@@ -2,15 +2,28 @@
 place between two comments."""
 
 import collections
-import re
+import json
 import statistics
 
 import plots
 from rig import ROOT
-from targets import TARGETS, limit, ratios
+from targets import TARGETS, limit, numbered, pairs, ratios
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 MIB = 1 << 20
+# So many streams at once: how often one after the other in a round, and the events of each.
+PACED = {1: (10, 10), 50: (1, 80)}
+# A percentile of fewer samples, all rounds together, would be chance and is left out.
+LEAST_SAMPLES = {"p99": 1_000, "p999": 10_000}
+NOTHING = "–"
+
+
+def load(folder, names):
+    """The results that are in a folder."""
+    found = {name: json.loads(file.read_text()) for name in names if (file := folder / f"{name}.json").exists()}
+    for result in found.values():
+        numbered(result["rows"])
+    return found
 
 
 def spread(values, digits=0):
@@ -42,24 +55,82 @@ def table(head, rows):
 
 
 def times(a, b):
-    return f"{a / b:.2f}" if b > 0 else "–"
+    return f"{a / b:.2f}" if b > 0 else NOTHING
+
+
+def middle(values, digits=2):
+    """The median of the rounds' ratios or differences."""
+    return f"{statistics.median(values):.{digits}f}" if values else NOTHING
+
+
+def samples(rows, figure):
+    """How many samples these rounds had for a percentile."""
+    total = 0
+    for row in rows:
+        if "requests" in row:
+            total += row["requests"]
+        elif figure.startswith("first_"):
+            turns, _ = PACED[row["streams"]]
+            total += row.get("begun", turns * row["streams"])
+        elif "events" in row:
+            total += row["events"]
+        else:
+            turns, events = PACED[row["streams"]]
+            total += turns * events * row["streams"]
+    return total
+
+
+def is_enough(rows, figure):
+    least = next((number for part, number in LEAST_SAMPLES.items() if f"{part}_us" in figure), 0)
+    return not least or samples(rows, figure) >= least
+
+
+def without_chance(rows):
+    """The rows without the percentiles that had too few samples."""
+    left = []
+    for found in grouped([row | {"of": row.get("connections", row.get("streams"))} for row in rows], "of", "name").values():
+        left += [{key: value for key, value in row.items() if is_enough(found, key)} for row in found]
+    return left
+
+
+def percentile(rows, figure):
+    """With its range, if there were enough samples."""
+    return spread(column(rows, figure)) if is_enough(rows, figure) else NOTHING
+
+
+def added(rows, where, name, figure="p50_us"):
+    """What each round had more than the direct line: with the one direct line, where only one was measured."""
+    found = [ours - direct for ours, direct in pairs(rows, where, figure, name, "direct")]
+    directs = [row[figure] for row in rows if row["name"] == "direct" and all(row[key] == where[key] for key in where)]
+    if len(directs) == 1:
+        found = [row[figure] - directs[0] for row in rows if row["name"] == name and all(row[key] == where[key] for key in where)]
+    return found
+
+
+def added_ratios(rows, where, name):
+    """What this one adds to the median latency by what nginx adds, round by round."""
+    triples = zip(added(rows, where, name), added(rows, where, "nginx"), strict=True)
+    return [ours / nginx for ours, nginx in triples if nginx > 0]
 
 
 def pausing(rows):
     lines = []
     for (connections, name), found in grouped(rows, "connections", "name").items():
-        line = [connections, name, spread(column(found, "per_second"))]
-        for figure, digits in (("cpu_us", 1), ("p50_us", 0), ("p99_us", 0), ("p999_us", 0)):
-            line.append(spread(column(found, figure), digits) if figure in found[0] else "")
+        where = {"connections": connections}
+        proxy = name != "direct"
+        line = [connections, name, f"{samples(found, '')}", spread(column(found, "per_second"))]
+        for figure, digits in (("cpu_us", 1), ("p50_us", 0), ("p99_us", 0)):
+            shown = figure in found[0] and is_enough(found, figure)
+            line.append(spread(column(found, figure), digits) if shown else "" if figure not in found[0] else NOTHING)
+            if figure == "p50_us":
+                line.append(spread(added(rows, where, name)) if proxy else "")
             if name == "auth-proxy":
-                where = {"connections": connections}
-                line += [spread(ratios(rows, where, figure, "nginx"), 2), limit("pausing", where, figure)]
+                line += [spread(ratios(rows, where, figure, "nginx"), 2) if shown else NOTHING, limit("pausing", where, figure)]
             else:
                 line += ["", ""]
-        # p99.9 has no target.
-        lines.append([*line[:-1], reuse(found)])
-    head = ["connections", "", "requests/s", "CPU µs per request", "× nginx", "target", "p50 µs", "× nginx", "target",
-            "p99 µs", "× nginx", "target", "p99.9 µs", "× nginx", "requests per upstream connection"]  # fmt: skip
+        lines.append([*line, percentile(found, "p999_us"), reuse(found) if proxy else ""])
+    head = ["connections", "", "samples", "requests/s", "CPU µs per request", "× nginx", "target", "p50 µs", "added p50",
+            "p50 × nginx", "target", "p99 µs", "× nginx", "target", "p99.9 µs", "requests per upstream connection"]  # fmt: skip
     return table(head, lines)
 
 
@@ -70,56 +141,55 @@ def reuse(rows):
 
 
 def requests(rows):
-    groups, lines = grouped(rows, "connections", "name"), []
-    for (connections, name), found in groups.items():
-        direct, nginx = groups[connections, "direct"], groups[connections, "nginx"]
-        added = median(found, "p50_us") - median(direct, "p50_us")
-        of_nginx = median(nginx, "p50_us") - median(direct, "p50_us")
+    lines = []
+    for (connections, name), found in grouped(rows, "connections", "name").items():
+        where = {"connections": connections}
         proxy = name != "direct"
         lines.append([
-            connections, name,
+            connections, name, samples(found, ""),
             spread(column(found, "cpu_us"), 1) if proxy else "",
             f"{median(found, 'user_us'):.1f} + {median(found, 'kernel_us'):.1f}" if proxy else "",
-            times(median(found, "cpu_us"), median(nginx, "cpu_us")) if proxy else "",
-            spread(column(found, "p50_us")), f"{added:.0f}" if proxy else "",
-            times(added, of_nginx) if proxy else "",
-            f"{median(found, 'p99_us') - median(direct, 'p99_us'):.0f}" if proxy else "",
-            f"{median(found, 'p999_us') - median(direct, 'p999_us'):.0f}" if proxy else "",
+            middle(ratios(rows, where, "cpu_us", "nginx", name)) if proxy else "",
+            spread(column(found, "p50_us")),
+            spread(added(rows, where, name)) if proxy else "",
+            middle(added_ratios(rows, where, name)) if proxy else "",
+            percentile(found, "p99_us"), percentile(found, "p999_us"),
             spread(column(found, "per_second")),
-            times(median(found, "per_second"), median(nginx, "per_second")),
+            middle(ratios(rows, where, "per_second", "nginx", name)),
             reuse(found) if proxy else "",
         ])  # fmt: skip
-    head = ["connections", "", "CPU µs per request", "user + kernel", "× nginx", "p50 µs", "added p50", "× nginx",
-            "added p99", "added p99.9", "requests/s", "× nginx", "requests per upstream connection"]  # fmt: skip
+    head = ["connections", "", "samples", "CPU µs per request", "user + kernel", "× nginx", "p50 µs", "added p50", "× nginx",
+            "p99 µs", "p99.9 µs", "requests/s", "× nginx", "requests per upstream connection"]  # fmt: skip
     return table(head, lines)
 
 
 def streams(rows):
-    groups, lines = grouped(rows, "streams", "name"), []
-    for (count, name), found in groups.items():
-        direct = groups[count, "direct"]
+    lines = []
+    for (count, name), found in grouped(rows, "streams", "name").items():
+        where = {"streams": count}
         lines.append([
-            count, name, spread(column(found, "p50_us")),
-            "" if name == "direct" else f"{median(found, 'p50_us') - median(direct, 'p50_us'):.0f}",
-            spread(column(found, "p99_us")),
-            "" if name == "direct" else f"{median(found, 'p99_us') - median(direct, 'p99_us'):.0f}",
-            sum(column(found, "events")), sum(column(found, "together")),
+            count, name, spread(column(found, "p50_us")), "" if name == "direct" else spread(added(rows, where, name)),
+            percentile(found, "p99_us"), sum(column(found, "events")), sum(column(found, "together")),
         ])  # fmt: skip
-    return table(["streams", "", "p50 µs", "added p50", "p99 µs", "added p99", "events", "of which came together"], lines)
+    return table(["streams", "", "p50 µs", "added p50", "p99 µs", "events", "of which came together"], lines)
 
 
 def paced(rows):
-    groups, lines = grouped(rows, "streams", "name"), []
-    figures = ("first_p50_us", "first_p99_us", "p50_us", "p99_us", "p999_us")
-    for (count, name), found in groups.items():
-        direct = groups[count, "direct"]
+    lines = []
+    for (count, name), found in grouped(rows, "streams", "name").items():
+        where = {"streams": count}
         line = [count, name]
-        for figure in figures:
-            added = f"{median(found, figure) - median(direct, figure):.0f}"
-            line += [spread(column(found, figure)), "" if name == "direct" else added]
+        for part, figures in (("first_", ("p50_us", "p99_us")), ("", ("p50_us", "p99_us", "p999_us"))):
+            line.append(samples(found, part))
+            for figure in figures:
+                line.append(percentile(found, part + figure))
+                if figure == "p50_us":
+                    line.append("" if name == "direct" else spread(added(rows, where, name, part + figure)))
         lines.append(line)
-    names = ("first event p50 µs", "first event p99 µs", "later event p50 µs", "later event p99 µs", "later event p99.9 µs")
-    return table(["streams", "", *(cell for name in names for cell in (name, "added"))], lines)
+    head = ["streams", "", "first events", "p50 µs", "added p50", "p99 µs", "all events", "p50 µs", "added p50", "p99 µs", "p99.9 µs"]
+    # A column in which nothing could be said is left out.
+    kept = [at for at in range(len(head)) if any(line[at] != NOTHING for line in lines)]
+    return table([head[at] for at in kept], [[line[at] for at in kept] for line in lines])
 
 
 def memory(rows):
@@ -136,11 +206,15 @@ def growth(rows):
     """Both tables, and the straight line through each program's memory: what one more costs, and how well the line fits."""
     streams = [row for row in rows if "streams" in row]
     connections = [row for row in rows if "connections" in row]
-    lines = [[row["streams"], row["name"], f"{row['cpu_percent']:.1f}", f"{row['cpu_us_per_event']:.0f}",
-              f"{row['memory'] / MIB:.1f}"] for row in streams]  # fmt: skip
+
+    def mib(found):
+        return spread([row["memory"] / MIB for row in found], 1)
+
+    lines = [[count, name, spread(column(found, "cpu_percent"), 1), spread(column(found, "cpu_us_per_event")), mib(found)]
+             for (name, count), found in grouped(streams, "name", "streams").items()]  # fmt: skip
     text = table(["streams", "", "CPU %", "CPU µs per event", "memory MiB"], lines)
-    lines = [[row["connections"], row["name"], f"{row['per_second']:.0f}", f"{row['cpu_us']:.0f}", f"{row['memory'] / MIB:.1f}"]
-             for row in connections]  # fmt: skip
+    lines = [[count, name, spread(column(found, "per_second")), spread(column(found, "cpu_us")), mib(found)]
+             for (name, count), found in grouped(connections, "name", "connections").items()]  # fmt: skip
     text += "\n\n" + table(["connections", "", "requests/s", "CPU µs per request", "memory MiB"], lines)
     lines = []
     for unit, found in (("streams", streams), ("connections", connections)):
@@ -153,10 +227,9 @@ def growth(rows):
 
 
 def bodies(rows):
-    groups, lines = grouped(rows, "way", "name"), []
-    for (way, name), found in groups.items():
-        direct = median(groups[way, "direct"], "seconds")
-        lines.append([way, name, spread(column(found, "seconds"), 3), times(median(found, "seconds"), direct),
+    lines = []
+    for (way, name), found in grouped(rows, "way", "name").items():
+        lines.append([way, name, spread(column(found, "seconds"), 3), middle(ratios(rows, {"way": way}, "seconds", "direct", name)),
                       "" if name == "direct" else spread(column(found, "cpu"), 2)])  # fmt: skip
     return table(["100 MiB", "", "seconds", "× direct", "CPU seconds"], lines)
 
@@ -195,41 +268,136 @@ def write(results, targets_table):
     """Puts the tables and plots that there are into the document."""
     text = replace(DOCUMENT.read_text(encoding="utf-8"), "targets", targets_table)
     text = replace(text, "cores", cores({name: result["rows"] for name, result in results.items()}))
+    runs = [result["run"] for result in results.values() if "run" in result]
+    # Results of before 2026-11-29 do not say what they were made with: there the text stays that a person has written.
+    if len(runs) == len(results):
+        text = replace(text, "made with", made_with(runs))
     for name, result in results.items():
-        machine = "{cpu}, {cores} cores, {architecture}, Linux {kernel}".format(**result["machine"])
         image = ""
         if name in plots.PLOTS:
             file = "performance.svg" if name == "growth" else f"performance-{name}.svg"
-            title, svg = plots.PLOTS[name](result["rows"])
+            title, svg = plots.PLOTS[name](without_chance(result["rows"]))
             (DOCUMENT.parent / file).write_text(svg, encoding="utf-8")
             image = f"![{title}]({file})\n\n"
-        text = replace(text, name, f"{image}{TABLES[name](result['rows'])}\n\n({machine})")
+        text = replace(text, name, f"{image}{TABLES[name](result['rows'])}\n\n({note(name, result)})")
     DOCUMENT.write_text(text, encoding="utf-8")
     print(f"\n{DOCUMENT.relative_to(ROOT)} is written.")
 
 
-# Of a request's instructions in user space, what the allocator takes (callgrind with symbols; the lab notebook has it). musl's
-# has one lock, and counts as wholly inside it here, which is more than it is.
-ALLOCATOR_SHARE = 0.20
+def note(name, result):
+    """How often and how long this was measured, when, with which binary and on which machine."""
+    said = [how_often(name, result)]
+    run = result.get("run")
+    if run:
+        said.append(f"{run['date']} UTC, commit {run['commit']}")
+    said.append("{cpu}, {cores} cores, {architecture}, Linux {kernel}".format(**result["machine"]))
+    said.append(f"binary {result['binary'][:12]}")
+    return "; ".join(said)
+
+
+def how_often(name, result):
+    """The rounds, where they differ for each number of connections or streams, and the seconds of each measurement."""
+    rows = result["rows"]
+    unit = next((unit for unit in ("connections", "streams") if unit in rows[0]), None)
+    found = [row for row in rows if row["name"] == "auth-proxy"]
+    rounds = {key: len({row["round"] for row in some}) for (key,), some in grouped([r for r in found if unit in r], unit).items()}
+    if not unit or name == "growth":
+        rounds = {None: len({row["round"] for row in found})}
+    seconds = {key: round(median(some, "requests") / median(some, "per_second"))
+               for (key,), some in grouped([r for r in found if "requests" in r], unit or "name").items()}  # fmt: skip
+
+    if set(rounds.values()) == {1}:
+        text = "measured once"
+    elif len(set(rounds.values())) == 1:
+        text = f"{next(iter(rounds.values()))} rounds"
+    else:
+        text = f"rounds: {', '.join(f'{value} at {key}' for key, value in rounds.items())} {unit}"
+    if seconds:
+        text += (f" of {next(iter(seconds.values()))} s each" if len(set(seconds.values())) == 1 else
+                 f"; seconds of each: {', '.join(f'{value} at {key}' for key, value in seconds.items())} {unit}")  # fmt: skip
+    if set(rounds.values()) != {1}:
+        text += ", each in another order" if "run" in result else ", all in the order of the table"
+    return text
+
+
+def made_with(runs):
+    """What the results have in common, or the range of it."""
+    dates = sorted(run["date"] for run in runs)
+    commits = sorted({run["commit"] for run in runs})
+    versions = {name: sorted({run["versions"][name] for run in runs if name in run["versions"]})
+                for run in runs for name in run["versions"]}  # fmt: skip
+    seconds = sorted({run["seconds"] for run in runs})
+    lines = [["date (UTC)", f"{dates[0]} to {dates[-1]}"], ["commit", ", ".join(commits)],
+             ["`BENCH_SECONDS`", ", ".join(map(str, seconds))]]  # fmt: skip
+    return table(["", ""], lines + [[name, "; ".join(found)] for name, found in versions.items()])
+
+
+# Of a request, as the lab notebook has it: how often the allocator's lock is taken at least and at most (allocations alone, or
+# every free, too: musl frees most slots without the lock), and the instructions that it is held for.
+LOCKS = (39, 80)
+HELD = (30, 100)
+CORES = (2, 4, 8, 16)
 
 
 def cores(results):
-    """What more cores would serve, by Amdahl's law: a model from measured CPU time, not a measurement."""
-    rows = [row for row in results.get("requests", []) if row["name"] == "auth-proxy" and row["connections"] == 32]
-    if not rows:
-        return "Not measured yet on a machine with nothing else to do."
-    user, kernel = median(rows, "user_us"), median(rows, "kernel_us")
-    serial, whole = user * ALLOCATOR_SHARE, user + kernel
-    futex = next((row["calls"].get("futex", 0) for row in results.get("counts", [])
-                  if row["name"].startswith("auth-proxy") and row["connections"] == 32), None)  # fmt: skip
-    lines = [[count, f"{1e6 / (serial + (whole - serial) / count):,.0f}", f"{whole / (serial + (whole - serial) / count):.1f}"]
-             for count in (1, 2, 4, 8, 16)]  # fmt: skip
-    said = f"Model: of {whole:.0f} µs of CPU time per request, {serial:.1f} µs one after the other."
-    if futex is not None:
-        said += f" Threads wait for one another in {futex:.1f} system calls (`futex`) per request at 32 connections."
-    return table(["cores", "requests/s at most", "× one core"], lines) + f"\n\n{said}"
+    """What more cores would serve: a model from measured CPU time and counted locks and system calls."""
+    rows, counted = results.get("requests", []), results.get("counts", [])
+
+    def of(name, figure, connections=32):
+        found = [row[figure] for row in rows if row["name"] == name and row["connections"] == connections]
+        return statistics.median(found) if found else None
+
+    # Without a line of log where that was counted, else with it.
+    busy = next((row for name in ("auth-proxy", "auth-proxy, logging") for row in counted
+                 if row["name"] == name and row["connections"] == 32), None)  # fmt: skip
+    alone = next((row for row in counted if row["name"] == "auth-proxy" and "instructions" in row), None)
+    if not rows or busy is None or alone is None:
+        return "Not measured yet: it takes the parts `requests` and `counts`."
+
+    # What is known at two cores: CPU per request, and what of two cores is left for load and upstream at most.
+    direct = 2e6 / of("direct", "per_second")
+    lines = []
+    for name in ("auth-proxy", "nginx", "haproxy", "caddy"):
+        if (cpu := of(name, "cpu_us")) is None:
+            continue
+        rate = of(name, "per_second")
+        expected = 2e6 / (cpu + direct)
+        lines.append([name, f"{cpu:.1f}", f"{expected:,.0f}", f"{rate:,.0f}", f"{rate / expected:.2f}", f"{2e6 / rate - cpu:.1f}"])
+    check = table(["", "CPU µs per request", "requests/s expected", "measured", "measured / expected", "µs for load, upstream and idle"], lines)
+
+    cpu, rate = of("auth-proxy", "cpu_us"), of("auth-proxy", "per_second")
+    rest = 2e6 / rate - cpu
+    futex, calls = busy["calls"].get("futex", 0), sum(busy["calls"].values())
+    call = of(busy["name"], "kernel_us") / calls
+    per_us = alone["instructions"] / of("auth-proxy", "user_us", 1)
+    held = [n * instructions / per_us for n, instructions in zip(LOCKS, HELD, strict=True)]
+    lines = []
+    for count in CORES:
+        waiting = futex * (count - 2) * call
+        least, several = count * 1e6 / (cpu + rest + waiting), count / 2 * rate
+        most = min(count * 1e6 / cpu, 1e6 / held[0])
+        lines.append([count, f"{futex * (count - 1):.1f}", f"{least:,.0f}", f"{several:,.0f}", f"{least / several:.2f}", f"{most:,.0f}"])
+    model = table(["cores", "`futex` per request in one process", "requests/s, one process, at least",
+                   "one process for each two cores, at least", "one / several", "either, at most"], lines)  # fmt: skip
+    met = [2 * n * hold / cpu for n, hold in zip(LOCKS, held, strict=True)]
+    said = (
+        f"The figures in it: {cpu:.1f} µs of CPU time for a request at 32 connections; {rest:.1f} µs for load, upstream and idle time beside "
+        f"it; {futex:.2f} of {calls:.1f} system calls are `futex` ({busy['name']}, 32 connections), {call:.1f} µs of kernel time "
+        f"for a system call on average; {per_us:,.0f} instructions in a µs ({alone['instructions']:,.0f} in "
+        f"{of('auth-proxy', 'user_us', 1):.1f} µs of user time at one connection), so the allocator's lock is held for "
+        f"{held[0]:.1f} to {held[1]:.1f} µs of a request ({LOCKS[0]} times {HELD[0]} to {LOCKS[1]} times {HELD[1]} instructions), and alone would "
+        f"bound one process at {1e6 / held[1]:,.0f} to {1e6 / held[0]:,.0f} requests/s. Two threads that run all the time would meet "
+        f"there in {met[0]:.1f} to {met[1]:.1f} `futex` calls per request; {futex:.1f} were counted."
+    )
+    return f"{check}\n\n{model}\n\n{said}"
 
 
 def replace(text, name, block):
-    block = f"<!-- bench {name} -->\n{block}\n<!-- end -->"
-    return re.sub(rf"<!-- bench {name} -->.*?<!-- end -->", lambda _: block, text, flags=re.DOTALL)
+    """The text with this block in its place, which must be there once."""
+    begin, end = f"<!-- bench {name} -->\n", "<!-- end -->"
+    if text.count(begin) != 1:
+        raise SystemExit(f"bench: {DOCUMENT} has {text.count(begin)} places for {name}, not one")
+    before, rest = text.split(begin)
+    if end not in rest:
+        raise SystemExit(f"bench: {DOCUMENT}: the place for {name} has no end")
+    return before + begin + block + "\n" + end + rest.split(end, 1)[1]

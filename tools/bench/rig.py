@@ -14,9 +14,11 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.append(str(HERE.parent))
+from harness import SIM, eventually, free_port  # noqa: E402
+
 TARGET = os.environ.get("TARGET", "x86_64-unknown-linux-musl")
 BINARY = pathlib.Path(os.environ.get("AUTH_PROXY_BIN", ROOT / "target" / TARGET / "release" / "auth-proxy"))
-SIMULATOR = ROOT / "target" / "debug" / "examples" / "sim"
 TICKS = os.sysconf("SC_CLK_TCK")
 # As long as a token of Entra ID is.
 TOKEN = "Bearer " + "t" * 1200
@@ -86,12 +88,6 @@ class Process:
 def is_open(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Rig:
@@ -183,14 +179,10 @@ class Rig:
         """Of which only Entra ID is used. Its CA and ours in one bundle."""
         file = self.folder / "sim.env"
         port = free_port()
-        command = [SIMULATOR, "--stay", "--dir", self.folder / "sim", "--env-file", file, "--entra-port", port]
+        command = [ROOT / SIM, "--stay", "--dir", self.folder / "sim", "--env-file", file, "--entra-port", port]
         (self.folder / "sim").mkdir()
         self.start("sim", command, port)
-        deadline = time.monotonic() + 30
-        while not file.exists() or not file.read_text().endswith("\n"):
-            if time.monotonic() > deadline:
-                raise SystemExit("bench: the simulator wrote no environment")
-            time.sleep(0.01)
+        eventually(30, "the environment that the simulator writes", lambda: file.exists() and file.read_text().endswith("\n"))
         self.settings = dict(line.split("=", 1) for line in file.read_text().splitlines())
         bundle = self.folder / "bundle.pem"
         bundle.write_text(self.ca.read_text() + pathlib.Path(self.settings["SSL_CERT_FILE"]).read_text())
@@ -265,7 +257,7 @@ backend upstream
 
     def python(self, upstream, tool=(), _logging=False):
         port = free_port()
-        command = [*tool, sys.executable, "-B", HERE / "reference.py", port, upstream.port, self.ca]
+        command = [*tool, sys.executable, "-B", HERE / "reference.py", port, upstream.port, self.ca, TOKEN]
         return self.start("python", command, port)
 
 

@@ -4,7 +4,9 @@
 # tools/bench/run.sh [PART...]: pausing requests counts streams paced memory growth bodies start; all of them unless given. Each
 # keeps its figures in target/bench/results, and docs/performance.md is written from all that are there. It ends with the
 # targets (targets.py) beside what was measured of this very binary. Nothing is asserted: a time says something beside
-# another of the same run only. BENCH_SECONDS: how long each measurement of `pausing` takes, of which there are 48.
+# another of the same run only. BENCH_SECONDS: how long each measurement of `pausing` takes, of which there are 54.
+#
+# tools/bench/run.sh --render writes the document again and measures nothing; compare.py says how far two runs agree.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."

@@ -1,7 +1,7 @@
 """What the program may cost: every target, as data, and what a run's figures are beside them.
 
 A ratio is of two figures of the same round, since the machine differs from round to round by more than the programs do; of
-the rounds' ratios the median counts. Figures are compared as they are shown. Nothing fails: the bench reports."""
+the rounds' ratios the median counts, here and in the tables. Figures are compared as they are shown. Nothing fails: the bench reports."""
 
 import statistics
 import typing
@@ -41,10 +41,32 @@ def of(rows, where, figure, name):
     return [row[figure] for row in rows if figure in row and all(row.get(key) == where[key] for key in where)]
 
 
-def ratios(rows, where, figure, beside):
-    """auth-proxy's figure by that of the other one, round by round."""
-    pairs = zip(of(rows, where, figure, "auth-proxy"), of(rows, where, figure, beside), strict=True)
-    return [ours / other for ours, other in pairs if other > 0]
+def numbered(rows):
+    """The rows, each with the number of its round. Results of before 2026-11-29 lack it: there a round began where a
+    program was measured again."""
+    number, seen = 0, set()
+    for row in rows:
+        key = tuple(row.get(key) for key in ("name", "connections", "streams", "way", "size"))
+        if key in seen:
+            number, seen = number + 1, set()
+        seen.add(key)
+        row.setdefault("round", number)
+    return rows
+
+
+def pairs(rows, where, figure, name, beside):
+    """One program's figure and another one's, for each round in which both were measured."""
+    def rounds(name):
+        wanted = {**where, "name": name}
+        return {row["round"]: row[figure] for row in rows if figure in row and all(row.get(key) == wanted[key] for key in wanted)}
+
+    ours, others = rounds(name), rounds(beside)
+    return [(ours[number], others[number]) for number in ours if number in others]
+
+
+def ratios(rows, where, figure, beside, name="auth-proxy"):
+    """auth-proxy's figure (or that of `name`) by the other one's, round by round."""
+    return [ours / other for ours, other in pairs(rows, where, figure, name, beside) if other > 0]
 
 
 ONE, FEW, MANY = {"connections": 1}, {"connections": 32}, {"connections": 100}
