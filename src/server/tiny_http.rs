@@ -24,7 +24,7 @@ use socket2::SockRef;
 
 use super::listening_socket::bind_first;
 use super::thread_pool::ThreadPool;
-use super::{Limits, ListenAddress, Service, Shutdown};
+use super::{Limits, ListenAddress, OpenConnections, Service, Shutdown};
 use crate::log;
 
 /// How often a thread checks whether it is still needed. Requests do not wait for it.

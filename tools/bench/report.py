@@ -269,7 +269,7 @@ def write(results, targets_table):
     text = replace(DOCUMENT.read_text(encoding="utf-8"), "targets", targets_table)
     text = replace(text, "cores", cores({name: result["rows"] for name, result in results.items()}))
     runs = [result["run"] for result in results.values() if "run" in result]
-    # Results of before 2026-11-29 do not say what they were made with: there the text stays that a person has written.
+    # Older results do not say what they were made with: then the text stays that a person has written.
     if len(runs) == len(results):
         text = replace(text, "made with", made_with(runs))
     for name, result in results.items():
@@ -380,16 +380,21 @@ def cores(results):
     model = table(["cores", "`futex` per request in one process", "requests/s, one process, at least",
                    "one process for each two cores, at least", "one / several", "either, at most"], lines)  # fmt: skip
     met = [2 * n * hold / cpu for n, hold in zip(LOCKS, held, strict=True)]
-    said = (
-        f"The figures in it: {cpu:.1f} µs of CPU time for a request at 32 connections; {rest:.1f} µs for load, upstream and idle time beside "
-        f"it; {futex:.2f} of {calls:.1f} system calls are `futex` ({busy['name']}, 32 connections), {call:.1f} µs of kernel time "
-        f"for a system call on average; {per_us:,.0f} instructions in a µs ({alone['instructions']:,.0f} in "
-        f"{of('auth-proxy', 'user_us', 1):.1f} µs of user time at one connection), so the allocator's lock is held for "
-        f"{held[0]:.1f} to {held[1]:.1f} µs of a request ({LOCKS[0]} times {HELD[0]} to {LOCKS[1]} times {HELD[1]} instructions), and alone would "
-        f"bound one process at {1e6 / held[1]:,.0f} to {1e6 / held[0]:,.0f} requests/s. Two threads that run all the time would meet "
-        f"there in {met[0]:.1f} to {met[1]:.1f} `futex` calls per request; {futex:.1f} were counted."
-    )
-    return f"{check}\n\n{model}\n\n{said}"
+    user = of("auth-proxy", "user_us", 1)
+    taken = table(["what the model takes", "", "from"], [
+        ["CPU time of a request", f"{cpu:.1f} µs", "`requests`, 32 connections"],
+        ["load, upstream and idle time beside it", f"{rest:.1f} µs", "2 cores / requests per second - CPU time"],
+        ["`futex` calls of a request", f"{futex:.1f} of {calls:.1f} system calls", f"`counts`, {busy['name']}, 32 connections"],
+        ["kernel time of a system call, on average", f"{call:.1f} µs", "kernel time / system calls, of the same"],
+        ["instructions in a µs", f"{per_us:,.0f}", f"{alone['instructions']:,.0f} in {user:.1f} µs of user time, one connection"],
+        ["the allocator's lock, taken by a request", f"{LOCKS[0]} to {LOCKS[1]} times, for {HELD[0]} to {HELD[1]} instructions each",
+         "[the notebook](#a-node-with-64-cores), not this run"],
+        ["so held for", f"{held[0]:.1f} to {held[1]:.1f} µs of a request", "the two above"],
+        ["which alone would allow one process", f"{1e6 / held[1]:,.0f} to {1e6 / held[0]:,.0f} requests/s", "1 / that"],
+        ["and lead two threads that run all the time to", f"{met[0]:.1f} to {met[1]:.1f} `futex` calls per request",
+         f"2 × times × held / CPU time; {futex:.1f} were counted"],
+    ])  # fmt: skip
+    return f"{check}\n\n{model}\n\n{taken}"
 
 
 def replace(text, name, block):

@@ -42,8 +42,8 @@ def of(rows, where, figure, name):
 
 
 def numbered(rows):
-    """The rows, each with the number of its round. Results of before 2026-11-29 lack it: there a round began where a
-    program was measured again."""
+    """The rows, each with the number of its round. Older results lack it: there a round began where a program was
+    measured again."""
     number, seen = 0, set()
     for row in rows:
         key = tuple(row.get(key) for key in ("name", "connections", "streams", "way", "size"))
