@@ -158,7 +158,7 @@ class Load(threading.Thread):
         super().__init__(daemon=True)
         self.target, self.control, self.rate, self.streams = target, control, rate, streams
         self.requests, self.streamed, self.controls, self.lags = [], [], [], []
-        self.open_streams, self.pending = 0, set()
+        self.open_streams, self.pending, self.next_due = 0, set(), 0
         self.ending = threading.Event()
 
     def run(self):
@@ -188,12 +188,12 @@ class Load(threading.Thread):
             await asyncio.wait(tasks, timeout=1)
 
     async def schedule(self, due):
-        at = time.monotonic()
+        self.next_due = time.monotonic()
         while True:
-            at += 1 / self.rate
-            await asyncio.sleep(max(0, at - time.monotonic()))
-            self.pending.add(at)
-            due.put_nowait(at)
+            await asyncio.sleep(max(0, self.next_due - time.monotonic()))
+            self.pending.add(self.next_due)
+            due.put_nowait(self.next_due)
+            self.next_due += 1 / self.rate
 
     async def request(self, due):
         connection = Connection(self.target)
@@ -259,7 +259,7 @@ class Load(threading.Thread):
     def between(self, begin, end):
         """What was due in that time; waits until all of it is over. What is not over by then has failed."""
         give_up = time.monotonic() + TIMEOUT + 10
-        while any(at < end for at in list(self.pending)) and time.monotonic() < give_up:
+        while (self.next_due < end or any(at < end for at in list(self.pending))) and time.monotonic() < give_up:
             time.sleep(0.05)
         due = [it for it in list(self.requests) if begin <= it.due < end]
         due += [Outcome(at, give_up, "no outcome") for at in list(self.pending) if begin <= at < end]
