@@ -30,7 +30,7 @@ pub(crate) struct Sources {
     pub certificate: Option<CurrentCertificate>,
     /// TLS towards clients, if they are served with it.
     pub tls: Option<Arc<TlsAcceptor>>,
-    /// Whose connections are open.
+    /// The open connections by the addresses of their clients.
     pub clients: OpenConnections,
     pub limits: EffectiveLimits,
 }

@@ -28,7 +28,7 @@ use std::time::Instant;
 
 use http::StatusCode;
 
-pub(crate) use clients::{AddressCounts, OpenConnections, hint_of_one};
+pub(crate) use clients::{AddressCounts, OpenConnections, dominant_client_hint};
 pub use error_response::{ErrorResponse, Overload, send_full};
 pub use limits::Limits;
 pub use listener::{Listener, ServerHandle};

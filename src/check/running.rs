@@ -73,6 +73,7 @@ fn probe(target: &Probe) -> Result<(), Problem> {
     };
     // Read again each time: it may have been replaced.
     let certificate = tls.as_ref().map(PinnedCertificate::load).transpose()?;
+    let unchecked = certificate.as_ref().and_then(|it| it.unchecked.as_ref());
     let addresses = addresses(listen, path).map_err(|error| failed(&format!("{listen}{path}"), &error))?;
     // The proxy may listen on fewer than the name has: not every machine has IPv6.
     let mut exchanged = Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "HOST has no address"));
@@ -90,7 +91,11 @@ fn probe(target: &Probe) -> Result<(), Problem> {
         }
     }
     let probed = probed.join(", ");
-    let response = exchanged.map_err(|error| failed(&probed, &error))?;
+    let response = exchanged.map_err(|error| match unchecked {
+        // Perhaps it has not started because of them.
+        Some(problem) => failed(&probed, &error).hint(problem.to_string()),
+        None => failed(&probed, &error),
+    })?;
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
     match head.split(' ').nth(1) {
         Some("200") => Ok(()),

@@ -166,14 +166,14 @@ impl TlsAcceptor {
         (seen.certificates, seen.date_problem) = (certificates, None);
     }
 
-    /// Logs what is wrong with the dates of the certificate in use, once.
-    fn look_at_dates(&self, seen: &mut Seen, now: Duration) {
-        let Some(validity) = self.validity() else { return };
-        let problem = validity.problem(now.as_secs());
-        if let Some(problem) = problem.filter(|_| problem != seen.date_problem) {
-            warn_of_dates(&self.files.certificate, validity, problem);
-        }
-        seen.date_problem = problem;
+    /// Logs what is wrong with the dates of the certificate in use, once, and returns what it has logged.
+    fn look_at_dates(&self, seen: &mut Seen, now: Duration) -> Option<DateProblem> {
+        let validity = self.validity()?;
+        let before = seen.date_problem;
+        seen.date_problem = validity.problem(now.as_secs());
+        let is_new = seen.date_problem.filter(|_| seen.date_problem != before)?;
+        warn_of_dates(&self.files.certificate, validity, is_new);
+        Some(is_new)
     }
 }
 
@@ -191,7 +191,8 @@ impl Seen {
         if self.problem.as_ref().is_some_and(is_known) {
             return;
         }
-        let hint = format!("new connections get the previous certificate; {}", problem.hints.join("; "));
+        let in_use = "new connections get the previous certificate".to_owned();
+        let hint = [&[in_use], &*problem.hints].concat().join("; ");
         log::warn(&problem.message, &[("hint", &hint)]);
         self.problem = Some((problem.message, Instant::now()));
     }

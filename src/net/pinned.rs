@@ -17,7 +17,11 @@ use crate::report::Problem;
 /// Trusts the server that proves to have this certificate, whatever its names and dates. Any server while the files cannot
 /// be used: the program goes on with what they held before, which nobody else knows.
 #[derive(Debug)]
-pub(crate) struct PinnedCertificate(Arc<ClientConfig>);
+pub(crate) struct PinnedCertificate {
+    config: Arc<ClientConfig>,
+    /// Why any server is trusted.
+    pub(crate) unchecked: Option<Problem>,
+}
 
 impl PinnedCertificate {
     /// The certificate that the program has taken from these files, or will in a moment.
@@ -26,14 +30,17 @@ impl PinnedCertificate {
     ///
     /// rustls refuses the configuration.
     pub(crate) fn load(files: &TlsFiles) -> Result<Self, Problem> {
-        let certificate = files.certificate();
+        let (certificate, unchecked) = match files.certificate() {
+            Ok(certificate) => (Some(certificate), None),
+            Err(problem) => (None, Some(problem)),
+        };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = Arc::new(Verifier { certificate, provider: Arc::clone(&provider) });
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| Problem::new(format!("TLS cannot be set up: {error}")))?;
         let config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
-        Ok(Self(Arc::new(config)))
+        Ok(Self { config: Arc::new(config), unchecked })
     }
 
     /// A connection over a non-blocking socket, whose handshake has not begun.
@@ -43,7 +50,7 @@ impl PinnedCertificate {
     /// rustls refuses the configuration.
     pub(crate) fn connect(&self, socket: Socket) -> std::io::Result<Stream> {
         let name = ServerName::try_from("localhost").map_err(std::io::Error::other)?;
-        let session = UnbufferedClientConnection::new(Arc::clone(&self.0), name);
+        let session = UnbufferedClientConnection::new(Arc::clone(&self.config), name);
         let tls = Tls::new(Session::Client(session.map_err(std::io::Error::other)?));
         Ok(Stream::with_tls(socket, Box::new(tls), Vec::new()))
     }

@@ -27,9 +27,9 @@ pub(super) const MAX_FILE: u64 = 1 << 20;
 const MAX_READS: u32 = 3;
 /// The one protocol that we speak (RFC 7301).
 const HTTP_1_1: &[u8] = b"http/1.1";
-/// A certificate is to be renewed while this part of its life is left. cert-manager renews at a third, ACME clients at a third or
-/// 30 of 90 days: what has less than a tenth was forgotten.
-const RENEW_BEFORE: f64 = 0.1;
+/// A certificate is to be renewed while this part of its life is left, or so many seconds. cert-manager renews at a third, ACME
+/// clients at a third or 30 of 90 days: what has less than a tenth was forgotten. Those made by hand for years are another matter.
+const RENEW_BEFORE: (f64, f64) = (0.1, 30.0 * 86_400.0);
 
 /// PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,8 @@ impl Validity {
         } else if now_unix < self.not_before_unix {
             Some(DateProblem::NotYetValid)
         } else {
-            (left < RENEW_BEFORE * life).then_some(DateProblem::ExpiresSoon)
+            let (part, seconds) = RENEW_BEFORE;
+            (left < (part * life).min(seconds)).then_some(DateProblem::ExpiresSoon)
         }
     }
 }
@@ -113,10 +114,14 @@ impl TlsFiles {
         }
     }
 
-    /// The server's own certificate, if the files can be used.
-    pub(super) fn certificate(&self) -> Option<CertificateDer<'static>> {
+    /// The server's own certificate.
+    ///
+    /// # Errors
+    ///
+    /// The files cannot be used.
+    pub(super) fn certificate(&self) -> Result<CertificateDer<'static>, Problem> {
         let (_, read) = self.read();
-        read.ok().map(|(_, mut certificates)| certificates.own.swap_remove(0))
+        read.map(|(_, mut certificates)| certificates.own.swap_remove(0))
     }
 
     fn read_once(&self) -> Result<(ServerConfig, Certificates), Problem> {

@@ -17,7 +17,7 @@ use crate::log::{self, rfc3339};
 use crate::net::DateProblem;
 use crate::process;
 use crate::report::visible;
-use crate::server::hint_of_one;
+use crate::server::dominant_client_hint;
 use crate::token::{Class, Status};
 use crate::version;
 
@@ -270,7 +270,9 @@ fn open_now(html: &mut Html, sources: &Sources) {
     let mib = |value: u64| format!("{:.1} MiB", value as f64 / f64::from(1 << 20));
     let lowered = limits.lowered_by().map(|by| format!(", lowered by {by}")).unwrap_or_default();
     let open = u64::try_from(metrics.connections.value()).unwrap_or_default();
-    let busiest = sources.clients.busiest().and_then(|(client, count)| hint_of_one(client, count, open));
+    let is_full = connections.is_some_and(|limit| is_near(open, limit));
+    let busiest = sources.clients.busiest().filter(|_| is_full);
+    let busiest = busiest.and_then(|(client, count)| dominant_client_hint(client, count, open));
     let busiest = busiest.map(|hint| format!("; {hint}")).unwrap_or_default();
     let descriptors = process::open_descriptors().and_then(|open| u64::try_from(open).ok());
     type Row = (&'static str, Option<u64>, Option<u64>, fn(u64) -> String, Option<String>);

@@ -8,7 +8,7 @@ use super::is_near;
 use super::metrics::Metrics;
 use crate::config::LogLevel;
 use crate::log::{self, Seconds, Throttle};
-use crate::server::{OpenConnections, hint_of_one};
+use crate::server::{OpenConnections, dominant_client_hint};
 use crate::token::TokenStore;
 
 /// A sign-in usually takes a fraction of a second.
@@ -100,15 +100,17 @@ impl Watch {
             return;
         }
         let busiest = self.clients.busiest();
+        let dominant = busiest.and_then(|(client, of_client)| {
+            dominant_client_hint(client, of_client, open).map(|hint| (client, of_client, hint))
+        });
+        let mut hint = String::new();
         let mut fields: Vec<(&str, &dyn log::Value)> = vec![("connections", &open), ("limit", &limit)];
-        if let Some((client, of_client)) = &busiest {
+        if let Some((client, of_client, look_there)) = &dominant {
             fields
                 .extend::<[(&str, &dyn log::Value); 2]>([("client", client), ("count_of_client", of_client)]);
+            hint = format!("{look_there}; ");
         }
-        let hint = busiest.and_then(|(client, of_client)| hint_of_one(client, of_client, open));
-        let hint = hint.unwrap_or_else(|| {
-            "start more instances, or raise MAX_CONNECTIONS with descriptors and memory".into()
-        });
+        hint.push_str("start more instances, or raise MAX_CONNECTIONS with descriptors and memory");
         fields.push(("hint", &hint));
         log::warn("few connections are left for new clients", &fields);
     }

@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::config::LogLevel;
 use crate::log::{self, Digest, Entry, Value};
-use crate::server::{AddressCounts, ErrorResponse, Overload, Peer, PeerAddress, hint_of_one};
+use crate::server::{AddressCounts, ErrorResponse, Overload, Peer, PeerAddress, dominant_client_hint};
 
 /// Refusals of one reason are logged this often.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -94,7 +94,7 @@ fn log_entry(entry: &Entry<Reason, Clients>) {
         fields.extend(busiest.iter().map(|(_, count)| ("count_of_client", count as &dyn Value)));
     }
     let hint = busiest.as_ref().filter(|_| overload.is_some());
-    let hint = hint.and_then(|(address, of_client)| hint_of_one(*address, *of_client, *count));
+    let hint = hint.and_then(|(address, of_client)| dominant_client_hint(*address, *of_client, *count));
     fields.extend(hint.iter().map(|hint| ("hint", hint as &dyn Value)));
     let level = if reason.is_some() { LogLevel::Warn } else { LogLevel::Info };
     log::event(level, "request refused", &fields);

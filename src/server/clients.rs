@@ -38,7 +38,7 @@ impl AddressCounts {
 }
 
 /// What to look at when most of many come from one address.
-pub(crate) fn hint_of_one(address: IpAddr, of_client: u64, count: u64) -> Option<String> {
+pub(crate) fn dominant_client_hint(address: IpAddr, of_client: u64, count: u64) -> Option<String> {
     let is_one = count >= MANY && of_client > count / 2;
     is_one.then(|| format!("most of them come from {address}: look there before you raise a limit"))
 }
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn one_client_is_named_when_it_has_most_of_many() {
         for (of_client, count, is_named) in [(9, 9, false), (5, 10, false), (6, 10, true), (444, 444, true)] {
-            let hint = hint_of_one(address(7), of_client, count);
+            let hint = dominant_client_hint(address(7), of_client, count);
             assert_eq!(hint.is_some(), is_named, "{of_client} of {count}");
         }
     }

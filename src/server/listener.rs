@@ -167,7 +167,7 @@ impl ServerHandle {
         self.pool.busy()
     }
 
-    /// Whose they are.
+    /// The open connections by the addresses of their clients.
     #[cfg_attr(feature = "tiny_http", expect(dead_code, reason = "its own handle knows no clients"))]
     pub(crate) fn clients(&self) -> OpenConnections {
         self.open.clone()
@@ -271,9 +271,9 @@ impl Acceptor {
         let (shutdown, pool) = (Arc::clone(&self.shutdown), self.pool.clone());
         let (served, large_heads) = (Arc::clone(&socket), Arc::clone(&self.large_heads));
         let (evicting, tls) = (Arc::clone(&self.evicting), self.tls.clone());
-        let (served_peer, is_open) = (peer.clone(), self.open.enter(peer.address));
+        let (served_peer, counted) = (peer.clone(), self.open.enter(peer.address));
         let job = move || {
-            let _is_open = is_open;
+            let _counted = counted;
             // Idle connections close when three quarters of the slots are taken: at the limit new connections would be
             // rejected although the slots of idle ones could be had.
             let threshold = || {

@@ -115,7 +115,7 @@ impl ServerHandle {
         self.state.pool.busy()
     }
 
-    /// Nobody's, as far as is known.
+    /// None: tiny_http does not expose its connections.
     pub(crate) fn clients(&self) -> OpenConnections {
         OpenConnections::default()
     }

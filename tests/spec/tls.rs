@@ -436,11 +436,19 @@ fn healthcheck_and_wait_ask_in_the_same_way() {
     assert_eq!(code, Some(1));
     assert!(said.contains("another certificate than TLS_CERT_FILE"), "{said}");
     // The program goes on with the previous pair, so it is healthy: who restarted it would end it.
-    for text in ["nothing of use", &material().ca] {
+    for (text, wrong) in
+        [("nothing of use", "holds no certificate"), (&*material().ca, "holds no private key")]
+    {
         directory.put("tls.pem", text);
-        assert_eq!(run("healthcheck", &tls), (Some(0), String::new()), "{text}");
+        proxy.wait_log(wrong);
+        assert_eq!(run("healthcheck", &tls), (Some(0), String::new()), "{wrong}");
     }
     drop(proxy);
+    let (code, said) = run("healthcheck", &tls);
+    assert!(
+        code == Some(1) && said.contains("holds no private key"),
+        "who is not there may lack them: {said}"
+    );
     directory.put("tls.pem", &material().server);
 
     let ca = directory.put("ca.pem", &material().ca);

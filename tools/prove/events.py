@@ -2,7 +2,6 @@
 a remark. It raises when the event itself had no effect, since a row without its event would prove nothing.
 """
 
-import collections
 import contextlib
 import os
 import resource
@@ -248,6 +247,8 @@ def reset_all(run):
 
 def lost_with_connections(run, requests, streams):
     """What was under way when all connections were reset."""
+    if run.moment is None:
+        return False
     is_in_time = all(it.due < run.moment + 1 and it.end < run.moment + 10 for it in requests + streams)
     looks_complete = any("LOOKS COMPLETE" in it.problem for it in streams)
     return is_in_time and len(requests) <= 10 and len(streams) <= run.load.streams and not looks_complete
@@ -303,9 +304,11 @@ def short_of(run, kind, limit, message):
         proxy.logged(message, since, 30)
         time.sleep(run.form.after)
     finally:
-        said = others.end()
-        if proxy.process.poll() is None:
-            resource.prlimit(proxy.process.pid, kind, before)
+        try:
+            said = others.end()
+        finally:
+            if proxy.process.poll() is None:
+                resource.prlimit(proxy.process.pid, kind, before)
     eventually(30, "a new client to be served", lambda: run.ask(run.load.target.key) == 200)
     return f"300 more clients: {said}"
 
@@ -315,26 +318,22 @@ class Others:
 
     def __init__(self, run, count):
         self.run, self.is_over = run, False
-        self.sockets, self.states = [], collections.Counter()
+        self.sockets, self.states = [], []
         self.threads = [threading.Thread(target=self.client, daemon=True) for _ in range(count)]
         for thread in self.threads:
             thread.start()
 
     def client(self):
         """One that stays until it is refused, or all are over."""
-        state, stream = "waited", socket.socket()
-        self.sockets.append(stream)
-        try:
-            stream.connect(self.run.rig.address())
-            with self.run.rig.tls(stream) as connection:
-                self.sockets.append(connection)
-                connection.sendall(self.run.load.target.head("POST", "/openai/v1/chat/completions", 1 << 20) + b"x" * 20000)
-                state = "served"
-                connection.recv(1000)
-        except OSError:
-            pass
+        state = "waited"
+        with contextlib.suppress(OSError), self.run.rig.tls(socket.create_connection(self.run.rig.address(), 60)) as stream:
+            self.sockets.append(stream)
+            stream.do_handshake()
+            stream.sendall(self.run.load.target.head("POST", "/openai/v1/chat/completions", 1 << 20) + b"x" * 20000)
+            state = "served"
+            stream.recv(1000)
         # A response or an end before the end of the request.
-        self.states["refused" if not self.is_over else state] += 1
+        self.states.append(state if self.is_over else "refused")
 
     def end(self):
         """How many were what, in words."""
@@ -343,8 +342,8 @@ class Others:
             with contextlib.suppress(OSError):
                 stream.shutdown(socket.SHUT_RDWR)
         for thread in self.threads:
-            thread.join()
-        return ", ".join(f"{self.states[state]} {state}" for state in ("served", "refused", "waited"))
+            thread.join(1)
+        return ", ".join(f"{self.states.count(state)} {state}" for state in ("served", "refused", "waited"))
 
 
 def all_streams_open(run):

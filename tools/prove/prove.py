@@ -6,6 +6,7 @@ PROVE=long takes two hours instead of twelve minutes. Nothing is installed; ever
 row failed, 3 when only the load's own sockets or the machine did.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -23,8 +24,6 @@ from rig import Rig  # noqa: E402
 
 # The load's event loop was later than this: what was slow then says nothing about the program.
 MAX_LAG = 2.0
-
-
 # What the load sends is what it should send, within this part.
 MIN_SENT = 0.95
 
@@ -61,7 +60,8 @@ class Run:
         code = self.rig.proxy.process.poll()
         if code is not None:
             verdict, remark = "failed", f"the process ended with code {code}"
-            self.rig.proxy = self.rig.instance()
+            with contextlib.suppress(AssertionError):
+                self.rig.proxy = self.rig.instance()
         end = self.end = time.monotonic()
         requests, streams, control, lag = self.load.between(begin, end)
         failed = [it for it in requests if it.problem and not it.is_ours]
@@ -72,7 +72,8 @@ class Run:
             verdict = "failed"
         elif verdict == "ok" and (ours or lag > MAX_LAG):
             verdict = "unclear"
-            remark += f"; the load itself: {ours} without a socket, {lag:.1f} s late"
+            ours = f"the load itself: {ours} without a socket, {lag:.1f} s late"
+            remark = f"{remark}; {ours}" if remark else ours
         if not self.load.is_alive() or len(requests) < MIN_SENT * self.load.rate * (end - begin):
             verdict, remark = "failed", f"the load itself sent only {len(requests)} requests in {end - begin:.0f} s"
         problems = [it.problem for it in failed + cut]

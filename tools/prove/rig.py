@@ -116,12 +116,13 @@ class Instance:
     @contextlib.contextmanager
     def stopped(self):
         """Stopped by SIGSTOP, as whatever freezes a process does, and continued afterwards."""
-        state = lambda: pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
+        is_stopped = lambda: all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in tasks.glob("*/stat"))
         self.process.send_signal(signal.SIGSTOP)
         try:
-            eventually(5, "the process to be stopped", lambda: state() == "T")
+            eventually(5, "every thread to be stopped", is_stopped)
             yield
-            assert state() == "T", "something else has continued the process"
+            assert is_stopped(), "something else has continued the process"
         finally:
             self.process.send_signal(signal.SIGCONT)
 
@@ -138,8 +139,7 @@ class Rig:
 
     def __init__(self, lifetime, refresh_in, has_names):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="auth-proxy-prove-"))
-        self.processes, self.has_names = [], has_names
-        self.names = NameServer("127.0.0.1") if has_names else None
+        self.processes, self.has_names, self.names = [], has_names, None
         try:
             self.set_up(lifetime, refresh_in)
         except BaseException:
@@ -147,6 +147,8 @@ class Rig:
             raise
 
     def set_up(self, lifetime, refresh_in):
+        if self.has_names:
+            self.names = NameServer("127.0.0.1")
         self.sim = Simulator(self, lifetime, refresh_in)
         if self.has_names:
             self.sim.settings["API_BASE_URL"] = self.sim.settings["API_BASE_URL"].replace("localhost", API)
@@ -169,6 +171,9 @@ class Rig:
         return self
 
     def __exit__(self, *_):
+        # Whoever wants us to end must not keep us from it.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         for process in reversed(self.processes):
             if process.poll() is None:
                 # One that was stopped hears nothing else.
@@ -199,11 +204,18 @@ class Rig:
         return self.proxy.connections(self.sim.ready["azure_port"])
 
     def tls(self, stream):
-        """TLS with the program over this socket, for a client that is not the load's."""
-        return ssl.create_default_context(cafile=self.authority.ca).wrap_socket(stream, server_hostname="localhost")
+        """TLS with the program over this socket, for a client that is not the load's; the handshake is the caller's."""
+        context = ssl.create_default_context(cafile=self.authority.ca)
+        return context.wrap_socket(stream, server_hostname="localhost", do_handshake_on_connect=False)
 
     def connect(self):
-        return self.tls(socket.create_connection(self.address(), 10))
+        stream = self.tls(socket.create_connection(self.address(), 10))
+        try:
+            stream.do_handshake()
+        except OSError:
+            stream.close()
+            raise
+        return stream
 
     def peer_certificate(self):
         """What a new connection is shown."""

@@ -413,17 +413,42 @@ fn a_certificate_whose_dates_are_wrong_is_noticed_once_while_it_serves() {
     let until = Duration::from_secs(validity.not_after_unix);
     let second = Duration::from_secs(1);
     let mut seen = lock(&acceptor.seen);
-    for (now, expected) in [
+    for (now, logged) in [
         (Duration::from_secs(validity.not_before_unix) - second, Some(DateProblem::NotYetValid)),
         (Duration::from_secs(validity.not_before_unix), None),
         (until - Duration::from_secs(2 * 24 * 360), None),
         (until - Duration::from_secs(2 * 24 * 360 - 1), Some(DateProblem::ExpiresSoon)),
-        (until, Some(DateProblem::ExpiresSoon)),
+        (until, None),
         (until + second, Some(DateProblem::Expired)),
     ] {
-        acceptor.look_at_dates(&mut seen, now);
-        assert_eq!(seen.date_problem, expected, "{now:?}");
+        assert_eq!(acceptor.look_at_dates(&mut seen, now), logged, "{now:?}");
+        assert_eq!(acceptor.look_at_dates(&mut seen, now), None, "once");
     }
+    drop(seen);
+    let year = 365 * 24 * 60 * 60;
+    let of_ten_years = Validity { not_before_unix: 0, not_after_unix: 10 * year };
+    let month = year - 335 * 24 * 60 * 60;
+    for (left, problem) in [(month, None), (month - 1, Some(DateProblem::ExpiresSoon))] {
+        assert_eq!(of_ten_years.problem(10 * year - left), problem);
+    }
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn files_that_cannot_be_used_are_logged_again_after_an_hour() {
+    let directory = pems::scratch("reminder");
+    let acceptor = TlsAcceptor::open(&usual(&directory)).unwrap();
+    let mut seen = lock(&acceptor.seen);
+    let report = |seen: &mut Seen, message: &str| {
+        seen.report(Problem::new(message));
+        seen.problem.as_ref().unwrap().1
+    };
+    let first = report(&mut seen, "it is empty");
+    assert_eq!(report(&mut seen, "it is empty"), first, "logged a moment ago");
+    assert!(report(&mut seen, "it does not exist") > first, "something else");
+    let long_ago = Instant::now().checked_sub(REMIND_EVERY).unwrap();
+    seen.problem.as_mut().unwrap().1 = long_ago;
+    assert!(report(&mut seen, "it does not exist") > first);
     drop(seen);
     fs::remove_dir_all(directory).unwrap();
 }

@@ -208,7 +208,7 @@ fn who_has_most_of_the_connections_is_named() {
     let sim = Sim::start(Options { azure_tls: false, ..Options::default() });
     let settings = [("ADMIN_PORT", "0"), ("LOG_LEVEL", "info"), ("MAX_CONNECTIONS", "20")];
     let proxy = Proxy::start_with(&sim, &settings);
-    let wanting = |source: [u8; 4]| {
+    let slow_request_from = |source: [u8; 4]| {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
         socket.connect(&proxy.address().into()).unwrap();
@@ -216,11 +216,13 @@ fn who_has_most_of_the_connections_is_named() {
         socket
     };
     let event = "few connections are left for new clients";
-    let others: Vec<Socket> = (3..7).map(|last| wanting([127, 0, 0, last])).collect();
-    let greedy: Vec<Socket> = (0..11).map(|_| wanting([127, 0, 0, 2])).collect();
+    wait_for("no connection", || metric(&proxy, "auth_proxy_connections") == 0.0);
+    let others: Vec<Socket> = (3..7).map(|last| slow_request_from([127, 0, 0, last])).collect();
+    let greedy: Vec<Socket> = (0..11).map(|_| slow_request_from([127, 0, 0, 2])).collect();
     wait_for("15 connections", || metric(&proxy, "auth_proxy_connections") >= 15.0);
     assert_eq!(lines(&proxy, "warn", event), [""; 0], "a quarter is left");
-    let last = wanting([127, 0, 0, 2]);
+    assert!(!proxy.admin("/").text().contains("come from 127.0.0.2"));
+    let last = slow_request_from([127, 0, 0, 2]);
     wait_for(event, || !lines(&proxy, "warn", event).is_empty());
     let line = &lines(&proxy, "warn", event)[0];
     assert!(line.contains("connections=16 limit=20 client=127.0.0.2 count_of_client=12 "), "{line}");
