@@ -1,12 +1,10 @@
 //! The listener, and the thread that accepts.
 
-use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -134,7 +132,7 @@ impl Listener {
             Arc::clone(&shutdown),
             ended,
         )?;
-        let (large_heads, evicting) = (Arc::new(Semaphore::new(limits.large_heads)), Arc::default());
+        let large_heads = Arc::new(Semaphore::new(limits.large_heads));
         let open = OpenConnections::default();
         let acceptor = Acceptor {
             listeners: self.sockets,
@@ -145,7 +143,6 @@ impl Listener {
             pool: pool.clone(),
             overflow,
             large_heads,
-            evicting,
             open: open.clone(),
         };
         let thread = std::thread::Builder::new().name("accept".into()).stack_size(256 * 1024);
@@ -208,8 +205,6 @@ struct Acceptor {
     pool: ThreadPool,
     overflow: Overflow,
     large_heads: Arc<Semaphore>,
-    /// Idle connections that are about to close so that others find room.
-    evicting: Arc<AtomicUsize>,
     open: OpenConnections,
 }
 
@@ -270,8 +265,7 @@ impl Acceptor {
         let (service, limits) = (Arc::clone(&self.service), Arc::clone(&self.limits));
         let (shutdown, pool) = (Arc::clone(&self.shutdown), self.pool.clone());
         let (served, large_heads) = (Arc::clone(&socket), Arc::clone(&self.large_heads));
-        let (evicting, tls) = (Arc::clone(&self.evicting), self.tls.clone());
-        let (served_peer, counted) = (peer.clone(), self.open.enter(peer.address));
+        let (served_peer, counted, tls) = (peer.clone(), self.open.enter(peer.address), self.tls.clone());
         let job = move || {
             let _counted = counted;
             // Idle connections close when three quarters of the slots are taken: at the limit new connections would be
@@ -280,8 +274,7 @@ impl Acceptor {
                 let connections = limits_now(&limits).connections;
                 connections - connections / 4
             };
-            let eviction = Eviction { evicting: &evicting, is_claimed: Cell::new(false) };
-            let evict = || eviction.claim(|others| pool.busy().saturating_sub(others) > threshold());
+            let evict = || pool.must_leave(threshold());
             let context = Context {
                 service: &*service,
                 limits: &limits,
@@ -297,34 +290,6 @@ impl Acceptor {
                 if error.kind() == io::ErrorKind::OutOfMemory { Overload::Memory } else { Overload::Threads };
             log_failure("cannot start a thread for a connection; refusing it", &error, by);
             self.overflow.admit(socket, peer, by);
-        }
-    }
-}
-
-/// One idle connection's claim to close so that others find room. Without it all idle ones would close at once when one is
-/// too many, and their clients' next requests would fail.
-struct Eviction<'a> {
-    evicting: &'a AtomicUsize,
-    is_claimed: Cell<bool>,
-}
-
-impl Eviction<'_> {
-    /// Whether this connection has to close: `is_needed` says so, given how many others are closing.
-    fn claim(&self, is_needed: impl FnOnce(usize) -> bool) -> bool {
-        let others = self.evicting.fetch_add(1, Ordering::Relaxed);
-        if is_needed(others) {
-            self.is_claimed.set(true);
-            return true;
-        }
-        self.evicting.fetch_sub(1, Ordering::Relaxed);
-        false
-    }
-}
-
-impl Drop for Eviction<'_> {
-    fn drop(&mut self) {
-        if self.is_claimed.get() {
-            self.evicting.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -368,21 +333,4 @@ fn is_transient(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_more_idle_connections_go_than_have_to() {
-        let evicting = AtomicUsize::new(0);
-        let all: Vec<_> =
-            (0..10).map(|_| Eviction { evicting: &evicting, is_claimed: Cell::new(false) }).collect();
-        // Ten are there where seven may stay.
-        let gone = all.iter().filter(|one| one.claim(|others| 10 - others > 7)).count();
-        assert_eq!((gone, evicting.load(Ordering::Relaxed)), (3, 3));
-        drop(all);
-        assert_eq!(evicting.load(Ordering::Relaxed), 0);
-    }
 }

@@ -1,5 +1,6 @@
 //! Threads that serve connections, one each: started when needed, ended when idle.
 
+use std::collections::HashSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -36,6 +37,8 @@ struct PoolState {
     /// connections would keep alive all the threads that a peak has left.
     idle: Vec<(ThreadId, SyncSender<Job>)>,
     busy: usize,
+    /// Threads whose job is about to end so that others find room.
+    leaving: HashSet<ThreadId>,
     /// A thread waits for `busy` to fall.
     is_watched: bool,
     panics: u64,
@@ -49,6 +52,17 @@ impl ThreadPool {
     /// Jobs running.
     pub(super) fn busy(&self) -> usize {
         self.lock().busy
+    }
+
+    /// Whether the job on this thread has to end so that others find room, which is so while more than `max_staying` would stay. One
+    /// answer at a time, and whoever leaves counts until it has left: otherwise all would leave when one is too many.
+    pub(super) fn must_leave(&self, max_staying: usize) -> bool {
+        let mut state = self.lock();
+        let is_needed = state.busy - state.leaving.len() > max_staying;
+        if is_needed {
+            state.leaving.insert(std::thread::current().id());
+        }
+        is_needed
     }
 
     /// Jobs that ended in a panic.
@@ -133,6 +147,7 @@ impl ThreadPool {
     fn done(&self) {
         let mut state = self.lock();
         state.busy -= 1;
+        state.leaving.remove(&std::thread::current().id());
         if state.busy == 0 || state.is_watched {
             self.0.idle_cv.notify_all();
         }
@@ -168,6 +183,27 @@ mod tests {
         assert_eq!(receiver.recv().unwrap(), 7);
         assert!(pool.wait_idle(Instant::now() + Duration::from_secs(10)));
         assert_eq!(pool.panics(), 1);
+    }
+
+    #[test]
+    fn no_more_leave_than_have_to() {
+        let pool = ThreadPool::new("test");
+        let (sender, left) = mpsc::channel();
+        let everyone = Arc::new(std::sync::Barrier::new(10));
+        for _ in 0..10 {
+            let (pool_of_job, sender, everyone) = (pool.clone(), sender.clone(), Arc::clone(&everyone));
+            let job = move || {
+                everyone.wait();
+                // Ten are there where seven may stay. Who leaves is gone before others ask again.
+                let leaves = pool_of_job.must_leave(7);
+                everyone.wait();
+                sender.send(leaves || pool_of_job.must_leave(7)).unwrap();
+            };
+            pool.run(Box::new(job)).unwrap();
+        }
+        assert_eq!(left.iter().take(10).filter(|leaves| *leaves).count(), 3);
+        assert!(pool.wait_idle(Instant::now() + Duration::from_secs(10)));
+        assert!(pool.lock().leaving.is_empty());
     }
 
     #[test]
