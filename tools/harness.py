@@ -28,20 +28,12 @@ def eventually(seconds, what, condition):
     return found
 
 
-class Fixture:
-    """A simulator, and the proxies that use it. Everything ends with the `with`."""
+class Children:
+    """Child processes and a folder for their files. All of it ends with the `with`."""
 
-    def __init__(self, sim_options=()):
+    def __init__(self):
         self.dir = tempfile.mkdtemp(prefix="auth-proxy-tools-")
-        # For a proxy that runs as another user.
-        os.chmod(self.dir, 0o755)
         self.processes = []
-        env_file = os.path.join(self.dir, "env")
-        self.sim = self.start([SIM, "--stay", "--dir", self.dir, "--env-file", env_file, *sim_options], "sim.log")
-        eventually(60, "the simulator", lambda: '"ready"' in self.text("sim.log"))
-        with open(env_file) as file:
-            self.settings = dict(line.rstrip("\n").split("=", 1) for line in file)
-        os.chmod(os.path.join(self.dir, "certificate.pem"), 0o644)
 
     def __enter__(self):
         return self
@@ -49,15 +41,32 @@ class Fixture:
     def __exit__(self, *_):
         for process in reversed(self.processes):
             if process.poll() is None:
+                # One that was stopped hears nothing else.
                 process.kill()
             process.wait()
         shutil.rmtree(self.dir)
 
     def start(self, command, log, **options):
         with open(os.path.join(self.dir, log), "wb") as out:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, **options)
+            defaults = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out}
+            process = subprocess.Popen(command, **(defaults | options))
         self.processes.append(process)
         return process
+
+
+class Fixture(Children):
+    """A simulator, and the proxies that use it."""
+
+    def __init__(self, sim_options=()):
+        super().__init__()
+        # For a proxy that runs as another user.
+        os.chmod(self.dir, 0o755)
+        env_file = os.path.join(self.dir, "env")
+        self.sim = self.start([SIM, "--stay", "--dir", self.dir, "--env-file", env_file, *sim_options], "sim.log")
+        eventually(60, "the simulator", lambda: '"ready"' in self.text("sim.log"))
+        with open(env_file) as file:
+            self.settings = dict(line.rstrip("\n").split("=", 1) for line in file)
+        os.chmod(os.path.join(self.dir, "certificate.pem"), 0o644)
 
     def text(self, name):
         with open(os.path.join(self.dir, name), errors="replace") as file:

@@ -27,7 +27,7 @@ pub(super) const MAX_FILE: u64 = 1 << 20;
 const MAX_READS: u32 = 3;
 /// The one protocol that we speak (RFC 7301).
 const HTTP_1_1: &[u8] = b"http/1.1";
-/// A certificate is to be renewed while this part of its life is left, or so many seconds. cert-manager renews at a third, ACME
+/// A certificate is to be renewed before less is left than this part of its life, or this number of seconds. cert-manager renews at a third, ACME
 /// clients at a third or 30 of 90 days: what has less than a tenth was forgotten. Those made by hand for years are another matter.
 const RENEW_BEFORE: (f64, f64) = (0.1, 30.0 * 86_400.0);
 

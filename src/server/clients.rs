@@ -15,7 +15,7 @@ const MANY: u64 = 10;
 pub(crate) struct AddressCounts(HashMap<IpAddr, u64>);
 
 impl AddressCounts {
-    /// Counts one more. A new address beyond so many is left out: the busiest is most likely among the first.
+    /// Counts one more. A new address beyond `max_addresses` is left out: the busiest is most likely among the first.
     pub(crate) fn add(&mut self, address: IpAddr, max_addresses: usize) {
         if self.0.len() < max_addresses || self.0.contains_key(&address) {
             *self.0.entry(address).or_default() += 1;
@@ -65,7 +65,7 @@ impl OpenConnections {
     }
 }
 
-/// One of them.
+/// Counts one open connection until it is dropped.
 #[derive(Debug)]
 pub(super) struct OpenConnection {
     all: OpenConnections,

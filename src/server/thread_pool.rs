@@ -54,8 +54,8 @@ impl ThreadPool {
         self.lock().busy
     }
 
-    /// Whether the job on this thread has to end so that others find room, which is so while more than `max_staying` would stay. Whoever
-    /// leaves is counted until it has left: otherwise all would leave when one is too many.
+    /// Whether the job on this thread has to end so that others find room: more than `max_staying` jobs would stay. From then on it
+    /// counts as leaving until it has ended; otherwise all would leave when one is too many.
     pub(super) fn must_leave(&self, max_staying: usize) -> bool {
         let mut state = self.lock();
         let is_needed = state.busy - state.leaving.len() > max_staying;

@@ -106,7 +106,7 @@ class Outages:
             file.write(keys.read())
 
     def old_certificate(self, name, left):
-        """The same, of a hundred days, of which so many are left."""
+        """The same, of a hundred days, of which `left` are left."""
         folder = tempfile.mkdtemp(dir=self.folder)
         key, request = self.path(f"{name}.key"), os.path.join(folder, "request")
         make = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=auth-proxy", "-keyout", key, "-out", request]

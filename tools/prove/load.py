@@ -122,7 +122,7 @@ async def whole(first, reader, expected=200):
 
 
 async def events(first, reader, expected):
-    """A stream to its end: so many events, each in its turn, then [DONE], then the last chunk."""
+    """A stream to its end: `expected` events, each in its turn, then [DONE], then the last chunk."""
     status, fields = await head_of(first, reader)
     if status != 200:
         body = await reader.readexactly(int(fields.get("content-length", 0)))

@@ -6,18 +6,16 @@ import json
 import os
 import pathlib
 import secrets
-import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import threading
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
-from harness import BINARY, SIM, eventually, free_port  # noqa: E402
+from harness import BINARY, SIM, Children, eventually, free_port  # noqa: E402
 
 API = "api.sim.test"
 
@@ -134,12 +132,12 @@ class Instance:
         return self.process.wait(seconds)
 
 
-class Rig:
-    """Everything of one run; what it started ends with it."""
+class Rig(Children):
+    """Everything of one run."""
 
     def __init__(self, lifetime, refresh_in, has_names):
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="auth-proxy-prove-"))
-        self.processes, self.has_names, self.names = [], has_names, None
+        super().__init__()
+        self.dir, self.has_names, self.names = pathlib.Path(self.dir), has_names, None
         try:
             self.set_up(lifetime, refresh_in)
         except BaseException:
@@ -167,26 +165,11 @@ class Rig:
         }
         self.proxy = self.instance()
 
-    def __enter__(self):
-        return self
-
     def __exit__(self, *_):
         # Whoever wants us to end must not keep us from it.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        for process in reversed(self.processes):
-            if process.poll() is None:
-                # One that was stopped hears nothing else.
-                process.kill()
-            process.wait()
-        shutil.rmtree(self.dir)
-
-    def start(self, command, log, **options):
-        with open(self.dir / log, "wb") as out:
-            defaults = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out}
-            process = subprocess.Popen(command, **(defaults | options))
-        self.processes.append(process)
-        return process
+        super().__exit__()
 
     def instance(self):
         return Instance(self, self.settings)
